@@ -1,0 +1,40 @@
+"""Clustering along several facets at once with deep generative models, as Pyro programs."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyro_mfcvae.elbo import ElboTerms as ElboTerms
+    from pyro_mfcvae.elbo import FacetELBO as FacetELBO
+    from pyro_mfcvae.fade_in import Fade as Fade
+    from pyro_mfcvae.fade_in import FadeInSchedule as FadeInSchedule
+    from pyro_mfcvae.mixture import MixturePrior as MixturePrior
+    from pyro_mfcvae.models import MFCVAE as MFCVAE
+    from pyro_mfcvae.noise import Noise as Noise
+    from pyro_mfcvae.official import import_official as import_official
+
+_HOMES = {
+    "ElboTerms": "elbo",
+    "Fade": "fade_in",
+    "FadeInSchedule": "fade_in",
+    "FacetELBO": "elbo",
+    "MFCVAE": "models",
+    "MixturePrior": "mixture",
+    "Noise": "noise",
+    "import_official": "official",
+}
+
+__all__ = ["__version__", *sorted(_HOMES)]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str):
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,261 @@
+"""Settings of a run: frozen dataclasses to and from JSON, unknown keys refused."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from pyro_mfcvae.errors import ConfigError
+
+VERSION = 1
+
+Count = Annotated[int, Field(ge=1, strict=True)]
+Whole = Annotated[int, Field(ge=0, strict=True)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Options = dict[str, Any]
+
+_settings = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+
+
+@_settings
+class FacetConfig:
+    """One facet's mixture prior.
+
+    Attributes:
+        n_clusters: K_j.
+        latent_dim: D_j.
+        covariance: of p(z | c).
+        learn_weights: learn pi_j; otherwise it stays 1/K_j.
+        initial_variance: of p(z | c), along every axis.
+    """
+
+    n_clusters: Count
+    latent_dim: Count
+    covariance: Literal["diagonal", "full"] = "diagonal"
+    learn_weights: bool = True
+    initial_variance: Positive = 0.01
+
+
+@_settings
+class Component:
+    """Something looked up in a registry by name, with the options that it takes."""
+
+    name: str
+    options: Options = Field(default_factory=dict)
+
+
+@_settings
+class ModelConfig:
+    """Which model, and its parts.
+
+    Attributes:
+        name: a registered model.
+        facets: shallow first.
+        likelihood: p(x | z).
+        encoder: features for q(z | x).
+        decoder: parameters of p(x | z).
+        initialisation: of the networks' weights.
+        mixture_initialisation: of the mixtures' means: ``"gmm"`` fits a Gaussian mixture to the
+            untrained encoder's means, ``"random"`` draws them.
+    """
+
+    name: str = "mfcvae"
+    facets: Annotated[tuple[FacetConfig, ...], Field(min_length=1)]
+    likelihood: Component
+    encoder: Component
+    decoder: Component
+    initialisation: Literal["default", "glorot", "data-dependent"] = "default"
+    mixture_initialisation: Literal["gmm", "random"] = "gmm"
+
+
+@_settings
+class GuideConfig:
+    """Which guide, and S, the samples of z per observation."""
+
+    name: str = "vade"
+    n_samples: Count = 1
+
+
+@_settings
+class TrainingConfig:
+    """How to train.
+
+    Attributes:
+        batch_size: B.
+        learning_rate: of Adam.
+        learning_rate_schedule: ``"constant"``, or ``"cosine"`` down to 0 over the whole run.
+        epochs_per_step: epochs of each progressive step in order of time (the first belongs to
+            the deepest facet), one per facet; a single number trains all facets at once.
+        n_fade_in_batches: batches that a facet takes to fade in.
+        fade_in_shape: how its weight rises.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...
+        dtype: of parameters and activations.
+        n_threads: CPU threads; 0 leaves them as they are.
+        log_every: steps between log points.
+        checkpoint_every: epochs between checkpoints; 0 keeps the last one only.
+    """
+
+    batch_size: Count
+    learning_rate: Positive
+    learning_rate_schedule: Literal["constant", "cosine"] = "constant"
+    epochs_per_step: Annotated[tuple[Count, ...], Field(min_length=1)]
+    n_fade_in_batches: Whole = 0
+    fade_in_shape: Literal["linear", "cosine"] = "linear"
+    device: str = "auto"
+    dtype: Literal["float32", "float64"] = "float32"
+    n_threads: Whole = 0
+    log_every: Count = 50
+    checkpoint_every: Whole = 0
+
+    @property
+    def n_epochs(self) -> int:
+        return sum(self.epochs_per_step)
+
+
+@_settings
+class Config:
+    """A whole run."""
+
+    version: Literal[1] = VERSION
+    preset: str | None = None
+    seed: Whole = 0
+    data: Component
+    model: ModelConfig
+    guide: GuideConfig = GuideConfig()
+    training: TrainingConfig
+
+    def __post_init__(self) -> None:
+        n_steps, n_facets = len(self.training.epochs_per_step), len(self.model.facets)
+        if n_steps not in (1, n_facets):
+            raise ValueError(
+                f"training.epochs_per_step needs one entry per facet ({n_facets}) or a single one "
+                f"to train all facets at once, got {n_steps}"
+            )
+
+
+@functools.cache
+def _adapter() -> TypeAdapter[Config]:
+    return TypeAdapter(Config)
+
+
+def config_to_dict(config: Config) -> dict[str, Any]:
+    """The settings as plain lists and dictionaries."""
+    return _adapter().dump_python(config, mode="json")
+
+
+def config_from_dict(values: dict[str, Any]) -> Config:
+    """Settings from plain lists and dictionaries.
+
+    Raises:
+        ConfigError: if a key is unknown or missing, or a value has the wrong type or range.
+    """
+    try:
+        return _adapter().validate_python(values)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_explain(problem) for problem in error.errors())) from None
+
+
+def config_to_json(config: Config) -> str:
+    """The settings as indented JSON."""
+    return json.dumps(config_to_dict(config), indent=2) + "\n"
+
+
+def config_from_json(text: str) -> Config:
+    """Settings from JSON.
+
+    Raises:
+        ConfigError: if the text is no JSON object, or as for :func:`config_from_dict`.
+    """
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"the settings are not JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"the settings must be a JSON object, got {type(values).__name__}")
+    return config_from_dict(values)
+
+
+def override(config: Config, assignments: Iterable[str]) -> Config:
+    """Settings with some replaced, each given as ``dotted.path=value``.
+
+    The value is read as JSON where it is JSON, else as text. Numbers in the path index lists.
+
+    Raises:
+        ConfigError: if an assignment has no ``=``, its path is unknown or its value is wrong.
+    """
+    values = config_to_dict(config)
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        if not equals:
+            raise ConfigError(
+                f"expected dotted.path=value, such as training.learning_rate=1e-3, got {assignment!r}"
+            )
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            value = text
+        _assign(values, path.strip(), value)
+    return config_from_dict(values)
+
+
+def parse_facets(text: str, like: FacetConfig | None = None) -> tuple[FacetConfig, ...]:
+    """Facets from ``D:K,D:K``, shallow first; what D and K leave open is taken from ``like``.
+
+    Raises:
+        ConfigError: if the text has another form, or a number is not positive.
+    """
+    facets = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*:\s*(\d+)\s*", part)
+        if not match or not all(int(number) for number in match.groups()):
+            raise ConfigError(
+                "facets are given as D:K,D:K (latent dimensions and clusters, both at least 1, "
+                f"shallow facet first), such as 10:80,2:40; got {text!r}"
+            )
+        latent_dim, n_clusters = map(int, match.groups())
+        rest = {} if like is None else {
+            name: getattr(like, name)
+            for name in ("covariance", "learn_weights", "initial_variance")
+        }
+        facets.append(FacetConfig(latent_dim=latent_dim, n_clusters=n_clusters, **rest))
+    return tuple(facets)
+
+
+def _assign(values: Any, path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    for depth, key in enumerate(parents):
+        values = _member(values, key, ".".join(parents[: depth + 1]), path)
+    free = bool(parents) and parents[-1] == "options"
+    if not free:
+        _member(values, last, path, path)
+    values[int(last) if isinstance(values, list) else last] = value
+
+
+def _member(values: Any, key: str, so_far: str, path: str) -> Any:
+    if isinstance(values, list):
+        if key.isdecimal() and int(key) < len(values):
+            return values[int(key)]
+        raise ConfigError(f"{so_far} in {path!r}: expected a number from 0 to {len(values) - 1}")
+    if not isinstance(values, dict):
+        raise ConfigError(f"unknown setting {path!r}: {so_far.rpartition('.')[0]} has no parts")
+    if key not in values:
+        raise ConfigError(f"unknown setting {path!r}: choose one of {', '.join(values)}")
+    return values[key]
+
+
+def _explain(problem: dict[str, Any]) -> str:
+    where = ".".join(str(part) for part in problem["loc"])
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "unexpected_keyword_argument":
+        return f"unknown setting {where!r}"
+    if problem["type"] in ("missing", "missing_argument"):
+        return f"setting {where!r} is missing"
+    if not where:
+        return message
+    return f"{where}: {message[0].lower()}{message[1:]}, got {problem['input']!r}"

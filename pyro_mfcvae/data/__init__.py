@@ -1,0 +1,20 @@
+"""Observations and labels: rendered scenes, MNIST, the user's own files."""
+
+from pyro_mfcvae.data import files, mnist, shapes  # noqa: F401  (they register)
+from pyro_mfcvae.data.observations import Dataset, ObservationSpec, as_float
+from pyro_mfcvae.data.registry import (
+    DATASETS,
+    data_settings,
+    load_dataset,
+    register_dataset,
+)
+
+__all__ = [
+    "DATASETS",
+    "Dataset",
+    "ObservationSpec",
+    "as_float",
+    "data_settings",
+    "load_dataset",
+    "register_dataset",
+]

@@ -1,0 +1,61 @@
+"""Names of data sets, and loading one from its settings."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+from pyro_mfcvae.config import Component
+from pyro_mfcvae.data.observations import Dataset
+from pyro_mfcvae.errors import ConfigError
+
+Loader = Callable[..., Dataset]
+
+DATASETS: dict[str, Loader] = {}
+
+
+def register_dataset(name: str) -> Callable[[Loader], Loader]:
+    """Decorator: make a function of keyword options that returns a Dataset known by name."""
+
+    def register(loader: Loader) -> Loader:
+        DATASETS[name] = loader
+        return loader
+
+    return register
+
+
+def load_dataset(settings: Component) -> Dataset:
+    """The data set that the settings name.
+
+    Raises:
+        ConfigError: if the name or an option is unknown.
+        DataError: if its files are missing or hold something else.
+    """
+    if settings.name not in DATASETS:
+        raise ConfigError(
+            f"unknown data set {settings.name!r}; choose one of {', '.join(sorted(DATASETS))}, or "
+            "give the path of an .npz file"
+        )
+    loader = DATASETS[settings.name]
+    known = inspect.signature(loader).parameters
+    unknown = sorted(set(settings.options) - set(known))
+    if unknown:
+        raise ConfigError(
+            f"unknown option {', '.join(unknown)} of data set {settings.name!r}; it has "
+            f"{', '.join(known)}"
+        )
+    missing = [
+        name
+        for name, parameter in known.items()
+        if parameter.default is parameter.empty and name not in settings.options
+    ]
+    if missing:
+        raise ConfigError(f"data set {settings.name!r} needs the option {', '.join(missing)}")
+    return loader(**settings.options)
+
+
+def data_settings(text: str) -> Component:
+    """Settings of the data set that a person named: a registered name or a path to a file."""
+    if text not in DATASETS and ("." in text or "/" in text):
+        return Component(name="file", options={"path": text})
+    return Component(name=text)

@@ -1,0 +1,125 @@
+"""The default data: rendered scenes of a room, nothing to download."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from platformdirs import user_cache_path
+from torch import Tensor
+
+from pyro_mfcvae.data.observations import Dataset, random_split
+from pyro_mfcvae.data.registry import register_dataset
+from pyro_mfcvae.data.scenes import FACTORS, SHAPE_NAMES, render_scenes
+from pyro_mfcvae.errors import ConfigError
+
+RENDERED_SIZE = 64
+_CACHE_VERSION = 1  # counts up when the renderer's pictures change
+
+
+@register_dataset("shapes")
+def shapes(
+    size: int = RENDERED_SIZE,
+    factors: Mapping[str, Sequence[int]] | None = None,
+    test_fraction: float = 0.2,
+    split_seed: int = 0,
+) -> Dataset:
+    """Scenes of a room with one object, in the six factors of 3D Shapes.
+
+    Args:
+        size: height and width of the pictures in pixels; 64 x 64 renderings are resized
+            bilinearly.
+        factors: {factor: indices of its values}; a factor left out takes all of its values.
+            None is configuration 1 of the MFCVAE paper: one wall hue and one object hue, all
+            else varies, 4,800 scenes.
+        test_fraction: share of the scenes that is held out.
+        split_seed: seed of the random split.
+
+    Returns:
+        pictures, uint8 (N, 3, size, size), with one label per factor that varies.
+
+    Raises:
+        ConfigError: if the size or a factor's indices are out of range.
+    """
+    if not isinstance(size, int) or not 4 <= size <= 512:
+        raise ConfigError(f"size must be a whole number of pixels from 4 to 512, got {size!r}")
+    grid = _grid({"wall_hue": [5], "object_hue": [6]} if factors is None else factors)
+    indices = np.array(list(itertools.product(*grid.values())))
+    pictures = _resized(_rendered(indices), size)
+    labels, names = {}, {}
+    for column, (factor, values) in zip(indices.T, grid.items(), strict=True):
+        if len(values) > 1:
+            labels[factor] = torch.from_numpy(np.searchsorted(values, column))
+            names[factor] = tuple(_value_name(factor, value) for value in values)
+    train, test = random_split(len(indices), test_fraction, split_seed)
+    return Dataset("shapes", pictures, train, test, labels, names)
+
+
+def _grid(factors: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
+    unknown = sorted(set(factors) - set(FACTORS))
+    if unknown:
+        raise ConfigError(f"unknown factor {unknown[0]!r}; the factors are {', '.join(FACTORS)}")
+    grid = {}
+    for factor, n_values in FACTORS.items():
+        values = sorted(set(factors.get(factor, range(n_values))))
+        if not values or not all(isinstance(v, int) and 0 <= v < n_values for v in values):
+            raise ConfigError(
+                f"{factor} takes indices from 0 to {n_values - 1}, at least one, got "
+                f"{list(factors[factor])}"
+            )
+        grid[factor] = values
+    return grid
+
+
+def _value_name(factor: str, value: int) -> str:
+    return SHAPE_NAMES[value] if factor == "shape" else f"{factor.replace('_', ' ')} {value}"
+
+
+def _rendered(indices: np.ndarray) -> np.ndarray:
+    """Renderings (N, 64, 64, 3), uint8, kept in the user's cache folder."""
+    key = json.dumps([_CACHE_VERSION, indices.tolist()]).encode()
+    path = cache_folder() / f"scenes-{hashlib.blake2b(key, digest_size=8).hexdigest()}.npy"
+    try:
+        pictures = np.load(path)
+        if pictures.shape == (len(indices), RENDERED_SIZE, RENDERED_SIZE, 3):
+            return pictures
+    except (OSError, ValueError, EOFError):
+        pass  # not rendered yet, or damaged
+    pictures = render_scenes(indices, size=RENDERED_SIZE)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_suffix(f".{os.getpid()}")
+        with aside.open("wb") as file:
+            np.save(file, pictures)
+        aside.replace(path)
+    except OSError:
+        pass  # a cache that cannot be written costs seconds, no more
+    return pictures
+
+
+def cache_folder() -> Path:
+    """Where derived files are kept: MFCVAE_CACHE, or the system's cache folder for the user."""
+    given = os.environ.get("MFCVAE_CACHE")
+    return Path(given) if given else user_cache_path("pyro_mfcvae")
+
+
+def _resized(pictures: np.ndarray, size: int) -> Tensor:
+    """uint8 (N, H, W, 3) -> uint8 (N, 3, size, size)."""
+    x = torch.from_numpy(pictures).movedim(-1, 1)
+    if size == x.shape[-1]:
+        return x.contiguous()
+    parts = [
+        F.interpolate(part.float(), (size, size), mode="bilinear", antialias=True)
+        .round()
+        .clamp(0, 255)
+        .to(torch.uint8)
+        for part in x.split(1000)
+    ]
+    return torch.cat(parts)

@@ -1,0 +1,17 @@
+"""Errors that a user can mend, each with what was expected, what came and what to do."""
+
+
+class ConfigError(ValueError):
+    """A setting is unknown, has the wrong type or range, or does not fit the data."""
+
+
+class DataError(ValueError):
+    """Observations or labels have the wrong shape, type or range, or cannot be found."""
+
+
+class RunError(ValueError):
+    """A run folder or checkpoint is missing, damaged or not what was asked for."""
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on, for instance because the objective is not finite."""

@@ -1,0 +1,294 @@
+r"""One facet's mixture-of-Gaussians prior, with each of its densities defined once.
+
+.. math::
+    p(c) = \pi_c, \qquad p(z \mid c) = \mathcal N(z; \mu_c, \Sigma_c), \qquad
+    p(z) = \sum_{c=1}^{K} \pi_c \, \mathcal N(z; \mu_c, \Sigma_c)
+
+Source: MFCVAE, Eq. 1 and Appendix A (Eq. 15-17). Symbols: K ``n_clusters``, D
+``latent_dim``, pi ``log_weights.exp()``, mu ``loc``, Sigma ``scale**2`` or
+``scale_tril @ scale_tril.mT``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pyro.distributions import Categorical, TorchDistribution, constraints
+from torch import Tensor, nn
+
+from pyro_mfcvae.errors import ConfigError
+
+Covariance = Literal["diagonal", "full"]
+
+_SOFTPLUS_BETA = 10.0  # as in the first authors' code, so that both take the same steps
+_HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
+
+
+class MixturePrior(nn.Module):
+    r"""The prior :math:`p(z) = \sum_c \pi_c \mathcal N(z; \mu_c, \Sigma_c)` of one facet.
+
+    The variances (diagonal) or the diagonals of the Cholesky factors (full covariance) are a
+    softplus (beta 10) of ``raw_scale``, as in the first authors' implementation.
+
+    Args:
+        n_clusters: K, number of mixture components.
+        latent_dim: D, number of latent dimensions.
+        covariance: ``"diagonal"`` or ``"full"``.
+        learn_weights: learn pi; otherwise it stays 1/K.
+        initial_variance: variance of every component along every axis at the start.
+
+    Raises:
+        ConfigError: if a size or the variance is not positive, or the covariance is unknown.
+    """
+
+    def __init__(
+        self,
+        n_clusters: int,
+        latent_dim: int,
+        covariance: Covariance = "diagonal",
+        learn_weights: bool = True,
+        initial_variance: float = 0.01,
+    ) -> None:
+        super().__init__()
+        if n_clusters < 1 or latent_dim < 1:
+            raise ConfigError(
+                "a facet needs at least one cluster and one latent dimension, got "
+                f"n_clusters={n_clusters} and latent_dim={latent_dim}"
+            )
+        if covariance not in ("diagonal", "full"):
+            raise ConfigError(f'covariance must be "diagonal" or "full", got {covariance!r}')
+        if not initial_variance > 0:
+            raise ConfigError(f"initial_variance must be above 0, got {initial_variance}")
+        self.n_clusters = n_clusters
+        self.latent_dim = latent_dim
+        self.covariance = covariance
+        self.logits = nn.Parameter(torch.zeros(n_clusters), requires_grad=learn_weights)
+        self.loc = nn.Parameter(torch.randn(n_clusters, latent_dim))
+        shape = (n_clusters, latent_dim) + ((latent_dim,) if covariance == "full" else ())
+        self.raw_scale = nn.Parameter(torch.zeros(shape))
+        self.reset_variance(initial_variance)
+
+    @torch.no_grad()
+    def reset_variance(self, variance: float) -> None:
+        """Give every component the covariance ``variance * I``."""
+        if self.covariance == "diagonal":
+            self.raw_scale.fill_(_softplus_inverse(variance))
+        else:
+            eye = torch.eye(self.latent_dim, dtype=self.loc.dtype, device=self.loc.device)
+            self.raw_scale.copy_(eye * _softplus_inverse(math.sqrt(variance)))
+
+    @property
+    def log_weights(self) -> Tensor:
+        """log pi, shape (K,)."""
+        return torch.log_softmax(self.logits, dim=-1)
+
+    @property
+    def scale(self) -> Tensor:
+        """Standard deviations of the diagonal components, shape (K, D)."""
+        if self.covariance != "diagonal":
+            raise AttributeError("a facet with full covariance has scale_tril, not scale")
+        return F.softplus(self.raw_scale, beta=_SOFTPLUS_BETA).sqrt()
+
+    @property
+    def scale_tril(self) -> Tensor:
+        """Cholesky factors of the covariances, shape (K, D, D), for either covariance."""
+        if self.covariance == "diagonal":
+            return torch.diag_embed(self.scale)
+        diagonal = F.softplus(
+            self.raw_scale.diagonal(dim1=-2, dim2=-1), beta=_SOFTPLUS_BETA
+        )
+        return self.raw_scale.tril(-1) + torch.diag_embed(diagonal)
+
+    def component_log_prob(self, z: Tensor) -> Tensor:
+        """log p(z | c) for every c.
+
+        Args:
+            z: latents, shape (..., D).
+
+        Returns:
+            shape (..., K).
+        """
+        if self.covariance == "diagonal":
+            scale = self.scale
+            white = (z.unsqueeze(-2) - self.loc) / scale
+            return _standard_normal_log_prob(white) - scale.log().sum(-1)
+        whitening = self._whitening()
+        offset = (whitening @ self.loc.unsqueeze(-1)).flatten()
+        white = F.linear(z, whitening.flatten(0, 1), -offset)
+        white = white.unflatten(-1, (self.n_clusters, self.latent_dim))
+        return _standard_normal_log_prob(white) + _log_diagonal(whitening)
+
+    def component_log_prob_at(self, z: Tensor, c: Tensor) -> Tensor:
+        """log p(z | c) for one given cluster each.
+
+        Args:
+            z: latents, shape (..., D).
+            c: clusters, long, broadcastable with the batch shape of z.
+
+        Returns:
+            the broadcast batch shape.
+        """
+        difference = z - self.loc[c]
+        if self.covariance == "diagonal":
+            scale = self.scale[c]
+            return _standard_normal_log_prob(difference / scale) - scale.log().sum(-1)
+        whitening = self._whitening()[c]
+        white = (whitening @ difference.unsqueeze(-1)).squeeze(-1)
+        return _standard_normal_log_prob(white) + _log_diagonal(whitening)
+
+    def log_joint(self, z: Tensor) -> Tensor:
+        """log p(z, c) for every c: (..., D) -> (..., K)."""
+        return self.component_log_prob(z) + self.log_weights
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log p(z), the mixture's density: (..., D) -> (...)."""
+        return self.log_joint(z).logsumexp(-1)
+
+    def log_responsibilities(self, z: Tensor) -> Tensor:
+        """log p(c | z): (..., D) -> (..., K)."""
+        return self.log_joint(z).log_softmax(-1)
+
+    def responsibilities(self, z: Tensor) -> Tensor:
+        """p(c | z): (..., D) -> (..., K)."""
+        return self.log_joint(z).softmax(-1)
+
+    def cluster(self) -> ClusterCategorical:
+        """The distribution p(c), to be used as a Pyro site."""
+        return ClusterCategorical(logits=self.log_weights, validate_args=False)
+
+    def component(self, c: Tensor) -> MixtureComponent:
+        """The distribution p(z | c), to be used as a Pyro site, for c of any shape."""
+        return MixtureComponent(self, c)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        sample_shape: tuple[int, ...] = (),
+        c: Tensor | int | None = None,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        r"""Draw z from p(z), or from p(z | c) where c is given.
+
+        Args:
+            sample_shape: shape of the draws.
+            c: clusters, broadcastable with ``sample_shape``; None draws them from pi.
+            temperature: tau; the covariance of a component becomes tau * Sigma.
+            generator: source of randomness, on the CPU.
+
+        Returns:
+            shape (*sample_shape, D).
+
+        Raises:
+            ValueError: if the temperature is negative or c is out of range.
+        """
+        if temperature < 0:
+            raise ValueError(f"temperature must not be negative, got {temperature}")
+        loc = self.loc.detach()
+        if c is None:
+            n_draws = math.prod(sample_shape)
+            weights = self.log_weights.exp().cpu()
+            c = torch.multinomial(weights, n_draws, replacement=True, generator=generator)
+            c = c.reshape(sample_shape)
+        c = torch.as_tensor(c)
+        if c.numel() and not (0 <= int(c.min()) and int(c.max()) < self.n_clusters):
+            raise ValueError(
+                f"clusters must lie in 0..{self.n_clusters - 1}, got {int(c.min())}..{int(c.max())}"
+            )
+        c = c.to(loc.device).expand(sample_shape)
+        noise = torch.randn(*sample_shape, self.latent_dim, generator=generator, dtype=loc.dtype)
+        noise = noise.to(loc.device) * math.sqrt(temperature)
+        return loc[c] + (self.scale_tril[c] @ noise.unsqueeze(-1)).squeeze(-1)
+
+    def _whitening(self) -> Tensor:
+        """Inverse Cholesky factors, shape (K, D, D)."""
+        eye = torch.eye(self.latent_dim, dtype=self.loc.dtype, device=self.loc.device)
+        return torch.linalg.solve_triangular(self.scale_tril, eye, upper=False)
+
+    def extra_repr(self) -> str:
+        return (
+            f"n_clusters={self.n_clusters}, latent_dim={self.latent_dim}, "
+            f"covariance={self.covariance!r}, learn_weights={self.logits.requires_grad}"
+        )
+
+
+class ClusterCategorical(Categorical):
+    """A categorical distribution whose log_prob over its whole support is a view.
+
+    Looking log-probabilities up by index costs K times the memory in the backward pass; over
+    an enumerated support no look-up is needed.
+    """
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if is_support(value):
+            return last_dim_to(self.logits, -value.dim())
+        return super().log_prob(value)
+
+
+class MixtureComponent(TorchDistribution):
+    """p(z | c) of a :class:`MixturePrior`, for enumerated as well as for given c.
+
+    Args:
+        prior: the mixture.
+        c: clusters, long, of any shape.
+    """
+
+    arg_constraints: dict = {}
+    support = constraints.real_vector
+    has_rsample = True
+
+    def __init__(
+        self, prior: MixturePrior, c: Tensor, batch_shape: torch.Size | None = None
+    ) -> None:
+        self.prior = prior
+        self.c = c
+        super().__init__(
+            c.shape if batch_shape is None else batch_shape,
+            torch.Size([prior.latent_dim]),
+            validate_args=False,
+        )
+
+    def expand(self, batch_shape, _instance=None) -> MixtureComponent:
+        return MixtureComponent(self.prior, self.c, torch.Size(batch_shape))
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log p(z | c): (..., D) -> the broadcast shape of c and the batch shape of z."""
+        if is_support(self.c) and z.dim() - 1 < self.c.dim():
+            return last_dim_to(self.prior.component_log_prob(z), -self.c.dim())
+        return self.prior.component_log_prob_at(z, self.c)
+
+    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:
+        c = self.c.expand(self.batch_shape)
+        loc = self.prior.loc[c]
+        noise = torch.randn(*sample_shape, *loc.shape, dtype=loc.dtype, device=loc.device)
+        return loc + (self.prior.scale_tril[c] @ noise.unsqueeze(-1)).squeeze(-1)
+
+
+def is_support(value: Tensor) -> bool:
+    """Whether value is an enumerated support: 0..K-1 along its leftmost dimension."""
+    return getattr(value, "_pyro_categorical_support", None) is not None
+
+
+def last_dim_to(values: Tensor, dim: int) -> Tensor:
+    """Move the last dimension to the negative position dim, left of all others.
+
+    ``(*batch, K) -> (K, 1, ..., 1, *batch)`` with ``-dim`` dimensions.
+    """
+    moved = values.movedim(-1, 0)
+    n_new = -dim - moved.dim()
+    return moved.reshape(moved.shape[:1] + (1,) * n_new + moved.shape[1:])
+
+
+def _standard_normal_log_prob(white: Tensor) -> Tensor:
+    return -0.5 * white.square().sum(-1) - white.shape[-1] * _HALF_LOG_TWO_PI
+
+
+def _log_diagonal(factors: Tensor) -> Tensor:
+    return factors.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+
+def _softplus_inverse(value: float) -> float:
+    return math.log(math.expm1(_SOFTPLUS_BETA * value)) / _SOFTPLUS_BETA

@@ -1,0 +1,179 @@
+"""Convolutional ladders for any number of facets, channels, and any size of picture.
+
+Source: MFCVAE, Table 5, with what its code really does: the stride-1 transposed convolution is
+3 x 3, rungs are concatenated with the backbone, activation and batch norm also follow the last
+transposed convolution, encoder convolutions are weight-normalised. For J = 2 and 32 x 32
+pictures the layers are those of the code; for other J and sizes the pattern is continued.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.nets.layers import (
+    WeightNormConv2d,
+    activation as new_activation,
+    dense,
+    join_batches,
+    scaled,
+)
+from pyro_mfcvae.nets.registry import register_decoder, register_encoder
+
+Size = tuple[int, int]
+
+
+@register_encoder("conv-ladder")
+class ConvLadderEncoder(nn.Module):
+    """Each backbone stage halves the picture and feeds a facet's rung of two convolutions.
+
+    Args:
+        shape: (channels, height, width).
+        n_facets: J.
+        channels: channels of the first stage; later stages double them, up to four times.
+        activation: name of the activation.
+        batch_norm: normalise after each activation.
+        weight_norm: normalise the weights of the convolutions.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        n_facets: int,
+        channels: int = 64,
+        activation: str = "elu",
+        batch_norm: bool = True,
+        weight_norm: bool = True,
+    ) -> None:
+        super().__init__()
+        size = _picture_size(shape)
+        conv = WeightNormConv2d if weight_norm else nn.Conv2d
+
+        def block(n_in: int, n_out: int, size: Size, stride: int) -> tuple[nn.Module, Size]:
+            kernel, step, padding = _geometry(size, stride)
+            layer = conv(n_in, n_out, kernel, step, padding)
+            out = tuple((n + 2 * p - k) // s + 1 for n, p, k, s in zip(size, padding, kernel, step, strict=True))
+            return nn.Sequential(layer, *_after(n_out, activation, batch_norm)), out
+
+        self.backbone, self.rungs = nn.ModuleList(), nn.ModuleList()
+        self.n_features: list[int] = []
+        n_in = shape[0]
+        for j in range(n_facets):
+            n_out = channels * min(2**j, 4)
+            stage, size = block(n_in, n_out, size, stride=2)
+            first, rung_size = block(n_out, n_out, size, stride=2)
+            n_rung = n_out if j == 0 else 2 * n_out
+            second, rung_size = block(n_out, n_rung, rung_size, stride=1 if j == 0 else 2)
+            self.backbone.append(stage)
+            self.rungs.append(nn.Sequential(first, second))
+            self.n_features.append(n_rung * math.prod(rung_size))
+            n_in = n_out
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(B, channels, height, width) -> J features (B, F_j)."""
+        features = []
+        for stage, rung in zip(self.backbone, self.rungs, strict=True):
+            x = stage(x)
+            features.append(rung(x).flatten(1))
+        return features
+
+
+@register_decoder("conv-ladder")
+class ConvLadderDecoder(nn.Module):
+    """Rungs of one dense layer, merged into a backbone of transposed convolutions.
+
+    Args:
+        shape: (channels, height, width).
+        latent_dims: D_j, shallow first.
+        channels: channels of facet 0's rung; deeper ones have four, then eight times as many.
+        activation: name of the activation.
+        batch_norm: normalise after each activation of a convolution.
+        rung_batch_norm: normalise after each rung's activation.
+        plain_output: leave activation and batch norm off the last transposed convolution.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        latent_dims: Sequence[int],
+        channels: int = 64,
+        activation: str = "elu",
+        batch_norm: bool = True,
+        rung_batch_norm: bool = True,
+        plain_output: bool = False,
+    ) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+        n_facets = len(latent_dims)
+        sizes = _halvings(_picture_size(shape), n_facets)
+        widths = [channels * min(4**j, 8) for j in range(n_facets)]
+        self.rung_shapes = [(width, *size) for width, size in zip(widths, sizes[1:], strict=True)]
+        self.rungs, self.backbone = nn.ModuleList(), nn.ModuleList()
+        for j, dim in enumerate(latent_dims):
+            self.rungs.append(
+                dense([dim, math.prod(self.rung_shapes[j])], activation, rung_batch_norm)
+            )
+            n_in = widths[j] if j == n_facets - 1 else 2 * widths[j]
+            if j == 0:
+                after = [] if plain_output else _after(shape[0], activation, batch_norm)
+                stage = [_upsampling(n_in, shape[0], sizes[1], sizes[0]), *after]
+            else:
+                below = widths[j - 1]
+                stage = [
+                    _upsampling(n_in, 2 * below, sizes[j + 1], sizes[j]),
+                    *_after(2 * below, activation, batch_norm),
+                    nn.ConvTranspose2d(2 * below, below, 3, padding=1),
+                    *_after(below, activation, batch_norm),
+                ]
+            self.backbone.append(nn.Sequential(*stage))
+
+    def forward(self, zs: Sequence[Tensor], fade: Tensor | None = None) -> Tensor:
+        """Latents [(..., D_j)] and weights (J,) -> parameters of p(x | z) (..., *shape)."""
+        zs, batch_shape = join_batches(zs)
+        h: Tensor | None = None
+        for j in reversed(range(len(zs))):
+            rung = scaled(self.rungs[j](zs[j]), fade, j).unflatten(-1, self.rung_shapes[j])
+            h = self.backbone[j](rung if h is None else torch.cat([rung, h], 1))
+        return h.reshape(batch_shape + self.shape)
+
+
+def _picture_size(shape: Sequence[int]) -> Size:
+    if len(shape) != 3:
+        raise ConfigError(
+            "convolutional networks need pictures (channels, height, width), got observations of "
+            f'shape {tuple(shape)}; choose encoder and decoder "ladder"'
+        )
+    return shape[1], shape[2]
+
+
+def _after(channels: int, activation: str, batch_norm: bool) -> list[nn.Module]:
+    return [new_activation(activation)] + ([nn.BatchNorm2d(channels)] if batch_norm else [])
+
+
+def _geometry(size: Size, stride: int) -> tuple[Size, Size, Size]:
+    """Kernel, stride and padding: 4 x 4 where the picture has room for it, else 3 x 3."""
+    kernel = tuple(4 if n >= 2 else 3 for n in size)
+    step = tuple(stride if n >= 2 else 1 for n in size)
+    return kernel, step, (1, 1)
+
+
+def _halvings(size: Size, n_times: int) -> list[Size]:
+    """Sizes after 0, 1, ... halvings, as the encoder's backbone has them."""
+    sizes = [size]
+    for _ in range(n_times):
+        sizes.append(tuple(max(n // 2, 1) for n in sizes[-1]))
+    return sizes
+
+
+def _upsampling(n_in: int, n_out: int, size: Size, target: Size) -> nn.ConvTranspose2d:
+    """A transposed convolution from one size to the next larger one of the ladder."""
+    kernel, step, padding = _geometry(target, 2)
+    missing = tuple(
+        to - ((n - 1) * s - 2 * p + k)
+        for to, n, s, p, k in zip(target, size, step, padding, kernel, strict=True)
+    )
+    return nn.ConvTranspose2d(n_in, n_out, kernel, step, padding, output_padding=missing)

@@ -1,0 +1,108 @@
+"""Building blocks: stacks of layers, weight-normalised convolutions, activations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pyro_mfcvae.errors import ConfigError
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky-relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+}
+
+
+def activation(name: str) -> nn.Module:
+    """A new activation layer.
+
+    Raises:
+        ConfigError: if no activation has this name.
+    """
+    if name not in ACTIVATIONS:
+        raise ConfigError(f"unknown activation {name!r}; choose one of {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[name]()
+
+
+def dense(sizes: Sequence[int], act: str, batch_norm: bool) -> nn.Sequential:
+    """Linear, activation and, if asked for, batch norm for each pair of neighbouring sizes."""
+    layers: list[nn.Module] = []
+    for n_in, n_out in zip(sizes, sizes[1:], strict=False):
+        layers += [nn.Linear(n_in, n_out), activation(act)]
+        if batch_norm:
+            layers.append(nn.BatchNorm1d(n_out))
+    return nn.Sequential(*layers)
+
+
+class WeightNormConv2d(nn.Conv2d):
+    """A convolution with weights ``magnitude * direction / |direction|`` per output channel.
+
+    Written out because ``torch.nn.utils.parametrizations.weight_norm`` has no rule for
+    ``torch.func.vmap``. ``weight`` holds the direction.
+    """
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.magnitude = nn.Parameter(torch.empty(self.out_channels, 1, 1, 1))
+        self.reset_magnitude()
+
+    @torch.no_grad()
+    def reset_magnitude(self) -> None:
+        """Set the magnitudes so that the effective weights are ``weight`` itself."""
+        self.magnitude.copy_(self._norm())
+
+    def _norm(self) -> Tensor:
+        return self.weight.square().sum((1, 2, 3), keepdim=True).sqrt()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._conv_forward(x, self.magnitude * self.weight / self._norm(), self.bias)
+
+
+def per_facet(values: Sequence | None, default: Sequence, n_facets: int, what: str) -> list[list[int]]:
+    """Layer widths as one list per facet, from numbers or lists.
+
+    Raises:
+        ConfigError: if there is not one entry per facet, or a width is not positive.
+    """
+    given = default if values is None else values
+    if len(given) != n_facets:
+        raise ConfigError(
+            f"{what} needs one entry per facet ({n_facets}, shallow first), got {list(given)}"
+        )
+    widths = [[entry] if isinstance(entry, int) else list(entry) for entry in given]
+    check_widths([width for entry in widths for width in entry], what)
+    return widths
+
+
+def check_widths(widths: Sequence[int], what: str) -> None:
+    """Raise a ConfigError unless all widths are positive integers."""
+    if any(isinstance(width, bool) or not isinstance(width, int) or width < 1 for width in widths):
+        raise ConfigError(f"{what} must be positive whole numbers, got {list(widths)}")
+
+
+def join_batches(zs: Sequence[Tensor]) -> tuple[list[Tensor], torch.Size]:
+    """Broadcast the latents' batch shapes and flatten them to one dimension.
+
+    Args:
+        zs: latents, each (..., D_j).
+
+    Returns:
+        latents, each (N, D_j), and the batch shape to restore.
+    """
+    batch_shape = torch.broadcast_shapes(*[z.shape[:-1] for z in zs])
+    n = math.prod(batch_shape)
+    return [z.expand(*batch_shape, z.shape[-1]).reshape(n, z.shape[-1]) for z in zs], batch_shape
+
+
+def scaled(h: Tensor, fade: Tensor | None, j: int) -> Tensor:
+    """h times the weight of facet j; h itself where no weights are given."""
+    return h if fade is None else h * fade[j]
+
+

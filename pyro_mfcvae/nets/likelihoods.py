@@ -1,0 +1,85 @@
+"""p(x | z) from the decoder's output. Each likelihood is the one place that reads it."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from pyro_mfcvae.data.observations import ObservationSpec
+from pyro_mfcvae.errors import ConfigError, DataError
+from pyro_mfcvae.nets.registry import register_likelihood
+
+
+@register_likelihood("bernoulli")
+class BernoulliLikelihood(nn.Module):
+    r"""Independent :math:`x_i \sim \mathrm{Bernoulli}(\mathrm{sigmoid}(h_i))`.
+
+    Values between 0 and 1 are allowed and enter the log-density as they are,
+    :math:`x_i \log p_i + (1 - x_i) \log(1 - p_i)`, which is no normalised density for grey
+    values; the paper treats MNIST so (MFCVAE, Appendix D.4), and so does its code.
+    """
+
+    def forward(self, h: Tensor, event_dim: int) -> dist.Independent:
+        """Logits (..., *shape) -> p(x | z), with event_dim dimensions in one observation."""
+        return dist.Independent(
+            dist.Bernoulli(logits=h, validate_args=False), event_dim, validate_args=False
+        )
+
+    def check(self, observation: ObservationSpec) -> None:
+        """Raise a DataError for values outside [0, 1]."""
+        if observation.low < 0 or observation.high > 1:
+            raise DataError(
+                "the Bernoulli likelihood needs values in [0, 1], got "
+                f"[{observation.low:g}, {observation.high:g}]; rescale the data or choose "
+                "likelihood gaussian"
+            )
+
+
+@register_likelihood("gaussian")
+class GaussianLikelihood(nn.Module):
+    r"""Independent :math:`x_i \sim \mathcal N(\mathrm{activation}(h_i), \mathrm{scale}^2)`.
+
+    Args:
+        scale: standard deviation, in the unit of the data.
+        learn_scale: learn one standard deviation for all values, from ``scale`` on.
+        output_activation: ``"sigmoid"`` keeps the mean in [0, 1]; None leaves it free.
+    """
+
+    def __init__(
+        self,
+        scale: float = 0.6,
+        learn_scale: bool = False,
+        output_activation: Literal["sigmoid"] | None = None,
+    ) -> None:
+        super().__init__()
+        if not isinstance(scale, (int, float)) or not 0 < scale < math.inf:
+            raise ConfigError(f"the likelihood's scale must be above 0, got {scale}")
+        if output_activation not in (None, "sigmoid"):
+            raise ConfigError(f'output_activation is "sigmoid" or none, got {output_activation!r}')
+        self.output_activation = output_activation
+        # A fixed scale stays a number: as a float32 tensor it would be off in float64.
+        self.fixed_scale = None if learn_scale else float(scale)
+        if learn_scale:
+            self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
+
+    def forward(self, h: Tensor, event_dim: int) -> dist.Independent:
+        """Means (..., *shape) -> p(x | z), with event_dim dimensions in one observation."""
+        loc = h.sigmoid() if self.output_activation == "sigmoid" else h
+        if self.fixed_scale is None:
+            scale = self.log_scale.exp()
+        else:
+            scale = loc.new_full((), self.fixed_scale)
+        normal = dist.Normal(loc, scale, validate_args=False)
+        return dist.Independent(normal, event_dim, validate_args=False)
+
+    def check(self, observation: ObservationSpec) -> None:
+        """Raise a DataError where a sigmoid mean cannot reach the data."""
+        if self.output_activation == "sigmoid" and (observation.low < 0 or observation.high > 1):
+            raise DataError(
+                "output_activation sigmoid needs values in [0, 1], got "
+                f"[{observation.low:g}, {observation.high:g}]; rescale the data or leave it out"
+            )

@@ -1,0 +1,77 @@
+"""Noise as a function of (seed, step, site), injected into the sites of a Pyro program.
+
+Exact resumption, equality of guides and independence of the number of devices all rest on
+this: whoever asks for the noise of a step gets the same numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import torch
+from pyro.distributions import Independent, Normal
+from pyro.poutine.messenger import Messenger
+from torch import Tensor
+
+
+
+class Noise(Messenger):
+    """Samples each reparameterised normal site as ``loc + scale * eps`` with a given eps.
+
+    Args:
+        source: either a mapping from site names to eps, each of the full shape of its site
+            (*batch, *event), or a seed; with a seed eps is a function of (seed, step, site).
+        step: the step that a seed's noise belongs to.
+
+    A site of another distribution is sampled under a random state of its own, derived from
+    (seed, step, site); with a mapping such a site is refused with a ValueError.
+    """
+
+    def __init__(self, source: int | Mapping[str, Tensor], step: int = 0) -> None:
+        super().__init__()
+        self.source = source
+        self.step = step
+
+    def _pyro_sample(self, msg) -> None:
+        fn = msg["fn"]
+        if msg["done"] or msg["is_observed"] or not getattr(fn, "has_rsample", False):
+            return
+        base = fn.base_dist if isinstance(fn, Independent) else fn
+        if isinstance(base, Normal):
+            eps = self._draw(msg["name"], fn.batch_shape + fn.event_shape, base.loc)
+            msg["value"] = base.loc + base.scale * eps
+        elif isinstance(self.source, Mapping):
+            raise ValueError(
+                f"site {msg['name']!r} is {type(base).__name__}; only normal sites take given noise"
+            )
+        else:
+            with torch.random.fork_rng():
+                torch.manual_seed(derived_seed(self.source, self.step, msg["name"]))
+                msg["value"] = fn.rsample()
+        msg["done"] = True
+
+    def _draw(self, name: str, shape: torch.Size, like: Tensor) -> Tensor:
+        if not isinstance(self.source, Mapping):
+            return site_noise(self.source, self.step, name, shape, like)
+        if name not in self.source:
+            raise ValueError(f"no noise for site {name!r}, only for {sorted(self.source)}")
+        eps = self.source[name]
+        if eps.shape != shape:
+            raise ValueError(
+                f"noise of site {name!r} must have shape {tuple(shape)}, got {tuple(eps.shape)}"
+            )
+        return eps
+
+
+def site_noise(seed: int, step: int, name: str, shape: torch.Size, like: Tensor) -> Tensor:
+    """Standard normal noise of one site at one step, of the dtype and device of ``like``."""
+    generator = torch.Generator(device=like.device)
+    generator.manual_seed(derived_seed(seed, step, name))
+    return torch.randn(shape, generator=generator, dtype=like.dtype, device=like.device)
+
+
+def derived_seed(*parts: int | str) -> int:
+    """A 63-bit seed from parts such as (seed, step, name), the same on every machine."""
+    text = "/".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1

@@ -1,0 +1,33 @@
+"""Shows ordinary torch parameters to Pyro, without its global parameter store."""
+
+from __future__ import annotations
+
+import weakref
+
+from pyro.poutine.runtime import _PYRO_STACK, effectful
+from torch import Tensor, nn
+
+
+def announce_parameters(module: nn.Module, name: str) -> None:
+    """Tell Pyro's ``SVI`` which parameters a program uses.
+
+    ``SVI.step`` optimises what it sees at ``param`` sites; the parameters of a plain
+    ``nn.Module`` pass it by, and it trains nothing. A program that calls this first trains.
+    Outside ``SVI`` nothing happens, and nothing is ever stored in Pyro's global store.
+
+    Args:
+        module: owner of the parameters.
+        name: prefix of the names of the ``param`` sites.
+    """
+    if not any(getattr(handler, "param_only", False) for handler in _PYRO_STACK):
+        return
+    for key, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            _parameter_site(parameter, name=f"{name}.{key}")
+
+
+@effectful(type="param")
+def _parameter_site(parameter: nn.Parameter) -> Tensor:
+    value = parameter.detach()
+    value.unconstrained = weakref.ref(parameter)  # type: ignore[attr-defined]
+    return value

@@ -1,0 +1,38 @@
+"""Packaging. The command line lives in ``cli/`` and is installed as ``pyro_mfcvae.cli``."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).resolve().parent
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "pyro_mfcvae/__init__.py").read_text())[1]
+
+setup(
+    name="pyro_mfcvae",
+    version=VERSION,
+    description="Multi-facet clustering variational auto-encoders, written as Pyro programs",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.11",
+    packages=[*find_packages(include=["pyro_mfcvae", "pyro_mfcvae.*"]), "pyro_mfcvae.cli"],
+    package_dir={"pyro_mfcvae": "pyro_mfcvae", "pyro_mfcvae.cli": "cli"},
+    install_requires=[
+        "click>=8.1",
+        "h5py>=3.10",
+        "matplotlib>=3.8",
+        "numpy>=1.26",
+        "platformdirs>=4",
+        "pydantic>=2.7",
+        "pyro-ppl>=1.9.1",
+        "rich>=13",
+        "safetensors>=0.4.3",
+        "scikit-learn>=1.4",
+        "scipy>=1.11",
+        "torch>=2.6",
+        "torchvision>=0.21",
+    ],
+    extras_require={"test": ["pytest>=8", "ruff>=0.6"]},
+    entry_points={"console_scripts": ["mfcvae = pyro_mfcvae.cli:main"]},
+)

@@ -1,0 +1,31 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pyro
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = Path(os.environ.get("MFCVAE_SHARED", ROOT.parent / "shared"))
+
+
+@pytest.fixture(autouse=True)
+def _clean_state():
+    """Every test starts from the same seed and leaves Pyro's global store empty."""
+    torch.manual_seed(0)
+    pyro.clear_param_store()
+    yield
+    assert not list(pyro.get_param_store().keys())
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Folder with outputs of the first authors' implementation."""
+    folder = SHARED / "golden"
+    if not folder.is_dir():
+        pytest.skip(f"outputs of the first authors' code are not at {folder} (set MFCVAE_SHARED)")
+    return folder

@@ -1,0 +1,69 @@
+"""Small models and noise for tests, in float64."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pyro_mfcvae.config import Component, FacetConfig
+from pyro_mfcvae.models import MFCVAE
+
+SHAPE = (1, 4, 4)
+N_OBSERVATIONS = 6
+LATENT_DIMS, CLUSTERS = (3, 2, 2), (5, 4, 3)
+
+
+def small_model(
+    n_facets: int = 2,
+    covariance: str = "full",
+    likelihood: str | Component = "bernoulli",
+    learn_weights: bool = True,
+    latent_dims: tuple[int, ...] = LATENT_DIMS,
+    **parts,
+) -> MFCVAE:
+    """A model whose mixtures have distinct weights, means and covariances."""
+    widths = [16] * n_facets
+    encoder = {"backbone": widths, "activation": "elu"}
+    decoder = {"rungs": widths, "backbone": widths, "activation": "elu"}
+    networks = {
+        "encoder": Component(name="ladder", options=encoder),
+        "decoder": Component(name="ladder", options=decoder),
+    } | parts
+    facets = [
+        FacetConfig(
+            n_clusters=n_clusters,
+            latent_dim=latent_dim,
+            covariance=covariance,
+            learn_weights=learn_weights,
+            initial_variance=0.5,
+        )
+        for latent_dim, n_clusters in zip(latent_dims, CLUSTERS, strict=False)
+    ]
+    model = MFCVAE(SHAPE, facets[:n_facets], likelihood, **networks).double()
+    with torch.no_grad():
+        for facet in model.facets:
+            facet.raw_scale += 0.2 * torch.randn_like(facet.raw_scale)
+            if learn_weights:
+                facet.logits += torch.randn_like(facet.logits)
+    return model
+
+
+def observations(n: int = N_OBSERVATIONS, shape: tuple[int, ...] = SHAPE) -> Tensor:
+    return torch.rand(n, *shape, dtype=torch.float64)
+
+
+def gradients(model: torch.nn.Module, loss: Tensor) -> Tensor:
+    """All gradients as one vector; zeros where a parameter has none."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    grads = torch.autograd.grad(loss, parameters, allow_unused=True)
+    return torch.cat(
+        [
+            (torch.zeros_like(p) if g is None else g).flatten()
+            for p, g in zip(parameters, grads, strict=True)
+        ]
+    )
+
+
+def relative_error(a: Tensor, b: Tensor) -> float:
+    """Largest difference relative to the largest entry of b."""
+    return ((a - b).abs().max() / b.abs().max()).item()
