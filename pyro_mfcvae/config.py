@@ -6,6 +6,7 @@ import functools
 import json
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -204,8 +205,8 @@ def override(config: Config, assignments: Iterable[str]) -> Config:
     return config_from_dict(values)
 
 
-def parse_facets(text: str, like: FacetConfig | None = None) -> tuple[FacetConfig, ...]:
-    """Facets from ``D:K,D:K``, shallow first; what D and K leave open is taken from ``like``.
+def parse_facets(text: str) -> tuple[FacetConfig, ...]:
+    """Facets from ``D:K,D:K``, shallow first.
 
     Raises:
         ConfigError: if the text has another form, or a number is not positive.
@@ -219,12 +220,34 @@ def parse_facets(text: str, like: FacetConfig | None = None) -> tuple[FacetConfi
                 f"shallow facet first), such as 10:80,2:40; got {text!r}"
             )
         latent_dim, n_clusters = map(int, match.groups())
-        rest = {} if like is None else {
-            name: getattr(like, name)
-            for name in ("covariance", "learn_weights", "initial_variance")
-        }
-        facets.append(FacetConfig(latent_dim=latent_dim, n_clusters=n_clusters, **rest))
+        facets.append(FacetConfig(latent_dim=latent_dim, n_clusters=n_clusters))
     return tuple(facets)
+
+
+def with_facets(config: Config, text: str) -> Config:
+    """Settings with other facets, given as ``D:K,D:K``; the rest is fitted to their number.
+
+    A facet keeps the covariance and so on of the one in its place, or of the first. With another
+    number of facets, each progressive step but the last is as long as the first was.
+
+    Raises:
+        ConfigError: if the text has another form.
+    """
+    old = config.model.facets
+    facets = parse_facets(text)
+    likes = old if len(old) == len(facets) else old[:1] * len(facets)
+    facets = tuple(
+        replace(like, latent_dim=facet.latent_dim, n_clusters=facet.n_clusters)
+        for facet, like in zip(facets, likes, strict=True)
+    )
+    steps = config.training.epochs_per_step
+    if len(steps) > 1 and len(facets) != len(old):
+        steps = (sum(steps),) if len(facets) == 1 else steps[:1] * (len(facets) - 1) + steps[-1:]
+    return replace(
+        config,
+        model=replace(config.model, facets=facets),
+        training=replace(config.training, epochs_per_step=steps),
+    )
 
 
 def _assign(values: Any, path: str, value: Any) -> None:

@@ -19,10 +19,15 @@ import torch
 from torch import Tensor, nn
 
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.nets.layers import check_widths, dense, join_batches, per_facet, scaled
+from pyro_mfcvae.nets.layers import (
+    Widths,
+    check_widths,
+    dense,
+    join_batches,
+    per_facet,
+    scaled,
+)
 from pyro_mfcvae.nets.registry import register_decoder, register_encoder
-
-Widths = Sequence[int | Sequence[int]]
 
 _GATE = 0.1  # of the first authors' additive merge
 
@@ -34,7 +39,8 @@ class LadderEncoder(nn.Module):
     Args:
         shape: shape of one observation.
         n_facets: J.
-        backbone: widths of the backbone's stages, shallow first, each a number or a list.
+        backbone: widths of the backbone's stages, shallow first, each a number or a list; a
+            single number serves all.
         rungs: widths of further layers between the backbone and each facet's head.
         activation: name of the activation.
         batch_norm: normalise after each activation.

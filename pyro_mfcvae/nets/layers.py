@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from pyro_mfcvae.errors import ConfigError
 
+Widths = int | Sequence[int | Sequence[int]]
+
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
     "leaky-relu": nn.LeakyReLU,
@@ -65,16 +67,26 @@ class WeightNormConv2d(nn.Conv2d):
         return self._conv_forward(x, self.magnitude * self.weight / self._norm(), self.bias)
 
 
-def per_facet(values: Sequence | None, default: Sequence, n_facets: int, what: str) -> list[list[int]]:
-    """Layer widths as one list per facet, from numbers or lists.
+def per_facet(
+    values: Widths | None, default: Sequence[Widths], n_facets: int, what: str
+) -> list[list[int]]:
+    """Layer widths as one list per facet.
+
+    Args:
+        values: a number for all facets, or one entry per facet, each a number or a list.
+        default: entries where values is None.
+        n_facets: J.
+        what: the option's name, for messages.
 
     Raises:
         ConfigError: if there is not one entry per facet, or a width is not positive.
     """
     given = default if values is None else values
-    if len(given) != n_facets:
+    if isinstance(given, int):
+        given = [given] * n_facets
+    if isinstance(given, str) or len(given) != n_facets:
         raise ConfigError(
-            f"{what} needs one entry per facet ({n_facets}, shallow first), got {list(given)}"
+            f"{what} needs a number or one entry per facet ({n_facets}, shallow first), got {given}"
         )
     widths = [[entry] if isinstance(entry, int) else list(entry) for entry in given]
     check_widths([width for entry in widths for width in entry], what)

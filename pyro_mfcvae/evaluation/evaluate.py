@@ -1,0 +1,90 @@
+"""Everything that is measured of a trained model, as one dictionary for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pyro_mfcvae.data.observations import Dataset
+from pyro_mfcvae.evaluation.accuracies import agreement, majority_map, occupied_clusters
+from pyro_mfcvae.evaluation.predictions import Predictions, elbo_means, predict
+from pyro_mfcvae.models.base import FacetModel
+
+
+def evaluate(
+    model: FacetModel,
+    dataset: Dataset,
+    guide: str = "vade",
+    n_samples: int = 1,
+    fade: Sequence[float] | None = None,
+) -> dict[str, Any]:
+    """Measure a model on the training and the held-out part of a data set.
+
+    The map from clusters to classes is learnt on the training part; held-out observations are
+    judged by it (``majority_accuracy_training_map``) as well as by a map of their own.
+
+    Args:
+        model: the model.
+        dataset: with labels, if there are any.
+        guide: name of the guide, for the ELBO.
+        n_samples: S, for the ELBO.
+        fade: weights of the facets, for the ELBO; None means ones.
+
+    Returns:
+        ``{"elbo": {part: {term: value}}, "facets": [{"n_clusters", "latent_dim",
+        "occupied_clusters": {part: n}, "assignment_entropy": {part: nats}, "factors": {factor:
+        {"n_classes", part: {measure: value}}}}]}`` with the parts ``train`` and ``test``.
+    """
+    parts = {part: dataset.split(part) for part in ("train", "test")}
+    predictions = {part: predict(model, x) for part, (x, _) in parts.items()}
+    labels = {
+        part: {factor: values.cpu().numpy() for factor, values in given.items()}
+        for part, (_, given) in parts.items()
+    }
+    return {
+        "n_observations": {part: len(x) for part, (x, _) in parts.items()},
+        "elbo": {
+            part: elbo_means(model, x, guide, n_samples, fade) for part, (x, _) in parts.items()
+        },
+        "facets": [
+            {
+                "n_clusters": prior.n_clusters,
+                "latent_dim": prior.latent_dim,
+                **_facet(j, prior.n_clusters, predictions, labels),
+            }
+            for j, prior in enumerate(model.facets)
+        ],
+    }
+
+
+def _facet(
+    j: int,
+    n_clusters: int,
+    predictions: dict[str, Predictions],
+    labels: dict[str, dict[str, np.ndarray]],
+) -> dict[str, Any]:
+    clusters = {part: p.clusters[j] for part, p in predictions.items()}
+    factors: dict[str, Any] = {}
+    for factor, classes in labels["train"].items():
+        cluster_map = majority_map(classes, clusters["train"], n_clusters)
+        factors[factor] = {
+            "n_classes": int(max(given[factor].max() for given in labels.values())) + 1,
+            "train": agreement(classes, clusters["train"]),
+            "test": agreement(labels["test"][factor], clusters["test"], cluster_map),
+        }
+    return {
+        "occupied_clusters": {part: occupied_clusters(c) for part, c in clusters.items()},
+        "assignment_entropy": {
+            part: _mean_entropy(p.responsibilities[j]) for part, p in predictions.items()
+        },
+        "factors": factors,
+    }
+
+
+def _mean_entropy(responsibilities: np.ndarray) -> float:
+    """Mean entropy of the rows (N, K), in nats."""
+    from scipy.special import entr
+
+    return float(entr(responsibilities.astype(np.float64)).sum(1).mean())

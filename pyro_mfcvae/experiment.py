@@ -1,0 +1,206 @@
+"""A whole run: data, model, training, evaluation, figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pyro_mfcvae.config import Config
+from pyro_mfcvae.data import Dataset, as_float, load_dataset
+from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.guides import GUIDES
+from pyro_mfcvae.models import FacetModel, build_model
+from pyro_mfcvae.noise import derived_seed
+from pyro_mfcvae.runs import Run
+from pyro_mfcvae.training import Callback, TrainingState, fit, new_state
+from pyro_mfcvae.training.callbacks import MetricsLog, StopAtNonsense
+from pyro_mfcvae.training.checkpoints import Checkpoints, newest_checkpoint, restore
+from pyro_mfcvae.training.initialise import initialise_mixtures, initialise_networks
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Say = Callable[[str], None]
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device called name; ``"auto"`` is CUDA where there is any, else the CPU.
+
+    Raises:
+        ConfigError: if it does not exist here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(f"device {name!r} cannot be used here ({reason}); try cpu") from None
+    if device.type == "meta":
+        raise ConfigError(f"device {name!r} holds no numbers; try cpu")
+    return device
+
+
+def prepare(config: Config) -> tuple[Dataset, TrainingState]:
+    """Load the data and build, check and initialise everything for the first step.
+
+    Nothing is written, and nothing long is begun before all settings have been checked against
+    the data.
+
+    Raises:
+        ConfigError: if the settings do not fit each other or the data.
+        DataError: if the data cannot be used.
+    """
+    device = resolve_device(config.training.device)
+    if config.guide.name not in GUIDES:
+        raise ConfigError(
+            f"unknown guide {config.guide.name!r}; choose one of {', '.join(sorted(GUIDES))}"
+        )
+    dataset = load_dataset(config.data)
+    _check_clusters(config, dataset)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(config.seed, "weights"))
+        model = build_model(config.model, dataset.observation)
+        model.to(device, getattr(torch, config.training.dtype))
+        x = dataset.split("train")[0].to(device)
+        state = new_state(model, x, config)
+        initialise_networks(model, x, config.model.initialisation)
+    return dataset, state
+
+
+def train(
+    config: Config,
+    out: str | Path | None = None,
+    callbacks: Sequence[Callback] = (),
+    say: Say = lambda _: None,
+) -> tuple[Run, TrainingState, Dataset]:
+    """Train a model from the beginning, in a new run folder.
+
+    Args:
+        config: the settings.
+        out: the run folder, which must not exist; None numbers one under ``runs``.
+        callbacks: of the training loop, after those that log and save.
+        say: is told what is going on.
+
+    Returns:
+        the run, the state after its last step, and the data.
+
+    Raises:
+        ConfigError, DataError: before anything is written, if something does not fit.
+        TrainingError: if training breaks down.
+    """
+    say("preparing the data")
+    dataset, state = prepare(config)
+    run = Run.create(config, out)
+    if config.model.mixture_initialisation == "gmm":
+        say("placing the mixtures")
+        initialise_mixtures(state.model, state.batches.x, config.seed)
+    say(f"training in {run.path}")
+    return run, _fit(run, state, callbacks), dataset
+
+
+def resume(
+    run: Run, callbacks: Sequence[Callback] = (), say: Say = lambda _: None
+) -> tuple[TrainingState, Dataset]:
+    """Go on with an interrupted run where its newest whole checkpoint left it.
+
+    Raises:
+        RunError: if there is no checkpoint to go on from.
+    """
+    checkpoint = newest_checkpoint(run.checkpoints)
+    say("preparing the data")
+    dataset, state = prepare(run.config)
+    restore(state, checkpoint)
+    say(f"going on at step {state.step} of {state.n_steps} in {run.path}")
+    return _fit(run, state, callbacks), dataset
+
+
+def evaluate_run(run: Run, dataset: Dataset | None = None) -> dict[str, Any]:
+    """Measure a run's model and write ``evaluation.json``.
+
+    Args:
+        run: the run.
+        dataset: its data; None loads them again.
+    """
+    from pyro_mfcvae.evaluation import evaluate
+
+    model, dataset = _trained(run, dataset)
+    guide = run.config.guide
+    results = evaluate(model, dataset, guide.name, guide.n_samples, run.fade())
+    run.write_evaluation(results)
+    return results
+
+
+def draw_run(run: Run, dataset: Dataset | None = None) -> list[Path]:
+    """Draw a run's figures into its folder ``figures``.
+
+    Args:
+        run: the run.
+        dataset: its data; None loads them again.
+
+    Returns:
+        the files: cluster examples and samples per facet, reconstructions, training curves.
+    """
+    from pyro_mfcvae import evaluation, figures
+
+    model, dataset = _trained(run, dataset)
+    x = dataset.split("test")[0]
+    observation = model.observation
+    span = (observation.high - observation.low) or 1.0
+
+    def drawable(values):
+        return (values - observation.low) / span
+
+    shown = drawable(as_float(x).numpy())
+    n_shown = min(24, len(x))
+    recon = evaluation.reconstruct(model, x[:n_shown], run.fade())
+    drawn = {"reconstructions": figures.reconstructions(
+        shown[:n_shown], drawable(recon), title="held-out observations and their reconstructions"
+    )}  # fmt: skip
+    predictions = evaluation.predict(model, x)
+    for j, responsibilities in enumerate(predictions.responsibilities):
+        drawn[f"clusters-facet-{j}"] = figures.cluster_examples(
+            shown, responsibilities, n_clusters=15,
+            title=f"facet {j}: most typical held-out observations of each cluster",
+        )  # fmt: skip
+        clusters = figures.cluster_order(responsibilities)[:15]
+        samples = evaluation.sample_clusters(model, j, clusters, n_samples=10)
+        drawn[f"samples-facet-{j}"] = figures.cluster_samples(
+            drawable(samples), clusters,
+            title=f"facet {j}: samples of each cluster, other facets from their priors",
+        )  # fmt: skip
+    if run.metrics():
+        drawn["curves"] = figures.training_curves(run.metrics(), title=run.path.name)
+    run.figures.mkdir(exist_ok=True)
+    paths = []
+    for name, figure in drawn.items():
+        paths.append(run.figures / f"{name}.png")
+        figure.savefig(paths[-1], dpi=130)
+    return paths
+
+
+def _fit(run: Run, state: TrainingState, callbacks: Sequence[Callback]) -> TrainingState:
+    own = [StopAtNonsense(), MetricsLog(run.metrics_path), Checkpoints(run.checkpoints)]
+    return fit(state, [*own, *callbacks])
+
+
+def _trained(run: Run, dataset: Dataset | None) -> tuple[FacetModel, Dataset]:
+    model = run.model()
+    if dataset is None:
+        dataset = load_dataset(run.config.data)
+    shape, expected = dataset.observation.shape, model.observation.shape
+    if shape != expected:
+        raise ConfigError(f"the run's model takes observations {expected}, the data have {shape}")
+    return model, dataset
+
+
+def _check_clusters(config: Config, dataset: Dataset) -> None:
+    most = max(facet.n_clusters for facet in config.model.facets)
+    if most > len(dataset.train):
+        raise ConfigError(
+            f"a facet has {most} clusters but there are only {len(dataset.train)} training "
+            "observations; give fewer clusters with --facets D:K,D:K"
+        )

@@ -1,0 +1,152 @@
+"""Run folders: everything about one training, in one place on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pyro_mfcvae.config import Config, config_from_json, config_to_json
+from pyro_mfcvae.errors import ConfigError, RunError
+from pyro_mfcvae.models import FacetModel, build_model
+from pyro_mfcvae.training.checkpoints import (
+    load_model_tensors,
+    newest_checkpoint,
+    observation_of,
+    read_state,
+)
+
+_PACKAGES = ("pyro_mfcvae", "pyro-ppl", "torch", "numpy", "scikit-learn")
+
+
+class Run:
+    """A run folder, opened.
+
+    Args:
+        path: of the folder.
+
+    Raises:
+        RunError: if it is no run folder.
+        ConfigError: if its settings cannot be read.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        settings = self.path / "config.json"
+        if not settings.is_file():
+            raise RunError(f"{self.path} is no run folder: it has no config.json")
+        self.config: Config = config_from_json(settings.read_text())
+
+    @classmethod
+    def create(cls, config: Config, path: Path | str | None = None) -> Run:
+        """Make a new run folder, ``runs/NAME-001`` or counting on, unless a path is given.
+
+        Raises:
+            ConfigError: if the given folder exists, or none can be made there.
+        """
+        try:
+            folder = _new_folder(config, path)
+        except OSError as error:
+            raise ConfigError(f"no run folder can be made: {error}") from None
+        (folder / "config.json").write_text(config_to_json(config))
+        (folder / "environment.json").write_text(json.dumps(_environment(), indent=2) + "\n")
+        return cls(folder)
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def figures(self) -> Path:
+        return self.path / "figures"
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """All log points, in order."""
+        if not self.metrics_path.exists():
+            return []
+        return [json.loads(line) for line in self.metrics_path.read_text().splitlines()]
+
+    def model(self) -> FacetModel:
+        """The model at the newest whole checkpoint, on the CPU, in evaluation mode.
+
+        Raises:
+            RunError: if there is no such checkpoint, or it belongs to another model.
+        """
+        path = newest_checkpoint(self.checkpoints)
+        with torch.random.fork_rng(devices=[]):
+            model = build_model(self.config.model, observation_of(path))
+            model.guide(self.config.guide.name)
+        model.to(dtype=getattr(torch, self.config.training.dtype))
+        try:
+            model.load_state_dict(load_model_tensors(path))
+        except RuntimeError as error:
+            raise RunError(f"checkpoint {path} does not fit config.json: {error}") from None
+        return model.eval()
+
+    def fade(self) -> tuple[float, ...]:
+        """Fade weights at the newest whole checkpoint."""
+        return tuple(read_state(newest_checkpoint(self.checkpoints))["fade"])
+
+    def evaluation(self) -> dict[str, Any] | None:
+        """The results of the latest evaluation, if there was one."""
+        path = self.path / "evaluation.json"
+        return json.loads(path.read_text()) if path.exists() else None
+
+    def write_evaluation(self, results: dict[str, Any]) -> None:
+        """Replace ``evaluation.json``."""
+        write_whole(self.path / "evaluation.json", json.dumps(results, indent=2) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file aside and rename it, so that nobody ever sees half of it."""
+    aside = path.with_name(f".{path.name}-{os.getpid()}")
+    aside.write_text(text)
+    aside.replace(path)
+
+
+def _new_folder(config: Config, path: Path | str | None) -> Path:
+    if path is not None:
+        folder = Path(path)
+        if folder.exists():
+            raise ConfigError(f"{folder} exists already; choose a new folder, or leave --out away")
+        folder.mkdir(parents=True)
+        return folder
+    data_name = Path(str(config.data.options.get("path", config.data.name))).stem
+    name = re.sub(r"[^\w.-]+", "-", config.preset or data_name)
+    Path("runs").mkdir(exist_ok=True)
+    taken = [
+        int(match[1])
+        for entry in Path("runs").iterdir()
+        if (match := re.fullmatch(rf"{re.escape(name)}-(\d+)", entry.name))
+    ]
+    number = max(taken, default=0) + 1
+    while True:
+        folder = Path("runs") / f"{name}-{number:03d}"
+        try:
+            folder.mkdir()
+        except FileExistsError:  # another run took the number in this moment
+            number += 1
+        else:
+            return folder
+
+
+def _environment() -> dict[str, Any]:
+    return {
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "n_cpus": os.cpu_count(),
+        "cuda_device": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "packages": {name: version(name) for name in _PACKAGES},
+    }

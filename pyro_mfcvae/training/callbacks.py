@@ -1,0 +1,152 @@
+"""What may happen beside the steps of a training run."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from pyro_mfcvae.errors import TrainingError
+from pyro_mfcvae.training.state import TrainingState
+
+Metrics = dict[str, float]
+
+
+class Callback:
+    """Hooks of a training run; each does nothing unless overridden."""
+
+    def on_start(self, state: TrainingState) -> None:
+        """Before the first step, also after resuming."""
+
+    def on_step(self, state: TrainingState) -> None:
+        """After each step."""
+
+    def on_log(self, state: TrainingState, metrics: Metrics) -> None:
+        """At each log point, with the means of all terms since the last one."""
+
+    def on_epoch(self, state: TrainingState, metrics: Metrics) -> None:
+        """After each epoch, with the means at the latest log point."""
+
+    def on_end(self, state: TrainingState) -> None:
+        """After the last step, also of an interrupted run."""
+
+
+class MetricsLog(Callback):
+    """Writes one JSON object per log point.
+
+    Args:
+        path: of a ``.jsonl`` file, which is appended to.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_start(self, state: TrainingState) -> None:
+        """Drop what a killed run wrote after the checkpoint that training goes on from."""
+        if self.path.exists():
+            lines = self.path.read_text().splitlines()
+            kept = [line for line in lines if json.loads(line)["step"] <= state.step]
+            self.path.write_text("".join(f"{line}\n" for line in kept))
+
+    def on_log(self, state: TrainingState, metrics: Metrics) -> None:
+        record = {"step": state.step, "epoch": state.epoch, "split": "train", "values": metrics}
+        with self.path.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+
+
+class StopAtNonsense(Callback):
+    """Ends a run whose objective is no longer finite, before it spoils the last checkpoint."""
+
+    def on_log(self, state: TrainingState, metrics: Metrics) -> None:
+        wrong = [name for name, value in metrics.items() if not math.isfinite(value)]
+        if wrong:
+            raise TrainingError(
+                f"{', '.join(wrong)} is no longer finite at step {state.step}; lower "
+                "training.learning_rate, or raise the likelihood's scale or the facets' "
+                "initial_variance"
+            )
+
+
+class ProgressBar(Callback):
+    """Shows ELBO, its parts, fade weights and the time left.
+
+    On a terminal it is a bar; elsewhere, such as in a log file, a line now and then.
+
+    Args:
+        console: where to show it.
+        seconds_per_line: between lines where there is no terminal.
+    """
+
+    def __init__(self, console: Console, seconds_per_line: float = 15.0) -> None:
+        self.console = console
+        self.seconds_per_line = seconds_per_line
+        self._text = ""
+        self._bar: Progress | None = None
+
+    def on_start(self, state: TrainingState) -> None:
+        self._started = self._last_line = time.monotonic()
+        self._first_step = state.step
+        if self.console.is_terminal:
+            self._bar = Progress(
+                MofNCompleteColumn(),
+                BarColumn(bar_width=None),
+                TextColumn("{task.fields[text]}"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                console=self.console,
+            )
+            self._task = self._bar.add_task(
+                "", total=state.n_steps, completed=state.step, text=""
+            )
+            self._bar.start()
+
+    def on_step(self, state: TrainingState) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, completed=state.step)
+
+    def on_log(self, state: TrainingState, metrics: Metrics) -> None:
+        self._text = describe(metrics)
+        if self._bar is not None:
+            self._bar.update(self._task, text=self._text)
+        elif time.monotonic() - self._last_line > self.seconds_per_line:
+            self._print_line(state)
+
+    def on_end(self, state: TrainingState) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+        else:
+            self._print_line(state)
+
+    def _print_line(self, state: TrainingState) -> None:
+        self._last_line = time.monotonic()
+        n_done = max(state.step - self._first_step, 1)
+        left = (self._last_line - self._started) / n_done * (state.n_steps - state.step)
+        self.console.print(
+            f"step {state.step}/{state.n_steps}  {self._text}  {left:.0f} s left",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def describe(metrics: Metrics) -> str:
+    """ELBO and its parts in one line."""
+    parts = [f"ELBO {metrics['elbo']:.2f}", f"reconstruction {metrics['reconstruction']:.2f}"]
+    n_facets = sum(name.startswith("fade_") for name in metrics)
+    for name in ("kl_z", "kl_c"):
+        values = "/".join(f"{metrics[f'{name}_{j}']:.2f}" for j in range(n_facets))
+        parts.append(f"{name} {values}")
+    parts.append("fade " + "/".join(f"{metrics[f'fade_{j}']:.2f}" for j in range(n_facets)))
+    return "  ".join(parts)

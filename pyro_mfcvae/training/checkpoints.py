@@ -1,0 +1,185 @@
+"""Checkpoints: safetensors and JSON, written aside and renamed, with checksums."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from pyro_mfcvae.data.observations import ObservationSpec
+from pyro_mfcvae.errors import RunError
+from pyro_mfcvae.training.callbacks import Callback
+from pyro_mfcvae.training.state import TrainingState
+
+_MODEL, _OPTIMIZER, _STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+_TOTALS = "log.totals"
+
+
+class Checkpoints(Callback):
+    """Saves a run every few epochs and at its end, keeping the newest ones.
+
+    Args:
+        folder: of all checkpoints of the run.
+        n_kept: how many are kept.
+    """
+
+    def __init__(self, folder: Path, n_kept: int = 2) -> None:
+        self.folder = folder
+        self.n_kept = n_kept
+
+    def on_epoch(self, state: TrainingState, metrics: dict[str, float]) -> None:
+        every = state.config.checkpoint_every
+        if every and state.epoch % every == 0:
+            self._save(state)
+
+    def on_end(self, state: TrainingState) -> None:
+        if not state.failed:
+            self._save(state)
+
+    def _save(self, state: TrainingState) -> None:
+        save_checkpoint(state, self.folder)
+        for path in checkpoints(self.folder)[self.n_kept :]:
+            shutil.rmtree(path)
+
+
+def save_checkpoint(state: TrainingState, folder: Path) -> Path:
+    """Write everything that a run needs to go on from this step.
+
+    Returns:
+        the checkpoint, ``folder/STEP``. One that exists already is left as it is.
+    """
+    path = folder / f"{state.step:08d}"
+    if path.exists():
+        return path
+    aside = folder / f".{path.name}-{os.getpid()}"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    save_file(_on_cpu(state.model.state_dict()), aside / _MODEL)
+    save_file(_on_cpu(_optimizer_tensors(state)), aside / _OPTIMIZER)
+    record = {
+        "step": state.step,
+        "n_totals": state.n_totals,
+        "term_names": state.term_names,
+        "fade": state.schedule(state.step),
+        "observation": asdict(state.model.observation),
+        "checksums": {name: _checksum(aside / name) for name in (_MODEL, _OPTIMIZER)},
+    }
+    (aside / _STATE).write_text(json.dumps(record, indent=2) + "\n")
+    aside.replace(path)
+    return path
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """All checkpoints in a folder, the newest first."""
+    if not folder.is_dir():
+        return []
+    return sorted((path for path in folder.iterdir() if path.name.isdecimal()), reverse=True)
+
+
+def newest_checkpoint(folder: Path) -> Path:
+    """The newest checkpoint that is whole.
+
+    Raises:
+        RunError: if there is none.
+    """
+    damaged = []
+    for path in checkpoints(folder):
+        try:
+            read_state(path)
+        except RunError as error:
+            damaged.append(str(error))
+        else:
+            return path
+    found = f": {'; '.join(damaged)}" if damaged else ""
+    raise RunError(f"{folder} holds no checkpoint that can be used{found}")
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """``state.json`` of a checkpoint whose files are what they were when they were written.
+
+    Raises:
+        RunError: if a file is missing or damaged.
+    """
+    try:
+        record = json.loads((path / _STATE).read_text())
+        wrong = [n for n, checksum in record["checksums"].items() if _checksum(path / n) != checksum]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"checkpoint {path} is damaged ({error})") from None
+    if wrong:
+        raise RunError(f"checkpoint {path} is damaged: {', '.join(wrong)} has changed since")
+    return record
+
+
+def observation_of(path: Path) -> ObservationSpec:
+    """What the observations of a checkpoint's model look like."""
+    record = read_state(path)["observation"]
+    return ObservationSpec(tuple(record["shape"]), record["low"], record["high"])
+
+
+def load_model_tensors(path: Path) -> dict[str, Tensor]:
+    """The model's state dict.
+
+    Raises:
+        RunError: if the file cannot be read.
+    """
+    return _load(path / _MODEL)
+
+
+def restore(state: TrainingState, path: Path) -> None:
+    """Put a fresh state where the checkpoint left the run.
+
+    Raises:
+        RunError: if the checkpoint is damaged or belongs to another model.
+    """
+    record = read_state(path)
+    tensors = _load(path / _OPTIMIZER)
+    totals = tensors.pop(_TOTALS, None)
+    optimizer = state.optimizer.state_dict()
+    optimizer["state"] = {}
+    for key, value in tensors.items():
+        index, _, name = key.partition(".")
+        optimizer["state"].setdefault(int(index), {})[name] = value
+    try:
+        state.model.load_state_dict(load_model_tensors(path))
+        state.optimizer.load_state_dict(optimizer)
+    except (RuntimeError, ValueError) as error:
+        raise RunError(f"checkpoint {path} does not fit the settings of its run: {error}") from None
+    state.step, state.n_totals = record["step"], record["n_totals"]
+    state.term_names = tuple(record["term_names"])
+    state.totals = None if totals is None else totals.to(state.fade.device)
+
+
+def _optimizer_tensors(state: TrainingState) -> dict[str, Tensor]:
+    tensors = {
+        f"{index}.{name}": torch.as_tensor(value)
+        for index, entry in state.optimizer.state_dict()["state"].items()
+        for name, value in entry.items()
+    }
+    if state.totals is not None:
+        tensors[_TOTALS] = state.totals
+    return tensors
+
+
+def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+
+
+def _load(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{path} cannot be read as safetensors ({error})") from None
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,76 @@
+"""A model's state before its first step: network weights, then the mixtures' means."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import Tensor
+
+from pyro_mfcvae.data.observations import as_float
+from pyro_mfcvae.models.base import FacetModel
+from pyro_mfcvae.nets.initialise import data_dependent, glorot
+from pyro_mfcvae.noise import derived_seed
+
+_BATCH = 1000
+
+
+def initialise_networks(model: FacetModel, x: Tensor, how: str) -> None:
+    """Set the weights of encoder, heads and decoder.
+
+    Args:
+        model: the model.
+        x: training observations (N, *event), of which data-dependent initialisation takes the
+            first thousand.
+        how: ``"default"`` (PyTorch's own), ``"glorot"`` or ``"data-dependent"``.
+    """
+    if how == "glorot":
+        glorot(model)
+    elif how == "data-dependent":
+        dtype = next(model.parameters()).dtype
+        batch = as_float(x[:_BATCH], dtype)
+        model.train()
+        data_dependent(model, lambda: model.decode([q.mean for q in model.encode(batch)]))
+
+
+@torch.no_grad()
+def initialise_mixtures(
+    model: FacetModel, x: Tensor, seed: int, max_observations: int = 10_000
+) -> None:
+    """Put the mixtures' means where a Gaussian mixture finds clusters of the encoder's means.
+
+    Only the means are taken; weights and variances stay as they are.
+
+    Source: MFCVAE, Appendix D.4.
+
+    Args:
+        model: the model, with an untrained encoder.
+        x: training observations (N, *event).
+        seed: of the choice of observations and of the mixture's own start.
+        max_observations: fit to so many, drawn at random.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    generator = torch.Generator().manual_seed(derived_seed(seed, "mixture"))
+    rows = torch.randperm(len(x), generator=generator)[:max_observations].to(x.device)
+    means = posterior_means(model, x[rows])
+    for facet, z in zip(model.facets, means, strict=True):
+        mixture = GaussianMixture(
+            facet.n_clusters, covariance_type="diag", random_state=derived_seed(seed) % 2**31
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # a start need not be a fit
+            mixture.fit(z.double().cpu().numpy())
+        facet.loc.copy_(torch.from_numpy(mixture.means_))
+
+
+@torch.no_grad()
+def posterior_means(model: FacetModel, x: Tensor) -> list[Tensor]:
+    """Means of q(z_j | x) in evaluation mode: x (N, *event) -> J tensors (N, D_j)."""
+    was_training = model.training
+    model.eval()
+    dtype = next(model.parameters()).dtype
+    parts = [[q.mean for q in model.encode(as_float(batch, dtype))] for batch in x.split(_BATCH)]
+    model.train(was_training)
+    return [torch.cat(facet) for facet in zip(*parts, strict=True)]

@@ -1,0 +1,166 @@
+"""Everything that a training run is at one moment."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pyro
+import torch
+from torch import Tensor
+
+from pyro_mfcvae.config import Config, TrainingConfig
+from pyro_mfcvae.elbo import ElboTerms
+from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.fade_in import FadeInSchedule
+from pyro_mfcvae.guides import Guide
+from pyro_mfcvae.models.base import FacetModel
+from pyro_mfcvae.noise import Noise
+from pyro_mfcvae.training.batches import Batches
+
+
+@dataclass(eq=False)
+class TrainingState:
+    """Model, optimiser and position of a run.
+
+    Attributes:
+        model: the model, on the training device.
+        guide: its guide.
+        n_samples: S.
+        config: settings of the training.
+        seed: of order and noise.
+        batches: the batch of any step.
+        optimizer: Adam over all learnt parameters.
+        schedule: fade weights of any step.
+        fade: weights of the step under way, (J,) on the device, updated in place.
+        step: steps done.
+        interrupted: whether the run was asked to stop before its end.
+        failed: whether an error ended it.
+        totals: sums of the terms since the last log point, named by ``term_names``.
+        n_totals: steps in these sums.
+        weights: what ``fade`` holds, as numbers.
+    """
+
+    model: FacetModel
+    guide: Guide
+    n_samples: int
+    config: TrainingConfig
+    seed: int
+    batches: Batches
+    optimizer: torch.optim.Optimizer
+    schedule: FadeInSchedule
+    fade: Tensor
+    step: int = 0
+    interrupted: bool = False
+    failed: bool = False
+    totals: Tensor | None = None
+    n_totals: int = 0
+    term_names: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of the whole run."""
+        return self.config.n_epochs * self.batches.per_epoch
+
+    @property
+    def epoch(self) -> int:
+        """Epochs completed."""
+        return self.step // self.batches.per_epoch
+
+    def train_step(self) -> ElboTerms:
+        """Take one step; nothing in it waits for the device."""
+        self._update_fade()
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.config, self.step, self.n_steps)
+        x = self.batches(self.step)
+        with pyro.validation_enabled(False), Noise(self.seed, self.step):
+            terms = self.model(x, self.fade, self.guide, self.n_samples)
+        terms.loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self._add_up(terms)
+        self.step += 1
+        return terms
+
+    def take_means(self) -> dict[str, float]:
+        """Means of all terms since the last call; this waits for the device."""
+        if self.totals is None:
+            return {}
+        means = (self.totals / self.n_totals).tolist()
+        self.totals, self.n_totals = None, 0
+        return dict(zip(self.term_names, means, strict=True))
+
+    def _update_fade(self) -> None:
+        weights = self.schedule(self.step)
+        if weights != self.weights:  # a copy to the device at every step would be a waste
+            new = torch.tensor(weights, dtype=self.fade.dtype)
+            self.fade.copy_(new, non_blocking=True)
+            self.weights = weights
+
+    def _add_up(self, terms: ElboTerms) -> None:
+        means = terms.means()
+        values = torch.stack(list(means.values()))
+        self.term_names = tuple(means)
+        self.totals = values if self.totals is None else self.totals + values
+        self.n_totals += 1
+
+
+def new_state(model: FacetModel, x: Tensor, config: Config) -> TrainingState:
+    """The state before the first step.
+
+    Args:
+        model: an initialised model, on the training device.
+        x: training observations (N, *event), on the same device.
+        config: settings of the run.
+
+    Raises:
+        ConfigError: if the batches do not fit the data or the networks.
+    """
+    parameter = next(model.parameters())
+    training = config.training
+    batches = Batches(x, training.batch_size, config.seed, parameter.dtype)
+    last = len(x) - (batches.per_epoch - 1) * training.batch_size
+    has_batch_norm = any(
+        isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in model.modules()
+    )
+    if last == 1 and has_batch_norm:
+        raise ConfigError(
+            f"with {len(x)} training observations and training.batch_size={training.batch_size} "
+            "the last batch holds a single one, which batch norm cannot normalise; choose another "
+            "batch size"
+        )
+    guide = model.guide(config.guide.name)
+    stages = training.epochs_per_step
+    if len(stages) == 1 < model.n_facets:
+        # All at once: stages of no length, and no fading in.
+        stages, n_fade_in = (0,) * (model.n_facets - 1) + stages, 0
+    else:
+        n_fade_in = training.n_fade_in_batches
+    schedule = FadeInSchedule(
+        tuple(n * batches.per_epoch for n in stages), n_fade_in, training.fade_in_shape
+    )
+    return TrainingState(
+        model=model,
+        guide=guide,
+        n_samples=config.guide.n_samples,
+        config=training,
+        seed=config.seed,
+        batches=batches,
+        optimizer=_adam(model, training.learning_rate),
+        schedule=schedule,
+        fade=torch.ones(model.n_facets, dtype=parameter.dtype, device=parameter.device),
+    )
+
+
+def learning_rate(config: TrainingConfig, step: int, n_steps: int) -> float:
+    """The learning rate at a step (from 0) of n_steps."""
+    if config.learning_rate_schedule == "constant":
+        return config.learning_rate
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * step / n_steps))
+
+
+def _adam(model: FacetModel, rate: float) -> torch.optim.Adam:
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    fused = all(p.device.type in ("cpu", "cuda") for p in parameters)
+    return torch.optim.Adam(parameters, lr=rate, fused=fused or None)
