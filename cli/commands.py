@@ -47,7 +47,7 @@ def train(
     device: str | None,
     resumed: Path | None,
 ) -> None:
-    """Train a model, evaluate it on held-out data and draw figures, in a new run folder.
+    r"""Train a model, evaluate it on held-out data and draw figures, in a new run folder.
 
     PRESET names published or recommended settings (see "mfcvae presets"); the default renders
     its own data and needs no download.
@@ -60,8 +60,9 @@ def train(
       mfcvae train --set training.epochs_per_step=[5,20] --set model.likelihood.options.scale=0.2
       mfcvae train --resume runs/shapes-001
     """
-    from pyro_mfcvae import experiment
     from pyro_mfcvae.cli.show import console
+
+    from pyro_mfcvae import experiment
     from pyro_mfcvae.runs import Run
     from pyro_mfcvae.training.callbacks import ProgressBar
 
@@ -82,13 +83,14 @@ def train(
 @click.command()
 @_RUN
 def evaluate(run: Path) -> None:
-    """Evaluate the model of RUN on its training and held-out data, and print tables.
+    r"""Evaluate the model of RUN on its training and held-out data, and print tables.
 
     \b
     Example:
       mfcvae evaluate runs/shapes-001
     """
     from pyro_mfcvae.cli.show import console, show_evaluation
+
     from pyro_mfcvae.experiment import evaluate_run
     from pyro_mfcvae.runs import Run
 
@@ -98,7 +100,7 @@ def evaluate(run: Path) -> None:
 @click.command()
 @_RUN
 def figures(run: Path) -> None:
-    """Draw the figures of RUN again, into its folder "figures".
+    r"""Draw the figures of RUN again, into its folder "figures".
 
     \b
     Example:
@@ -114,7 +116,7 @@ def figures(run: Path) -> None:
 @click.command()
 @click.argument("name", required=False)
 def presets(name: str | None) -> None:
-    """List the presets, or print the settings of the one called NAME as JSON.
+    r"""List the presets, or print the settings of the one called NAME as JSON.
 
     \b
     Examples:
@@ -159,7 +161,7 @@ def _settings(
         values["data"] = {"name": source.name, "options": dict(source.options)}
         values["preset"] = preset
     if data_dir is not None:
-        values["data"]["options"]["data_dir"] = data_dir
+        values["data"]["options"]["data_dir"] = str(Path(data_dir).expanduser().resolve())
     if guide is not None:
         values["guide"]["name"] = guide
     if seed is not None:
@@ -175,6 +177,7 @@ def _sayer(screen: Console) -> Callable[[str], None]:
 
 def _finish(screen: Console, run: Run, state: TrainingState, dataset: Dataset) -> None:
     from pyro_mfcvae.cli.show import show_evaluation
+
     from pyro_mfcvae.experiment import draw_run, evaluate_run
 
     if state.interrupted:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import click
+from typing_extensions import override
 
 from pyro_mfcvae import __version__
 from pyro_mfcvae.errors import ConfigError, DataError, RunError, TrainingError
@@ -13,6 +14,7 @@ from pyro_mfcvae.errors import ConfigError, DataError, RunError, TrainingError
 class Commands(click.Group):
     """A group that tells failures from usage errors and hides tracebacks unless asked."""
 
+    @override
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
@@ -33,7 +35,7 @@ class Commands(click.Group):
 @click.version_option(__version__, prog_name="mfcvae")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(debug: bool) -> None:
-    """Cluster data along several facets at once with deep generative models.
+    r"""Cluster data along several facets at once with deep generative models.
 
     \b
     Examples:

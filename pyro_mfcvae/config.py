@@ -34,6 +34,7 @@ class FacetConfig:
         covariance: of p(z | c).
         learn_weights: learn pi_j; otherwise it stays 1/K_j.
         initial_variance: of p(z | c), along every axis.
+        softplus_beta: sharpness of the softplus behind the variances; smaller is slower.
     """
 
     n_clusters: Count
@@ -41,6 +42,7 @@ class FacetConfig:
     covariance: Literal["diagonal", "full"] = "diagonal"
     learn_weights: bool = True
     initial_variance: Positive = 0.01
+    softplus_beta: Positive = 10.0
 
 
 @_settings
@@ -116,6 +118,7 @@ class TrainingConfig:
 
     @property
     def n_epochs(self) -> int:
+        """Epochs of all progressive steps together."""
         return sum(self.epochs_per_step)
 
 
@@ -195,7 +198,8 @@ def override(config: Config, assignments: Iterable[str]) -> Config:
         path, equals, text = assignment.partition("=")
         if not equals:
             raise ConfigError(
-                f"expected dotted.path=value, such as training.learning_rate=1e-3, got {assignment!r}"
+                "expected dotted.path=value, such as training.learning_rate=1e-3, got "
+                f"{assignment!r}"
             )
         try:
             value = json.loads(text)

@@ -24,6 +24,7 @@ import torch
 from pyro import poutine
 from pyro.infer import TraceEnum_ELBO
 from pyro.poutine.messenger import Messenger
+from pyro.poutine.runtime import Message
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
@@ -60,7 +61,9 @@ class ElboTerms:
     def elbo(self) -> Tensor:
         """The bound on log p(x), shape (B,); no bound while a weight is between 0 and 1."""
         cost = ((self.kl_z + self.kl_c) * self.fade).sum(-1)
-        return self.reconstruction - reduce(add, [*self.other.values(), *self.shared.values()], cost)
+        return self.reconstruction - reduce(
+            add, [*self.other.values(), *self.shared.values()], cost
+        )
 
     @property
     def loss(self) -> Tensor:
@@ -101,6 +104,8 @@ class FacetELBO(TraceEnum_ELBO):
         Args:
             model: Pyro program, called with the further arguments.
             guide: Pyro program, called with the same arguments.
+            *args: of both programs.
+            **kwargs: of both programs.
 
         Raises:
             ValueError: if a program is outside of what this class is valid for.
@@ -109,23 +114,27 @@ class FacetELBO(TraceEnum_ELBO):
         _check(guide_sites, model_sites)
         return _Collector(guide_sites, model_sites).terms()
 
-    def differentiable_loss(self, model, guide, *args, **kwargs) -> Tensor:
+    def differentiable_loss(
+        self, model: Program, guide: Program, *args: Any, **kwargs: Any
+    ) -> Tensor:
         """Minus the ELBO summed over the batch, as ``TraceEnum_ELBO`` has it."""
         return -self.terms(model, guide, *args, **kwargs).elbo.sum()
 
-    def loss(self, model, guide, *args, **kwargs) -> float:
+    def loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
         """Minus the ELBO summed over the batch, as a number."""
         with torch.no_grad():
             return self.differentiable_loss(model, guide, *args, **kwargs).item()
 
-    def loss_and_grads(self, model, guide, *args, **kwargs) -> float:
+    def loss_and_grads(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
         """Minus the ELBO summed over the batch, after adding its gradients to the parameters."""
         loss = self.differentiable_loss(model, guide, *args, **kwargs)
         if loss.requires_grad:
             loss.backward()
         return loss.item()
 
-    def _run(self, model: Program, guide: Program, args, kwargs) -> tuple[list[Site], list[Site]]:
+    def _run(
+        self, model: Program, guide: Program, args: tuple, kwargs: dict[str, Any]
+    ) -> tuple[list[Site], list[Site]]:
         enumerated = _Enumerate()
         with WeighsFacets():
             with poutine.trace() as recorded, enumerated, self._samples():
@@ -152,7 +161,7 @@ class _Enumerate(Messenger):
         super().__init__()
         self.n_sites = 0
 
-    def _pyro_sample(self, msg) -> None:
+    def _pyro_sample(self, msg: Message) -> None:
         if msg["done"] or msg["is_observed"] or msg["infer"].get("enumerate") != "parallel":
             return
         dim = _SAMPLES_DIM - 1 - self.n_sites
@@ -174,7 +183,7 @@ class _Replay(Messenger):
         super().__init__()
         self.sites = {site["name"]: site for site in guide_sites}
 
-    def _pyro_sample(self, msg) -> None:
+    def _pyro_sample(self, msg: Message) -> None:
         site = self.sites.get(msg["name"])
         if site is None or msg["is_observed"]:
             return
@@ -272,7 +281,7 @@ class _Collector:
         return total
 
     def _log_weight(self, dims: frozenset[int]) -> Tensor | None:
-        """log q of the enumerated guide sites that the dimensions depend on."""
+        """Log q of the enumerated guide sites that the dimensions depend on."""
         needed = set(dims)
         factors: dict[int, Tensor] = {}
         grew = bool(needed)
@@ -305,9 +314,7 @@ class _Collector:
             kl["kl_c"],
             weights,
             other={term[1]: cost for term, cost in means.items() if term[0] == "other"},
-            shared={
-                term[1]: cost / n_data for term, cost in means.items() if term[0] == "shared"
-            },
+            shared={term[1]: cost / n_data for term, cost in means.items() if term[0] == "shared"},
         )
 
 

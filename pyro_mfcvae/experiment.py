@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from pyro_mfcvae.config import Config
@@ -151,14 +152,15 @@ def draw_run(run: Run, dataset: Dataset | None = None) -> list[Path]:
     observation = model.observation
     span = (observation.high - observation.low) or 1.0
 
-    def drawable(values):
+    def drawable(values: np.ndarray) -> np.ndarray:
         return (values - observation.low) / span
 
     shown = drawable(as_float(x).numpy())
-    n_shown = min(24, len(x))
-    recon = evaluation.reconstruct(model, x[:n_shown], run.fade())
+    spread = torch.linspace(0, len(x) - 1, min(24, len(x))).long()
+    reconstructed = evaluation.reconstruct(model, x[spread], run.fade())
     drawn = {"reconstructions": figures.reconstructions(
-        shown[:n_shown], drawable(recon), title="held-out observations and their reconstructions"
+        shown[spread], drawable(reconstructed),
+        title="held-out observations and their reconstructions",
     )}  # fmt: skip
     predictions = evaluation.predict(model, x)
     for j, responsibilities in enumerate(predictions.responsibilities):

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pyro.poutine.messenger import Messenger
-from pyro.poutine.runtime import _PYRO_STACK
+from pyro.poutine.runtime import _PYRO_STACK, Message
 from torch import Tensor
 
 from pyro_mfcvae.errors import ConfigError
@@ -95,7 +95,7 @@ class Fade(Messenger):
         self.facet = facet
         self.weight = weight
 
-    def _pyro_sample(self, msg) -> None:
+    def _pyro_sample(self, msg: Message) -> None:
         msg["infer"]["facet"] = self.facet
         if self.weight is None:
             return

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import pyro
 from torch import Tensor, nn
+from typing_extensions import override
 
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.fade_in import Fade
@@ -101,6 +102,7 @@ class VadeGuide(Guide):
     observation is shared by its samples.
     """
 
+    @override
     def cluster(self, j: int, z: Tensor) -> None:
         logits = self.model.facets[j].log_responsibilities(z)
         if logits.dim() > 2:
@@ -120,5 +122,6 @@ class EnumerateGuide(Guide):
     for the mixture prior itself. Source: MFCVAE, Appendix C.2 and Eq. 35.
     """
 
+    @override
     def cluster(self, j: int, z: Tensor) -> None:
         pass

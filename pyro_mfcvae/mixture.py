@@ -12,18 +12,19 @@ Source: MFCVAE, Eq. 1 and Appendix A (Eq. 15-17). Symbols: K ``n_clusters``, D
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from pyro.distributions import Categorical, TorchDistribution, constraints
 from torch import Tensor, nn
+from typing_extensions import override
 
 from pyro_mfcvae.errors import ConfigError
 
 Covariance = Literal["diagonal", "full"]
 
-_SOFTPLUS_BETA = 10.0  # as in the first authors' code, so that both take the same steps
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
@@ -31,7 +32,7 @@ class MixturePrior(nn.Module):
     r"""The prior :math:`p(z) = \sum_c \pi_c \mathcal N(z; \mu_c, \Sigma_c)` of one facet.
 
     The variances (diagonal) or the diagonals of the Cholesky factors (full covariance) are a
-    softplus (beta 10) of ``raw_scale``, as in the first authors' implementation.
+    softplus of ``raw_scale``, as in the first authors' implementation.
 
     Args:
         n_clusters: K, number of mixture components.
@@ -39,6 +40,8 @@ class MixturePrior(nn.Module):
         covariance: ``"diagonal"`` or ``"full"``.
         learn_weights: learn pi; otherwise it stays 1/K.
         initial_variance: variance of every component along every axis at the start.
+        softplus_beta: sharpness of that softplus. A smaller one slows down the variances' steps
+            while they are small: their gradient shrinks with ``1 - exp(-beta * value)``.
 
     Raises:
         ConfigError: if a size or the variance is not positive, or the covariance is unknown.
@@ -51,6 +54,7 @@ class MixturePrior(nn.Module):
         covariance: Covariance = "diagonal",
         learn_weights: bool = True,
         initial_variance: float = 0.01,
+        softplus_beta: float = 10.0,
     ) -> None:
         super().__init__()
         if n_clusters < 1 or latent_dim < 1:
@@ -60,11 +64,15 @@ class MixturePrior(nn.Module):
             )
         if covariance not in ("diagonal", "full"):
             raise ConfigError(f'covariance must be "diagonal" or "full", got {covariance!r}')
-        if not initial_variance > 0:
-            raise ConfigError(f"initial_variance must be above 0, got {initial_variance}")
+        if not (initial_variance > 0 and softplus_beta > 0):
+            raise ConfigError(
+                "initial_variance and softplus_beta must be above 0, got "
+                f"{initial_variance} and {softplus_beta}"
+            )
         self.n_clusters = n_clusters
         self.latent_dim = latent_dim
         self.covariance = covariance
+        self.softplus_beta = softplus_beta
         self.logits = nn.Parameter(torch.zeros(n_clusters), requires_grad=learn_weights)
         self.loc = nn.Parameter(torch.randn(n_clusters, latent_dim))
         shape = (n_clusters, latent_dim) + ((latent_dim,) if covariance == "full" else ())
@@ -75,14 +83,14 @@ class MixturePrior(nn.Module):
     def reset_variance(self, variance: float) -> None:
         """Give every component the covariance ``variance * I``."""
         if self.covariance == "diagonal":
-            self.raw_scale.fill_(_softplus_inverse(variance))
+            self.raw_scale.fill_(_softplus_inverse(variance, self.softplus_beta))
         else:
             eye = torch.eye(self.latent_dim, dtype=self.loc.dtype, device=self.loc.device)
-            self.raw_scale.copy_(eye * _softplus_inverse(math.sqrt(variance)))
+            self.raw_scale.copy_(eye * _softplus_inverse(math.sqrt(variance), self.softplus_beta))
 
     @property
     def log_weights(self) -> Tensor:
-        """log pi, shape (K,)."""
+        """Log pi, shape (K,)."""
         return torch.log_softmax(self.logits, dim=-1)
 
     @property
@@ -90,20 +98,18 @@ class MixturePrior(nn.Module):
         """Standard deviations of the diagonal components, shape (K, D)."""
         if self.covariance != "diagonal":
             raise AttributeError("a facet with full covariance has scale_tril, not scale")
-        return F.softplus(self.raw_scale, beta=_SOFTPLUS_BETA).sqrt()
+        return F.softplus(self.raw_scale, beta=self.softplus_beta).sqrt()
 
     @property
     def scale_tril(self) -> Tensor:
         """Cholesky factors of the covariances, shape (K, D, D), for either covariance."""
         if self.covariance == "diagonal":
             return torch.diag_embed(self.scale)
-        diagonal = F.softplus(
-            self.raw_scale.diagonal(dim1=-2, dim2=-1), beta=_SOFTPLUS_BETA
-        )
+        diagonal = F.softplus(self.raw_scale.diagonal(dim1=-2, dim2=-1), beta=self.softplus_beta)
         return self.raw_scale.tril(-1) + torch.diag_embed(diagonal)
 
     def component_log_prob(self, z: Tensor) -> Tensor:
-        """log p(z | c) for every c.
+        """Log p(z | c) for every c.
 
         Args:
             z: latents, shape (..., D).
@@ -122,7 +128,7 @@ class MixturePrior(nn.Module):
         return _standard_normal_log_prob(white) + _log_diagonal(whitening)
 
     def component_log_prob_at(self, z: Tensor, c: Tensor) -> Tensor:
-        """log p(z | c) for one given cluster each.
+        """Log p(z | c) for one given cluster each.
 
         Args:
             z: latents, shape (..., D).
@@ -140,15 +146,15 @@ class MixturePrior(nn.Module):
         return _standard_normal_log_prob(white) + _log_diagonal(whitening)
 
     def log_joint(self, z: Tensor) -> Tensor:
-        """log p(z, c) for every c: (..., D) -> (..., K)."""
+        """Log p(z, c) for every c: (..., D) -> (..., K)."""
         return self.component_log_prob(z) + self.log_weights
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """log p(z), the mixture's density: (..., D) -> (...)."""
+        """Log p(z), the mixture's density: (..., D) -> (...)."""
         return self.log_joint(z).logsumexp(-1)
 
     def log_responsibilities(self, z: Tensor) -> Tensor:
-        """log p(c | z): (..., D) -> (..., K)."""
+        """Log p(c | z): (..., D) -> (..., K)."""
         return self.log_joint(z).log_softmax(-1)
 
     def responsibilities(self, z: Tensor) -> Tensor:
@@ -194,7 +200,7 @@ class MixturePrior(nn.Module):
             c = torch.multinomial(weights, n_draws, replacement=True, generator=generator)
             c = c.reshape(sample_shape)
         c = torch.as_tensor(c)
-        if c.numel() and not (0 <= int(c.min()) and int(c.max()) < self.n_clusters):
+        if c.numel() and not (int(c.min()) >= 0 and int(c.max()) < self.n_clusters):
             raise ValueError(
                 f"clusters must lie in 0..{self.n_clusters - 1}, got {int(c.min())}..{int(c.max())}"
             )
@@ -208,6 +214,7 @@ class MixturePrior(nn.Module):
         eye = torch.eye(self.latent_dim, dtype=self.loc.dtype, device=self.loc.device)
         return torch.linalg.solve_triangular(self.scale_tril, eye, upper=False)
 
+    @override
     def extra_repr(self) -> str:
         return (
             f"n_clusters={self.n_clusters}, latent_dim={self.latent_dim}, "
@@ -222,6 +229,7 @@ class ClusterCategorical(Categorical):
     an enumerated support no look-up is needed.
     """
 
+    @override
     def log_prob(self, value: Tensor) -> Tensor:
         if is_support(value):
             return last_dim_to(self.logits, -value.dim())
@@ -236,7 +244,7 @@ class MixtureComponent(TorchDistribution):
         c: clusters, long, of any shape.
     """
 
-    arg_constraints: dict = {}
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
     support = constraints.real_vector
     has_rsample = True
 
@@ -251,16 +259,18 @@ class MixtureComponent(TorchDistribution):
             validate_args=False,
         )
 
-    def expand(self, batch_shape, _instance=None) -> MixtureComponent:
+    @override
+    def expand(self, batch_shape: Sequence[int], _instance: object = None) -> MixtureComponent:
         return MixtureComponent(self.prior, self.c, torch.Size(batch_shape))
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """log p(z | c): (..., D) -> the broadcast shape of c and the batch shape of z."""
+        """Log p(z | c): (..., D) -> the broadcast shape of c and the batch shape of z."""
         if is_support(self.c) and z.dim() - 1 < self.c.dim():
             return last_dim_to(self.prior.component_log_prob(z), -self.c.dim())
         return self.prior.component_log_prob_at(z, self.c)
 
-    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:
+    @override
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         c = self.c.expand(self.batch_shape)
         loc = self.prior.loc[c]
         noise = torch.randn(*sample_shape, *loc.shape, dtype=loc.dtype, device=loc.device)
@@ -290,5 +300,5 @@ def _log_diagonal(factors: Tensor) -> Tensor:
     return factors.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
 
-def _softplus_inverse(value: float) -> float:
-    return math.log(math.expm1(_SOFTPLUS_BETA * value)) / _SOFTPLUS_BETA
+def _softplus_inverse(value: float, beta: float) -> float:
+    return math.log(math.expm1(beta * value)) / beta

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 import torch
 from pyro.distributions import Independent, Normal
 from pyro.poutine.messenger import Messenger
+from pyro.poutine.runtime import Message
 from torch import Tensor
-
 
 
 class Noise(Messenger):
@@ -33,7 +33,7 @@ class Noise(Messenger):
         self.source = source
         self.step = step
 
-    def _pyro_sample(self, msg) -> None:
+    def _pyro_sample(self, msg: Message) -> None:
         fn = msg["fn"]
         if msg["done"] or msg["is_observed"] or not getattr(fn, "has_rsample", False):
             return

@@ -52,9 +52,7 @@ def import_official(state_dict: StateDict, config: Mapping[str, Any]) -> MFCVAE:
     wrong = [
         name
         for name in expected.keys() | values.keys()
-        if name not in expected
-        or name not in values
-        or expected[name].shape != values[name].shape
+        if name not in expected or name not in values or expected[name].shape != values[name].shape
     ]
     if wrong:
         raise ConfigError(f"the tensors do not fit the settings at {', '.join(sorted(wrong))}")

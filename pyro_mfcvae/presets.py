@@ -35,6 +35,7 @@ class Preset:
 
     @property
     def name(self) -> str:
+        """What the preset is called."""
         assert self.config.preset is not None
         return self.config.preset
 
@@ -47,9 +48,7 @@ SHAPES = Preset(
         data=Component(name="shapes", options={"size": 16}),
         model=ModelConfig(
             facets=(
-                FacetConfig(
-                    n_clusters=80, latent_dim=20, covariance="full", learn_weights=False
-                ),
+                FacetConfig(n_clusters=80, latent_dim=20, covariance="full", learn_weights=False),
                 FacetConfig(n_clusters=40, latent_dim=2, covariance="full", learn_weights=False),
             ),
             likelihood=Component(name="gaussian", options={"scale": 0.1}),

@@ -61,14 +61,17 @@ class Run:
 
     @property
     def metrics_path(self) -> Path:
+        """Log points, one JSON object per line."""
         return self.path / "metrics.jsonl"
 
     @property
     def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
         return self.path / "checkpoints"
 
     @property
     def figures(self) -> Path:
+        """Folder of the figures."""
         return self.path / "figures"
 
     def metrics(self) -> list[dict[str, Any]]:

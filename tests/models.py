@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import torch
 from torch import Tensor
 
-from pyro_mfcvae.config import Component, FacetConfig
+from pyro_mfcvae.config import Component, Config, FacetConfig, override, with_facets
 from pyro_mfcvae.models import MFCVAE
+from pyro_mfcvae.presets import get_preset
 
 SHAPE = (1, 4, 4)
 N_OBSERVATIONS = 6
@@ -67,3 +70,33 @@ def gradients(model: torch.nn.Module, loss: Tensor) -> Tensor:
 def relative_error(a: Tensor, b: Tensor) -> float:
     """Largest difference relative to the largest entry of b."""
     return ((a - b).abs().max() / b.abs().max()).item()
+
+
+def tiny_config(**replaced: str) -> Config:
+    """The default preset on 96 scenes of 8 x 8 pixels: a few seconds of work."""
+    options = {
+        "size": 8,
+        "factors": {
+            "wall_hue": [5],
+            "object_hue": [6],
+            "floor_hue": [0, 3, 6, 9],
+            "scale": [0, 7],
+            "shape": [0, 2],
+            "orientation": [0, 3, 5, 7, 11, 14],
+        },
+    }
+    settings = {
+        "data.options": json.dumps(options),
+        "model.encoder.options.backbone": "16",
+        "model.decoder.options.backbone": "16",
+        "model.decoder.options.rungs": "16",
+        "training.batch_size": "20",
+        "training.epochs_per_step": "[2,4]",
+        "training.n_fade_in_batches": "5",
+        "training.log_every": "3",
+        "training.checkpoint_every": "1",
+        "training.device": "cpu",
+        "training.n_threads": "1",
+    } | replaced
+    config = with_facets(get_preset("shapes").config, "3:6,2:5")
+    return override(config, [f"{path}={value}" for path, value in settings.items()])

@@ -122,7 +122,7 @@ def test_unknown_data_set():
     with pytest.raises(ConfigError, match="unknown data set 'shape'; choose one of"):
         load_dataset(Component(name="shape"))
     assert data_settings("mnist") == Component(name="mnist")
-    assert data_settings("a/b.npz") == Component(name="file", options={"path": "a/b.npz"})
+    assert data_settings("/a/b.npz") == Component(name="file", options={"path": "/a/b.npz"})
 
 
 def test_mnist():
@@ -193,7 +193,7 @@ def test_labels_of_a_file(tmp_path):
         ({"x": np.zeros((9, 5, 6, 7))}, "1, 3 or 4 channels"),
         ({"x": np.array([["a", "b"]] * 5)}, "must hold numbers"),
         ({"x": np.full((9, 2), np.nan)}, "not a number"),
-        ({"x": np.zeros((9, 2)), "kind": np.zeros(8, int)}, r"labels 'kind' must have shape \(9,\)"),
+        ({"x": np.zeros((9, 2)), "kind": np.zeros(8, int)}, r"labels .kind. must have shape"),
         ({"x": np.zeros((9, 2)), "x_test": np.zeros((9, 3))}, "x_test must be like x"),
         ({"x": np.zeros((2, 2))}, "held-out part is empty"),
         ({"x": np.zeros((9, 2)), "labels": np.zeros((9, 2), int), "label_names": np.array(["a"])},
@@ -228,7 +228,7 @@ def test_batches_cover_every_epoch_once_in_an_order_of_their_own():
     ]
     for epoch in epochs:
         assert [len(batch) for batch in epoch] == [4, 4, 2]  # the short last batch is kept
-        assert sorted(sum(epoch, [])) == list(range(10))
+        assert sorted(value for batch in epoch for value in batch) == list(range(10))
     assert epochs[0] != epochs[1]
     # A batch is a function of (seed, step), whatever was asked for before.
     later = Batches(x, 4, seed=0, dtype=torch.float32)

@@ -101,7 +101,10 @@ def test_gap_between_enumerate_and_vade(model, n_samples):
             elbos[guide] = model(x, fade, guide, n_samples).elbo
     zs, _ = _latents(model, x, n_samples)
     log_z = torch.stack(
-        [f.log_responsibilities(z).mean(0).logsumexp(-1) for f, z in zip(model.facets, zs, strict=True)],
+        [
+            f.log_responsibilities(z).mean(0).logsumexp(-1)
+            for f, z in zip(model.facets, zs, strict=True)
+        ],
         -1,
     )
     gap = elbos["enumerate"] - elbos["vade"]
@@ -118,9 +121,7 @@ class PerturbedGuide(Guide):
 
     def cluster(self, j, z):
         logits = self.change(self.model.facets[j].log_responsibilities(z), j)
-        pyro.sample(
-            f"c_{j}", ClusterCategorical(logits=logits), infer={"enumerate": "parallel"}
-        )
+        pyro.sample(f"c_{j}", ClusterCategorical(logits=logits), infer={"enumerate": "parallel"})
 
 
 @pytest.mark.parametrize("n_samples", [1, 4])
@@ -180,12 +181,15 @@ def test_a_facet_at_zero_is_untouched(guide, n_samples):
     model = small_model(3)
     fade = torch.tensor([0.0, 0.4, 1.0], dtype=torch.float64)
     model(observations(), fade, guide, n_samples).loss.backward()
-    for part in (
-        model.facets[0], model.heads[0], model.encoder.rungs[0], model.decoder.rungs[0]
-    ):
+    for part in (model.facets[0], model.heads[0], model.encoder.rungs[0], model.decoder.rungs[0]):
         for parameter in part.parameters():
             assert parameter.grad is None or (parameter.grad == 0).all()
-    for part in (model.facets[1], model.heads[1], model.decoder.rungs[1], model.encoder.backbone[0]):
+    for part in (
+        model.facets[1],
+        model.heads[1],
+        model.decoder.rungs[1],
+        model.encoder.backbone[0],
+    ):
         assert all((parameter.grad != 0).any() for parameter in part.parameters())
 
 

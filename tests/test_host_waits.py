@@ -44,8 +44,8 @@ def test_whole_training_steps(guide):
     config = override(
         get_preset("shapes").config,
         [
-            'data.options={"size": 8, "factors": {"wall_hue": [5], "object_hue": [6], "scale": [0, 7],'
-            ' "shape": [0, 2], "orientation": [0, 7, 14]}}',
+            'data.options={"size": 8, "factors": {"wall_hue": [5], "object_hue": [6],'
+            ' "scale": [0, 7], "shape": [0, 2], "orientation": [0, 7, 14]}}',
             'model.facets=[{"n_clusters": 5, "latent_dim": 3, "covariance": "full"},'
             ' {"n_clusters": 4, "latent_dim": 2}]',
             "training.batch_size=40",

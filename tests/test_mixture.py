@@ -95,9 +95,10 @@ def test_samples_without_a_cluster_follow_the_weights(prior):
     assert ((share - weights) / (weights * (1 - weights) / n).sqrt()).abs().max() < 5
 
 
-def test_initial_variance_and_fixed_weights():
+@pytest.mark.parametrize("beta", [10.0, 1.0])
+def test_initial_variance_and_fixed_weights(beta):
     for covariance in ("diagonal", "full"):
-        prior = MixturePrior(K, D, covariance, learn_weights=False, initial_variance=0.01)
+        prior = MixturePrior(K, D, covariance, False, initial_variance=0.01, softplus_beta=beta)
         expected = 0.01 * torch.eye(D).expand(K, D, D)
         torch.testing.assert_close(prior.scale_tril @ prior.scale_tril.mT, expected)
         assert not prior.logits.requires_grad
@@ -111,6 +112,7 @@ def test_initial_variance_and_fixed_weights():
         ({"latent_dim": -1}, "at least one cluster"),
         ({"covariance": "spherical"}, "'spherical'"),
         ({"initial_variance": 0.0}, "above 0"),
+        ({"softplus_beta": -1.0}, "above 0"),
     ],
 )
 def test_bad_settings_are_refused(settings, message):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -51,7 +52,7 @@ def data_folder(given: str | None) -> Path:
     return Path(given or os.environ.get("MFCVAE_DATA") or "data").expanduser()
 
 
-def _part(folder: Path, train: bool):
+def _part(folder: Path, train: bool) -> Any:
     datasets = torchvision_datasets()
     try:
         return datasets.MNIST(folder, train=train, download=not (folder / "MNIST/raw").is_dir())

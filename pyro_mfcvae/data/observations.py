@@ -36,6 +36,7 @@ class ObservationSpec:
 
     @property
     def kind(self) -> Literal["image", "table"]:
+        """Whether observations are pictures or rows of numbers."""
         return "image" if len(self.shape) == 3 else "table"
 
     @property
@@ -87,11 +88,10 @@ class Dataset:
 
     @property
     def observation(self) -> ObservationSpec:
+        """Shape and range of one observation."""
         if self.x.dtype == torch.uint8:
             return ObservationSpec(tuple(self.x.shape[1:]))
-        return ObservationSpec(
-            tuple(self.x.shape[1:]), float(self.x.min()), float(self.x.max())
-        )
+        return ObservationSpec(tuple(self.x.shape[1:]), float(self.x.min()), float(self.x.max()))
 
     def split(self, part: Literal["train", "test"]) -> tuple[Tensor, dict[str, Tensor]]:
         """Observations and labels of one part of the data."""
@@ -104,9 +104,7 @@ def as_float(x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     return x.to(dtype) / 255 if x.dtype == torch.uint8 else x.to(dtype)
 
 
-def random_split(
-    n_observations: int, test_fraction: float, seed: int
-) -> tuple[Tensor, Tensor]:
+def random_split(n_observations: int, test_fraction: float, seed: int) -> tuple[Tensor, Tensor]:
     """Indices of a random training and held-out part, a function of the seed.
 
     Raises:

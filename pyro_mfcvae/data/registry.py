@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.data.observations import Dataset
@@ -57,5 +58,6 @@ def load_dataset(settings: Component) -> Dataset:
 def data_settings(text: str) -> Component:
     """Settings of the data set that a person named: a registered name or a path to a file."""
     if text not in DATASETS and ("." in text or "/" in text):
-        return Component(name="file", options={"path": text})
+        path = Path(text).expanduser().resolve()  # the run must find it from any folder
+        return Component(name="file", options={"path": str(path)})
     return Component(name=text)

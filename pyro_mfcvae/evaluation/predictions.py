@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -144,7 +144,7 @@ def sample_clusters(
     return model.decode(zs).mean.cpu().numpy()
 
 
-def _batches(model: FacetModel, x: Tensor, batch_size: int):
+def _batches(model: FacetModel, x: Tensor, batch_size: int) -> Iterator[Tensor]:
     model.eval()
     parameter = next(model.parameters())
     for batch in x.split(batch_size):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pyro
 import torch
@@ -91,6 +91,7 @@ class FacetModel(nn.Module, ABC):
                 facet.covariance,
                 facet.learn_weights,
                 facet.initial_variance,
+                facet.softplus_beta,
             )
             for facet in facets
         )
@@ -130,9 +131,7 @@ class FacetModel(nn.Module, ABC):
         """q(z_j | x) of every facet: x (B, *event) -> J distributions, batch (B,), event (D_j,)."""
         self._check(x)
         features = self.encoder(x)
-        return [
-            diagonal_normal(head(h)) for head, h in zip(self.heads, features, strict=True)
-        ]
+        return [diagonal_normal(head(h)) for head, h in zip(self.heads, features, strict=True)]
 
     def decode(self, zs: Sequence[Tensor], fade: Tensor | None = None) -> Independent:
         """p(x | z); its ``mean`` is the picture.
@@ -219,6 +218,6 @@ def data_plate(x: Tensor) -> pyro.plate:
     return pyro.plate("data", len(x), dim=-1)
 
 
-def _build(table, what: str, part: Part, *args) -> nn.Module:
+def _build(table: Mapping[str, type[nn.Module]], what: str, part: Part, *args: object) -> nn.Module:
     name, options = (part, {}) if isinstance(part, str) else (part.name, part.options)
     return build(table, what, name, options, *args)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import pyro
 from torch import Tensor
+from typing_extensions import override
 
 from pyro_mfcvae.fade_in import Fade
 from pyro_mfcvae.models.base import FacetModel, data_plate, register_model
@@ -32,6 +33,7 @@ class MFCVAE(FacetModel):
     Arguments as for :class:`~pyro_mfcvae.models.base.FacetModel`.
     """
 
+    @override
     def model(self, x: Tensor, fade: Tensor | None = None) -> None:
         announce_parameters(self, "model")
         with data_plate(x):

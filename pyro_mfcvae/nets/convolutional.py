@@ -17,10 +17,12 @@ from torch import Tensor, nn
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.nets.layers import (
     WeightNormConv2d,
-    activation as new_activation,
     dense,
     join_batches,
     scaled,
+)
+from pyro_mfcvae.nets.layers import (
+    activation as new_activation,
 )
 from pyro_mfcvae.nets.registry import register_decoder, register_encoder
 
@@ -56,7 +58,10 @@ class ConvLadderEncoder(nn.Module):
         def block(n_in: int, n_out: int, size: Size, stride: int) -> tuple[nn.Module, Size]:
             kernel, step, padding = _geometry(size, stride)
             layer = conv(n_in, n_out, kernel, step, padding)
-            out = tuple((n + 2 * p - k) // s + 1 for n, p, k, s in zip(size, padding, kernel, step, strict=True))
+            out = tuple(
+                (n + 2 * p - k) // s + 1
+                for n, p, k, s in zip(size, padding, kernel, step, strict=True)
+            )
             return nn.Sequential(layer, *_after(n_out, activation, batch_norm)), out
 
         self.backbone, self.rungs = nn.ModuleList(), nn.ModuleList()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from pyro_mfcvae.errors import ConfigError
 
@@ -36,7 +39,7 @@ def activation(name: str) -> nn.Module:
 def dense(sizes: Sequence[int], act: str, batch_norm: bool) -> nn.Sequential:
     """Linear, activation and, if asked for, batch norm for each pair of neighbouring sizes."""
     layers: list[nn.Module] = []
-    for n_in, n_out in zip(sizes, sizes[1:], strict=False):
+    for n_in, n_out in pairwise(sizes):
         layers += [nn.Linear(n_in, n_out), activation(act)]
         if batch_norm:
             layers.append(nn.BatchNorm1d(n_out))
@@ -50,7 +53,7 @@ class WeightNormConv2d(nn.Conv2d):
     ``torch.func.vmap``. ``weight`` holds the direction.
     """
 
-    def __init__(self, *args, **kwargs) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.magnitude = nn.Parameter(torch.empty(self.out_channels, 1, 1, 1))
         self.reset_magnitude()
@@ -63,6 +66,7 @@ class WeightNormConv2d(nn.Conv2d):
     def _norm(self) -> Tensor:
         return self.weight.square().sum((1, 2, 3), keepdim=True).sqrt()
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         return self._conv_forward(x, self.magnitude * self.weight / self._norm(), self.bias)
 
@@ -114,7 +118,5 @@ def join_batches(zs: Sequence[Tensor]) -> tuple[list[Tensor], torch.Size]:
 
 
 def scaled(h: Tensor, fade: Tensor | None, j: int) -> Tensor:
-    """h times the weight of facet j; h itself where no weights are given."""
+    """H times the weight of facet j; h itself where no weights are given."""
     return h if fade is None else h * fade[j]
-
-

@@ -51,7 +51,11 @@ def register_likelihood(name: str) -> Callable[[type], type]:
 
 
 def build(
-    table: Mapping[str, type[nn.Module]], what: str, name: str, options: Mapping[str, Any], *args
+    table: Mapping[str, type[nn.Module]],
+    what: str,
+    name: str,
+    options: Mapping[str, Any],
+    *args: object,
 ) -> nn.Module:
     """Build the entry called name from positional arguments and options.
 

@@ -16,6 +16,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from typing_extensions import override
 
 from pyro_mfcvae.errors import TrainingError
 from pyro_mfcvae.training.state import TrainingState
@@ -52,6 +53,7 @@ class MetricsLog(Callback):
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    @override
     def on_start(self, state: TrainingState) -> None:
         """Drop what a killed run wrote after the checkpoint that training goes on from."""
         if self.path.exists():
@@ -59,6 +61,7 @@ class MetricsLog(Callback):
             kept = [line for line in lines if json.loads(line)["step"] <= state.step]
             self.path.write_text("".join(f"{line}\n" for line in kept))
 
+    @override
     def on_log(self, state: TrainingState, metrics: Metrics) -> None:
         record = {"step": state.step, "epoch": state.epoch, "split": "train", "values": metrics}
         with self.path.open("a") as file:
@@ -68,6 +71,7 @@ class MetricsLog(Callback):
 class StopAtNonsense(Callback):
     """Ends a run whose objective is no longer finite, before it spoils the last checkpoint."""
 
+    @override
     def on_log(self, state: TrainingState, metrics: Metrics) -> None:
         wrong = [name for name, value in metrics.items() if not math.isfinite(value)]
         if wrong:
@@ -94,6 +98,7 @@ class ProgressBar(Callback):
         self._text = ""
         self._bar: Progress | None = None
 
+    @override
     def on_start(self, state: TrainingState) -> None:
         self._started = self._last_line = time.monotonic()
         self._first_step = state.step
@@ -107,15 +112,15 @@ class ProgressBar(Callback):
                 TimeRemainingColumn(),
                 console=self.console,
             )
-            self._task = self._bar.add_task(
-                "", total=state.n_steps, completed=state.step, text=""
-            )
+            self._task = self._bar.add_task("", total=state.n_steps, completed=state.step, text="")
             self._bar.start()
 
+    @override
     def on_step(self, state: TrainingState) -> None:
         if self._bar is not None:
             self._bar.update(self._task, completed=state.step)
 
+    @override
     def on_log(self, state: TrainingState, metrics: Metrics) -> None:
         self._text = describe(metrics)
         if self._bar is not None:
@@ -123,6 +128,7 @@ class ProgressBar(Callback):
         elif time.monotonic() - self._last_line > self.seconds_per_line:
             self._print_line(state)
 
+    @override
     def on_end(self, state: TrainingState) -> None:
         if self._bar is not None:
             self._bar.stop()

@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from typing_extensions import override
 
 from pyro_mfcvae.data.observations import ObservationSpec
 from pyro_mfcvae.errors import RunError
@@ -36,11 +37,13 @@ class Checkpoints(Callback):
         self.folder = folder
         self.n_kept = n_kept
 
+    @override
     def on_epoch(self, state: TrainingState, metrics: dict[str, float]) -> None:
         every = state.config.checkpoint_every
         if every and state.epoch % every == 0:
             self._save(state)
 
+    @override
     def on_end(self, state: TrainingState) -> None:
         if not state.failed:
             self._save(state)
@@ -111,7 +114,9 @@ def read_state(path: Path) -> dict[str, Any]:
     """
     try:
         record = json.loads((path / _STATE).read_text())
-        wrong = [n for n, checksum in record["checksums"].items() if _checksum(path / n) != checksum]
+        wrong = [
+            n for n, checksum in record["checksums"].items() if _checksum(path / n) != checksum
+        ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"checkpoint {path} is damaged ({error})") from None
     if wrong:

@@ -40,7 +40,8 @@ def fit(state: TrainingState, callbacks: Sequence[Callback] = ()) -> TrainingSta
                     _call(callbacks, "on_log", state, metrics)
                 if state.step % per_epoch == 0:
                     _call(callbacks, "on_epoch", state, metrics)
-                state.interrupted = stop_requested() and state.step < state.n_steps
+                if stop_requested() and state.step < state.n_steps:
+                    state.interrupted = True
         except BaseException:
             state.failed = True
             raise

@@ -1,0 +1,42 @@
+"""Importing: what is public, and that nothing happens."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import pyro_mfcvae
+
+
+def test_public_names():
+    for name in pyro_mfcvae.__all__:
+        assert getattr(pyro_mfcvae, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        pyro_mfcvae.nothing  # noqa: B018
+
+
+def _python(code: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def test_importing_brings_in_no_heavy_library():
+    heavy = "['torch', 'pyro', 'sklearn', 'torchvision', 'matplotlib', 'scipy', 'h5py']"
+    loaded = f"import sys; print([m for m in {heavy} if m in sys.modules])"
+    assert _python(f"import pyro_mfcvae, pyro_mfcvae.cli; {loaded}") == "[]"
+    loaded_by_models = _python(f"from pyro_mfcvae import MFCVAE; {loaded}")
+    assert loaded_by_models == "['torch', 'pyro']"
+
+
+def test_importing_changes_no_global_state():
+    code = (
+        "import torch, pyro, torch.distributions as D; "
+        "state = lambda: (torch.get_default_dtype(), torch.initial_seed(), torch.get_num_threads(),"
+        " D.Distribution._validate_args, pyro.poutine.runtime._PYRO_STACK.copy(),"
+        " list(pyro.get_param_store().keys())); "
+        "before = state(); import pyro_mfcvae.experiment; print(before == state())"
+    )
+    assert _python(code) == "True"

@@ -1,0 +1,209 @@
+"""Training: noise and order as functions of the seed, checkpoints, resuming, nonsense."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+
+import pytest
+import torch
+from models import tiny_config
+
+from pyro_mfcvae.errors import ConfigError, RunError, TrainingError
+from pyro_mfcvae.experiment import draw_run, evaluate_run, prepare, resume, train
+from pyro_mfcvae.models import FacetModel
+from pyro_mfcvae.runs import Run
+from pyro_mfcvae.training import Callback, fit
+from pyro_mfcvae.training.initialise import initialise_mixtures, posterior_means
+from pyro_mfcvae.training.state import learning_rate
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+class StopAt(Callback):
+    def __init__(self, step):
+        self.step = step
+
+    def on_step(self, state):
+        if state.step == self.step:
+            state.interrupted = True
+
+
+def _parameters(model: FacetModel) -> torch.Tensor:
+    return torch.nn.utils.parameters_to_vector(model.parameters()).detach()
+
+
+def test_a_run_is_a_function_of_its_seed():
+    models = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(len(models))  # the global state must not matter
+        _, state = prepare(tiny_config(seed=str(seed)))
+        models.append(_parameters(fit(state).model))
+    assert torch.equal(models[0], models[1])
+    assert not torch.equal(models[0], models[2])
+
+
+@pytest.mark.parametrize("guide", ["vade", "enumerate"])
+@pytest.mark.parametrize("step", [4, 10])
+def test_resuming_goes_on_bit_for_bit(guide, step):
+    """Step 4 is within an epoch and between log points; 10 is the end of an epoch."""
+    config = tiny_config(**{"guide.name": guide})
+    whole, state, _ = train(config, "whole")
+    assert state.step == state.n_steps == 24
+    halted, state, _ = train(config, "halted", [StopAt(step)])
+    assert state.interrupted
+    assert state.step == step
+    state, _ = resume(halted)
+    assert not state.interrupted
+    assert torch.equal(_parameters(whole.model()), _parameters(halted.model()))
+    assert whole.metrics() == halted.metrics()
+    with pytest.raises(RunError, match="no run folder"):
+        Run("nowhere")
+
+
+def test_metrics_of_a_killed_run_are_cut_back_to_its_checkpoint():
+    config = tiny_config(**{"training.checkpoint_every": "2"})
+    whole, _, _ = train(config, "whole")
+    halted, _, _ = train(config, "halted", [StopAt(11)])
+    (halted.checkpoints / "00000011").rename("gone")  # as if killed at step 11, saved at step 8
+    assert halted.metrics()[-1]["step"] == 9
+    resume(halted)
+    assert whole.metrics() == halted.metrics()
+    assert torch.equal(_parameters(whole.model()), _parameters(halted.model()))
+
+
+def test_the_last_good_checkpoint_is_found():
+    run, _, _ = train(tiny_config(), "run")
+    newest, older = sorted(run.checkpoints.iterdir(), reverse=True)
+    model = newest / "model.safetensors"
+    model.write_bytes(model.read_bytes()[:-1] + b"x")
+    expected = older.name
+    state, _ = resume(Run("run"))
+    assert state.step == 24
+    shutil.rmtree(newest, ignore_errors=True)
+    (older / "state.json").write_text("{")
+    with pytest.raises(RunError, match=f"no checkpoint that can be used.*{expected}"):
+        Run("run").model()
+
+
+def test_a_checkpoint_of_another_model_is_refused():
+    run, _, _ = train(tiny_config(), "run")
+    values = json.loads((run.path / "config.json").read_text())
+    values["model"]["facets"][0]["n_clusters"] = 7
+    (run.path / "config.json").write_text(json.dumps(values))
+    with pytest.raises(RunError, match="does not fit config.json"):
+        Run("run").model()
+    with pytest.raises(RunError, match="does not fit"):
+        resume(Run("run"))
+
+
+def test_run_folders():
+    config = tiny_config(**{"training.epochs_per_step": "[1,1]"})
+    names = [train(config)[0].path.name for _ in range(2)]
+    assert names == ["shapes-001", "shapes-002"]
+    with pytest.raises(ConfigError, match="exists already"):
+        train(config, "runs/shapes-001")
+    run = Run("runs/shapes-001")
+    assert run.config == config
+    environment = json.loads((run.path / "environment.json").read_text())
+    assert environment["packages"]["torch"] == torch.__version__
+    results = evaluate_run(run)
+    assert run.evaluation() == results
+    files = {path.name for path in draw_run(run)}
+    assert files == {
+        "clusters-facet-0.png", "clusters-facet-1.png", "curves.png", "reconstructions.png",
+        "samples-facet-0.png", "samples-facet-1.png",
+    }  # fmt: skip
+
+
+def test_fading_in_during_training():
+    fades = []
+
+    class Watch(Callback):
+        def on_step(self, state):
+            fades.append(state.fade.tolist())
+
+    train(tiny_config(), "run", [Watch()])
+    assert fades[:9] == [[0.0, 1.0]] * 9  # two epochs of four batches, then the first batch
+    torch.testing.assert_close(torch.tensor(fades[9:14])[:, 0], torch.arange(1, 6) / 5)
+    assert fades[14:] == [[1.0, 1.0]] * 10
+
+
+def test_one_step_for_all_facets_trains_them_at_once():
+    _, state = prepare(tiny_config(**{"training.epochs_per_step": "[3]"}))
+    assert state.n_steps == 12
+    assert state.schedule(0) == (1, 1)
+
+
+def test_an_untouched_facet_stays_as_it_was():
+    _, state = prepare(tiny_config(**{"training.epochs_per_step": "[1,1]"}))
+    before = {name: p.detach().clone() for name, p in state.model.named_parameters()}
+    state.model.train()
+    for _ in range(5):  # up to and including the first batch of the second stage
+        state.train_step()
+    hidden = ("facets.0.", "heads.0.", "decoder.rungs.0.")
+    for name, parameter in state.model.named_parameters():
+        same = torch.equal(parameter, before[name])
+        assert same == (name.startswith(hidden) or not parameter.requires_grad), name
+
+
+def test_nonsense_ends_the_run_and_keeps_the_last_checkpoint():
+    class Spoil(Callback):
+        def on_step(self, state):
+            if state.step == 9:
+                next(state.model.parameters()).data.fill_(math.nan)
+
+    with pytest.raises(TrainingError, match="no longer finite at step 12; lower"):
+        train(tiny_config(), "run", [Spoil()])
+    run = Run("run")
+    assert run.fade() == (0, 1)
+    assert _parameters(run.model()).isfinite().all()
+
+
+def test_mixtures_start_at_clusters_of_the_encoder_s_means():
+    _, state = prepare(tiny_config())
+    x = state.batches.x
+    variances = [facet.scale_tril.detach().clone() for facet in state.model.facets]
+    initialise_mixtures(state.model, x, seed=0)
+    first = [facet.loc.detach().clone() for facet in state.model.facets]
+    for facet, z, variance in zip(
+        state.model.facets, posterior_means(state.model, x), variances, strict=True
+    ):
+        within = torch.cdist(z, facet.loc.detach()).min(1).values.square().mean()
+        assert within < 0.6 * z.var(0).sum()
+        torch.testing.assert_close(facet.scale_tril, variance)
+    initialise_mixtures(state.model, x, seed=0)
+    assert all(torch.equal(a, f.loc) for a, f in zip(first, state.model.facets, strict=True))
+    initialise_mixtures(state.model, x, seed=0, max_observations=40)
+    assert not torch.equal(first[0], state.model.facets[0].loc)
+
+
+def test_cosine_learning_rate():
+    config = tiny_config(**{"training.learning_rate_schedule": "cosine"}).training
+    rates = [learning_rate(config, step, 100) for step in (0, 50, 100)]
+    assert rates == pytest.approx([5e-4, 2.5e-4, 0])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"training.device": "tpu"}, "device 'tpu' cannot be used here"),
+        ({"training.device": "cuda:99"}, "device 'cuda:99' cannot be used here"),
+        ({"training.device": "meta"}, "holds no numbers"),
+        ({"guide.name": "oracle"}, "unknown guide 'oracle'; choose one of enumerate, vade"),
+        ({"model.name": "gan"}, "unknown model 'gan'; choose one of"),
+        ({"model.facets.0.n_clusters": "78"}, "78 clusters but there are only 77 training"),
+        (
+            {"training.batch_size": "19", "model.encoder.options.batch_norm": "true"},
+            "batch norm cannot normalise",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path, settings, message):
+    with pytest.raises(ConfigError, match=message):
+        train(tiny_config(**settings), "run")
+    assert not list(tmp_path.iterdir())
