@@ -35,18 +35,7 @@ _RUN = click.argument("run", type=click.Path(path_type=Path))
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, ...")
 @click.option("--resume", "resumed", metavar="RUN", type=click.Path(path_type=Path),
               help="Go on with an interrupted run.")  # fmt: skip
-def train(
-    preset: str | None,
-    data: str | None,
-    data_dir: str | None,
-    guide: str | None,
-    facets: str | None,
-    assignments: tuple[str, ...],
-    seed: int | None,
-    out: Path | None,
-    device: str | None,
-    resumed: Path | None,
-) -> None:
+def train(resumed: Path | None, out: Path | None, **given: Any) -> None:
     r"""Train a model, evaluate it on held-out data and draw figures, in a new run folder.
 
     PRESET names published or recommended settings (see "mfcvae presets"); the default renders
@@ -69,11 +58,9 @@ def train(
     screen = console()
     bar, say = ProgressBar(screen), _sayer(screen)
     if resumed is None:
-        config = _settings(preset, data, data_dir, guide, facets, assignments, seed, device)
-        run, state, dataset = experiment.train(config, out, [bar], say)
+        run, state, dataset = experiment.train(_settings(**given), out, [bar], say)
     else:
-        settings = (preset, data, data_dir, guide, facets, seed, out, device)
-        if assignments or any(value is not None for value in settings):
+        if any(value not in (None, ()) for value in (out, *given.values())):
             raise ConfigError("--resume goes on with the run's own settings; leave out all others")
         run = Run(resumed)
         state, dataset = experiment.resume(run, [bar], say)

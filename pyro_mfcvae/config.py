@@ -92,6 +92,7 @@ class TrainingConfig:
     Attributes:
         batch_size: B.
         learning_rate: of Adam.
+        mixture_learning_rate: of Adam for the mixtures' parameters; None takes learning_rate.
         learning_rate_schedule: ``"constant"``, or ``"cosine"`` down to 0 over the whole run.
         epochs_per_step: epochs of each progressive step in order of time (the first belongs to
             the deepest facet), one per facet; a single number trains all facets at once.
@@ -106,6 +107,7 @@ class TrainingConfig:
 
     batch_size: Count
     learning_rate: Positive
+    mixture_learning_rate: Positive | None = None
     learning_rate_schedule: Literal["constant", "cosine"] = "constant"
     epochs_per_step: Annotated[tuple[Count, ...], Field(min_length=1)]
     n_fade_in_batches: Whole = 0

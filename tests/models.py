@@ -22,6 +22,7 @@ def small_model(
     likelihood: str | Component = "bernoulli",
     learn_weights: bool = True,
     latent_dims: tuple[int, ...] = LATENT_DIMS,
+    clusters: tuple[int, ...] = CLUSTERS,
     **parts,
 ) -> MFCVAE:
     """A model whose mixtures have distinct weights, means and covariances."""
@@ -40,7 +41,7 @@ def small_model(
             learn_weights=learn_weights,
             initial_variance=0.5,
         )
-        for latent_dim, n_clusters in zip(latent_dims, CLUSTERS, strict=False)
+        for latent_dim, n_clusters in zip(latent_dims, clusters, strict=False)
     ]
     model = MFCVAE(SHAPE, facets[:n_facets], likelihood, **networks).double()
     with torch.no_grad():

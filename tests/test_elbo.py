@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import pyro
-import pyro.distributions as dist
 import pytest
 import torch
 from models import LATENT_DIMS, N_OBSERVATIONS, gradients, observations, relative_error, small_model
-from pyro import poutine
 from pyro.infer import SVI, TraceEnum_ELBO
 
 from pyro_mfcvae import FacetELBO, Noise
@@ -266,65 +264,6 @@ def test_elbo_is_a_lower_bound_of_the_log_evidence():
         log_p = model.decode([z]).log_prob(x) + model.facets[0].log_prob(z)
         weights = (log_p - q.log_prob(z) - log_evidence).exp()
         assert ((weights.mean(0) - 1) / (weights.std(0) / (20 * n) ** 0.5)).abs().max() < 5
-
-
-def test_programs_outside_of_what_is_valid_are_refused():
-    x = observations()
-
-    def model(x):
-        with pyro.plate("data", len(x), dim=-1):
-            z = pyro.sample("z", dist.Normal(torch.zeros(len(x)), 1.0))
-            pyro.sample("x", dist.Normal(z, 1.0), obs=x.flatten(1)[:, 0])
-
-    def silent_guide(x):
-        pass
-
-    def sampled_guide(x):
-        with pyro.plate("data", len(x), dim=-1):
-            pyro.sample("z", dist.Poisson(torch.ones(len(x))))
-
-    with pytest.raises(ValueError, match="'z' is neither observed nor in the guide"):
-        FacetELBO().terms(model, silent_guide, x)
-    with pytest.raises(ValueError, match="without reparameterisation"):
-        FacetELBO().terms(model, sampled_guide, x)
-    with pytest.raises(ValueError, match="no observed site"):
-        FacetELBO().terms(silent_guide, silent_guide, x)
-    with pytest.raises(ValueError, match="1 or more"):
-        FacetELBO(0)
-
-
-def test_sites_without_a_facet_and_user_scales():
-    """A global site is shared by the batch; poutine.scale weighs a site as Pyro does."""
-    x = observations().flatten(1)
-
-    def model(x):
-        shift = pyro.sample("shift", dist.Normal(x.new_zeros(()), 1.0))
-        with pyro.plate("data", len(x), dim=-1):
-            w = pyro.sample("w", dist.Normal(x.new_zeros(len(x)), 1.0))
-            with poutine.scale(scale=0.5):
-                c = pyro.sample(
-                    "c", dist.Categorical(x.new_ones(3)), infer={"enumerate": "parallel"}
-                )
-                z = pyro.sample("z", dist.Normal(c.double(), 1.0))
-            pyro.sample("x", dist.Normal((w + z + shift).unsqueeze(-1), 1.0).to_event(1), obs=x)
-
-    def guide(x):
-        pyro.sample("shift", dist.Normal(x.new_zeros(()), 0.3))
-        with pyro.plate("data", len(x), dim=-1):
-            pyro.sample("w", dist.Normal(x[:, 0], 0.5))
-            pyro.sample("z", dist.Normal(x[:, 1], 0.5))
-
-    for n_samples in (1, 3):
-        with Noise(SEED):
-            terms = FacetELBO(n_samples).terms(model, guide, x)
-        stock = TraceEnum_ELBO(
-            num_particles=n_samples, vectorize_particles=n_samples > 1, max_plate_nesting=1
-        )
-        with Noise(SEED):
-            expected = -stock.loss(model, guide, x)
-        assert set(terms.other) == {"w", "z", "c,z"}
-        assert set(terms.shared) == {"shift"}
-        assert terms.elbo.sum().item() == pytest.approx(expected, rel=RTOL)
 
 
 def test_latent_dimensions_are_those_asked_for():

@@ -16,7 +16,6 @@ from pyro_mfcvae.models import FacetModel
 from pyro_mfcvae.runs import Run
 from pyro_mfcvae.training import Callback, fit
 from pyro_mfcvae.training.initialise import initialise_mixtures, posterior_means
-from pyro_mfcvae.training.state import learning_rate
 
 
 @pytest.fixture(autouse=True)
@@ -182,10 +181,25 @@ def test_mixtures_start_at_clusters_of_the_encoder_s_means():
     assert not torch.equal(first[0], state.model.facets[0].loc)
 
 
-def test_cosine_learning_rate():
-    config = tiny_config(**{"training.learning_rate_schedule": "cosine"}).training
-    rates = [learning_rate(config, step, 100) for step in (0, 50, 100)]
-    assert rates == pytest.approx([5e-4, 2.5e-4, 0])
+def test_learning_rates():
+    _, state = prepare(
+        tiny_config(
+            **{
+                "training.learning_rate": "1e-3",
+                "training.mixture_learning_rate": "3e-3",
+                "training.learning_rate_schedule": "cosine",
+            }
+        )
+    )
+    networks, mixtures = state.optimizer.param_groups
+    assert {id(p) for p in mixtures["params"]} == {
+        id(p) for p in state.model.facets.parameters() if p.requires_grad
+    }
+    for step, decay in ((0, 1.0), (12, 0.5), (23, 0.5 * (1 + math.cos(math.pi * 23 / 24)))):
+        state.step = step
+        state.train_step()
+        assert networks["lr"] == pytest.approx(1e-3 * decay)
+        assert mixtures["lr"] == pytest.approx(3e-3 * decay)
 
 
 @pytest.mark.parametrize(

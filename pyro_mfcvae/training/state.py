@@ -71,8 +71,9 @@ class TrainingState:
     def train_step(self) -> ElboTerms:
         """Take one step; nothing in it waits for the device."""
         self._update_fade()
+        decay = learning_rate_decay(self.config, self.step, self.n_steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.config, self.step, self.n_steps)
+            group["lr"] = group["initial_lr"] * decay
         x = self.batches(self.step)
         with pyro.validation_enabled(False), Noise(self.seed, self.step):
             terms = self.model(x, self.fade, self.guide, self.n_samples)
@@ -147,20 +148,29 @@ def new_state(model: FacetModel, x: Tensor, config: Config) -> TrainingState:
         config=training,
         seed=config.seed,
         batches=batches,
-        optimizer=_adam(model, training.learning_rate),
+        optimizer=_adam(model, training),
         schedule=schedule,
         fade=torch.ones(model.n_facets, dtype=parameter.dtype, device=parameter.device),
     )
 
 
-def learning_rate(config: TrainingConfig, step: int, n_steps: int) -> float:
-    """The learning rate at a step (from 0) of n_steps."""
+def learning_rate_decay(config: TrainingConfig, step: int, n_steps: int) -> float:
+    """What the learning rates are multiplied with at a step (from 0) of n_steps."""
     if config.learning_rate_schedule == "constant":
-        return config.learning_rate
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * step / n_steps))
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * step / n_steps))
 
 
-def _adam(model: FacetModel, rate: float) -> torch.optim.Adam:
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    fused = all(p.device.type in ("cpu", "cuda") for p in parameters)
-    return torch.optim.Adam(parameters, lr=rate, fused=fused or None)
+def _adam(model: FacetModel, config: TrainingConfig) -> torch.optim.Adam:
+    mixtures = {id(p) for p in model.facets.parameters()}
+    learnt = [p for p in model.parameters() if p.requires_grad]
+    rate = config.learning_rate
+    groups = [
+        {"params": [p for p in learnt if id(p) not in mixtures], "initial_lr": rate},
+        {
+            "params": [p for p in learnt if id(p) in mixtures],
+            "initial_lr": config.mixture_learning_rate or rate,
+        },
+    ]
+    fused = all(p.device.type in ("cpu", "cuda") for p in learnt)
+    return torch.optim.Adam(groups, lr=rate, fused=fused or None)

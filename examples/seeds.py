@@ -1,0 +1,125 @@
+"""Train a preset with several seeds, one after the other, and write what came out as JSON.
+
+    python examples/seeds.py shapes --n-seeds 5 --out examples/results/shapes.json
+
+Runs go to ``runs/PRESET-seed-N``; a finished one is not repeated, an interrupted one goes on. All
+measures are of held-out observations. The seconds are those of a run from its start to its last
+figure, without the installation and the import of the library.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from pyro_mfcvae import experiment
+from pyro_mfcvae.config import Config, config_to_dict, override
+from pyro_mfcvae.presets import get_preset
+from pyro_mfcvae.runs import Run
+from pyro_mfcvae.training.callbacks import ProgressBar
+
+MEASURES = ("majority_accuracy_training_map", "hungarian_accuracy", "nmi", "ari")
+
+
+@click.command()
+@click.argument("preset")
+@click.option("--n-seeds", default=5, show_default=True, help="Seeds 0, 1, ...")
+@click.option("--set", "assignments", multiple=True, help="As for mfcvae train.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="A JSON file.")
+def main(preset: str, n_seeds: int, assignments: tuple[str, ...], out: Path) -> None:
+    """Train PRESET with several seeds; write every result, and means and deviations."""
+    config = override(get_preset(preset).config, assignments)
+    runs = []
+    for seed in range(n_seeds):
+        runs.append(run_seed(override(config, [f"seed={seed}"]), f"runs/{preset}-seed-{seed}"))
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(report(config, runs), indent=1) + "\n")
+        click.echo(json.dumps(runs[-1]))
+
+
+def run_seed(config: Config, folder: str) -> dict[str, Any]:
+    """Train one seed, unless its run is finished; returns what was measured."""
+    timing = Path(folder) / "seconds.json"
+    if not timing.exists():
+        started = time.monotonic()
+        bar = ProgressBar(Console(width=100))
+        if Path(folder).exists():
+            run = Run(folder)
+            state, dataset = experiment.resume(run, [bar])
+        else:
+            run, state, dataset = experiment.train(config, folder, [bar])
+        if state.interrupted:
+            sys.exit(f"interrupted; the same command goes on with {folder}")
+        experiment.evaluate_run(run, dataset)
+        experiment.draw_run(run, dataset)
+        timing.write_text(json.dumps(time.monotonic() - started))
+    results = Run(folder).evaluation()
+    assert results is not None
+    return {
+        "seed": config.seed,
+        "seconds": round(json.loads(timing.read_text()), 1),
+        "elbo": {part: terms["elbo"] for part, terms in results["elbo"].items()},
+        "facets": [
+            {
+                "occupied_clusters": facet["occupied_clusters"]["test"],
+                "factors": {
+                    factor: {measure: values["test"][measure] for measure in MEASURES}
+                    for factor, values in facet["factors"].items()
+                },
+            }
+            for facet in results["facets"]
+        ],
+    }
+
+
+def report(config: Config, runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Every run, and mean and standard deviation over runs of every measure."""
+    summary = [
+        {
+            factor: {
+                measure: _spread([run["facets"][j]["factors"][factor][measure] for run in runs])
+                for measure in MEASURES
+            }
+            for factor in facet["factors"]
+        }
+        for j, facet in enumerate(runs[0]["facets"])
+    ]
+    return {
+        "command": ["python", *sys.argv],
+        "commit": _commit(),
+        "versions": {
+            name: version(name) for name in ("pyro_mfcvae", "torch", "pyro-ppl", "scikit-learn")
+        },
+        "python": platform.python_version(),
+        "n_cpus": os.cpu_count(),
+        "config": config_to_dict(config),
+        "seconds": _spread([run["seconds"] for run in runs]),
+        "facets": summary,
+        "runs": runs,
+    }
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    return {"mean": statistics.mean(values), "sd": deviation}
+
+
+def _commit() -> str | None:
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""Running guide and model with their discrete sites enumerated, and the sites they leave."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import pyro
+from pyro import poutine
+from pyro.poutine.messenger import Messenger
+from pyro.poutine.runtime import Message
+from pyro.poutine.util import site_is_subsample
+
+from pyro_mfcvae.fade_in import WeighsFacets
+
+Site = Mapping[str, Any]
+Program = Callable[..., Any]
+
+DATA_DIM, SAMPLES_DIM = -1, -2
+
+
+def run_programs(
+    model: Program, guide: Program, n_samples: int, args: tuple, kwargs: Mapping[str, Any]
+) -> tuple[list[Site], list[Site]]:
+    """Run the guide, then the model on the guide's values.
+
+    Args:
+        model: Pyro program.
+        guide: Pyro program.
+        n_samples: S; above 1 both run in a plate ``samples`` at dim -2.
+        args: of both programs.
+        kwargs: of both programs.
+
+    Returns:
+        the sample sites of the guide and of the model.
+
+    Raises:
+        ValueError: if a latent site is neither sampled with a gradient nor enumerated.
+    """
+
+    def samples() -> contextlib.AbstractContextManager:
+        if n_samples == 1:
+            return contextlib.nullcontext()
+        return pyro.plate("samples", n_samples, dim=SAMPLES_DIM)
+
+    enumerated = Enumerate()
+    with WeighsFacets():
+        with poutine.trace() as recorded, enumerated, samples():
+            guide(*args, **kwargs)
+        guide_sites = _sample_sites(recorded.trace)
+        with poutine.trace() as recorded, enumerated, Replay(guide_sites), samples():
+            model(*args, **kwargs)
+    model_sites = _sample_sites(recorded.trace)
+    _check(guide_sites, model_sites)
+    return guide_sites, model_sites
+
+
+class Enumerate(Messenger):
+    """Enumerates marked sites along new dimensions, from -3 to the left.
+
+    One handler serves guide and model, so that their dimensions differ. Unlike Pyro's it never
+    reads a value, which lets whole programs run under ``torch.func.vmap``.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.n_sites = 0
+
+    def _pyro_sample(self, msg: Message) -> None:
+        if msg["done"] or msg["is_observed"] or msg["infer"].get("enumerate") != "parallel":
+            return
+        dim = SAMPLES_DIM - 1 - self.n_sites
+        self.n_sites += 1
+        fn = msg["fn"]
+        support = fn.enumerate_support(expand=False)
+        value = support.reshape(support.shape[:1] + (1,) * (-1 - dim) + fn.event_shape)
+        if hasattr(support, "_pyro_categorical_support"):
+            value._pyro_categorical_support = id(fn)
+        msg["infer"]["_enumerate_dim"] = dim
+        msg["value"] = value
+        msg["done"] = True
+
+
+class Replay(Messenger):
+    """Gives the model the guide's values, and leaves the model's own marks on its sites."""
+
+    def __init__(self, guide_sites: Iterable[Site]) -> None:
+        super().__init__()
+        self.sites = {site["name"]: site for site in guide_sites}
+
+    def _pyro_sample(self, msg: Message) -> None:
+        site = self.sites.get(msg["name"])
+        if site is None or msg["is_observed"]:
+            return
+        msg["value"] = site["value"]
+        msg["done"] = True
+        if "_enumerate_dim" in site["infer"]:
+            msg["infer"]["_enumerate_dim"] = site["infer"]["_enumerate_dim"]
+
+
+def enumerated_dim(site: Site) -> int | None:
+    """The dimension along which a site is enumerated, if it is."""
+    return site["infer"].get("_enumerate_dim")
+
+
+def _sample_sites(trace: poutine.Trace) -> list[Site]:
+    return [
+        site
+        for site in trace.nodes.values()
+        if site["type"] == "sample" and not site_is_subsample(site)
+    ]
+
+
+def _check(guide_sites: list[Site], model_sites: list[Site]) -> None:
+    for site in [*guide_sites, *model_sites]:
+        if site["infer"].get("enumerate") == "sequential":
+            raise ValueError(
+                f'site {site["name"]!r} is enumerated sequentially; mark it "parallel" instead'
+            )
+    guide_names = {site["name"] for site in guide_sites}
+    for site in guide_sites:
+        if enumerated_dim(site) is None and not site["fn"].has_rsample and not site["is_observed"]:
+            raise ValueError(
+                f"guide site {site['name']!r} ({type(site['fn']).__name__}) is sampled without "
+                'reparameterisation; mark it infer={"enumerate": "parallel"} or use '
+                "pyro.infer.TraceEnum_ELBO"
+            )
+    for site in model_sites:
+        latent = not site["is_observed"] and site["name"] not in guide_names
+        if latent and enumerated_dim(site) is None:
+            raise ValueError(
+                f"model site {site['name']!r} is neither observed nor in the guide; add it to the "
+                'guide or, if it is discrete, mark it infer={"enumerate": "parallel"}'
+            )
+    if not any(site["is_observed"] for site in model_sites):
+        raise ValueError("the model has no observed site; pass the observations with obs=x")

@@ -1,0 +1,205 @@
+"""From the sites of guide and model to the terms of the ELBO."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from functools import reduce
+from operator import add
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_mfcvae.enumeration import DATA_DIM, Site, enumerated_dim
+
+Term = tuple[str, Any]
+
+_RECONSTRUCTION: Term = ("reconstruction", None)
+
+
+class Factors:
+    """The log-probabilities of all sites, sorted into terms.
+
+    A *cost* is a log-probability with its sign, so that the ELBO is minus the sum of all costs'
+    expectations. Sites enumerated in the guide are averaged over with their q; those enumerated
+    in the model are summed out, component by component: given z, facets share no factor.
+
+    Args:
+        guide_sites: sample sites of the guide.
+        model_sites: sample sites of the model, run on the guide's values.
+    """
+
+    def __init__(self, guide_sites: list[Site], model_sites: list[Site]) -> None:
+        self.guide_sites, self.model_sites = guide_sites, model_sites
+        self.sites = [*guide_sites, *model_sites]
+        self.log_probs = {id(site): _log_prob(site) for site in self.sites}
+        guide_names = {site["name"] for site in guide_sites}
+        self.guide_dims = {enumerated_dim(site) for site in guide_sites} - {None}
+        self.model_dims = {
+            enumerated_dim(site) for site in model_sites if site["name"] not in guide_names
+        } - {None}
+        self.facets = {
+            site["name"]: site["infer"]["facet"] for site in self.sites if "facet" in site["infer"]
+        }
+        self.costs: dict[Term, list[Tensor]] = defaultdict(list)
+
+    def terms(self) -> dict[str, Any]:
+        """What :class:`~pyro_mfcvae.elbo.ElboTerms` is made of."""
+        for site in self.guide_sites:
+            self._add(self._term(site), self.log_probs[id(site)], site["scale"])
+        for site in self.model_sites:
+            if not self._summed_dims(site):
+                self._add(self._term(site), -self.log_probs[id(site)], site["scale"])
+        for component in self._components():
+            self._add(self._component_term(component), *self._marginal(component))
+        means = {term: self._expectation(costs) for term, costs in self.costs.items()}
+        reconstruction = -means.pop(_RECONSTRUCTION)
+        zero = torch.zeros_like(reconstruction)
+        fade = self._fade(like=zero)
+        kl = {
+            name: _stack([means.pop((name, j), zero) for j in range(len(fade))], like=zero)
+            for name in ("kl_z", "kl_c")
+        }
+        n_data = self._batch_size()
+        return {
+            "reconstruction": reconstruction,
+            **kl,
+            "fade": fade,
+            "other": {name: cost for (kind, name), cost in means.items() if kind == "other"},
+            "shared": {
+                name: cost / n_data for (kind, name), cost in means.items() if kind == "shared"
+            },
+        }
+
+    def _add(self, term: Term, cost: Tensor, scale: float | Tensor) -> None:
+        unscaled = not isinstance(scale, Tensor) and scale == 1
+        self.costs[term].append(cost if unscaled else cost * scale)
+
+    def _term(self, site: Site) -> Term:
+        """The term that a site's cost belongs to."""
+        if site["is_observed"]:
+            return _RECONSTRUCTION
+        if site["name"] in self.facets:
+            kind = "kl_z" if enumerated_dim(site) is None else "kl_c"
+            return kind, self.facets[site["name"]]
+        in_plate = any(frame.dim == DATA_DIM for frame in site["cond_indep_stack"])
+        return "other" if in_plate else "shared", site["name"]
+
+    def _component_term(self, sites: list[Site]) -> Term:
+        """The term of a component, once its clusters have been summed out."""
+        facets = {self.facets[site["name"]] for site in sites if site["name"] in self.facets}
+        observed = any(site["is_observed"] for site in sites)
+        if len(facets) == 1 and not observed:
+            return "kl_z", facets.pop()
+        names = ",".join(site["name"] for site in sites)
+        if any("fade" in site["infer"] for site in sites):
+            raise ValueError(
+                f"the sites {names} are summed out together, so no single facet's fade weight "
+                "applies; train this model without fade-in (fade=None) or enumerate them in the "
+                "guide"
+            )
+        return _RECONSTRUCTION if observed else ("other", names)
+
+    def _summed_dims(self, site: Site) -> set[int]:
+        """Dimensions that tie a model site to clusters that are summed out."""
+        own = {enumerated_dim(site)} & self.model_dims
+        return _dims(self.log_probs[id(site)], self.model_dims) | own
+
+    def _components(self) -> list[list[Site]]:
+        """Model sites with summed dimensions, grouped by the dimensions that connect them."""
+        components: list[tuple[set[int], list[Site]]] = []
+        for site in self.model_sites:
+            dims, sites = self._summed_dims(site), [site]
+            if not dims:
+                continue
+            apart = []
+            for other_dims, other_sites in components:
+                if dims & other_dims:
+                    dims, sites = dims | other_dims, other_sites + sites
+                else:
+                    apart.append((other_dims, other_sites))
+            components = [*apart, (dims, sites)]
+        return [sites for _, sites in components]
+
+    def _marginal(self, sites: list[Site]) -> tuple[Tensor, float | Tensor]:
+        """Cost of a component with its clusters summed out, and its sites' common scale."""
+        scale = sites[0]["scale"]
+        if not all(_same(site["scale"], scale) for site in sites):
+            names = ", ".join(site["name"] for site in sites)
+            raise ValueError(f"the sites {names} are summed out together: give them one scale")
+        joint = reduce(add, [self.log_probs[id(site)] for site in sites])
+        dims = sorted(_dims(joint, self.model_dims))
+        return -joint.logsumexp(dims, keepdim=True) if dims else -joint, scale
+
+    def _expectation(self, costs: list[Tensor]) -> Tensor:
+        """Average over the guide's enumerated sites, then over samples: shape (B,) or ()."""
+        by_dims: dict[frozenset[int], list[Tensor]] = defaultdict(list)
+        for cost in costs:
+            by_dims[frozenset(_dims(cost, self.guide_dims))].append(cost)
+        means = []
+        for dims, group in by_dims.items():
+            cost = reduce(add, group)
+            if dims:
+                log_q = self._log_q(dims)
+                summed = sorted(_dims(log_q, self.guide_dims) | dims)
+                cost = (log_q.exp() * cost).sum(summed, keepdim=True)
+            means.append(_mean_over_samples(cost))
+        return reduce(add, means)
+
+    def _log_q(self, dims: frozenset[int]) -> Tensor:
+        """Log q of the enumerated guide sites that live on these dimensions, or above them."""
+        needed, chosen = set(dims), []
+        for site in reversed(self.guide_sites):  # a site depends on earlier ones only
+            if enumerated_dim(site) in needed:
+                chosen.append(self.log_probs[id(site)])
+                needed |= _dims(chosen[-1], self.guide_dims)
+        return reduce(add, chosen)
+
+    def _batch_size(self) -> int:
+        frames = (frame for site in self.sites for frame in site["cond_indep_stack"])
+        return next((frame.size for frame in frames if frame.dim == DATA_DIM), 1)
+
+    def _fade(self, like: Tensor) -> Tensor:
+        """The weights that the sites were tagged with, shape (J,); ones where there are none."""
+        tagged = {
+            site["infer"]["facet"]: site["infer"]["fade"]
+            for site in self.sites
+            if "fade" in site["infer"]
+        }
+        n_facets = max(self.facets.values(), default=-1) + 1
+        if not tagged:
+            return like.new_ones(n_facets)
+        return torch.stack([tagged.get(j, like.new_ones(())) for j in range(n_facets)])
+
+
+def _log_prob(site: Site) -> Tensor:
+    log_prob = site["fn"].log_prob(site["value"])
+    mask = site["mask"]
+    if mask is None or mask is True:
+        return log_prob
+    if mask is False:
+        return torch.zeros_like(log_prob)
+    return torch.where(mask, log_prob, torch.zeros_like(log_prob))
+
+
+def _dims(values: Tensor, among: set[int]) -> set[int]:
+    return {dim for dim in among if values.dim() >= -dim and values.shape[dim] > 1}
+
+
+def _same(a: float | Tensor, b: float | Tensor) -> bool:
+    """Whether two scales are one, decided without reading a tensor."""
+    numbers = not isinstance(a, Tensor) and not isinstance(b, Tensor)
+    return a == b if numbers else a is b
+
+
+def _mean_over_samples(cost: Tensor) -> Tensor:
+    if cost.dim() > 2:  # enumerated dimensions, each of size 1 by now
+        cost = cost.reshape(cost.shape[-2:])
+    return cost.mean(0) if cost.dim() == 2 else cost
+
+
+def _stack(costs: list[Tensor], like: Tensor) -> Tensor:
+    """J costs (B,) or () -> (B, J)."""
+    if not costs:
+        return like.new_zeros(*like.shape, 0)
+    return torch.stack([cost.expand_as(like) for cost in costs], -1)

@@ -1,0 +1,198 @@
+"""Programs beyond this library's models: against Pyro's own objective, or refused."""
+
+from __future__ import annotations
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from models import observations, relative_error, small_model
+from pyro import poutine
+from pyro.infer import TraceEnum_ELBO
+
+from pyro_mfcvae import FacetELBO, Fade, Noise
+
+RTOL = 1e-9
+SEED = 3
+PARALLEL = {"enumerate": "parallel"}
+
+TABLE = torch.tensor([[0.7, 0.1, 0.2], [0.2, 0.5, 0.3]], dtype=torch.float64)
+
+
+def _compare(model, guide, x, n_samples):
+    """Both objectives' values, which must agree; returns our terms."""
+    stock = TraceEnum_ELBO(
+        num_particles=n_samples, vectorize_particles=n_samples > 1, max_plate_nesting=1
+    )
+    with Noise(SEED):
+        terms = FacetELBO(n_samples).terms(model, guide, x)
+    with Noise(SEED):
+        expected = -stock.loss(model, guide, x)
+    assert terms.elbo.sum().item() == pytest.approx(expected, rel=RTOL)
+    return terms
+
+
+def _hierarchical_model(x):
+    """c_1 depends on c_0, and z on both."""
+    with pyro.plate("data", len(x), dim=-1):
+        c_0 = pyro.sample("c_0", dist.Categorical(x.new_tensor([0.4, 0.6])), infer=PARALLEL)
+        c_1 = pyro.sample("c_1", dist.Categorical(TABLE[c_0]), infer=PARALLEL)
+        z = pyro.sample("z", dist.Normal(c_0.double() - 2.0 * c_1.double(), 0.7))
+        pyro.sample("x", dist.Normal(z.unsqueeze(-1), 1.0).to_event(1), obs=x)
+
+
+def _normal_guide(x):
+    with pyro.plate("data", len(x), dim=-1):
+        pyro.sample("z", dist.Normal(x[:, 0], 0.5))
+
+
+def _hierarchical_guide(x):
+    with pyro.plate("data", len(x), dim=-1):
+        c_0 = pyro.sample("c_0", dist.Categorical(logits=x[:, :2]), infer=PARALLEL)
+        logits = TABLE.log()[c_0] + x[:, 2:5]
+        pyro.sample("c_1", dist.Categorical(logits=logits), infer=PARALLEL)
+        pyro.sample("z", dist.Normal(x[:, 0], 0.5))
+
+
+def _mixed_guide(x):
+    """Only c_0 is in the guide, and z depends on it: the decoder runs for each value of c_0."""
+    with pyro.plate("data", len(x), dim=-1):
+        c_0 = pyro.sample("c_0", dist.Categorical(logits=x[:, :2]), infer=PARALLEL)
+        pyro.sample("z", dist.Normal(x[:, 0] + c_0.double(), 0.5))
+
+
+# With several samples Pyro gives the noise of the mixed guide's z another shape.
+@pytest.mark.parametrize(
+    ("guide", "n_samples"),
+    [
+        (_normal_guide, 1),
+        (_normal_guide, 3),
+        (_hierarchical_guide, 1),
+        (_hierarchical_guide, 3),
+        (_mixed_guide, 1),
+    ],
+)
+def test_clusters_that_depend_on_clusters(guide, n_samples):
+    x = observations().flatten(1)
+    terms = _compare(_hierarchical_model, guide, x, n_samples)
+    assert terms.fade.shape == (0,)
+    assert terms.kl_z.shape == (len(x), 0)
+
+
+@pytest.mark.parametrize("guide", ["vade", "enumerate"])
+@pytest.mark.parametrize("n_samples", [1, 2])
+def test_a_facet_with_a_single_cluster(guide, n_samples):
+    model, x = small_model(2, clusters=(1, 3)), observations()
+    terms = _compare(model.model, model.guide(guide), x, n_samples)
+    assert (terms.kl_c[:, 0] == 0).all()
+
+
+def test_a_guide_without_marks_gets_the_model_s_facets():
+    def model(x):
+        with pyro.plate("data", len(x), dim=-1), Fade(0, x.new_tensor(0.5)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(len(x)), 1.0))
+        with pyro.plate("data again", len(x), dim=-1):
+            pyro.sample("x", dist.Normal(z.unsqueeze(-1), 1.0).to_event(1), obs=x)
+
+    x = observations().flatten(1)
+    with Noise(SEED):
+        terms = FacetELBO().terms(model, _normal_guide, x)
+    assert terms.kl_z.shape == (len(x), 1)
+    assert not terms.other
+    assert relative_error(terms.elbo, terms.reconstruction - 0.5 * terms.kl_z[:, 0]) <= RTOL
+
+
+@pytest.mark.filterwarnings("ignore:TraceEnum_ELBO found no sample sites")
+def test_masked_sites_do_not_count():
+    x = observations().flatten(1)
+    mask = torch.arange(len(x)) % 2 == 0
+
+    def model(x):
+        with pyro.plate("data", len(x), dim=-1), poutine.mask(mask=mask):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(len(x)), 1.0))
+            pyro.sample("x", dist.Normal(z.unsqueeze(-1), 1.0).to_event(1), obs=x)
+
+    def guide(x):
+        with poutine.mask(mask=mask):
+            _normal_guide(x)
+
+    terms = _compare(model, guide, x, 1)
+    assert ((terms.elbo == 0) == ~mask).all()
+
+
+def test_components_over_several_facets_take_no_fade_weights():
+    def model(x, fade=None):
+        weights = [None, None] if fade is None else fade
+        with pyro.plate("data", len(x), dim=-1):
+            with Fade(0, weights[0]):
+                c_0 = pyro.sample("c_0", dist.Categorical(TABLE.sum(1)), infer=PARALLEL)
+            with Fade(1, weights[1]):
+                pyro.sample("c_1", dist.Categorical(TABLE[c_0]), infer=PARALLEL)
+            pyro.sample("x", dist.Normal(0.0, 1.0).expand([16]).to_event(1), obs=x)
+
+    def guide(x, fade=None):
+        pass
+
+    x = observations().flatten(1)
+    assert set(FacetELBO().terms(model, guide, x).other) == {"c_0,c_1"}
+    with pytest.raises(ValueError, match="c_0,c_1 are summed out together"):
+        FacetELBO().terms(model, guide, x, torch.ones(2))
+
+
+def test_programs_outside_of_what_is_valid_are_refused():
+    x = observations()
+
+    def model(x):
+        with pyro.plate("data", len(x), dim=-1):
+            z = pyro.sample("z", dist.Normal(torch.zeros(len(x)), 1.0))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x.flatten(1)[:, 0])
+
+    def silent_guide(x):
+        pass
+
+    def sampled_guide(x):
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("z", dist.Poisson(torch.ones(len(x))))
+
+    with pytest.raises(ValueError, match="'z' is neither observed nor in the guide"):
+        FacetELBO().terms(model, silent_guide, x)
+    with pytest.raises(ValueError, match="without reparameterisation"):
+        FacetELBO().terms(model, sampled_guide, x)
+    with pytest.raises(ValueError, match="no observed site"):
+        FacetELBO().terms(silent_guide, silent_guide, x)
+    with pytest.raises(ValueError, match="1 or more"):
+        FacetELBO(0)
+
+
+def test_sites_without_a_facet_and_user_scales():
+    """A global site is shared by the batch; poutine.scale weighs a site as Pyro does."""
+    x = observations().flatten(1)
+
+    def model(x):
+        shift = pyro.sample("shift", dist.Normal(x.new_zeros(()), 1.0))
+        with pyro.plate("data", len(x), dim=-1):
+            w = pyro.sample("w", dist.Normal(x.new_zeros(len(x)), 1.0))
+            with poutine.scale(scale=0.5):
+                c = pyro.sample(
+                    "c", dist.Categorical(x.new_ones(3)), infer={"enumerate": "parallel"}
+                )
+                z = pyro.sample("z", dist.Normal(c.double(), 1.0))
+            pyro.sample("x", dist.Normal((w + z + shift).unsqueeze(-1), 1.0).to_event(1), obs=x)
+
+    def guide(x):
+        pyro.sample("shift", dist.Normal(x.new_zeros(()), 0.3))
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("w", dist.Normal(x[:, 0], 0.5))
+            pyro.sample("z", dist.Normal(x[:, 1], 0.5))
+
+    for n_samples in (1, 3):
+        with Noise(SEED):
+            terms = FacetELBO(n_samples).terms(model, guide, x)
+        stock = TraceEnum_ELBO(
+            num_particles=n_samples, vectorize_particles=n_samples > 1, max_plate_nesting=1
+        )
+        with Noise(SEED):
+            expected = -stock.loss(model, guide, x)
+        assert set(terms.other) == {"w", "z", "c,z"}
+        assert set(terms.shared) == {"shift"}
+        assert terms.elbo.sum().item() == pytest.approx(expected, rel=RTOL)
