@@ -28,8 +28,8 @@ def show_evaluation(screen: Console, results: dict[str, Any]) -> None:
         screen.print(f"ELBO, {part}: {terms['elbo']:.2f} nats per observation", highlight=False)
     table = Table(box=box.SIMPLE, title="held-out observations, percent", title_justify="left")
     table.add_column("facet")
-    table.add_column("clusters in use")
-    table.add_column("factor (classes)")
+    table.add_column("clusters used", max_width=8)
+    table.add_column("factor (classes)", no_wrap=True)
     for name in _COLUMNS:
         table.add_column(name, justify="right")
     for j, facet in enumerate(results["facets"]):

@@ -45,7 +45,8 @@ def _mfcvae(*arguments: str):
 def test_train_evaluate_and_draw():
     result = _mfcvae("train", *_tiny())
     assert result.exit_code == 0, result.output
-    assert re.search(r"step 24/24  ELBO .* reconstruction .* kl_z .* fade 1.00/1.00", result.output)
+    line = r"step 24/24  ELBO .* log p\(x\|z\) .* KL z .* KL c .* fade 1.00/1.00"
+    assert re.search(line, result.output)
     assert re.search(r"floor_hue \(4\) .*\d+\.\d .*\d+\.\d .*\d+\.\d .*-?\d+\.\d", result.output)
     run = Path("runs/shapes-001")
     assert len(list((run / "figures").iterdir())) == 6

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -16,6 +17,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 from typing_extensions import override
 
 from pyro_mfcvae.errors import TrainingError
@@ -96,23 +98,22 @@ class ProgressBar(Callback):
         self.console = console
         self.seconds_per_line = seconds_per_line
         self._text = ""
-        self._bar: Progress | None = None
+        self._bar: _BarAndText | None = None
 
     @override
     def on_start(self, state: TrainingState) -> None:
         self._started = self._last_line = time.monotonic()
         self._first_step = state.step
         if self.console.is_terminal:
-            self._bar = Progress(
+            self._bar = _BarAndText(
                 MofNCompleteColumn(),
                 BarColumn(bar_width=None),
-                TextColumn("{task.fields[text]}"),
                 TimeElapsedColumn(),
                 TextColumn("left"),
                 TimeRemainingColumn(),
                 console=self.console,
             )
-            self._task = self._bar.add_task("", total=state.n_steps, completed=state.step, text="")
+            self._task = self._bar.add_task("", total=state.n_steps, completed=state.step)
             self._bar.start()
 
     @override
@@ -124,7 +125,7 @@ class ProgressBar(Callback):
     def on_log(self, state: TrainingState, metrics: Metrics) -> None:
         self._text = describe(metrics)
         if self._bar is not None:
-            self._bar.update(self._task, text=self._text)
+            self._bar.text = self._text
         elif time.monotonic() - self._last_line > self.seconds_per_line:
             self._print_line(state)
 
@@ -148,11 +149,22 @@ class ProgressBar(Callback):
 
 
 def describe(metrics: Metrics) -> str:
-    """ELBO and its parts in one line."""
-    parts = [f"ELBO {metrics['elbo']:.2f}", f"reconstruction {metrics['reconstruction']:.2f}"]
-    n_facets = sum(name.startswith("fade_") for name in metrics)
-    for name in ("kl_z", "kl_c"):
-        values = "/".join(f"{metrics[f'{name}_{j}']:.2f}" for j in range(n_facets))
-        parts.append(f"{name} {values}")
-    parts.append("fade " + "/".join(f"{metrics[f'fade_{j}']:.2f}" for j in range(n_facets)))
+    """ELBO and its parts in one line, the KLs weighed with the fade weights as in the ELBO."""
+    parts = [f"ELBO {metrics['elbo']:.2f}", f"log p(x|z) {metrics['reconstruction']:.2f}"]
+    fades = [value for name, value in metrics.items() if name.startswith("fade_")]
+    for label, name in (("KL z", "kl_z"), ("KL c", "kl_c")):
+        weighed = [fade * metrics[f"{name}_{j}"] for j, fade in enumerate(fades)]
+        parts.append(f"{label} " + "/".join(f"{value:.2f}" for value in weighed))
+    parts.append("fade " + "/".join(f"{fade:.2f}" for fade in fades))
     return "  ".join(parts)
+
+
+class _BarAndText(Progress):
+    """A progress bar with a line of text below it, where narrow terminals have room for it."""
+
+    text = ""
+
+    @override
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        yield Text(self.text, style="dim")
