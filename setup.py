@@ -20,7 +20,6 @@ setup(
     package_dir={"pyro_mfcvae": "pyro_mfcvae", "pyro_mfcvae.cli": "cli"},
     install_requires=[
         "click>=8.1",
-        "h5py>=3.10",
         "matplotlib>=3.8",
         "numpy>=1.26",
         "platformdirs>=4",
@@ -32,6 +31,7 @@ setup(
         "scipy>=1.11",
         "torch>=2.6",
         "torchvision>=0.21",
+        "typing_extensions>=4.8",
     ],
     extras_require={"test": ["pytest>=8", "ruff>=0.6"]},
     entry_points={"console_scripts": ["mfcvae = pyro_mfcvae.cli:main"]},

@@ -4,7 +4,7 @@
 
 Runs go to ``runs/PRESET-seed-N``; a finished one is not repeated, an interrupted one goes on. All
 measures are of held-out observations. The seconds are those of a run from its start to its last
-figure, without the installation and the import of the library.
+figure, without the import of the library; null where the run was interrupted.
 """
 
 from __future__ import annotations
@@ -50,11 +50,14 @@ def main(preset: str, n_seeds: int, assignments: tuple[str, ...], out: Path) -> 
 
 def run_seed(config: Config, folder: str) -> dict[str, Any]:
     """Train one seed, unless its run is finished; returns what was measured."""
-    timing = Path(folder) / "seconds.json"
-    if not timing.exists():
+    record = Path(folder) / "measured.json"
+    if Path(folder).exists() and Run(folder).config != config:
+        sys.exit(f"{folder} was trained with other settings; move it away, or choose its own")
+    if not record.exists():
         started = time.monotonic()
         bar = ProgressBar(Console(width=100))
-        if Path(folder).exists():
+        resumed = Path(folder).exists()
+        if resumed:
             run = Run(folder)
             state, dataset = experiment.resume(run, [bar])
         else:
@@ -63,12 +66,13 @@ def run_seed(config: Config, folder: str) -> dict[str, Any]:
             sys.exit(f"interrupted; the same command goes on with {folder}")
         experiment.evaluate_run(run, dataset)
         experiment.draw_run(run, dataset)
-        timing.write_text(json.dumps(time.monotonic() - started))
+        seconds = None if resumed else round(time.monotonic() - started, 1)
+        record.write_text(json.dumps({"seconds": seconds, "commit": _commit()}))
     results = Run(folder).evaluation()
     assert results is not None
     return {
         "seed": config.seed,
-        "seconds": round(json.loads(timing.read_text()), 1),
+        **json.loads(record.read_text()),
         "elbo": {part: terms["elbo"] for part, terms in results["elbo"].items()},
         "facets": [
             {
@@ -97,14 +101,12 @@ def report(config: Config, runs: list[dict[str, Any]]) -> dict[str, Any]:
     ]
     return {
         "command": ["python", *sys.argv],
-        "commit": _commit(),
         "versions": {
             name: version(name) for name in ("pyro_mfcvae", "torch", "pyro-ppl", "scikit-learn")
         },
         "python": platform.python_version(),
         "n_cpus": os.cpu_count(),
         "config": config_to_dict(config),
-        "seconds": _spread([run["seconds"] for run in runs]),
         "facets": summary,
         "runs": runs,
     }

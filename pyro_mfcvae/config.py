@@ -64,6 +64,8 @@ class ModelConfig:
         encoder: features for q(z | x).
         decoder: parameters of p(x | z).
         initialisation: of the networks' weights.
+        initial_spread: standard deviation of each layer's output after data-dependent
+            initialisation.
         mixture_initialisation: of the mixtures' means: ``"gmm"`` fits a Gaussian mixture to the
             untrained encoder's means, ``"random"`` draws them.
     """
@@ -74,6 +76,7 @@ class ModelConfig:
     encoder: Component
     decoder: Component
     initialisation: Literal["default", "glorot", "data-dependent"] = "default"
+    initial_spread: Positive = 1.0
     mixture_initialisation: Literal["gmm", "random"] = "gmm"
 
 

@@ -18,6 +18,7 @@ Site = Mapping[str, Any]
 Program = Callable[..., Any]
 
 DATA_DIM, SAMPLES_DIM = -1, -2
+_SAMPLES = "samples"
 
 
 def run_programs(
@@ -42,7 +43,7 @@ def run_programs(
     def samples() -> contextlib.AbstractContextManager:
         if n_samples == 1:
             return contextlib.nullcontext()
-        return pyro.plate("samples", n_samples, dim=SAMPLES_DIM)
+        return pyro.plate(_SAMPLES, n_samples, dim=SAMPLES_DIM)
 
     enumerated = Enumerate()
     with WeighsFacets():
@@ -119,6 +120,7 @@ def _check(guide_sites: list[Site], model_sites: list[Site]) -> None:
                 f'site {site["name"]!r} is enumerated sequentially; mark it "parallel" instead'
             )
     guide_names = {site["name"] for site in guide_sites}
+    _check_plates([*guide_sites, *model_sites])
     for site in guide_sites:
         if enumerated_dim(site) is None and not site["fn"].has_rsample and not site["is_observed"]:
             raise ValueError(
@@ -133,5 +135,30 @@ def _check(guide_sites: list[Site], model_sites: list[Site]) -> None:
                 f"model site {site['name']!r} is neither observed nor in the guide; add it to the "
                 'guide or, if it is discrete, mark it infer={"enumerate": "parallel"}'
             )
+        if latent and not in_data_plate(site):
+            raise ValueError(
+                f"model site {site['name']!r} is summed out but stands outside the plate over "
+                "observations, which all share it; put it into the guide"
+            )
     if not any(site["is_observed"] for site in model_sites):
         raise ValueError("the model has no observed site; pass the observations with obs=x")
+
+
+def _check_plates(sites: list[Site]) -> None:
+    frames = [(site["name"], frame) for site in sites for frame in site["cond_indep_stack"]]
+    sizes = {frame.size for _, frame in frames if frame.dim == DATA_DIM}
+    if len(sizes) > 1:
+        raise ValueError(f"all observations must be in plates of one size, got {sorted(sizes)}")
+    for name, frame in frames:
+        own = frame.dim == SAMPLES_DIM and frame.name == _SAMPLES
+        if frame.dim != DATA_DIM and not own:
+            raise ValueError(
+                f"site {name!r} is in plate {frame.name!r} at dim {frame.dim}; only a plate over "
+                "observations at dim -1 is allowed: make further dimensions part of the event with "
+                ".to_event(), or use pyro.infer.TraceEnum_ELBO"
+            )
+
+
+def in_data_plate(site: Site) -> bool:
+    """Whether a site has one value per observation."""
+    return any(frame.dim == DATA_DIM for frame in site["cond_indep_stack"])

@@ -37,7 +37,7 @@ def resolve_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(f"device {name!r} cannot be used here ({reason}); try cpu") from None
     if device.type == "meta":
@@ -68,7 +68,7 @@ def prepare(config: Config) -> tuple[Dataset, TrainingState]:
         model.to(device, getattr(torch, config.training.dtype))
         x = dataset.split("train")[0].to(device)
         state = new_state(model, x, config)
-        initialise_networks(model, x, config.model.initialisation)
+        initialise_networks(model, x, config.model.initialisation, config.model.initial_spread)
     return dataset, state
 
 
@@ -159,7 +159,7 @@ def draw_run(run: Run, dataset: Dataset | None = None) -> list[Path]:
     spread = torch.linspace(0, len(x) - 1, min(24, len(x))).long()
     reconstructed = evaluation.reconstruct(model, x[spread], run.fade())
     drawn = {"reconstructions": figures.reconstructions(
-        shown[spread], drawable(reconstructed),
+        shown[spread.numpy()], drawable(reconstructed),
         title="held-out observations and their reconstructions",
     )}  # fmt: skip
     predictions = evaluation.predict(model, x)
@@ -169,7 +169,7 @@ def draw_run(run: Run, dataset: Dataset | None = None) -> list[Path]:
             title=f"facet {j}: most typical held-out observations of each cluster",
         )  # fmt: skip
         clusters = figures.cluster_order(responsibilities)[:15]
-        samples = evaluation.sample_clusters(model, j, clusters, n_samples=10)
+        samples = evaluation.sample_clusters(model, j, clusters, n_samples=10, fade=run.fade())
         drawn[f"samples-facet-{j}"] = figures.cluster_samples(
             drawable(samples), clusters,
             title=f"facet {j}: samples of each cluster, other facets from their priors",

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyro_mfcvae.enumeration import DATA_DIM, Site, enumerated_dim
+from pyro_mfcvae.enumeration import DATA_DIM, Site, enumerated_dim, in_data_plate
 
 Term = tuple[str, Any]
 
@@ -53,6 +53,8 @@ class Factors:
         for component in self._components():
             self._add(self._component_term(component), *self._marginal(component))
         means = {term: self._expectation(costs) for term, costs in self.costs.items()}
+        if _RECONSTRUCTION not in means:
+            raise ValueError("no observed site is in a plate over observations at dim -1")
         reconstruction = -means.pop(_RECONSTRUCTION)
         zero = torch.zeros_like(reconstruction)
         fade = self._fade(like=zero)
@@ -67,7 +69,9 @@ class Factors:
             "fade": fade,
             "other": {name: cost for (kind, name), cost in means.items() if kind == "other"},
             "shared": {
-                name: cost / n_data for (kind, name), cost in means.items() if kind == "shared"
+                name: cost.mean() / n_data
+                for (kind, name), cost in means.items()
+                if kind == "shared"
             },
         }
 
@@ -77,13 +81,14 @@ class Factors:
 
     def _term(self, site: Site) -> Term:
         """The term that a site's cost belongs to."""
+        if not in_data_plate(site):
+            return "shared", site["name"]
         if site["is_observed"]:
             return _RECONSTRUCTION
         if site["name"] in self.facets:
             kind = "kl_z" if enumerated_dim(site) is None else "kl_c"
             return kind, self.facets[site["name"]]
-        in_plate = any(frame.dim == DATA_DIM for frame in site["cond_indep_stack"])
-        return "other" if in_plate else "shared", site["name"]
+        return "other", site["name"]
 
     def _component_term(self, sites: list[Site]) -> Term:
         """The term of a component, once its clusters have been summed out."""
@@ -126,7 +131,9 @@ class Factors:
         scale = sites[0]["scale"]
         if not all(_same(site["scale"], scale) for site in sites):
             names = ", ".join(site["name"] for site in sites)
-            raise ValueError(f"the sites {names} are summed out together: give them one scale")
+            raise ValueError(
+                f"the sites {names} are summed out together: give them one scale, as a number"
+            )
         joint = reduce(add, [self.log_probs[id(site)] for site in sites])
         dims = sorted(_dims(joint, self.model_dims))
         return -joint.logsumexp(dims, keepdim=True) if dims else -joint, scale

@@ -97,7 +97,7 @@ class MixturePrior(nn.Module):
     def scale(self) -> Tensor:
         """Standard deviations of the diagonal components, shape (K, D)."""
         if self.covariance != "diagonal":
-            raise AttributeError("a facet with full covariance has scale_tril, not scale")
+            raise TypeError("a facet with full covariance has scale_tril, not scale")
         return F.softplus(self.raw_scale, beta=self.softplus_beta).sqrt()
 
     @property
@@ -181,12 +181,12 @@ class MixturePrior(nn.Module):
 
         Args:
             sample_shape: shape of the draws.
-            c: clusters, broadcastable with ``sample_shape``; None draws them from pi.
+            c: clusters, broadcast with ``sample_shape``; None draws them from pi.
             temperature: tau; the covariance of a component becomes tau * Sigma.
             generator: source of randomness, on the CPU.
 
         Returns:
-            shape (*sample_shape, D).
+            shape (*sample_shape, D), the shape broadcast with that of c.
 
         Raises:
             ValueError: if the temperature is negative or c is out of range.
@@ -200,6 +200,7 @@ class MixturePrior(nn.Module):
             c = torch.multinomial(weights, n_draws, replacement=True, generator=generator)
             c = c.reshape(sample_shape)
         c = torch.as_tensor(c)
+        sample_shape = torch.broadcast_shapes(sample_shape, c.shape)
         if c.numel() and not (int(c.min()) >= 0 and int(c.max()) < self.n_clusters):
             raise ValueError(
                 f"clusters must lie in 0..{self.n_clusters - 1}, got {int(c.min())}..{int(c.max())}"
@@ -301,4 +302,4 @@ def _log_diagonal(factors: Tensor) -> Tensor:
 
 
 def _softplus_inverse(value: float, beta: float) -> float:
-    return math.log(math.expm1(beta * value)) / beta
+    return value + math.log(-math.expm1(-beta * value)) / beta

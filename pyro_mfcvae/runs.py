@@ -15,7 +15,9 @@ import torch
 
 from pyro_mfcvae.config import Config, config_from_json, config_to_json
 from pyro_mfcvae.errors import ConfigError, RunError
+from pyro_mfcvae.files import write_whole
 from pyro_mfcvae.models import FacetModel, build_model
+from pyro_mfcvae.training.callbacks import read_metrics
 from pyro_mfcvae.training.checkpoints import (
     load_model_tensors,
     newest_checkpoint,
@@ -33,8 +35,7 @@ class Run:
         path: of the folder.
 
     Raises:
-        RunError: if it is no run folder.
-        ConfigError: if its settings cannot be read.
+        RunError: if it is no run folder, or its settings cannot be read.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -42,7 +43,10 @@ class Run:
         settings = self.path / "config.json"
         if not settings.is_file():
             raise RunError(f"{self.path} is no run folder: it has no config.json")
-        self.config: Config = config_from_json(settings.read_text())
+        try:
+            self.config: Config = config_from_json(settings.read_text())
+        except (ConfigError, OSError, UnicodeError, RecursionError) as error:
+            raise RunError(f"{settings} cannot be used: {error}") from None
 
     @classmethod
     def create(cls, config: Config, path: Path | str | None = None) -> Run:
@@ -55,7 +59,7 @@ class Run:
             folder = _new_folder(config, path)
         except OSError as error:
             raise ConfigError(f"no run folder can be made: {error}") from None
-        (folder / "config.json").write_text(config_to_json(config))
+        write_whole(folder / "config.json", config_to_json(config))
         (folder / "environment.json").write_text(json.dumps(_environment(), indent=2) + "\n")
         return cls(folder)
 
@@ -78,7 +82,7 @@ class Run:
         """All log points, in order."""
         if not self.metrics_path.exists():
             return []
-        return [json.loads(line) for line in self.metrics_path.read_text().splitlines()]
+        return read_metrics(self.metrics_path)
 
     def model(self) -> FacetModel:
         """The model at the newest whole checkpoint, on the CPU, in evaluation mode.
@@ -87,13 +91,13 @@ class Run:
             RunError: if there is no such checkpoint, or it belongs to another model.
         """
         path = newest_checkpoint(self.checkpoints)
-        with torch.random.fork_rng(devices=[]):
-            model = build_model(self.config.model, observation_of(path))
-            model.guide(self.config.guide.name)
-        model.to(dtype=getattr(torch, self.config.training.dtype))
+        dtype = getattr(torch, self.config.training.dtype)
         try:
-            model.load_state_dict(load_model_tensors(path))
-        except RuntimeError as error:
+            with torch.random.fork_rng(devices=[]):
+                model = build_model(self.config.model, observation_of(path))
+                model.guide(self.config.guide.name)
+            model.to(dtype=dtype).load_state_dict(load_model_tensors(path))
+        except (RuntimeError, ValueError) as error:
             raise RunError(f"checkpoint {path} does not fit config.json: {error}") from None
         return model.eval()
 
@@ -109,13 +113,6 @@ class Run:
     def write_evaluation(self, results: dict[str, Any]) -> None:
         """Replace ``evaluation.json``."""
         write_whole(self.path / "evaluation.json", json.dumps(results, indent=2) + "\n")
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file aside and rename it, so that nobody ever sees half of it."""
-    aside = path.with_name(f".{path.name}-{os.getpid()}")
-    aside.write_text(text)
-    aside.replace(path)
 
 
 def _new_folder(config: Config, path: Path | str | None) -> Path:

@@ -125,7 +125,7 @@ def test_data_dependent_initialisation(kind):
     def run():
         return model.decode([q.mean for q in model.encode(x)])
 
-    data_dependent(model, run, scale=0.1)
+    data_dependent(model, run, spread=0.1)
     statistics = []
 
     def watch(layer, _inputs, output):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,9 @@ from pyro_mfcvae.data.registry import register_dataset
 from pyro_mfcvae.errors import DataError
 
 _CHANNELS = (1, 3, 4)
+_UNREADABLE = (
+    OSError, ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile, zlib.error
+)  # fmt: skip
 _RESERVED = ("x", "x_test", "labels", "labels_test", "label_names")
 
 
@@ -80,9 +84,10 @@ def observations_from_array(array: np.ndarray, what: str) -> Tensor:
         return x
     if x.dim() == 3:
         return x.unsqueeze(1)
-    if x.shape[-1] in _CHANNELS and x.shape[1] not in _CHANNELS:
+    first, last = x.shape[1] in _CHANNELS, x.shape[-1] in _CHANNELS
+    if last and (not first or x.shape[1] == x.shape[2]):  # (N, 4, 4, 3) is square, channels last
         return x.movedim(-1, 1).contiguous()
-    if x.shape[1] in _CHANNELS:
+    if first:
         return x
     raise DataError(
         f"{what} has shape {tuple(x.shape)}: pictures need 1, 3 or 4 channels in the second or the "
@@ -97,8 +102,10 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         raise DataError(f"{path}: there is no such file")
     try:
         with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise ValueError("it holds a single array, as .npy does")
             arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise DataError(f"{path}: cannot be read as .npz ({error})") from error
     if "x" not in arrays:
         raise DataError(
@@ -113,14 +120,21 @@ def _labels(
     """Each factor's classes counted from 0, and the classes' names."""
     columns = {name: array for name, array in arrays.items() if name not in _RESERVED}
     if "labels" in arrays:
-        table = arrays["labels"].reshape(len(arrays["labels"]), -1)
+        table = _table(arrays["labels"], f"{path}: labels")
         if "labels_test" in arrays:
-            table = np.concatenate([table, arrays["labels_test"].reshape(-1, table.shape[1])])
-        given = arrays.get("label_names", np.array([f"label_{i}" for i in range(table.shape[1])]))
-        if len(given) != table.shape[1]:
+            test = _table(arrays["labels_test"], f"{path}: labels_test")
+            if test.shape[1] != table.shape[1]:
+                raise DataError(
+                    f"{path}: labels_test must have the {table.shape[1]} columns of labels, got "
+                    f"{test.shape[1]}"
+                )
+            table = np.concatenate([table, test])
+        default = np.array([f"label_{i}" for i in range(table.shape[1])])
+        given = arrays.get("label_names", default)
+        if given.shape != (table.shape[1],):
             raise DataError(
                 f"{path}: label_names needs one name per column of labels ({table.shape[1]}), got "
-                f"{len(given)}"
+                f"shape {given.shape}"
             )
         columns |= {str(name): table[:, i] for i, name in enumerate(given)}
     labels, names = {}, {}
@@ -130,7 +144,19 @@ def _labels(
                 f"{path}: labels {factor!r} must have shape ({n},), one for each observation, got "
                 f"{column.shape}"
             )
+        if np.issubdtype(column.dtype, np.floating) and not (column == np.round(column)).all():
+            raise DataError(
+                f"{path}: labels {factor!r} must be classes (whole numbers or text), got real "
+                "numbers; give them as part of x, or leave them out"
+            )
         values, classes = np.unique(column, return_inverse=True)
         labels[factor] = torch.from_numpy(classes.astype(np.int64))
         names[factor] = tuple(str(value) for value in values)
     return labels, names
+
+
+def _table(array: np.ndarray, what: str) -> np.ndarray:
+    """Labels (M,) or (M, factors) as (M, factors)."""
+    if array.ndim not in (1, 2):
+        raise DataError(f"{what} must have shape (N,) or (N, factors), got {array.shape}")
+    return array.reshape(len(array), -1)

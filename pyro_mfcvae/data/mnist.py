@@ -55,7 +55,11 @@ def data_folder(given: str | None) -> Path:
 def _part(folder: Path, train: bool) -> Any:
     datasets = torchvision_datasets()
     try:
-        return datasets.MNIST(folder, train=train, download=not (folder / "MNIST/raw").is_dir())
+        return datasets.MNIST(folder, train=train)
+    except RuntimeError:
+        pass  # files are missing
+    try:
+        return datasets.MNIST(folder, train=train, download=True)
     except (RuntimeError, OSError, ValueError) as error:
         raise DataError(
             f"MNIST is not in {folder / 'MNIST' / 'raw'} and could not be downloaded there "

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from pathlib import Path
 
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.data.observations import Dataset
 from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.options import check_options
 
 Loader = Callable[..., Dataset]
 
@@ -38,20 +38,7 @@ def load_dataset(settings: Component) -> Dataset:
             "give the path of an .npz file"
         )
     loader = DATASETS[settings.name]
-    known = inspect.signature(loader).parameters
-    unknown = sorted(set(settings.options) - set(known))
-    if unknown:
-        raise ConfigError(
-            f"unknown option {', '.join(unknown)} of data set {settings.name!r}; it has "
-            f"{', '.join(known)}"
-        )
-    missing = [
-        name
-        for name, parameter in known.items()
-        if parameter.default is parameter.empty and name not in settings.options
-    ]
-    if missing:
-        raise ConfigError(f"data set {settings.name!r} needs the option {', '.join(missing)}")
+    check_options(loader, settings.options, f"data set {settings.name!r}")
     return loader(**settings.options)
 
 

@@ -14,7 +14,7 @@ from pyro_mfcvae.data.observations import as_float
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.noise import Noise
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
 
 BATCH_SIZE = 500
 
@@ -37,7 +37,6 @@ class Predictions:
         return [r.argmax(1) for r in self.responsibilities]
 
 
-@torch.no_grad()
 def predict(model: FacetModel, x: Tensor, batch_size: int = BATCH_SIZE) -> Predictions:
     """Clusters and latents of all observations, in evaluation mode.
 
@@ -58,7 +57,6 @@ def predict(model: FacetModel, x: Tensor, batch_size: int = BATCH_SIZE) -> Predi
     )
 
 
-@torch.no_grad()
 def elbo_means(
     model: FacetModel,
     x: Tensor,
@@ -80,8 +78,7 @@ def elbo_means(
         batch_size: observations at a time.
     """
     totals: dict[str, float] = {}
-    parameter = next(model.parameters())
-    weights = None if fade is None else torch.tensor(fade).to(parameter)
+    weights = _weights(model, fade)
     for step, batch in enumerate(_batches(model, x, batch_size)):
         with Noise(seed, step):
             terms = model(batch, weights, guide, n_samples)
@@ -90,11 +87,9 @@ def elbo_means(
     return {name: total / len(x) for name, total in totals.items()}
 
 
-@torch.no_grad()
 def reconstruct(model: FacetModel, x: Tensor, fade: Sequence[float] | None = None) -> Array:
     """Means of p(x | z) at the means of q(z | x): (N, *event) -> (N, *event)."""
-    parameter = next(model.parameters())
-    weights = None if fade is None else torch.tensor(fade).to(parameter)
+    weights = _weights(model, fade)
     parts = [
         model.decode([q.mean for q in model.encode(batch)], weights).mean
         for batch in _batches(model, x, BATCH_SIZE)
@@ -102,7 +97,6 @@ def reconstruct(model: FacetModel, x: Tensor, fade: Sequence[float] | None = Non
     return torch.cat(parts).cpu().numpy()
 
 
-@torch.no_grad()
 def sample_clusters(
     model: FacetModel,
     facet: int,
@@ -110,6 +104,7 @@ def sample_clusters(
     n_samples: int,
     temperature: float = 1.0,
     seed: int = 0,
+    fade: Sequence[float] | None = None,
 ) -> Array:
     """Pictures drawn from clusters of one facet, with the other facets from their priors.
 
@@ -122,6 +117,7 @@ def sample_clusters(
         n_samples: pictures of each.
         temperature: tau; every component's covariance becomes tau * Sigma.
         seed: of the draws.
+        fade: weights of the facets' rungs; None means ones.
 
     Returns:
         means of p(x | z), (R, n_samples, *event).
@@ -131,7 +127,6 @@ def sample_clusters(
     """
     if not 0 <= facet < model.n_facets:
         raise ValueError(f"expected a facet from 0 to {model.n_facets - 1}, got {facet}")
-    model.eval()
     generator = torch.Generator().manual_seed(seed)
     shape = (len(clusters), n_samples)
     chosen = torch.tensor(clusters).unsqueeze(-1)
@@ -141,11 +136,17 @@ def sample_clusters(
         )
         for j, prior in enumerate(model.facets)
     ]
-    return model.decode(zs).mean.cpu().numpy()
+    with model.evaluating():
+        return model.decode(zs, _weights(model, fade)).mean.cpu().numpy()
 
 
 def _batches(model: FacetModel, x: Tensor, batch_size: int) -> Iterator[Tensor]:
-    model.eval()
+    """Batches as the model takes them, with the model in evaluation mode in between."""
     parameter = next(model.parameters())
-    for batch in x.split(batch_size):
-        yield as_float(batch.to(parameter.device), parameter.dtype)
+    with model.evaluating():
+        for batch in x.split(batch_size):
+            yield as_float(batch.to(parameter.device), parameter.dtype)
+
+
+def _weights(model: FacetModel, fade: Sequence[float] | None) -> Tensor | None:
+    return None if fade is None else torch.tensor(fade).to(next(model.parameters()))

@@ -1,7 +1,7 @@
 """Grids of pictures: cluster examples, reconstructions, samples.
 
-Observations come as arrays (..., *event): pictures with channels first are drawn as they are,
-rows of a table as strips of colour, one cell per feature.
+Observations come as arrays (..., *event): pictures with channels first are drawn as they are (in
+grey unless there are 3 or 4 channels), rows of a table as strips of colour, one cell per feature.
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ def _drawable(picture: Array) -> Array:
     """(C, H, W) or (D,) -> what imshow takes, clipped to [0, 1]."""
     if picture.ndim == 1:
         return mpl.colormaps["viridis"](np.clip(picture, 0, 1))[None, :, :3]
-    if picture.shape[0] == 1:
-        return np.clip(picture[0], 0, 1)
+    if picture.shape[0] not in (3, 4):  # no colours: show the mean of the channels
+        return np.clip(picture.mean(0), 0, 1)
     return np.clip(np.moveaxis(picture, 0, -1), 0, 1)
 
 

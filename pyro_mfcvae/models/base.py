@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import pyro
 import torch
@@ -202,6 +203,17 @@ class FacetModel(nn.Module, ABC):
                 z = posterior.sample((n_samples,))
                 result.append(facet.log_responsibilities(z).mean(0).softmax(-1))
         return result
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Evaluation mode without gradients; afterwards the mode is what it was."""
+        was_training = self.training
+        self.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self.train(was_training)
 
     def _check(self, x: Tensor) -> None:
         if x.shape[1:] != self.observation.shape:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.nets.layers import (
     WeightNormConv2d,
+    check_widths,
     dense,
     join_batches,
     scaled,
@@ -53,6 +54,7 @@ class ConvLadderEncoder(nn.Module):
     ) -> None:
         super().__init__()
         size = _picture_size(shape)
+        check_widths([channels], "encoder channels")
         conv = WeightNormConv2d if weight_norm else nn.Conv2d
 
         def block(n_in: int, n_out: int, size: Size, stride: int) -> tuple[nn.Module, Size]:
@@ -113,6 +115,7 @@ class ConvLadderDecoder(nn.Module):
     ) -> None:
         super().__init__()
         self.shape = tuple(shape)
+        check_widths([channels], "decoder channels")
         n_facets = len(latent_dims)
         sizes = _halvings(_picture_size(shape), n_facets)
         widths = [channels * min(4**j, 8) for j in range(n_facets)]

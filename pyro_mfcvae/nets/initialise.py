@@ -27,7 +27,7 @@ def glorot(module: nn.Module) -> None:
 
 
 @torch.no_grad()
-def data_dependent(module: nn.Module, run: Callable[[], object], scale: float = 0.1) -> None:
+def data_dependent(module: nn.Module, run: Callable[[], object], spread: float = 1.0) -> None:
     """Weights with which every layer's output has mean 0 and a given spread on real data.
 
     Layers are set in the order in which they run, each on the output of those before it, with
@@ -39,7 +39,7 @@ def data_dependent(module: nn.Module, run: Callable[[], object], scale: float = 
     Args:
         module: owner of the layers.
         run: runs the module on a batch of data.
-        scale: standard deviation of each output.
+        spread: standard deviation of each output.
     """
     done: set[nn.Module] = set()
 
@@ -50,7 +50,7 @@ def data_dependent(module: nn.Module, run: Callable[[], object], scale: float = 
         channel = 1 if output.dim() == 4 else output.dim() - 1
         others = [dim for dim in range(output.dim()) if dim != channel]
         mean = output.mean(others)
-        factor = scale / (output.var(others, correction=0) + 1e-10).sqrt()
+        factor = spread / (output.var(others, correction=0) + 1e-10).sqrt()
         layer.bias.copy_((layer.bias - mean) * factor)
         _scale_weights(layer, factor)
         shape = [-1 if dim == channel else 1 for dim in range(output.dim())]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
 
 from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.options import check_options
 
 ENCODERS: dict[str, type[nn.Module]] = {}
 DECODERS: dict[str, type[nn.Module]] = {}
@@ -64,13 +64,5 @@ def build(
     """
     if name not in table:
         raise ConfigError(f"unknown {what} {name!r}; choose one of {', '.join(sorted(table))}")
-    known = list(inspect.signature(table[name]).parameters)[len(args) :]
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        raise ConfigError(
-            f"unknown option {', '.join(unknown)} of {what} {name!r}; it has {', '.join(known)}"
-        )
-    try:
-        return table[name](*args, **options)
-    except TypeError as error:
-        raise ConfigError(f"{what} {name!r} with options {dict(options)}: {error}") from error
+    check_options(table[name], options, f"{what} {name!r}", n_given=len(args))
+    return table[name](*args, **options)

@@ -34,6 +34,6 @@ class Batches:
         if epoch != self._epoch:
             generator = torch.Generator().manual_seed(derived_seed(self.seed, "order", epoch))
             order = torch.randperm(len(self.x), generator=generator)
-            self._order, self._epoch = order.to(self.x.device), epoch
+            self._order, self._epoch = order.to(self.x.device, non_blocking=True), epoch
         rows = self._order[index * self.batch_size : (index + 1) * self.batch_size]
         return as_float(self.x.index_select(0, rows), self.dtype)

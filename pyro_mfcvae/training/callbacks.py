@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.progress import (
@@ -21,6 +22,7 @@ from rich.text import Text
 from typing_extensions import override
 
 from pyro_mfcvae.errors import TrainingError
+from pyro_mfcvae.files import write_whole
 from pyro_mfcvae.training.state import TrainingState
 
 Metrics = dict[str, float]
@@ -39,7 +41,7 @@ class Callback:
         """At each log point, with the means of all terms since the last one."""
 
     def on_epoch(self, state: TrainingState, metrics: Metrics) -> None:
-        """After each epoch, with the means at the latest log point."""
+        """After each epoch, with the means at the latest log point; empty before the first."""
 
     def on_end(self, state: TrainingState) -> None:
         """After the last step, also of an interrupted run."""
@@ -59,15 +61,25 @@ class MetricsLog(Callback):
     def on_start(self, state: TrainingState) -> None:
         """Drop what a killed run wrote after the checkpoint that training goes on from."""
         if self.path.exists():
-            lines = self.path.read_text().splitlines()
-            kept = [line for line in lines if json.loads(line)["step"] <= state.step]
-            self.path.write_text("".join(f"{line}\n" for line in kept))
+            kept = [record for record in read_metrics(self.path) if record["step"] <= state.step]
+            write_whole(self.path, "".join(f"{json.dumps(record)}\n" for record in kept))
 
     @override
     def on_log(self, state: TrainingState, metrics: Metrics) -> None:
         record = {"step": state.step, "epoch": state.epoch, "split": "train", "values": metrics}
         with self.path.open("a") as file:
             file.write(json.dumps(record) + "\n")
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """All log points of a file, in order, up to a line that a full disk left unfinished."""
+    records = []
+    for line in path.read_bytes().splitlines():
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            break
+    return records
 
 
 class StopAtNonsense(Callback):

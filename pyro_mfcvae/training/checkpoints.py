@@ -38,6 +38,12 @@ class Checkpoints(Callback):
         self.n_kept = n_kept
 
     @override
+    def on_start(self, state: TrainingState) -> None:
+        """Remove what killed processes left half-written."""
+        for path in self.folder.glob(".*-*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    @override
     def on_epoch(self, state: TrainingState, metrics: dict[str, float]) -> None:
         every = state.config.checkpoint_every
         if every and state.epoch % every == 0:
@@ -49,6 +55,8 @@ class Checkpoints(Callback):
             self._save(state)
 
     def _save(self, state: TrainingState) -> None:
+        if state.totals is not None and not bool(state.totals.isfinite().all()):
+            return  # StopAtNonsense ends the run at the next log point
         save_checkpoint(state, self.folder)
         for path in checkpoints(self.folder)[self.n_kept :]:
             shutil.rmtree(path)
@@ -58,11 +66,16 @@ def save_checkpoint(state: TrainingState, folder: Path) -> Path:
     """Write everything that a run needs to go on from this step.
 
     Returns:
-        the checkpoint, ``folder/STEP``. One that exists already is left as it is.
+        the checkpoint, ``folder/STEP``. One that exists already and is whole stays as it is.
     """
     path = folder / f"{state.step:08d}"
     if path.exists():
-        return path
+        try:
+            read_state(path)
+        except RunError:
+            shutil.rmtree(path)
+        else:
+            return path
     aside = folder / f".{path.name}-{os.getpid()}"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
@@ -114,11 +127,14 @@ def read_state(path: Path) -> dict[str, Any]:
     """
     try:
         record = json.loads((path / _STATE).read_text())
+        missing = {"step", "n_totals", "term_names", "fade", "observation"} - record.keys()
         wrong = [
             n for n, checksum in record["checksums"].items() if _checksum(path / n) != checksum
         ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(f"checkpoint {path} is damaged ({error})") from None
+    if missing:
+        raise RunError(f"checkpoint {path} is damaged: {_STATE} lacks {', '.join(sorted(missing))}")
     if wrong:
         raise RunError(f"checkpoint {path} is damaged: {', '.join(wrong)} has changed since")
     return record

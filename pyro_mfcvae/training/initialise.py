@@ -15,7 +15,7 @@ from pyro_mfcvae.noise import derived_seed
 _BATCH = 1000
 
 
-def initialise_networks(model: FacetModel, x: Tensor, how: str) -> None:
+def initialise_networks(model: FacetModel, x: Tensor, how: str, spread: float = 1.0) -> None:
     """Set the weights of encoder, heads and decoder.
 
     Args:
@@ -23,6 +23,7 @@ def initialise_networks(model: FacetModel, x: Tensor, how: str) -> None:
         x: training observations (N, *event), of which data-dependent initialisation takes the
             first thousand.
         how: ``"default"`` (PyTorch's own), ``"glorot"`` or ``"data-dependent"``.
+        spread: standard deviation of each layer's output, where it depends on data.
     """
     if how == "glorot":
         glorot(model)
@@ -30,7 +31,7 @@ def initialise_networks(model: FacetModel, x: Tensor, how: str) -> None:
         dtype = next(model.parameters()).dtype
         batch = as_float(x[:_BATCH], dtype)
         model.train()
-        data_dependent(model, lambda: model.decode([q.mean for q in model.encode(batch)]))
+        data_dependent(model, lambda: model.decode([q.mean for q in model.encode(batch)]), spread)
 
 
 @torch.no_grad()
@@ -65,12 +66,9 @@ def initialise_mixtures(
         facet.loc.copy_(torch.from_numpy(mixture.means_))
 
 
-@torch.no_grad()
 def posterior_means(model: FacetModel, x: Tensor) -> list[Tensor]:
     """Means of q(z_j | x) in evaluation mode: x (N, *event) -> J tensors (N, D_j)."""
-    was_training = model.training
-    model.eval()
     dtype = next(model.parameters()).dtype
-    parts = [[q.mean for q in model.encode(as_float(batch, dtype))] for batch in x.split(_BATCH)]
-    model.train(was_training)
+    with model.evaluating():
+        parts = [[q.mean for q in model.encode(as_float(b, dtype))] for b in x.split(_BATCH)]
     return [torch.cat(facet) for facet in zip(*parts, strict=True)]

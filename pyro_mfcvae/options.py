@@ -1,0 +1,48 @@
+"""Options of registered parts, checked against the signature of what they are for."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from pyro_mfcvae.errors import ConfigError
+
+
+def check_options(
+    part: Callable[..., object], options: Mapping[str, Any], what: str, n_given: int = 0
+) -> None:
+    """Refuse options that a part does not take, or of another type than it says.
+
+    Args:
+        part: a class or function with type hints.
+        options: by name.
+        what: the part in words, for messages, such as ``"encoder 'ladder'"``.
+        n_given: arguments, from the first on, that are given otherwise.
+
+    Raises:
+        ConfigError: if an option is unknown, missing or of another type.
+    """
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    signature = list(inspect.signature(part).parameters.values())[n_given:]
+    parameters = [parameter for parameter in signature if parameter.kind in named]
+    known = [parameter.name for parameter in parameters]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        takes = f"it has {', '.join(known)}" if known else "it has none"
+        raise ConfigError(f"unknown option {', '.join(unknown)} of {what}; {takes}")
+    for parameter in parameters:
+        if parameter.name not in options and parameter.default is parameter.empty:
+            raise ConfigError(f"{what} needs the option {parameter.name}")
+    hints = get_type_hints(part.__init__ if inspect.isclass(part) else part)
+    for name, value in options.items():
+        if name not in hints:
+            continue
+        try:
+            TypeAdapter(hints[name]).validate_python(value, strict=True)
+        except ValidationError as error:
+            problem = error.errors()[0]["msg"]
+            problem = f"{problem[0].lower()}{problem[1:]}"
+            raise ConfigError(f"option {name} of {what}: {problem}, got {value!r}") from None
