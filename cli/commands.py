@@ -159,7 +159,9 @@ def _settings(
 
 
 def _sayer(screen: Console) -> Callable[[str], None]:
-    return lambda text: screen.print(text, style="dim", highlight=False, soft_wrap=True)
+    return lambda text: screen.print(
+        text, style="dim", highlight=False, soft_wrap=True, markup=False
+    )
 
 
 def _finish(screen: Console, run: Run, state: TrainingState, dataset: Dataset) -> None:
@@ -173,11 +175,19 @@ def _finish(screen: Console, run: Run, state: TrainingState, dataset: Dataset) -
             f"    mfcvae train --resume {run.path}",
             highlight=False,
             soft_wrap=True,
+            markup=False,
         )
         sys.exit(130)
     say = _sayer(screen)
-    say("evaluating")
-    show_evaluation(screen, evaluate_run(run, dataset))
-    say("drawing")
-    draw_run(run, dataset)
-    screen.print(f"figures and results: {run.path}", highlight=False, soft_wrap=True)
+    try:
+        say("evaluating")
+        show_evaluation(screen, evaluate_run(run, dataset))
+        say("drawing")
+        draw_run(run, dataset)
+    except KeyboardInterrupt:
+        click.echo(
+            f"Interrupted; the trained model is safe. Go on with\n    mfcvae evaluate {run.path}\n"
+            f"    mfcvae figures {run.path}"
+        )
+        sys.exit(130)
+    screen.print(f"figures and results: {run.path}", highlight=False, soft_wrap=True, markup=False)

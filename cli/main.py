@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import click
+from pyro_mfcvae.cli.commands import COMMANDS
 from typing_extensions import override
 
 from pyro_mfcvae import __version__
@@ -18,17 +19,22 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
-        except ConfigError as error:
-            if ctx.params.get("debug"):
-                raise
-            raise click.UsageError(str(error)) from error
-        except (DataError, RunError, TrainingError, OSError) as error:
-            if ctx.params.get("debug"):
-                raise
-            raise click.ClickException(str(error)) from error
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             sys.exit(130)
+        except Exception as error:
+            if ctx.params.get("debug"):
+                raise
+            if isinstance(error, ConfigError):
+                raise click.UsageError(str(error)) from error
+            if isinstance(error, (DataError, RunError, TrainingError, OSError)):
+                raise click.ClickException(str(error)) from error
+            raise click.ClickException(
+                f"{type(error).__name__}: {error}\nThis should not happen; to see where it did, "
+                'run the same command as "mfcvae --debug ..."'
+            ) from error
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -42,14 +48,9 @@ def main(debug: bool) -> None:
       mfcvae train                        the default job: rendered scenes, two facets
       mfcvae train --data my.npz          your own observations
       mfcvae evaluate runs/shapes-001     tables of a finished run
+      mfcvae --debug train ...            with the traceback of an error
     """
 
 
-def _register() -> None:
-    from pyro_mfcvae.cli import commands
-
-    for command in commands.COMMANDS:
-        main.add_command(command)
-
-
-_register()
+for command in COMMANDS:
+    main.add_command(command)

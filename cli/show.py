@@ -6,6 +6,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 _COLUMNS = {
@@ -37,7 +38,7 @@ def show_evaluation(screen: Console, results: dict[str, Any]) -> None:
         first = True
         for factor, measures in facet["factors"].items():
             values = [f"{100 * measures['test'][key]:.1f}" for key in _COLUMNS.values()]
-            label = f"{factor} ({measures['n_classes']})"
+            label = escape(f"{factor} ({measures['n_classes']})")
             table.add_row(str(j) if first else "", used if first else "", label, *values)
             first = False
         if first:

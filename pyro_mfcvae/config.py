@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from pyro_mfcvae.errors import ConfigError
@@ -53,6 +53,15 @@ class Component:
     options: Options = Field(default_factory=dict)
 
 
+Part = Annotated[
+    Component, BeforeValidator(lambda given: {"name": given} if isinstance(given, str) else given)
+]
+
+
+def _one_as_tuple(given: Any) -> Any:
+    return (given,) if isinstance(given, int) else given
+
+
 @_settings
 class ModelConfig:
     """Which model, and its parts.
@@ -72,9 +81,9 @@ class ModelConfig:
 
     name: str = "mfcvae"
     facets: Annotated[tuple[FacetConfig, ...], Field(min_length=1)]
-    likelihood: Component
-    encoder: Component
-    decoder: Component
+    likelihood: Part
+    encoder: Part
+    decoder: Part
     initialisation: Literal["default", "glorot", "data-dependent"] = "default"
     initial_spread: Positive = 1.0
     mixture_initialisation: Literal["gmm", "random"] = "gmm"
@@ -112,7 +121,9 @@ class TrainingConfig:
     learning_rate: Positive
     mixture_learning_rate: Positive | None = None
     learning_rate_schedule: Literal["constant", "cosine"] = "constant"
-    epochs_per_step: Annotated[tuple[Count, ...], Field(min_length=1)]
+    epochs_per_step: Annotated[
+        tuple[Count, ...], Field(min_length=1), BeforeValidator(_one_as_tuple)
+    ]
     n_fade_in_batches: Whole = 0
     fade_in_shape: Literal["linear", "cosine"] = "linear"
     device: str = "auto"
@@ -134,7 +145,7 @@ class Config:
     version: Literal[1] = VERSION
     preset: str | None = None
     seed: Whole = 0
-    data: Component
+    data: Part
     model: ModelConfig
     guide: GuideConfig = GuideConfig()
     training: TrainingConfig
@@ -261,12 +272,18 @@ def with_facets(config: Config, text: str) -> Config:
 
 def _assign(values: Any, path: str, value: Any) -> None:
     *parents, last = path.split(".")
+    free = False  # below "options" the part that takes them says what there is
     for depth, key in enumerate(parents):
+        if free and isinstance(values, dict):
+            values.setdefault(key, {})
         values = _member(values, key, ".".join(parents[: depth + 1]), path)
-    free = bool(parents) and parents[-1] == "options"
-    if not free:
+        free = free or key == "options"
+    if not (free and isinstance(values, dict)):
         _member(values, last, path, path)
-    values[int(last) if isinstance(values, list) else last] = value
+    key = int(last) if isinstance(values, list) else last
+    old = values.get(key) if isinstance(values, dict) else None
+    is_part = isinstance(old, dict) and old.keys() == {"name", "options"}
+    values[key] = {"name": value, "options": {}} if is_part and isinstance(value, str) else value
 
 
 def _member(values: Any, key: str, so_far: str, path: str) -> Any:

@@ -61,13 +61,15 @@ class ElboTerms:
 
     def means(self) -> dict[str, Tensor]:
         """Every term averaged over the batch, detached, as tensors of shape ()."""
-        named = {"elbo": self.elbo, "reconstruction": self.reconstruction}
-        for j in range(len(self.fade)):
-            named[f"kl_z_{j}"] = self.kl_z[:, j]
-            named[f"kl_c_{j}"] = self.kl_c[:, j]
-            named[f"fade_{j}"] = self.fade[j]
-        named |= {**self.other, **self.shared}
-        return {name: value.detach().mean() for name, value in named.items()}
+        with torch.no_grad():
+            columns = {"elbo": self.elbo, "reconstruction": self.reconstruction}
+            for j in range(len(self.fade)):
+                columns |= {f"kl_z_{j}": self.kl_z[:, j], f"kl_c_{j}": self.kl_c[:, j]}
+            columns |= self.other
+            values = torch.stack(list(columns.values())).mean(-1).unbind()
+            means = dict(zip(columns, values, strict=True))
+            means |= {f"fade_{j}": weight for j, weight in enumerate(self.fade.unbind())}
+            return means | {name: value.detach() for name, value in self.shared.items()}
 
 
 class FacetELBO(TraceEnum_ELBO):

@@ -95,10 +95,11 @@ def train(
     """
     say("preparing the data")
     dataset, state = prepare(config)
-    run = Run.create(config, out)
+    Run.check_path(out)
     if config.model.mixture_initialisation == "gmm":
         say("placing the mixtures")
         initialise_mixtures(state.model, state.batches.x, config.seed)
+    run = Run.create(config, out)
     say(f"training in {run.path}")
     return run, _fit(run, state, callbacks), dataset
 

@@ -40,6 +40,15 @@ class Preset:
         return self.config.preset
 
 
+PRESETS: dict[str, Preset] = {}
+
+
+def register_preset(preset: Preset) -> Preset:
+    """Make settings known by the name that they bear."""
+    PRESETS[preset.name] = preset
+    return preset
+
+
 _ELU_LADDER = {"backbone": 256, "activation": "elu"}
 # A softplus of beta 1 lets the small initial variances grow slowly, and the means move faster than
 # the networks: otherwise most of the deep facet's clusters die in the first hundred steps.
@@ -71,7 +80,9 @@ SHAPES = Preset(
     description="rendered scenes, configuration 1: floor hue in facet 1, shape in facet 0",
     source="latent dimensions, full covariance and fixed weights after MFCVAE, Table 3; all else "
     "is our own, for two minutes on two cores",
-    expected="EXPECTED",
+    expected="held-out majority accuracy over 5 seeds, mean (sd): floor hue 98.0 % (4.3) in facet 1 "
+    "(K = 40), shape 87.9 % (5.2) in facet 0 (K = 80); floor in facet 0 9.5 %, shape in facet 1 "
+    "21.5 %; every seed in examples/results/shapes.json",
 )
 
 MNIST = Preset(
@@ -99,7 +110,8 @@ MNIST = Preset(
     "not measured with this library yet",
 )
 
-PRESETS: dict[str, Preset] = {preset.name: preset for preset in (SHAPES, MNIST)}
+for _preset in (SHAPES, MNIST):
+    register_preset(_preset)
 
 
 def get_preset(name: str) -> Preset:

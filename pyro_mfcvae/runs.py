@@ -63,6 +63,12 @@ class Run:
         (folder / "environment.json").write_text(json.dumps(_environment(), indent=2) + "\n")
         return cls(folder)
 
+    @staticmethod
+    def check_path(path: Path | str | None) -> None:
+        """Raise a ConfigError if a given run folder exists."""
+        if path is not None and Path(path).exists():
+            raise ConfigError(f"{path} exists already; choose a new folder, or leave --out away")
+
     @property
     def metrics_path(self) -> Path:
         """Log points, one JSON object per line."""
@@ -117,9 +123,8 @@ class Run:
 
 def _new_folder(config: Config, path: Path | str | None) -> Path:
     if path is not None:
+        Run.check_path(path)
         folder = Path(path)
-        if folder.exists():
-            raise ConfigError(f"{folder} exists already; choose a new folder, or leave --out away")
         folder.mkdir(parents=True)
         return folder
     data_name = Path(str(config.data.options.get("path", config.data.name))).stem

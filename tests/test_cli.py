@@ -64,7 +64,7 @@ def test_data_of_one_s_own():
     generator = np.random.default_rng(0)
     kind = generator.integers(3, size=80)
     x = kind[:, None] + 0.1 * generator.normal(size=(80, 5))
-    np.savez("mine.npz", x=x.astype(np.float32), kind=kind)
+    np.savez("mine.npz", x=x.astype(np.float32), kind=kind, **{"[/b]": kind})
     result = _mfcvae(
         "train", "--data", "mine.npz", "--facets", "2:4", "--guide", "enumerate", "--seed", "3",
         "--set", "training.epochs_per_step=[2]", "--out", "mine",
@@ -95,6 +95,13 @@ def test_data_of_one_s_own():
         (["train", "--facets", "2:5000"], 2, "5000 clusters but there are only 3840 training"),
         (["train", "--set", "training.batch_size=-1"], 2, "greater than or equal to 1, got -1"),
         (["train", "--seed", "-1"], 2, "--seed"),
+        (["train", "--set", "model.encoder.options.batch_norm=no"], 2, "valid boolean, got 'no'"),
+        (["train", "--set", "model.likelihood.options.scale=true"], 2, "valid number, got True"),
+        (["train", "--set", "model.encoder=conv-ladder", "--set",
+          "model.encoder.options={\"channels\": 0}"], 2, "channels must be positive"),
+        (["train", "--set", "data.options.test_fraction=abc"], 2, "valid number, got 'abc'"),
+        (["train", "--set", "data.options.factors.shape=[7]"], 2, "from 0 to 3"),
+        (["train", "--set", "data.options.factors=5"], 2, "factors of data set"),
         (["train", "--device", "tpu"], 2, "device 'tpu' cannot be used here"),
         (["train", "--guide", "oracle"], 2, "unknown guide 'oracle'"),
         (["train", "--data", "nowhere.npz"], 1, "no such file"),
@@ -128,6 +135,28 @@ def test_one_clear_message_and_nothing_overwritten(arguments, status, message):
     assert not Path("runs").exists()
 
 
+def test_the_unforeseen_is_one_message_too(monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr("pyro_mfcvae.experiment.train", broken)
+    result = _mfcvae("train")
+    assert result.exit_code == 1
+    assert "ZeroDivisionError: by zero" in result.output
+    assert "mfcvae --debug" in result.output
+
+
+@pytest.mark.parametrize("facets", ["3:4", "3:4,2:2,2:2"])
+def test_published_settings_with_other_facets(facets):
+    from pyro_mfcvae.config import with_facets
+    from pyro_mfcvae.models import build_model
+    from pyro_mfcvae.presets import get_preset
+
+    config = with_facets(get_preset("mnist").config, facets)
+    model = build_model(config.model, pyro_mfcvae.models.base.ObservationSpec((1, 28, 28)))
+    assert model.n_facets == len(config.training.epochs_per_step) == facets.count(":")
+
+
 def test_debug_shows_the_traceback():
     result = _mfcvae("--debug", "evaluate", "nowhere")
     assert isinstance(result.exception, ValueError)
@@ -159,7 +188,7 @@ def _wait_for_log(run: Path, n_lines: int, process: subprocess.Popen) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_process_can_go_on_bit_for_bit(number):
     options = [*_tiny(), "--set", "training.epochs_per_step=[20,80]"]
     whole = _process(*options, "--out", "whole")
@@ -168,7 +197,7 @@ def test_an_interrupted_process_can_go_on_bit_for_bit(number):
     _wait_for_log(Path("halted"), 20, process)
     process.send_signal(number)
     output, _ = process.communicate(timeout=60)
-    if number == signal.SIGINT:
+    if number != signal.SIGKILL:
         assert process.returncode == 130, output
         assert "mfcvae train --resume halted" in output
         assert "Traceback" not in output

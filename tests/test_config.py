@@ -7,6 +7,7 @@ import json
 import pytest
 
 from pyro_mfcvae.config import (
+    Component,
     config_from_dict,
     config_from_json,
     config_to_dict,
@@ -39,6 +40,8 @@ def test_overrides():
             "model.likelihood.options.scale=0.3",
             "training.device=cpu",
             "seed=4",
+            "data.options.factors.shape=[0,1]",
+            "model.encoder=shared",
         ],
     )
     assert changed.training.learning_rate == 1e-3
@@ -46,6 +49,9 @@ def test_overrides():
     assert changed.model.likelihood.options == {"scale": 0.3}
     assert changed.training.device == "cpu"
     assert changed.seed == 4
+    assert changed.data.options == {"size": 16, "factors": {"shape": [0, 1]}}
+    assert changed.model.encoder == Component(name="shared")
+    assert override(CONFIG, ["training.epochs_per_step=7"]).training.epochs_per_step == (7,)
     assert CONFIG.seed == 0
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -152,6 +154,7 @@ def _file(tmp_path, name="my.npz", **arrays):
         ((20, 8, 9, 3), (3, 8, 9)),
         ((20, 3, 8, 9), (3, 8, 9)),
         ((20, 1, 8, 3), (1, 8, 3)),
+        ((20, 4, 4, 3), (3, 4, 4)),
     ],
 )
 def test_a_file_of_rows_or_pictures(tmp_path, shape, expected):
@@ -161,7 +164,7 @@ def test_a_file_of_rows_or_pictures(tmp_path, shape, expected):
     assert dataset.labels == {}
     assert len(dataset.test) == 4
     if len(shape) == 4 and expected[0] == 3:
-        first = x[0] if shape[1] == 3 else x[0].transpose(2, 0, 1)
+        first = x[0] if shape[1:] == expected else x[0].transpose(2, 0, 1)
         np.testing.assert_array_equal(dataset.x[0], first)
 
 
@@ -198,6 +201,10 @@ def test_labels_of_a_file(tmp_path):
         ({"x": np.zeros((2, 2))}, "held-out part is empty"),
         ({"x": np.zeros((9, 2)), "labels": np.zeros((9, 2), int), "label_names": np.array(["a"])},
          "one name per column"),
+        ({"x": np.zeros((9, 2)), "labels": np.array(3)}, r"\(N,\) or \(N, factors\)"),
+        ({"x": np.zeros((9, 2)), "age": np.linspace(0, 1, 9)}, "must be classes"),
+        ({"x": np.zeros((9, 2)), "x_test": np.zeros((2, 2)), "labels": np.zeros((9, 2), int),
+          "labels_test": np.zeros((2, 3), int)}, "must have the 2 columns"),
     ],
 )  # fmt: skip
 def test_bad_files_are_refused(tmp_path, arrays, message):
@@ -205,11 +212,18 @@ def test_bad_files_are_refused(tmp_path, arrays, message):
         load_dataset(_file(tmp_path, **arrays))
 
 
+def _npy() -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros(3))
+    return buffer.getvalue()
+
+
 def test_missing_and_damaged_files(tmp_path):
     for name, content, message in (
         ("none.npz", None, "no such file"),
         ("text.npz", b"hello", "cannot be read as .npz"),
         ("table.csv", b"1,2", "only .npz"),
+        ("array.npz", _npy(), "holds a single array"),
     ):
         path = tmp_path / name
         if content is not None:

@@ -6,7 +6,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from models import observations, relative_error, small_model
+from models import LATENT_DIMS, observations, relative_error, small_model
 from pyro import poutine
 from pyro.infer import TraceEnum_ELBO
 
@@ -195,4 +195,68 @@ def test_sites_without_a_facet_and_user_scales():
             expected = -stock.loss(model, guide, x)
         assert set(terms.other) == {"w", "z", "c,z"}
         assert set(terms.shared) == {"shift"}
+        assert terms.shared["shift"].shape == ()
         assert terms.elbo.sum().item() == pytest.approx(expected, rel=RTOL)
+
+
+def test_other_plates_are_refused():
+    x = observations().flatten(1)
+
+    def model(x):
+        z = pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
+        with pyro.plate("features", x.shape[1], dim=-2), pyro.plate("data", len(x), dim=-1):
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x.T)
+
+    def guide(x):
+        pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
+
+    with pytest.raises(ValueError, match="plate 'features' at dim -2; only a plate over"):
+        FacetELBO().terms(model, guide, x)
+
+
+def test_global_sites():
+    """What the batch has once counts once; clusters that all share cannot be summed per row."""
+    x = observations().flatten(1)
+
+    def model(x):
+        c = pyro.sample("c", dist.Categorical(x.new_ones(2)), infer=PARALLEL)
+        pyro.factor("extra", x.new_tensor(-1.5))
+        with pyro.plate("data", len(x), dim=-1):
+            z = pyro.sample("z", dist.Normal(c.double(), 1.0))
+            pyro.sample("x", dist.Normal(z.unsqueeze(-1), 1.0).to_event(1), obs=x)
+
+    def guide(x):
+        pyro.sample("c", dist.Categorical(logits=x.new_tensor([0.3, -0.2])), infer=PARALLEL)
+        _normal_guide(x)
+
+    terms = _compare(model, guide, x, 1)
+    assert terms.shared["extra"].item() == pytest.approx(1.5 / len(x))
+    with pytest.raises(ValueError, match="'c' is summed out but stands outside the plate"):
+        FacetELBO().terms(model, _normal_guide, x)
+
+
+@pytest.mark.parametrize("guide", ["vade", "enumerate"])
+@pytest.mark.parametrize("covariance", ["diagonal", "full"])
+def test_whole_programs_run_under_vmap(guide, covariance):
+    """Two models as one program have the losses and gradients of each alone."""
+    models = [small_model(covariance=covariance) for _ in range(2)]
+    x = observations()
+    eps = {f"z_{j}": torch.randn(len(x), d, dtype=x.dtype) for j, d in enumerate(LATENT_DIMS[:2])}
+    parameters, buffers = torch.func.stack_module_state(models)
+
+    def loss(parameters, buffers):
+        with Noise(eps), pyro.validation_enabled(False):
+            arguments = (x, x.new_tensor([0.3, 1.0]), guide)
+            return torch.func.functional_call(models[0], (parameters, buffers), arguments).loss
+
+    gradients, losses = torch.func.vmap(torch.func.grad_and_value(loss))(parameters, buffers)
+    for run, model in enumerate(models):
+        with Noise(eps):
+            alone = model(x, x.new_tensor([0.3, 1.0]), guide).loss
+        alone.backward()
+        assert abs(losses[run] - alone) <= RTOL * abs(alone)
+        for name, parameter in model.named_parameters():
+            if parameter.grad is not None:
+                torch.testing.assert_close(
+                    gradients[name][run], parameter.grad, rtol=RTOL, atol=1e-10
+                )

@@ -1,4 +1,4 @@
-"""A training step never waits for the device, proven without one.
+"""A training step never waits for the device, checked without one.
 
 Operations that read a value on the host, or whose result's shape depends on the data, make a
 CUDA program wait. They are recognised by name as the step runs.
@@ -9,9 +9,9 @@ from __future__ import annotations
 import pyro
 import pytest
 import torch
-from models import observations, small_model
+from models import observations, small_model, tiny_config
 from pyro.infer import TraceEnum_ELBO
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
 
 from pyro_mfcvae import Noise
 from pyro_mfcvae.config import override
@@ -21,12 +21,37 @@ from pyro_mfcvae.presets import get_preset
 WAITING = ("_local_scalar_dense", "masked_select", "nonzero", "unique", "is_nonzero", "equal")
 
 
+READING = ("tolist", "numpy", "cpu", "item")
+
+
 class NoWaiting(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = func.overloadpacket.__name__
-        if name in WAITING:
+        masks = name.startswith("index") and any(
+            isinstance(index, torch.Tensor) and index.dtype == torch.bool
+            for argument in args
+            if isinstance(argument, (list, tuple))
+            for index in argument
+        )
+        if name in WAITING or masks:
             raise AssertionError(f"{name} waits for the device")
         return func(*args, **(kwargs or {}))
+
+
+@pytest.fixture(autouse=True)
+def _no_reading(monkeypatch):
+    """Methods that hand a tensor to the host bypass the dispatcher on a CPU."""
+
+    def refuse(name, original):
+        def method(tensor, *args, **kwargs):
+            if _get_current_dispatch_mode() is not None:
+                raise AssertionError(f"{name} waits for the device")
+            return original(tensor, *args, **kwargs)
+
+        return method
+
+    for name in READING:
+        monkeypatch.setattr(torch.Tensor, name, refuse(name, getattr(torch.Tensor, name)))
 
 
 @pytest.mark.parametrize("covariance", ["diagonal", "full"])
@@ -64,8 +89,40 @@ def test_whole_training_steps(guide):
     assert state.fade.tolist() == [0.5, 1.0]
 
 
-def test_the_check_sees_the_stock_objective_wait():
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda t: t.item(),
+        lambda t: t.tolist(),
+        lambda t: t.cpu(),
+        lambda t: t.numpy(),
+        lambda t: t[t > 0],
+        lambda t: bool((t > 0).all()),
+        lambda t: t.nonzero(),
+    ],
+)
+def test_the_check_sees_waiting(wait):
     """Otherwise the tests above could not fail."""
+    with NoWaiting(), pytest.raises(AssertionError, match="waits for the device"):
+        wait(torch.ones(1))
+
+
+def test_the_check_sees_the_stock_objective_wait():
     model, x = small_model(), observations()
     with NoWaiting(), pytest.raises(AssertionError, match="waits for the device"):
         TraceEnum_ELBO().differentiable_loss(model.model, model.guide("vade"), x).backward()
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("guide", ["vade", "enumerate"])
+def test_training_steps_on_a_cuda_device(guide):
+    _, state = prepare(tiny_config(**{"training.device": "cuda", "guide.name": guide}))
+    state.model.train()
+    state.train_step()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(2):
+            state.train_step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 
+import numpy
 import pytest
 import torch
 from models import tiny_config
 
 from pyro_mfcvae.errors import ConfigError, RunError, TrainingError
+from pyro_mfcvae.evaluation import predict
 from pyro_mfcvae.experiment import draw_run, evaluate_run, prepare, resume, train
 from pyro_mfcvae.models import FacetModel
 from pyro_mfcvae.runs import Run
@@ -75,18 +76,70 @@ def test_metrics_of_a_killed_run_are_cut_back_to_its_checkpoint():
     assert torch.equal(_parameters(whole.model()), _parameters(halted.model()))
 
 
-def test_the_last_good_checkpoint_is_found():
+def test_the_last_good_checkpoint_is_found_and_a_damaged_one_written_again():
     run, _, _ = train(tiny_config(), "run")
+    expected = _parameters(run.model())
     newest, older = sorted(run.checkpoints.iterdir(), reverse=True)
-    model = newest / "model.safetensors"
-    model.write_bytes(model.read_bytes()[:-1] + b"x")
-    expected = older.name
-    state, _ = resume(Run("run"))
-    assert state.step == 24
-    shutil.rmtree(newest, ignore_errors=True)
-    (older / "state.json").write_text("{")
-    with pytest.raises(RunError, match=f"no checkpoint that can be used.*{expected}"):
+    tensors = newest / "model.safetensors"
+    tensors.write_bytes(tensors.read_bytes()[:-1] + b"x")
+    assert run.fade() == (1, 1)
+    assert not torch.equal(_parameters(run.model()), expected)
+    resume(Run("run"))
+    assert torch.equal(_parameters(run.model()), expected)
+    for path in run.checkpoints.iterdir():
+        (path / "state.json").write_text("{")
+    with pytest.raises(RunError, match=f"no checkpoint that can be used.*{older.name}"):
         Run("run").model()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("config.json", b"\xff", "config.json cannot be used"),
+        ("config.json", b"[" * 100_000, "config.json cannot be used"),
+        ("config.json", b"{}", "config.json cannot be used"),
+    ],
+)
+def test_damaged_settings_of_a_run(name, content, message):
+    run, _, _ = train(tiny_config(**{"training.epochs_per_step": "[1,1]"}), "run")
+    (run.path / name).write_bytes(content)
+    with pytest.raises(RunError, match=message):
+        Run("run")
+
+
+def test_a_log_that_a_full_disk_cut_short():
+    config = tiny_config()
+    whole, _, _ = train(config, "whole")
+    halted, _, _ = train(config, "halted", [StopAt(10)])
+    with halted.metrics_path.open("ab") as file:
+        file.write(b'{"step": 12, "val\xff')
+    resume(halted)
+    assert whole.metrics() == halted.metrics()
+
+
+def test_evaluating_on_the_way_leaves_the_mode_as_it_was():
+    modes = []
+
+    class Evaluate(Callback):
+        def on_epoch(self, state, metrics):
+            predict(state.model, state.batches.x)
+            modes.append(state.model.training)
+
+    train(tiny_config(), "run", [Evaluate()])
+    assert modes == [True] * 6
+
+
+@pytest.mark.parametrize("n", [5, 6])
+def test_a_handful_of_observations(n):
+    numpy.savez("few.npz", x=numpy.random.default_rng(0).normal(size=(n, 4)))
+    settings = {
+        "data": '{"name": "file", "options": {"path": "few.npz"}}',
+        "model.facets.0.n_clusters": "2",
+        "model.facets.1.n_clusters": "1",
+    }
+    run, _, dataset = train(tiny_config(**settings), "run")
+    evaluate_run(run, dataset)
+    assert len(draw_run(run, dataset)) == 6
 
 
 def test_a_checkpoint_of_another_model_is_refused():
@@ -156,8 +209,9 @@ def test_nonsense_ends_the_run_and_keeps_the_last_checkpoint():
             if state.step == 9:
                 next(state.model.parameters()).data.fill_(math.nan)
 
-    with pytest.raises(TrainingError, match="no longer finite at step 12; lower"):
-        train(tiny_config(), "run", [Spoil()])
+    settings = {"training.log_every": "20"}  # checkpoints fall between log points
+    with pytest.raises(TrainingError, match="no longer finite at step 20; lower"):
+        train(tiny_config(**settings), "run", [Spoil()])
     run = Run("run")
     assert run.fade() == (0, 1)
     assert _parameters(run.model()).isfinite().all()

@@ -101,9 +101,10 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise DataError(f"{path}: there is no such file")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ValueError("it holds a single array, as .npy does")
+        opened = np.load(path, allow_pickle=False)
+        if isinstance(opened, np.ndarray):
+            raise ValueError("it holds a single array, as .npy does")
+        with opened as archive:
             arrays = {name: archive[name] for name in archive.files}
     except _UNREADABLE as error:
         raise DataError(f"{path}: cannot be read as .npz ({error})") from error

@@ -157,6 +157,7 @@ class ProgressBar(Callback):
             f"step {state.step}/{state.n_steps}  {self._text}  {left:.0f} s left",
             highlight=False,
             soft_wrap=True,
+            markup=False,
         )
 
 
