@@ -80,8 +80,8 @@ SHAPES = Preset(
     description="rendered scenes, configuration 1: floor hue in facet 1, shape in facet 0",
     source="latent dimensions, full covariance and fixed weights after MFCVAE, Table 3; all else "
     "is our own, for two minutes on two cores",
-    expected="held-out majority accuracy over 5 seeds, mean (sd): floor hue 98.0 % (4.3) in facet 1 "
-    "(K = 40), shape 87.9 % (5.2) in facet 0 (K = 80); floor in facet 0 9.5 %, shape in facet 1 "
+    expected="held-out majority accuracy over 5 seeds, mean (sd): floor hue 98.0 % (4.3) in facet "
+    "1 (K = 40), shape 87.9 % (5.2) in facet 0 (K = 80); floor in facet 0 9.5 %, shape in facet 1 "
     "21.5 %; every seed in examples/results/shapes.json",
 )
 
