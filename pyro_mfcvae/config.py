@@ -1,4 +1,8 @@
-"""Settings of a run: frozen dataclasses to and from JSON, unknown keys refused."""
+"""Settings of a run: frozen dataclasses to and from JSON, unknown keys refused.
+
+Built directly, the dataclasses raise pydantic's ``ValidationError`` (a ``ValueError``) for values
+of the wrong type or range; the functions below turn it into one ``ConfigError``.
+"""
 
 from __future__ import annotations
 

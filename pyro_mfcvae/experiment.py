@@ -191,13 +191,21 @@ def _fit(run: Run, state: TrainingState, callbacks: Sequence[Callback]) -> Train
 
 
 def _trained(run: Run, dataset: Dataset | None) -> tuple[FacetModel, Dataset]:
-    model = run.model()
+    model = run.model().to(_device_or_cpu(run.config.training.device))
     if dataset is None:
         dataset = load_dataset(run.config.data)
     shape, expected = dataset.observation.shape, model.observation.shape
     if shape != expected:
         raise ConfigError(f"the run's model takes observations {expected}, the data have {shape}")
     return model, dataset
+
+
+def _device_or_cpu(name: str) -> torch.device:
+    """The device that a run was trained on, or the CPU where there is none like it."""
+    try:
+        return resolve_device(name)
+    except ConfigError:
+        return torch.device("cpu")
 
 
 def _check_clusters(config: Config, dataset: Dataset) -> None:

@@ -111,6 +111,10 @@ class MixturePrior(nn.Module):
     def component_log_prob(self, z: Tensor) -> Tensor:
         """Log p(z | c) for every c.
 
+        With full covariance all clusters are whitened in one product, which in float32 costs
+        accuracy where means are many thousand standard deviations away from 0: about 1e-3 nats
+        at a standard deviation of 1e-3 and means of 10.
+
         Args:
             z: latents, shape (..., D).
 

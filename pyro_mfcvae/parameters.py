@@ -13,7 +13,9 @@ def announce_parameters(module: nn.Module, name: str) -> None:
 
     ``SVI.step`` optimises what it sees at ``param`` sites; the parameters of a plain
     ``nn.Module`` pass it by, and it trains nothing. A program that calls this first trains.
-    Outside ``SVI`` nothing happens, and nothing is ever stored in Pyro's global store.
+    Outside ``SVI`` nothing happens, and nothing is ever stored in Pyro's global store. Pyro's
+    optimisers therefore know these parameters by identity only: options that are a function of a
+    parameter's name, and ``get_state``, need the store and do not work with them.
 
     Args:
         module: owner of the parameters.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -101,3 +102,43 @@ def test_import_names_what_does_not_fit(golden):
     del state["layer_x_hat_z.bias"]
     with pytest.raises(ConfigError, match=r"layer_x_hat_z\.bias"):
         import_official(state, config)
+
+
+def test_import_of_a_shared_network():
+    """No recorded outputs exist for this architecture, so it is spelt out here."""
+    d, widths = (2, 3), (7, 6)
+
+    def stack(sizes):
+        layers = []
+        for n_in, n_out in pairwise(sizes):
+            layers += [torch.nn.Linear(n_in, n_out), torch.nn.ReLU(), torch.nn.Dropout(0.0)]
+        return torch.nn.Sequential(*layers)
+
+    encoder, decoder = stack((9, *widths)), stack((sum(d), 6, 7))
+    means, log_vars = ([torch.nn.Linear(widths[-1], n) for n in d] for _ in range(2))
+    output = torch.nn.Linear(7, 9)
+    state = {f"encoder.net.{k}": v for k, v in encoder.state_dict().items()}
+    state |= {f"decoder.net.{k}": v for k, v in decoder.state_dict().items()}
+    state |= {f"layer_x_hat_z.{k}": v for k, v in output.state_dict().items()}
+    for j, n in enumerate(d):
+        state |= {f"fc_mu_q_z_x_list.{j}.{k}": v for k, v in means[j].state_dict().items()}
+        for k, v in log_vars[j].state_dict().items():
+            state[f"fc_log_sigma_square_q_z_x_list.{j}.{k}"] = v
+        state[f"_pi_p_c_j_list.{j}"] = torch.ones(4) / 4
+        state[f"mu_p_z_j_c_j_list.{j}"] = torch.randn(n, 4)
+        state[f"_sigma_square_p_z_j_c_j_list.{j}"] = torch.randn(n, 4)
+    config = {
+        "model_type": "fc_shared", "in_dim": 9, "z_dims": d, "n_clusters": (4, 4),
+        "covariance": "diag", "likelihood": "Bernoulli", "output_activation": "sigmoid",
+        "activation": "relu", "fixed_weights": True,
+    }  # fmt: skip
+    model = import_official(state, config)
+    x = torch.rand(5, 9)
+    posteriors = model.encode(x)
+    for j, q in enumerate(posteriors):
+        torch.testing.assert_close(q.mean, means[j](encoder(x)))
+        torch.testing.assert_close(q.variance, log_vars[j](encoder(x)).exp())
+        torch.testing.assert_close(model.facets[j].loc, state[f"mu_p_z_j_c_j_list.{j}"].mT)
+    zs = [q.mean for q in posteriors]
+    expected = output(decoder(torch.cat(zs, -1))).sigmoid()
+    torch.testing.assert_close(model.decode(zs).mean, expected)
