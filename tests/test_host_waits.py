@@ -62,6 +62,7 @@ def test_objective_and_gradient(covariance, guide, n_samples):
     fade = torch.tensor([0.0, 1.0], dtype=torch.float64)
     with NoWaiting(), pyro.validation_enabled(False), Noise(0):
         model(x, fade, guide, n_samples).loss.backward()
+    assert (model.facets[1].loc.grad != 0).any()
 
 
 @pytest.mark.parametrize("guide", ["vade", "enumerate"])
@@ -126,3 +127,4 @@ def test_training_steps_on_a_cuda_device(guide):
             state.train_step()
     finally:
         torch.cuda.set_sync_debug_mode("default")
+    assert state.step == 3
