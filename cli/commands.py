@@ -36,7 +36,7 @@ _RUN = click.argument("run", type=click.Path(path_type=Path))
 @click.option("--resume", "resumed", metavar="RUN", type=click.Path(path_type=Path),
               help="Go on with an interrupted run.")  # fmt: skip
 def train(resumed: Path | None, out: Path | None, **given: Any) -> None:
-    r"""Train a model, evaluate it on held-out data and draw figures, in a new run folder.
+    """Train a model, evaluate it on held-out data and draw figures, in a new run folder.
 
     PRESET names published or recommended settings (see "mfcvae presets"); the default renders
     its own data and needs no download.
@@ -70,7 +70,7 @@ def train(resumed: Path | None, out: Path | None, **given: Any) -> None:
 @click.command()
 @_RUN
 def evaluate(run: Path) -> None:
-    r"""Evaluate the model of RUN on its training and held-out data, and print tables.
+    """Evaluate the model of RUN on its training and held-out data, and print tables.
 
     \b
     Example:
@@ -87,7 +87,7 @@ def evaluate(run: Path) -> None:
 @click.command()
 @_RUN
 def figures(run: Path) -> None:
-    r"""Draw the figures of RUN again, into its folder "figures".
+    """Draw the figures of RUN again, into its folder "figures".
 
     \b
     Example:
@@ -103,7 +103,7 @@ def figures(run: Path) -> None:
 @click.command()
 @click.argument("name", required=False)
 def presets(name: str | None) -> None:
-    r"""List the presets, or print the settings of the one called NAME as JSON.
+    """List the presets, or print the settings of the one called NAME as JSON.
 
     \b
     Examples:

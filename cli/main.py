@@ -41,7 +41,7 @@ class Commands(click.Group):
 @click.version_option(__version__, prog_name="mfcvae")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(debug: bool) -> None:
-    r"""Cluster data along several facets at once with deep generative models.
+    """Cluster data along several facets at once with deep generative models.
 
     \b
     Examples:

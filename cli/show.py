@@ -25,6 +25,10 @@ def console() -> Console:
 
 def show_evaluation(screen: Console, results: dict[str, Any]) -> None:
     """Print ELBO and, per facet and factor, how clusters agree with held-out labels."""
+    if results["step"] < results["n_steps"]:
+        screen.print(
+            f"not finished: after step {results['step']} of {results['n_steps']}", highlight=False
+        )
     for part, terms in results["elbo"].items():
         screen.print(f"ELBO, {part}: {terms['elbo']:.2f} nats per observation", highlight=False)
     table = Table(box=box.SIMPLE, title="held-out observations, percent", title_justify="left")
@@ -45,6 +49,8 @@ def show_evaluation(screen: Console, results: dict[str, Any]) -> None:
             table.add_row(str(j), used, "no labels")
         table.add_section()
     screen.print(table)
+    if not any(facet["factors"] for facet in results["facets"]):
+        return
     screen.print(
         "majority: each cluster stands for the class most frequent in it among the training "
         "observations;\nHungarian: one cluster per class, surplus clusters count as wrong.",

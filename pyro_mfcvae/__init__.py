@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pyro_mfcvae.elbo import ElboTerms as ElboTerms
     from pyro_mfcvae.elbo import FacetELBO as FacetELBO
+    from pyro_mfcvae.evaluation import predict as predict
     from pyro_mfcvae.fade_in import Fade as Fade
     from pyro_mfcvae.fade_in import FadeInSchedule as FadeInSchedule
     from pyro_mfcvae.mixture import MixturePrior as MixturePrior
     from pyro_mfcvae.models import MFCVAE as MFCVAE
     from pyro_mfcvae.noise import Noise as Noise
     from pyro_mfcvae.official import import_official as import_official
+    from pyro_mfcvae.runs import Run as Run
 
 _HOMES = {
     "ElboTerms": "elbo",
@@ -23,7 +25,9 @@ _HOMES = {
     "MFCVAE": "models",
     "MixturePrior": "mixture",
     "Noise": "noise",
+    "Run": "runs",
     "import_official": "official",
+    "predict": "evaluation",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 
+_N_DRAWN = 15  # clusters in a figure
+
 
 def resolve_device(name: str) -> torch.device:
     """The device called name; ``"auto"`` is CUDA where there is any, else the CPU.
@@ -100,6 +102,7 @@ def train(
         say("placing the mixtures")
         initialise_mixtures(state.model, state.batches.x, config.seed)
     run = Run.create(config, out)
+    _warn_of_unfaded_facets(state, say)
     say(f"training in {run.path}")
     return run, _fit(run, state, callbacks), dataset
 
@@ -116,6 +119,9 @@ def resume(
     say("preparing the data")
     dataset, state = prepare(run.config)
     restore(state, checkpoint)
+    if state.step == state.n_steps:
+        say(f"{run.path} is finished: nothing is left to train")
+        return state, dataset
     say(f"going on at step {state.step} of {state.n_steps} in {run.path}")
     return _fit(run, state, callbacks), dataset
 
@@ -131,7 +137,8 @@ def evaluate_run(run: Run, dataset: Dataset | None = None) -> dict[str, Any]:
 
     model, dataset = _trained(run, dataset)
     guide = run.config.guide
-    results = evaluate(model, dataset, guide.name, guide.n_samples, run.fade())
+    results = {"step": run.step(), "n_steps": run.n_steps(len(dataset.train))}
+    results |= evaluate(model, dataset, guide.name, guide.n_samples, run.fade())
     run.write_evaluation(results)
     return results
 
@@ -166,14 +173,14 @@ def draw_run(run: Run, dataset: Dataset | None = None) -> list[Path]:
     predictions = evaluation.predict(model, x)
     for j, responsibilities in enumerate(predictions.responsibilities):
         drawn[f"clusters-facet-{j}"] = figures.cluster_examples(
-            shown, responsibilities, n_clusters=15,
-            title=f"facet {j}: most typical held-out observations of each cluster",
+            shown, responsibilities, n_clusters=_N_DRAWN,
+            title=f"facet {j}: typical held-out observations of {_share(responsibilities)}",
         )  # fmt: skip
-        clusters = figures.cluster_order(responsibilities)[:15]
+        clusters = figures.cluster_order(responsibilities)[:_N_DRAWN]
         samples = evaluation.sample_clusters(model, j, clusters, n_samples=10, fade=run.fade())
         drawn[f"samples-facet-{j}"] = figures.cluster_samples(
             drawable(samples), clusters,
-            title=f"facet {j}: samples of each cluster, other facets from their priors",
+            title=f"facet {j}: samples of {_share(responsibilities)}, other facets from priors",
         )  # fmt: skip
     if run.metrics():
         drawn["curves"] = figures.training_curves(run.metrics(), title=run.path.name)
@@ -185,6 +192,14 @@ def draw_run(run: Run, dataset: Dataset | None = None) -> list[Path]:
     return paths
 
 
+def _share(responsibilities: np.ndarray) -> str:
+    """Which of a facet's clusters a figure shows, in words."""
+    n_used = len(np.unique(responsibilities.argmax(1)))
+    if n_used <= _N_DRAWN:
+        return f"all {n_used} clusters in use"
+    return f"the {_N_DRAWN} surest of {n_used} clusters in use"
+
+
 def _fit(run: Run, state: TrainingState, callbacks: Sequence[Callback]) -> TrainingState:
     own = [StopAtNonsense(), MetricsLog(run.metrics_path), Checkpoints(run.checkpoints)]
     return fit(state, [*own, *callbacks])
@@ -193,11 +208,20 @@ def _fit(run: Run, state: TrainingState, callbacks: Sequence[Callback]) -> Train
 def _trained(run: Run, dataset: Dataset | None) -> tuple[FacetModel, Dataset]:
     model = run.model().to(_device_or_cpu(run.config.training.device))
     if dataset is None:
-        dataset = load_dataset(run.config.data)
+        dataset = run.dataset()
     shape, expected = dataset.observation.shape, model.observation.shape
     if shape != expected:
         raise ConfigError(f"the run's model takes observations {expected}, the data have {shape}")
     return model, dataset
+
+
+def _warn_of_unfaded_facets(state: TrainingState, say: Say) -> None:
+    for j, weight in enumerate(state.schedule(state.n_steps - 1)):
+        if weight < 1:
+            say(
+                f"warning: facet {j} will have a fade weight of {weight:.2f} at the end of this "
+                "run; train longer (training.epochs_per_step) or lower training.n_fade_in_batches"
+            )
 
 
 def _device_or_cpu(name: str) -> torch.device:

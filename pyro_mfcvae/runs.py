@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from pyro_mfcvae.config import Config, config_from_json, config_to_json
+from pyro_mfcvae.data import Dataset, load_dataset
 from pyro_mfcvae.errors import ConfigError, RunError
 from pyro_mfcvae.files import write_whole
 from pyro_mfcvae.models import FacetModel, build_model
@@ -47,6 +48,9 @@ class Run:
             self.config: Config = config_from_json(settings.read_text())
         except (ConfigError, OSError, UnicodeError, RecursionError) as error:
             raise RunError(f"{settings} cannot be used: {error}") from None
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
 
     @classmethod
     def create(cls, config: Config, path: Path | str | None = None) -> Run:
@@ -107,9 +111,22 @@ class Run:
             raise RunError(f"checkpoint {path} does not fit config.json: {error}") from None
         return model.eval()
 
+    def dataset(self) -> Dataset:
+        """The data that the run was trained on and is judged by, loaded again."""
+        return load_dataset(self.config.data)
+
     def fade(self) -> tuple[float, ...]:
         """Fade weights at the newest whole checkpoint."""
         return tuple(read_state(newest_checkpoint(self.checkpoints))["fade"])
+
+    def step(self) -> int:
+        """Steps done at the newest whole checkpoint."""
+        return read_state(newest_checkpoint(self.checkpoints))["step"]
+
+    def n_steps(self, n_observations: int) -> int:
+        """Steps of the whole run with so many training observations."""
+        training = self.config.training
+        return training.n_epochs * -(-n_observations // training.batch_size)
 
     def evaluation(self) -> dict[str, Any] | None:
         """The results of the latest evaluation, if there was one."""

@@ -169,7 +169,9 @@ def test_help_presets_and_version():
     for command in ("train", "evaluate", "figures", "presets"):
         result = _mfcvae(command, "--help")
         assert result.exit_code == 0
-        assert f"mfcvae {command}" in result.output.split("Example")[1]
+        examples = result.output.split("Example")[1].splitlines()[1:]
+        assert examples[0].strip().startswith(f"mfcvae {command}")
+        assert "\\b" not in result.output
 
 
 def _process(*arguments: str) -> subprocess.Popen:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -22,8 +23,8 @@ def _block(containing: str) -> str:
 
 
 def test_a_model_and_plain_pyro(capsys):
-    names = {"x": torch.rand(8, 1, 28, 28)}
-    exec(_block('guide="enumerate", n_samples=4'), names)
+    names = {}
+    exec(_block('guide="vade", n_samples=4'), names)
     before = names["model"].facets[0].loc.detach().clone()
     exec(_block("svi.step(x)"), names)
     assert not torch.equal(before, names["model"].facets[0].loc)
@@ -36,6 +37,10 @@ def test_a_whole_training(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(presets, "get_preset", lambda name: tiny)
     exec(_block("evaluate_run(run, dataset)"), {})
     assert "majority_accuracy_training_map" in capsys.readouterr().out
+    Path("runs/shapes-001").rename("runs/mine-001")
+    names = {}
+    exec(_block("predict(run.model()"), names)
+    assert names["predictions"].clusters[0].shape == (96,)
 
 
 @pytest.mark.parametrize("n_samples", [1, 3])

@@ -185,6 +185,25 @@ def test_fading_in_during_training():
     assert fades[14:] == [[1.0, 1.0]] * 10
 
 
+def test_a_run_too_short_to_fade_in_is_warned_of():
+    said = []
+    train(tiny_config(**{"training.n_fade_in_batches": "50"}), "run", say=said.append)
+    assert any("facet 0 will have a fade weight of 0.30 at the end" in text for text in said)
+    said.clear()
+    train(tiny_config(), "other", say=said.append)
+    assert not any("warning" in text for text in said)
+
+
+def test_a_finished_run_is_not_trained_further():
+    said = []
+    run, state, _ = train(tiny_config(), "run")
+    state, _ = resume(Run("run"), say=said.append)
+    assert any("is finished" in text for text in said)
+    assert state.step == run.step() == 24
+    results = evaluate_run(run)
+    assert (results["step"], results["n_steps"]) == (24, 24)
+
+
 def test_one_step_for_all_facets_trains_them_at_once():
     _, state = prepare(tiny_config(**{"training.epochs_per_step": "[3]"}))
     assert state.n_steps == 12
