@@ -191,14 +191,14 @@ def test_a_facet_at_zero_is_untouched(guide, n_samples):
         assert all((parameter.grad != 0).any() for parameter in part.parameters())
 
 
-def test_one_optimiser_step_under_both_guides():
-    """SGD, since Adam turns the rounding of a zero gradient into a step of full length."""
+@pytest.mark.parametrize("optimiser", [torch.optim.SGD, torch.optim.Adam])
+def test_one_optimiser_step_under_both_guides(optimiser):
     x, fade = observations(), torch.tensor([0.5, 1.0], dtype=torch.float64)
     stepped = []
     for guide in ("vade", "enumerate"):
         torch.manual_seed(1)
         model = small_model()
-        optimizer = torch.optim.SGD(model.parameters(), lr=1e-2)
+        optimizer = optimiser(model.parameters(), lr=1e-2)
         before = torch.nn.utils.parameters_to_vector(model.parameters()).detach().clone()
         with Noise(SEED):
             model(x, fade, guide).loss.backward()
