@@ -11,7 +11,6 @@ import torch
 from pyro_mfcvae.config import Config
 from pyro_mfcvae.data import Dataset, as_float, load_dataset
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.guides import GUIDES
 from pyro_mfcvae.models import FacetModel, build_model
 from pyro_mfcvae.noise import derived_seed
 from pyro_mfcvae.runs import Run
@@ -58,10 +57,6 @@ def prepare(config: Config) -> tuple[Dataset, TrainingState]:
         DataError: if the data cannot be used.
     """
     device = resolve_device(config.training.device)
-    if config.guide.name not in GUIDES:
-        raise ConfigError(
-            f"unknown guide {config.guide.name!r}; choose one of {', '.join(sorted(GUIDES))}"
-        )
     dataset = load_dataset(config.data)
     _check_clusters(config, dataset)
     with torch.random.fork_rng(devices=[]):
@@ -95,14 +90,14 @@ def train(
         ConfigError, DataError: before anything is written, if something does not fit.
         TrainingError: if training breaks down.
     """
+    Run.check_path(out)
     say("preparing the data")
     dataset, state = prepare(config)
-    Run.check_path(out)
+    _warn_of_unfaded_facets(state, say)
     if config.model.mixture_initialisation == "gmm":
         say("placing the mixtures")
         initialise_mixtures(state.model, state.batches.x, config.seed)
     run = Run.create(config, out)
-    _warn_of_unfaded_facets(state, say)
     say(f"training in {run.path}")
     return run, _fit(run, state, callbacks), dataset
 

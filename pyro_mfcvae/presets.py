@@ -50,8 +50,8 @@ def register_preset(preset: Preset) -> Preset:
 
 
 _ELU_LADDER = {"backbone": 256, "activation": "elu"}
-# A softplus of beta 1 lets the small initial variances grow slowly, and the means move faster than
-# the networks: otherwise most of the deep facet's clusters die in the first hundred steps.
+# With a softplus of beta 1 the small initial variances grow slowly, and the mixtures move faster
+# than the networks: otherwise fewer clusters than hues survive while the deep facet trains alone.
 _SLOW_VARIANCES = {"covariance": "full", "learn_weights": False, "softplus_beta": 1.0}
 
 SHAPES = Preset(

@@ -16,7 +16,11 @@ from pyro_mfcvae.experiment import draw_run, evaluate_run, prepare, resume, trai
 from pyro_mfcvae.models import FacetModel
 from pyro_mfcvae.runs import Run
 from pyro_mfcvae.training import Callback, fit
-from pyro_mfcvae.training.initialise import initialise_mixtures, posterior_means
+from pyro_mfcvae.training.initialise import (
+    initialise_mixtures,
+    initialise_networks,
+    posterior_means,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -252,6 +256,17 @@ def test_mixtures_start_at_clusters_of_the_encoder_s_means():
     assert all(torch.equal(a, f.loc) for a, f in zip(first, state.model.facets, strict=True))
     initialise_mixtures(state.model, x, seed=0, max_observations=40)
     assert not torch.equal(first[0], state.model.facets[0].loc)
+
+
+def test_data_dependent_initialisation_looks_at_all_of_sorted_data():
+    config = tiny_config(**{"model.initialisation": "data-dependent"})
+    _, state = prepare(config)
+    x = state.batches.x.float() / 255
+    x = torch.cat([*[x - 10] * 14, *[x] * 14])  # more than it takes, sorted
+    initialise_networks(state.model, x, "data-dependent")
+    for z in posterior_means(state.model, x):
+        torch.testing.assert_close(z.mean(0), torch.zeros(z.shape[1]), atol=0.1, rtol=0)
+        torch.testing.assert_close(z.std(0), torch.ones(z.shape[1]), atol=0.1, rtol=0)
 
 
 def test_learning_rates():

@@ -20,8 +20,8 @@ def initialise_networks(model: FacetModel, x: Tensor, how: str, spread: float = 
 
     Args:
         model: the model.
-        x: training observations (N, *event), of which data-dependent initialisation takes the
-            first thousand.
+        x: training observations (N, *event), of which data-dependent initialisation takes up to
+            a thousand, evenly spread: data may be sorted.
         how: ``"default"`` (PyTorch's own), ``"glorot"`` or ``"data-dependent"``.
         spread: standard deviation of each layer's output, where it depends on data.
     """
@@ -29,7 +29,7 @@ def initialise_networks(model: FacetModel, x: Tensor, how: str, spread: float = 
         glorot(model)
     elif how == "data-dependent":
         dtype = next(model.parameters()).dtype
-        batch = as_float(x[:_BATCH], dtype)
+        batch = as_float(x[:: -(-len(x) // _BATCH)], dtype)
         model.train()
         data_dependent(model, lambda: model.decode([q.mean for q in model.encode(batch)]), spread)
 
