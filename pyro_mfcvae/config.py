@@ -119,6 +119,7 @@ class TrainingConfig:
         n_threads: CPU threads; 0 leaves them as they are.
         log_every: steps between log points.
         checkpoint_every: epochs between checkpoints; 0 keeps the last one only.
+        evaluate_every: epochs between measurements on held-out data; 0 leaves them to the end.
     """
 
     batch_size: Count
@@ -135,6 +136,7 @@ class TrainingConfig:
     n_threads: Whole = 0
     log_every: Count = 50
     checkpoint_every: Whole = 0
+    evaluate_every: Whole = 0
 
     @property
     def n_epochs(self) -> int:

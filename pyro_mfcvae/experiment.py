@@ -99,7 +99,7 @@ def train(
         initialise_mixtures(state.model, state.batches.x, config.seed)
     run = Run.create(config, out)
     say(f"training in {run.path}")
-    return run, _fit(run, state, callbacks), dataset
+    return run, _fit(run, state, dataset, callbacks), dataset
 
 
 def resume(
@@ -118,7 +118,7 @@ def resume(
         say(f"{run.path} is finished: nothing is left to train")
         return state, dataset
     say(f"going on at step {state.step} of {state.n_steps} in {run.path}")
-    return _fit(run, state, callbacks), dataset
+    return _fit(run, state, dataset, callbacks), dataset
 
 
 def evaluate_run(run: Run, dataset: Dataset | None = None) -> dict[str, Any]:
@@ -195,8 +195,17 @@ def _share(responsibilities: np.ndarray) -> str:
     return f"the {_N_DRAWN} surest of {n_used} clusters in use"
 
 
-def _fit(run: Run, state: TrainingState, callbacks: Sequence[Callback]) -> TrainingState:
-    own = [StopAtNonsense(), MetricsLog(run.metrics_path), Checkpoints(run.checkpoints)]
+def _fit(
+    run: Run, state: TrainingState, dataset: Dataset, callbacks: Sequence[Callback]
+) -> TrainingState:
+    from pyro_mfcvae.evaluation import HeldOutLog
+
+    own = [
+        StopAtNonsense(),
+        MetricsLog(run.metrics_path),
+        HeldOutLog(dataset, run.metrics_path),
+        Checkpoints(run.checkpoints),
+    ]
     return fit(state, [*own, *callbacks])
 
 

@@ -8,9 +8,11 @@ from pyro_mfcvae.evaluation.accuracies import (
     majority_accuracy,
     majority_map,
     mapped_accuracy,
+    normalized_mutual_information,
     occupied_clusters,
 )
 from pyro_mfcvae.evaluation.evaluate import evaluate
+from pyro_mfcvae.evaluation.held_out import HeldOutLog, held_out_metrics
 from pyro_mfcvae.evaluation.predictions import (
     Predictions,
     elbo_means,
@@ -20,16 +22,19 @@ from pyro_mfcvae.evaluation.predictions import (
 )
 
 __all__ = [
+    "HeldOutLog",
     "Predictions",
     "agreement",
     "class_weighted_accuracy",
     "contingency",
     "elbo_means",
     "evaluate",
+    "held_out_metrics",
     "hungarian_accuracy",
     "majority_accuracy",
     "majority_map",
     "mapped_accuracy",
+    "normalized_mutual_information",
     "occupied_clusters",
     "predict",
     "reconstruct",

@@ -102,6 +102,13 @@ def hungarian_accuracy(labels: ArrayLike, clusters: ArrayLike) -> float:
     return float(counts[rows, columns].sum() / counts.sum())
 
 
+def normalized_mutual_information(labels: ArrayLike, clusters: ArrayLike) -> float:
+    """Mutual information over the mean of both entropies, from 0 to 1."""
+    from sklearn.metrics import normalized_mutual_info_score
+
+    return float(normalized_mutual_info_score(labels, clusters))
+
+
 def occupied_clusters(clusters: ArrayLike) -> int:
     """Number of clusters that have at least one member."""
     return len(np.unique(np.asarray(clusters)))
@@ -118,13 +125,13 @@ def agreement(
         cluster_map: classes of the clusters (K,), learnt on other observations; adds
             ``majority_accuracy_training_map``.
     """
-    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+    from sklearn.metrics import adjusted_rand_score
 
     result = {
         "majority_accuracy": majority_accuracy(labels, clusters),
         "class_weighted_accuracy": class_weighted_accuracy(labels, clusters),
         "hungarian_accuracy": hungarian_accuracy(labels, clusters),
-        "nmi": float(normalized_mutual_info_score(labels, clusters)),
+        "nmi": normalized_mutual_information(labels, clusters),
         "ari": float(adjusted_rand_score(labels, clusters)),
     }
     if cluster_map is not None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyro_mfcvae.data.observations import as_float
+from pyro_mfcvae.guides import Guide
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.noise import Noise
 
@@ -60,7 +61,7 @@ def predict(model: FacetModel, x: Tensor, batch_size: int = BATCH_SIZE) -> Predi
 def elbo_means(
     model: FacetModel,
     x: Tensor,
-    guide: str = "vade",
+    guide: str | Guide = "vade",
     n_samples: int = 1,
     fade: Sequence[float] | None = None,
     seed: int = 0,
@@ -71,7 +72,7 @@ def elbo_means(
     Args:
         model: the model.
         x: observations.
-        guide: name of the guide.
+        guide: a guide or its name.
         n_samples: S.
         fade: weights of the facets; None means ones.
         seed: of the noise.

@@ -66,9 +66,14 @@ class MetricsLog(Callback):
 
     @override
     def on_log(self, state: TrainingState, metrics: Metrics) -> None:
-        record = {"step": state.step, "epoch": state.epoch, "split": "train", "values": metrics}
-        with self.path.open("a") as file:
-            file.write(json.dumps(record) + "\n")
+        append_metrics(self.path, state, "train", metrics)
+
+
+def append_metrics(path: Path, state: TrainingState, split: str, values: Metrics) -> None:
+    """Add one log point: what was measured on a split of the data at this step."""
+    record = {"step": state.step, "epoch": state.epoch, "split": split, "values": values}
+    with path.open("a") as file:
+        file.write(json.dumps(record) + "\n")
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

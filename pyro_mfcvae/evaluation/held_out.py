@@ -1,0 +1,76 @@
+"""Watching how a model does on held-out observations while it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from typing_extensions import override
+
+from pyro_mfcvae.data.observations import Dataset
+from pyro_mfcvae.evaluation.accuracies import (
+    majority_accuracy,
+    normalized_mutual_information,
+    occupied_clusters,
+)
+from pyro_mfcvae.evaluation.predictions import elbo_means, predict
+from pyro_mfcvae.guides import Guide
+from pyro_mfcvae.models.base import FacetModel
+from pyro_mfcvae.training.callbacks import Callback, Metrics, append_metrics
+from pyro_mfcvae.training.state import TrainingState
+
+
+class HeldOutLog(Callback):
+    """Measures the model on the held-out part of the data every few epochs.
+
+    Nothing of it reaches the training. Its place is before the checkpoints, so that a checkpoint
+    never lies after a measurement that is still to come.
+
+    Args:
+        dataset: the data, with labels if there are any.
+        path: of a ``.jsonl`` file, which is appended to.
+    """
+
+    def __init__(self, dataset: Dataset, path: Path) -> None:
+        self.dataset = dataset
+        self.path = path
+
+    @override
+    def on_epoch(self, state: TrainingState, metrics: Metrics) -> None:
+        every = state.config.evaluate_every
+        if every and (state.epoch % every == 0 or state.step == state.n_steps):
+            values = held_out_metrics(
+                state.model, self.dataset, state.guide, state.n_samples, state.weights
+            )
+            append_metrics(self.path, state, "test", values)
+
+
+def held_out_metrics(
+    model: FacetModel,
+    dataset: Dataset,
+    guide: str | Guide = "vade",
+    n_samples: int = 1,
+    fade: Sequence[float] | None = None,
+) -> Metrics:
+    """The ELBO's terms, and per facet its clusters in use and their agreement with each factor.
+
+    Args:
+        model: the model, on any device.
+        dataset: of which the held-out part is taken.
+        guide: a guide or its name, for the ELBO.
+        n_samples: S, for the ELBO.
+        fade: weights of the facets, for the ELBO; None means ones.
+
+    Returns:
+        the terms under their own names, ``occupied_clusters_J``, ``majority_accuracy_J_FACTOR``
+        and ``nmi_J_FACTOR``.
+    """
+    x, labels = dataset.split("test")
+    values = elbo_means(model, x, guide, n_samples, fade)
+    for j, clusters in enumerate(predict(model, x).clusters):
+        values[f"occupied_clusters_{j}"] = occupied_clusters(clusters)
+        for factor, classes in labels.items():
+            classes = classes.cpu().numpy()
+            values[f"majority_accuracy_{j}_{factor}"] = majority_accuracy(classes, clusters)
+            values[f"nmi_{j}_{factor}"] = normalized_mutual_information(classes, clusters)
+    return values
