@@ -1,6 +1,7 @@
 """Train a preset with several seeds, one after the other, and write what came out as JSON.
 
     python examples/seeds.py shapes --n-seeds 5 --out examples/results/shapes.json
+    python examples/seeds.py mnist --n-seeds 4 --epochs 100 --out mnist-deep-facet.json
 
 Runs go to ``runs/PRESET-seed-N``; a finished one is not repeated, an interrupted one goes on. All
 measures are of held-out observations. The seconds are those of a run from its start to its last
@@ -27,6 +28,7 @@ from pyro_mfcvae import experiment
 from pyro_mfcvae.config import Config, config_to_dict, override
 from pyro_mfcvae.presets import get_preset
 from pyro_mfcvae.runs import Run
+from pyro_mfcvae.training import Callback, TrainingState
 from pyro_mfcvae.training.callbacks import ProgressBar
 
 MEASURES = ("majority_accuracy_training_map", "hungarian_accuracy", "nmi", "ari")
@@ -34,46 +36,73 @@ MEASURES = ("majority_accuracy_training_map", "hungarian_accuracy", "nmi", "ari"
 
 @click.command()
 @click.argument("preset")
-@click.option("--n-seeds", default=5, show_default=True, help="Seeds 0, 1, ...")
+@click.option("--n-seeds", default=5, show_default=True, help="How many.")
+@click.option("--first-seed", default=0, show_default=True, help="Counted on from here.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Stop each run after so many epochs.")
 @click.option("--set", "assignments", multiple=True, help="As for mfcvae train.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A JSON file.")
-def main(preset: str, n_seeds: int, assignments: tuple[str, ...], out: Path) -> None:
+def main(
+    preset: str,
+    n_seeds: int,
+    first_seed: int,
+    epochs: int | None,
+    assignments: tuple[str, ...],
+    out: Path,
+) -> None:
     """Train PRESET with several seeds; write every result, and means and deviations."""
     config = override(get_preset(preset).config, assignments)
     runs = []
-    for seed in range(n_seeds):
-        runs.append(run_seed(override(config, [f"seed={seed}"]), f"runs/{preset}-seed-{seed}"))
+    for seed in range(first_seed, first_seed + n_seeds):
+        folder = Path("runs") / f"{preset}-seed-{seed}"
+        runs.append(run_seed(override(config, [f"seed={seed}"]), folder, epochs))
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(report(config, runs), indent=1) + "\n")
         click.echo(json.dumps(runs[-1]))
 
 
-def run_seed(config: Config, folder: str) -> dict[str, Any]:
-    """Train one seed, unless its run is finished; returns what was measured."""
-    record = Path(folder) / "measured.json"
-    if Path(folder).exists() and Run(folder).config != config:
+class StopAfter(Callback):
+    """Ends a run early, as Ctrl-C would: it can go on from there."""
+
+    def __init__(self, n_epochs: int) -> None:
+        self.n_epochs = n_epochs
+        self.reached = False
+
+    def on_epoch(self, state: TrainingState, metrics: dict[str, float]) -> None:
+        """Ask for the end once enough epochs are done."""
+        self.reached = state.epoch >= self.n_epochs
+        state.interrupted = state.interrupted or self.reached
+
+
+def run_seed(config: Config, folder: Path, epochs: int | None = None) -> dict[str, Any]:
+    """Train one seed as far as is asked, unless that was done; returns what was measured."""
+    n_epochs = min(epochs or config.training.n_epochs, config.training.n_epochs)
+    record = folder / "measured.json"
+    if folder.exists() and Run(folder).config != config:
         sys.exit(f"{folder} was trained with other settings; move it away, or choose its own")
-    if not record.exists():
+    if not record.exists() or json.loads(record.read_text())["n_epochs"] < n_epochs:
         started = time.monotonic()
-        bar = ProgressBar(Console(width=100))
-        resumed = Path(folder).exists()
+        stop = StopAfter(n_epochs)
+        callbacks = [ProgressBar(Console(width=100)), stop]
+        resumed = folder.exists()
         if resumed:
             run = Run(folder)
-            state, dataset = experiment.resume(run, [bar])
+            state, dataset = experiment.resume(run, callbacks)
         else:
-            run, state, dataset = experiment.train(config, folder, [bar])
-        if state.interrupted:
+            run, state, dataset = experiment.train(config, folder, callbacks)
+        if state.interrupted and not stop.reached:
             sys.exit(f"interrupted; the same command goes on with {folder}")
         experiment.evaluate_run(run, dataset)
         experiment.draw_run(run, dataset)
         seconds = None if resumed else round(time.monotonic() - started, 1)
-        record.write_text(json.dumps({"seconds": seconds, "commit": _commit()}))
+        measured = {"n_epochs": state.epoch, "seconds": seconds, "commit": _commit()}
+        record.write_text(json.dumps(measured))
     results = Run(folder).evaluation()
     assert results is not None
     return {
         "seed": config.seed,
         **json.loads(record.read_text()),
         "elbo": {part: terms["elbo"] for part, terms in results["elbo"].items()},
+        "over_epochs": over_epochs(Run(folder)),
         "facets": [
             {
                 "occupied_clusters": facet["occupied_clusters"]["test"],
@@ -84,6 +113,16 @@ def run_seed(config: Config, folder: str) -> dict[str, Any]:
             }
             for facet in results["facets"]
         ],
+    }
+
+
+def over_epochs(run: Run) -> dict[str, list[float]]:
+    """What was measured on held-out observations while the run trained, column by column."""
+    records = [record for record in run.metrics() if record["split"] == "test"]
+    names = records[0]["values"] if records else ()
+    return {
+        "epoch": [record["epoch"] for record in records],
+        **{name: [round(record["values"][name], 4) for record in records] for name in names},
     }
 
 
