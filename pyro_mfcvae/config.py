@@ -80,7 +80,8 @@ class ModelConfig:
         initial_spread: standard deviation of each layer's output after data-dependent
             initialisation.
         mixture_initialisation: of the mixtures' means: ``"gmm"`` fits a Gaussian mixture to the
-            untrained encoder's means, ``"random"`` draws them.
+            untrained encoder's means, ``"glorot"`` draws them with variance 2 / (K + D),
+            ``"random"`` with variance 1.
     """
 
     name: str = "mfcvae"
@@ -90,7 +91,7 @@ class ModelConfig:
     decoder: Part
     initialisation: Literal["default", "glorot", "data-dependent"] = "default"
     initial_spread: Positive = 1.0
-    mixture_initialisation: Literal["gmm", "random"] = "gmm"
+    mixture_initialisation: Literal["gmm", "glorot", "random"] = "gmm"
 
 
 @_settings
@@ -114,6 +115,8 @@ class TrainingConfig:
             the deepest facet), one per facet; a single number trains all facets at once.
         n_fade_in_batches: batches that a facet takes to fade in.
         fade_in_shape: how its weight rises.
+        kl_floor: weight of a facet's KL terms before its turn; they rise from there to 1 as the
+            facet fades in.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...
         dtype: of parameters and activations.
         n_threads: CPU threads; 0 leaves them as they are.
@@ -131,6 +134,7 @@ class TrainingConfig:
     ]
     n_fade_in_batches: Whole = 0
     fade_in_shape: Literal["linear", "cosine"] = "linear"
+    kl_floor: Annotated[float, Field(ge=0, le=1)] = 0.0
     device: str = "auto"
     dtype: Literal["float32", "float64"] = "float32"
     n_threads: Whole = 0

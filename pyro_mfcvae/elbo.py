@@ -34,7 +34,7 @@ class ElboTerms:
         kl_z: KL of z_j, shape (B, J): log q(z_j | x) - E log p(z_j | c_j); where c_j is summed
             out of the model, log q(z_j | x) - log p(z_j).
         kl_c: KL of c_j, shape (B, J); zero where c_j is summed out of the model.
-        fade: weights alpha_j of both KLs, shape (J,).
+        fade: weights of both KLs, shape (J,): alpha_j, raised where there is a KL floor.
         other: further costs per observation, {site: (B,)}.
         shared: costs that the batch has once, divided by B, {site: ()}.
     """

@@ -39,22 +39,31 @@ def run_programs(
     Raises:
         ValueError: if a latent site is neither sampled with a gradient nor enumerated.
     """
-
-    def samples() -> contextlib.AbstractContextManager:
-        if n_samples == 1:
-            return contextlib.nullcontext()
-        return pyro.plate(_SAMPLES, n_samples, dim=SAMPLES_DIM)
-
     enumerated = Enumerate()
-    with WeighsFacets():
-        with poutine.trace() as recorded, enumerated, samples():
-            guide(*args, **kwargs)
-        guide_sites = _sample_sites(recorded.trace)
-        with poutine.trace() as recorded, enumerated, Replay(guide_sites), samples():
-            model(*args, **kwargs)
-    model_sites = _sample_sites(recorded.trace)
+    guide_sites = _run(guide, n_samples, args, kwargs, enumerated)
+    model_sites = _run(model, n_samples, args, kwargs, enumerated, Replay(guide_sites))
     _check(guide_sites, model_sites)
     return guide_sites, model_sites
+
+
+def run_guide(guide: Program, n_samples: int, args: tuple, kwargs: Mapping[str, Any]) -> list[Site]:
+    """Run a guide alone, as :func:`run_programs` does; returns its sample sites."""
+    return _run(guide, n_samples, args, kwargs, Enumerate())
+
+
+def _run(
+    program: Program, n_samples: int, args: tuple, kwargs: Mapping[str, Any], *handlers: Messenger
+) -> list[Site]:
+    """Sample sites of a program under handlers, the first of which stands outermost."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(WeighsFacets())
+        recorded = stack.enter_context(poutine.trace())
+        for handler in handlers:
+            stack.enter_context(handler)
+        if n_samples > 1:
+            stack.enter_context(pyro.plate(_SAMPLES, n_samples, dim=SAMPLES_DIM))
+        program(*args, **kwargs)
+    return _sample_sites(recorded.trace)
 
 
 class Enumerate(Messenger):

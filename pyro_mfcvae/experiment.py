@@ -94,9 +94,10 @@ def train(
     say("preparing the data")
     dataset, state = prepare(config)
     _warn_of_unfaded_facets(state, say)
-    if config.model.mixture_initialisation == "gmm":
-        say("placing the mixtures")
-        initialise_mixtures(state.model, state.batches.x, config.seed)
+    say("placing the mixtures")
+    initialise_mixtures(
+        state.model, state.batches.x, config.model.mixture_initialisation, config.seed
+    )
     run = Run.create(config, out)
     say(f"training in {run.path}")
     return run, _fit(run, state, dataset, callbacks), dataset
@@ -113,10 +114,12 @@ def resume(
     checkpoint = newest_checkpoint(run.checkpoints)
     say("preparing the data")
     dataset, state = prepare(run.config)
-    restore(state, checkpoint)
-    if state.step == state.n_steps:
+    if run.step() == state.n_steps:
         say(f"{run.path} is finished: nothing is left to train")
+        state.model.load_state_dict(run.model().state_dict())
+        state.step = state.n_steps
         return state, dataset
+    restore(state, checkpoint)
     say(f"going on at step {state.step} of {state.n_steps} in {run.path}")
     return _fit(run, state, dataset, callbacks), dataset
 

@@ -8,6 +8,10 @@ to 1 after ``n_fade_in_steps``:
     \tilde z_j = b_j^{dec}([\tilde z_{j+1}, \alpha_j r_j^{dec}(z_j)]), \qquad
     \mathcal L = E \log p(x \mid z) - \sum_j \alpha_j (KL_{z_j} + KL_{c_j})
 
+Two options change where alpha goes: :class:`KlFloor` for the KL terms, and the encoders' ``fade``,
+which weighs what enters a facet's encoder rung as well (Li et al., "Progressive Learning and
+Disentanglement of Hierarchical Representations", Eq. 9).
+
 Source: MFCVAE, Appendix D.3 (Eq. 88-92); the cosine shape is in the first authors' code.
 """
 
@@ -83,7 +87,8 @@ class Fade(Messenger):
     The site's ``infer`` gets the keys ``facet`` and ``fade``. Under any of Pyro's objectives
     the site's scale is multiplied as well. Under :class:`~pyro_mfcvae.elbo.FacetELBO` it is
     not: that objective applies the weight itself, to keep the terms it reports unweighted.
-    Unlike ``pyro.poutine.scale`` this allows a weight of 0.
+    Unlike ``pyro.poutine.scale`` this allows a weight of 0. A :class:`KlFloor` outside raises
+    the weights.
 
     Args:
         facet: j.
@@ -99,9 +104,38 @@ class Fade(Messenger):
         msg["infer"]["facet"] = self.facet
         if self.weight is None:
             return
-        msg["infer"]["fade"] = self.weight
+        weight = self.weight
+        for handler in _PYRO_STACK:
+            if isinstance(handler, KlFloor):
+                weight = handler.raised(weight)
+        msg["infer"]["fade"] = weight
         if not any(isinstance(handler, WeighsFacets) for handler in _PYRO_STACK):
-            msg["scale"] = msg["scale"] * self.weight
+            msg["scale"] = msg["scale"] * weight
+
+
+class KlFloor(Messenger):
+    r"""Raises the weights of the facets' KL terms to :math:`\gamma_j = f + (1 - f) \alpha_j`.
+
+    A facet whose turn has not come is pulled towards its prior with the weight f then, while the
+    decoder, which the floor does not reach, still leaves it out. Source: MFCVAE, Appendix D.3
+    ("pretraining"), and its code.
+
+    Args:
+        floor: f, from 0 to 1.
+
+    Raises:
+        ConfigError: if the floor is out of range.
+    """
+
+    def __init__(self, floor: float) -> None:
+        super().__init__()
+        if not 0 <= floor <= 1:
+            raise ConfigError(f"the KL floor must be from 0 to 1, got {floor}")
+        self.floor = floor
+
+    def raised(self, weight: Tensor) -> Tensor:
+        """The weight gamma for an alpha."""
+        return self.floor + (1 - self.floor) * weight if self.floor else weight
 
 
 class WeighsFacets(Messenger):

@@ -3,14 +3,15 @@ r"""Guides q(z, c | x): the swappable half of a model.
 All share the continuous part :math:`q(z_j \mid x) = \mathcal N(m_j(x), \mathrm{diag}\, s_j(x)^2)`
 and differ in what they do with the clusters:
 
-========== ==================================================== ==========================
-name       q(c_j | x)                                           objective
-========== ==================================================== ==========================
-vade       softmax of the mean over samples of log p(c_j | z_j) enumerated in the guide;
-                                                                five-term form at S = 1
-enumerate  none                                                 c_j summed out of the model;
-                                                                three-term form at S = 1
-========== ==================================================== ==========================
+=========== ==================================================== ==========================
+name        q(c_j | x)                                           objective
+=========== ==================================================== ==========================
+vade        softmax of the mean over samples of log p(c_j | z_j) enumerated in the guide;
+                                                                 five-term form at S = 1
+expectation mean over samples of p(c_j | z_j)                    enumerated in the guide
+enumerate   none                                                 c_j summed out of the model;
+                                                                 three-term form at S = 1
+=========== ==================================================== ==========================
 
 Source: MFCVAE, Theorem 2 (Eq. 12) and Appendix C.
 """
@@ -79,7 +80,7 @@ class Guide(nn.Module):
         """
         announce_parameters(self.model, "model")
         announce_parameters(self, "guide")
-        posteriors = self.model.encode(x)
+        posteriors = self.model.encode(x, fade)
         with pyro.plate("data", len(x), dim=-1):
             for j, posterior in enumerate(posteriors):
                 with Fade(j, None if fade is None else fade[j]):
@@ -91,27 +92,55 @@ class Guide(nn.Module):
         raise NotImplementedError
 
 
-@register_guide("vade")
-class VadeGuide(Guide):
-    r"""The VaDE trick: the q(c | x) that maximises the ELBO, in closed form.
-
-    .. math::
-        q(c_j \mid x) \propto \exp\Big(\frac1S \sum_s \log p(c_j \mid z_j^{(s)})\Big)
-
-    Source: MFCVAE, Theorem 2, Eq. 12 with Eq. 59 for S samples. One q(c_j | x) per
-    observation is shared by its samples.
-    """
+class ClosedFormGuide(Guide):
+    """One q(c_j | x) per observation, made of the p(c_j | z_j) of its samples."""
 
     @override
     def cluster(self, j: int, z: Tensor) -> None:
         logits = self.model.facets[j].log_responsibilities(z)
         if logits.dim() > 2:
-            logits = logits.flatten(0, -3).mean(0)
+            logits = self.over_samples(logits.flatten(0, -3))
         pyro.sample(
             f"c_{j}",
             ClusterCategorical(logits=logits, validate_args=False),
             infer={"enumerate": "parallel"},
         )
+
+    def over_samples(self, log_responsibilities: Tensor) -> Tensor:
+        """Log p(c | z) of all samples (S, B, K) -> log q(c | x) up to a constant, (B, K)."""
+        raise NotImplementedError
+
+
+@register_guide("vade")
+class VadeGuide(ClosedFormGuide):
+    r"""The VaDE trick: the q(c | x) that maximises the ELBO, in closed form.
+
+    .. math::
+        q(c_j \mid x) \propto \exp\Big(\frac1S \sum_s \log p(c_j \mid z_j^{(s)})\Big)
+
+    Source: MFCVAE, Theorem 2, Eq. 12 with Eq. 59 for S samples.
+    """
+
+    @override
+    def over_samples(self, log_responsibilities: Tensor) -> Tensor:
+        return log_responsibilities.mean(0)
+
+
+@register_guide("expectation")
+class ExpectationGuide(ClosedFormGuide):
+    r"""The q(c | x) of the VaDE paper itself, which is the optimum for one sample only.
+
+    .. math::
+        q(c_j \mid x) = \frac1S \sum_s p(c_j \mid z_j^{(s)}) \approx E_{q(z|x)}\, p(c_j \mid z_j)
+
+    Its ELBO lies below that of ``enumerate`` by :math:`E_{q(z|x)} KL(q(c|x) \| p(c|z))`, which
+    that paper takes for zero. Source: Jiang et al., "Variational Deep Embedding", IJCAI 2017,
+    Eq. 16; MFCVAE, Appendix C.
+    """
+
+    @override
+    def over_samples(self, log_responsibilities: Tensor) -> Tensor:
+        return log_responsibilities.logsumexp(0)
 
 
 @register_guide("enumerate")

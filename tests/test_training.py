@@ -10,9 +10,11 @@ import pytest
 import torch
 from models import tiny_config
 
+from pyro_mfcvae.config import config_to_json, override
 from pyro_mfcvae.errors import ConfigError, RunError, TrainingError
 from pyro_mfcvae.evaluation import predict
 from pyro_mfcvae.experiment import draw_run, evaluate_run, prepare, resume, train
+from pyro_mfcvae.mixture import MixturePrior
 from pyro_mfcvae.models import FacetModel
 from pyro_mfcvae.runs import Run
 from pyro_mfcvae.training import Callback, fit
@@ -157,6 +159,65 @@ def test_a_checkpoint_of_another_model_is_refused():
         resume(Run("run"))
 
 
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("training.batch_size=10", "training.batch_size from 20 to 10"),
+        ("model.facets.0.softplus_beta=5", "model.facets.0.softplus_beta from 1.0 to 5.0"),
+        ("data.options.split_seed=1", "data.options.split_seed from None to 1"),
+        ("seed=1", "seed from 0 to 1"),
+    ],
+)
+def test_resuming_under_changed_settings_is_refused(assignment, message):
+    run, _, _ = train(tiny_config(), "run", [StopAt(10)])
+    settings = run.path / "config.json"
+    before = settings.read_text()
+    settings.write_text(config_to_json(override(run.config, [assignment])))
+    with pytest.raises(RunError, match=f"config.json has changed since.*{message}; put it back"):
+        resume(Run("run"))
+    settings.write_text(before)
+    state, _ = resume(Run("run"))
+    assert state.step == 24
+
+
+def test_resuming_with_other_threads_and_checkpoints():
+    run, _, _ = train(tiny_config(), "run", [StopAt(10)])
+    changed = override(run.config, ["training.n_threads=0", "training.checkpoint_every=0"])
+    (run.path / "config.json").write_text(config_to_json(changed))
+    state, _ = resume(Run("run"))
+    assert state.step == 24
+
+
+def test_a_model_without_its_optimiser_is_not_trained_further():
+    run, _, _ = train(tiny_config(), "run", [StopAt(10)])
+    for path in run.checkpoints.iterdir():
+        record = json.loads((path / "state.json").read_text())
+        del record["checksums"]["optimizer.safetensors"]
+        (path / "state.json").write_text(json.dumps(record))
+        (path / "optimizer.safetensors").unlink()
+    with pytest.raises(RunError, match="a model without its optimiser"):
+        resume(Run("run"))
+    assert evaluate_run(run)["step"] == 10
+
+
+def test_held_out_measurements_leave_the_run_as_it_is():
+    plain, _, dataset = train(tiny_config(**{"training.evaluate_every": "0"}), "plain")
+    config = tiny_config(**{"training.evaluate_every": "2"})
+    watched, _, _ = train(config, "watched")
+    assert torch.equal(_parameters(plain.model()), _parameters(watched.model()))
+    records = [record for record in watched.metrics() if record["split"] == "test"]
+    assert [record["epoch"] for record in records] == [2, 4, 6]
+    results = evaluate_run(watched, dataset)
+    last = records[-1]["values"]
+    shape = results["facets"][0]["factors"]["shape"]["test"]
+    assert last["majority_accuracy_0_shape"] == shape["majority_accuracy"]
+    assert last["nmi_0_shape"] == shape["nmi"]
+    assert last["elbo"] == pytest.approx(results["elbo"]["test"]["elbo"], rel=1e-6)
+    halted, _, _ = train(config, "halted", [StopAt(18)])
+    resume(halted)
+    assert halted.metrics() == watched.metrics()
+
+
 def test_run_folders():
     config = tiny_config(**{"training.epochs_per_step": "[1,1]"})
     names = [train(config)[0].path.name for _ in range(2)]
@@ -244,7 +305,7 @@ def test_mixtures_start_at_clusters_of_the_encoder_s_means():
     _, state = prepare(tiny_config())
     x = state.batches.x
     variances = [facet.scale_tril.detach().clone() for facet in state.model.facets]
-    initialise_mixtures(state.model, x, seed=0)
+    initialise_mixtures(state.model, x, "gmm", seed=0)
     first = [facet.loc.detach().clone() for facet in state.model.facets]
     for facet, z, variance in zip(
         state.model.facets, posterior_means(state.model, x), variances, strict=True
@@ -252,10 +313,29 @@ def test_mixtures_start_at_clusters_of_the_encoder_s_means():
         within = torch.cdist(z, facet.loc.detach()).min(1).values.square().mean()
         assert within < 0.6 * z.var(0).sum()
         torch.testing.assert_close(facet.scale_tril, variance)
-    initialise_mixtures(state.model, x, seed=0)
+    initialise_mixtures(state.model, x, "gmm", seed=0)
     assert all(torch.equal(a, f.loc) for a, f in zip(first, state.model.facets, strict=True))
-    initialise_mixtures(state.model, x, seed=0, max_observations=40)
+    initialise_mixtures(state.model, x, "gmm", seed=0, max_observations=40)
     assert not torch.equal(first[0], state.model.facets[0].loc)
+
+
+def test_glorot_initialisation_of_the_mixtures():
+    config = tiny_config(**{"model.mixture_initialisation": "glorot"})
+    _, state = prepare(config)
+    facet = MixturePrior(n_clusters=300, latent_dim=100)
+    state.model.facets[1] = facet
+    variance = facet.scale.square().detach().clone()
+    initialise_mixtures(state.model, state.batches.x, "glorot", seed=0)
+    n = facet.loc.numel()
+    expected = math.sqrt(2 / 400)
+    assert facet.loc.std().item() == pytest.approx(expected, rel=5 / math.sqrt(2 * n))
+    assert facet.loc.mean().abs().item() < 5 * expected / math.sqrt(n)
+    torch.testing.assert_close(facet.scale.square(), variance)
+    again = facet.loc.detach().clone()
+    initialise_mixtures(state.model, state.batches.x, "glorot", seed=0)
+    assert torch.equal(facet.loc, again)
+    run, _, _ = train(config, "run")
+    assert run.step() == 24
 
 
 def test_data_dependent_initialisation_looks_at_all_of_sorted_data():

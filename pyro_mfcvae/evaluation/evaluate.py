@@ -30,7 +30,7 @@ def evaluate(
         dataset: with labels, if there are any.
         guide: name of the guide, for the ELBO.
         n_samples: S, for the ELBO.
-        fade: weights of the facets, for the ELBO; None means ones.
+        fade: weights of the facets; None means ones.
 
     Returns:
         ``{"elbo": {part: {term: value}}, "facets": [{"n_clusters", "latent_dim",
@@ -38,7 +38,7 @@ def evaluate(
         {"n_classes", part: {measure: value}}}}]}`` with the parts ``train`` and ``test``.
     """
     parts = {part: dataset.split(part) for part in ("train", "test")}
-    predictions = {part: predict(model, x) for part, (x, _) in parts.items()}
+    predictions = {part: predict(model, x, fade=fade) for part, (x, _) in parts.items()}
     labels = {
         part: {factor: values.cpu().numpy() for factor, values in given.items()}
         for part, (_, given) in parts.items()

@@ -37,10 +37,14 @@ class HeldOutLog(Callback):
 
     @override
     def on_epoch(self, state: TrainingState, metrics: Metrics) -> None:
-        every = state.config.evaluate_every
+        every = state.config.training.evaluate_every
         if every and (state.epoch % every == 0 or state.step == state.n_steps):
             values = held_out_metrics(
-                state.model, self.dataset, state.guide, state.n_samples, state.weights
+                state.model,
+                self.dataset,
+                state.guide,
+                state.config.guide.n_samples,
+                state.weights,
             )
             append_metrics(self.path, state, "test", values)
 
@@ -59,7 +63,7 @@ def held_out_metrics(
         dataset: of which the held-out part is taken.
         guide: a guide or its name, for the ELBO.
         n_samples: S, for the ELBO.
-        fade: weights of the facets, for the ELBO; None means ones.
+        fade: weights of the facets, None means ones.
 
     Returns:
         the terms under their own names, ``occupied_clusters_J``, ``majority_accuracy_J_FACTOR``
@@ -67,7 +71,7 @@ def held_out_metrics(
     """
     x, labels = dataset.split("test")
     values = elbo_means(model, x, guide, n_samples, fade)
-    for j, clusters in enumerate(predict(model, x).clusters):
+    for j, clusters in enumerate(predict(model, x, fade=fade).clusters):
         values[f"occupied_clusters_{j}"] = occupied_clusters(clusters)
         for factor, classes in labels.items():
             classes = classes.cpu().numpy()

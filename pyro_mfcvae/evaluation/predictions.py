@@ -38,18 +38,25 @@ class Predictions:
         return [r.argmax(1) for r in self.responsibilities]
 
 
-def predict(model: FacetModel, x: Tensor, batch_size: int = BATCH_SIZE) -> Predictions:
+def predict(
+    model: FacetModel,
+    x: Tensor,
+    batch_size: int = BATCH_SIZE,
+    fade: Sequence[float] | None = None,
+) -> Predictions:
     """Clusters and latents of all observations, in evaluation mode.
 
     Args:
         model: the model, on any device.
         x: observations, uint8 or floating point, (N, *event), on any device.
         batch_size: observations at a time; without influence on the result.
+        fade: weights of the facets, for an encoder that fades them; None means ones.
     """
+    weights = fade_weights(model, fade)
     responsibilities: list[list[Tensor]] = [[] for _ in model.facets]
     means: list[list[Tensor]] = [[] for _ in model.facets]
     for batch in _batches(model, x, batch_size):
-        for j, posterior in enumerate(model.encode(batch)):
+        for j, posterior in enumerate(model.encode(batch, weights)):
             means[j].append(posterior.mean)
             responsibilities[j].append(model.facets[j].responsibilities(posterior.mean))
     return Predictions(
@@ -79,7 +86,7 @@ def elbo_means(
         batch_size: observations at a time.
     """
     totals: dict[str, float] = {}
-    weights = _weights(model, fade)
+    weights = fade_weights(model, fade)
     for step, batch in enumerate(_batches(model, x, batch_size)):
         with Noise(seed, step):
             terms = model(batch, weights, guide, n_samples)
@@ -90,9 +97,9 @@ def elbo_means(
 
 def reconstruct(model: FacetModel, x: Tensor, fade: Sequence[float] | None = None) -> Array:
     """Means of p(x | z) at the means of q(z | x): (N, *event) -> (N, *event)."""
-    weights = _weights(model, fade)
+    weights = fade_weights(model, fade)
     parts = [
-        model.decode([q.mean for q in model.encode(batch)], weights).mean
+        model.decode([q.mean for q in model.encode(batch, weights)], weights).mean
         for batch in _batches(model, x, BATCH_SIZE)
     ]
     return torch.cat(parts).cpu().numpy()
@@ -138,16 +145,22 @@ def sample_clusters(
         for j, prior in enumerate(model.facets)
     ]
     with model.evaluating():
-        return model.decode(zs, _weights(model, fade)).mean.cpu().numpy()
+        return model.decode(zs, fade_weights(model, fade)).mean.cpu().numpy()
 
 
 def _batches(model: FacetModel, x: Tensor, batch_size: int) -> Iterator[Tensor]:
     """Batches as the model takes them, with the model in evaluation mode in between."""
-    parameter = next(model.parameters())
     with model.evaluating():
         for batch in x.split(batch_size):
-            yield as_float(batch.to(parameter.device), parameter.dtype)
+            yield as_model_input(model, batch)
 
 
-def _weights(model: FacetModel, fade: Sequence[float] | None) -> Tensor | None:
+def as_model_input(model: FacetModel, x: Tensor) -> Tensor:
+    """Observations (B, *event), uint8 or floating point, as the model takes them."""
+    parameter = next(model.parameters())
+    return as_float(x.to(parameter.device), parameter.dtype)
+
+
+def fade_weights(model: FacetModel, fade: Sequence[float] | None) -> Tensor | None:
+    """Weights of the facets as a tensor (J,) on the model's device; None stays None."""
     return None if fade is None else torch.tensor(fade).to(next(model.parameters()))

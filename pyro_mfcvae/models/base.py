@@ -128,10 +128,19 @@ class FacetModel(nn.Module, ABC):
             self.guides[name] = guide.to(parameter.device, parameter.dtype)
         return self.guides[name]
 
-    def encode(self, x: Tensor) -> list[Independent]:
-        """q(z_j | x) of every facet: x (B, *event) -> J distributions, batch (B,), event (D_j,)."""
+    def encode(self, x: Tensor, fade: Tensor | None = None) -> list[Independent]:
+        """q(z_j | x) of every facet.
+
+        Args:
+            x: observations, shape (B, *event).
+            fade: weights of the facets' rungs, shape (J,), for an encoder that fades them; None
+                means ones.
+
+        Returns:
+            J distributions of batch shape (B,) and event shape (D_j,).
+        """
         self._check(x)
-        features = self.encoder(x)
+        features = self.encoder(x, fade)
         return [diagonal_normal(head(h)) for head, h in zip(self.heads, features, strict=True)]
 
     def decode(self, zs: Sequence[Tensor], fade: Tensor | None = None) -> Independent:

@@ -41,6 +41,7 @@ class ConvLadderEncoder(nn.Module):
         activation: name of the activation.
         batch_norm: normalise after each activation.
         weight_norm: normalise the weights of the convolutions.
+        fade: weigh what enters each facet's rung with its fade weight too.
     """
 
     def __init__(
@@ -51,8 +52,10 @@ class ConvLadderEncoder(nn.Module):
         activation: str = "elu",
         batch_norm: bool = True,
         weight_norm: bool = True,
+        fade: bool = False,
     ) -> None:
         super().__init__()
+        self.fade = fade
         size = _picture_size(shape)
         check_widths([channels], "encoder channels")
         conv = WeightNormConv2d if weight_norm else nn.Conv2d
@@ -80,12 +83,12 @@ class ConvLadderEncoder(nn.Module):
             self.n_features.append(n_rung * math.prod(rung_size))
             n_in = n_out
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """(B, channels, height, width) -> J features (B, F_j)."""
+    def forward(self, x: Tensor, fade: Tensor | None = None) -> list[Tensor]:
+        """Pictures (B, channels, height, width), fade weights (J,) -> J features (B, F_j)."""
         features = []
-        for stage, rung in zip(self.backbone, self.rungs, strict=True):
+        for j, (stage, rung) in enumerate(zip(self.backbone, self.rungs, strict=True)):
             x = stage(x)
-            features.append(rung(x).flatten(1))
+            features.append(rung(scaled(x, fade if self.fade else None, j)).flatten(1))
         return features
 
 

@@ -44,6 +44,7 @@ class LadderEncoder(nn.Module):
         rungs: widths of further layers between the backbone and each facet's head.
         activation: name of the activation.
         batch_norm: normalise after each activation.
+        fade: weigh what enters each facet's rung with its fade weight too.
     """
 
     def __init__(
@@ -54,8 +55,10 @@ class LadderEncoder(nn.Module):
         rungs: Widths | None = None,
         activation: str = "relu",
         batch_norm: bool = False,
+        fade: bool = False,
     ) -> None:
         super().__init__()
+        self.fade = fade
         default = [500] * (n_facets - 1) + [2000]
         stages = per_facet(backbone, default, n_facets, "encoder backbone")
         branches = per_facet(rungs, [[]] * n_facets, n_facets, "encoder rungs")
@@ -68,13 +71,13 @@ class LadderEncoder(nn.Module):
             self.rungs.append(dense([sizes[-1], *branch], activation, batch_norm))
             self.n_features.append([sizes[-1], *branch][-1])
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """(B, *shape) -> J features (B, F_j)."""
+    def forward(self, x: Tensor, fade: Tensor | None = None) -> list[Tensor]:
+        """Observations (B, *shape) and fade weights (J,) -> J features (B, F_j)."""
         h = x.flatten(1)
         features = []
-        for stage, rung in zip(self.backbone, self.rungs, strict=True):
+        for j, (stage, rung) in enumerate(zip(self.backbone, self.rungs, strict=True)):
             h = stage(h)
-            features.append(rung(h))
+            features.append(rung(scaled(h, fade if self.fade else None, j)))
         return features
 
 
@@ -104,8 +107,8 @@ class SharedEncoder(nn.Module):
         self.trunk = dense(sizes, activation, batch_norm)
         self.n_features = [sizes[-1]] * n_facets
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """(B, *shape) -> J times the same features (B, F)."""
+    def forward(self, x: Tensor, fade: Tensor | None = None) -> list[Tensor]:
+        """Observations (B, *shape) -> J times the same features (B, F); nothing is faded."""
         return [self.trunk(x.flatten(1))] * len(self.n_features)
 
 
@@ -137,8 +140,8 @@ class PerFacetEncoder(nn.Module):
         )
         self.n_features = [[n_in, *stack][-1] for stack in stacks]
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """(B, *shape) -> J features (B, F_j)."""
+    def forward(self, x: Tensor, fade: Tensor | None = None) -> list[Tensor]:
+        """Observations (B, *shape) -> J features (B, F_j); nothing is faded."""
         return [stack(x.flatten(1)) for stack in self.stacks]
 
 

@@ -26,8 +26,9 @@ def _register(table: dict[str, type[nn.Module]], name: str) -> Callable[[type], 
 def register_encoder(name: str) -> Callable[[type], type]:
     """Class decorator: make an encoder known by name.
 
-    An encoder is built as ``cls(observation_shape, n_facets, **options)``, maps x (B, *shape)
-    to a list of J features (B, F_j), and has ``n_features``, the F_j.
+    An encoder is built as ``cls(observation_shape, n_facets, **options)``, maps x (B, *shape) and
+    fade weights (J,) or None, which it may leave aside, to a list of J features (B, F_j), and has
+    ``n_features``, the F_j.
     """
     return _register(ENCODERS, name)
 

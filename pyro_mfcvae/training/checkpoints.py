@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,21 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from typing_extensions import override
 
+from pyro_mfcvae.config import Config, config_from_dict, config_to_dict
 from pyro_mfcvae.data.observations import ObservationSpec
-from pyro_mfcvae.errors import RunError
+from pyro_mfcvae.errors import ConfigError, RunError
 from pyro_mfcvae.training.callbacks import Callback
 from pyro_mfcvae.training.state import TrainingState
 
 _MODEL, _OPTIMIZER, _STATE = "model.safetensors", "optimizer.safetensors", "state.json"
 _TOTALS = "log.totals"
+_MAY_CHANGE = {
+    "data.options.data_dir",
+    "training.device",
+    "training.n_threads",
+    "training.checkpoint_every",
+    "training.evaluate_every",
+}
 
 
 class Checkpoints(Callback):
@@ -45,7 +54,7 @@ class Checkpoints(Callback):
 
     @override
     def on_epoch(self, state: TrainingState, metrics: dict[str, float]) -> None:
-        every = state.config.checkpoint_every
+        every = state.config.training.checkpoint_every
         if every and state.epoch % every == 0:
             self._save(state)
 
@@ -87,6 +96,7 @@ def save_checkpoint(state: TrainingState, folder: Path) -> Path:
         "term_names": state.term_names,
         "fade": state.schedule(state.step),
         "observation": asdict(state.model.observation),
+        "config": config_to_dict(state.config),
         "checksums": {name: _checksum(aside / name) for name in (_MODEL, _OPTIMIZER)},
     }
     (aside / _STATE).write_text(json.dumps(record, indent=2) + "\n")
@@ -159,9 +169,16 @@ def restore(state: TrainingState, path: Path) -> None:
     """Put a fresh state where the checkpoint left the run.
 
     Raises:
-        RunError: if the checkpoint is damaged or belongs to another model.
+        RunError: if the checkpoint is damaged, has no optimiser, belongs to another model, or was
+            written under other settings.
     """
     record = read_state(path)
+    if not (path / _OPTIMIZER).exists():
+        raise RunError(
+            f"checkpoint {path} holds a model without its optimiser, to be used and not to be "
+            "trained further"
+        )
+    _check_settings(record, state.config, path)
     tensors = _load(path / _OPTIMIZER)
     totals = tensors.pop(_TOTALS, None)
     optimizer = state.optimizer.state_dict()
@@ -177,6 +194,38 @@ def restore(state: TrainingState, path: Path) -> None:
     state.step, state.n_totals = record["step"], record["n_totals"]
     state.term_names = tuple(record["term_names"])
     state.totals = None if totals is None else totals.to(state.fade.device)
+
+
+def _check_settings(record: dict[str, Any], config: Config, path: Path) -> None:
+    """Raise a RunError if settings changed without which the run would not be the same."""
+    if "config" not in record:
+        return
+    try:
+        written = config_from_dict(record["config"])
+    except ConfigError as error:
+        raise RunError(f"the settings in checkpoint {path} cannot be used: {error}") from None
+    then, now = (dict(_leaves(config_to_dict(c))) for c in (written, config))
+    changed = [
+        f"{name} from {then.get(name)!r} to {now.get(name)!r}"
+        for name in sorted(then.keys() | now.keys())
+        if then.get(name) != now.get(name) and name not in _MAY_CHANGE
+    ]
+    if changed:
+        raise RunError(
+            f"config.json has changed since checkpoint {path} was written: {', '.join(changed)}; "
+            "put it back to go on with this run, or train a new one"
+        )
+
+
+def _leaves(values: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Settings by their dotted paths."""
+    if isinstance(values, list) and any(isinstance(value, dict) for value in values):
+        values = dict(enumerate(values))
+    if not isinstance(values, dict):
+        yield name, values
+        return
+    for key, value in values.items():
+        yield from _leaves(value, f"{name}.{key}" if name else str(key))
 
 
 def _optimizer_tensors(state: TrainingState) -> dict[str, Tensor]:

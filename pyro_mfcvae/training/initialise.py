@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from pyro_mfcvae.data.observations import as_float
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.nets.initialise import data_dependent, glorot
-from pyro_mfcvae.noise import derived_seed
+from pyro_mfcvae.noise import derived_seed, site_noise
 
 _BATCH = 1000
 
@@ -36,20 +37,30 @@ def initialise_networks(model: FacetModel, x: Tensor, how: str, spread: float = 
 
 @torch.no_grad()
 def initialise_mixtures(
-    model: FacetModel, x: Tensor, seed: int, max_observations: int = 10_000
+    model: FacetModel, x: Tensor, how: str, seed: int, max_observations: int = 10_000
 ) -> None:
-    """Put the mixtures' means where a Gaussian mixture finds clusters of the encoder's means.
-
-    Only the means are taken; weights and variances stay as they are.
+    """Set the mixtures' means; weights and variances stay as they are.
 
     Source: MFCVAE, Appendix D.4.
 
     Args:
         model: the model, with an untrained encoder.
         x: training observations (N, *event).
-        seed: of the choice of observations and of the mixture's own start.
+        how: ``"gmm"`` puts the means where a Gaussian mixture finds clusters of the encoder's
+            means, ``"glorot"`` draws them from N(0, 2 / (K + D)), ``"random"`` leaves them as
+            they are: drawn from N(0, 1).
+        seed: of the draws, of the choice of observations and of the Gaussian mixture's own start.
         max_observations: fit to so many, drawn at random.
     """
+    if how == "gmm":
+        _fit_mixtures(model, x, seed, max_observations)
+    elif how == "glorot":
+        for j, facet in enumerate(model.facets):
+            noise = site_noise(seed, 0, f"mixture/{j}", facet.loc.shape, facet.loc)
+            facet.loc.copy_(noise * math.sqrt(2 / sum(facet.loc.shape)))
+
+
+def _fit_mixtures(model: FacetModel, x: Tensor, seed: int, max_observations: int) -> None:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 

@@ -26,7 +26,7 @@ def fit(state: TrainingState, callbacks: Sequence[Callback] = ()) -> TrainingSta
     Returns:
         the state.
     """
-    config, per_epoch = state.config, state.batches.per_epoch
+    config, per_epoch = state.config.training, state.batches.per_epoch
     state.model.train()
     metrics: dict[str, float] = {}
     with _stop_requested() as stop_requested, _threads(config.n_threads):

@@ -12,7 +12,7 @@ from torch import Tensor
 from pyro_mfcvae.config import Config, TrainingConfig
 from pyro_mfcvae.elbo import ElboTerms
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.fade_in import FadeInSchedule
+from pyro_mfcvae.fade_in import FadeInSchedule, KlFloor
 from pyro_mfcvae.guides import Guide
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.noise import Noise
@@ -26,9 +26,7 @@ class TrainingState:
     Attributes:
         model: the model, on the training device.
         guide: its guide.
-        n_samples: S.
-        config: settings of the training.
-        seed: of order and noise.
+        config: settings of the run.
         batches: the batch of any step.
         optimizer: Adam over all learnt parameters.
         schedule: fade weights of any step.
@@ -43,9 +41,7 @@ class TrainingState:
 
     model: FacetModel
     guide: Guide
-    n_samples: int
-    config: TrainingConfig
-    seed: int
+    config: Config
     batches: Batches
     optimizer: torch.optim.Optimizer
     schedule: FadeInSchedule
@@ -61,7 +57,7 @@ class TrainingState:
     @property
     def n_steps(self) -> int:
         """Steps of the whole run."""
-        return self.config.n_epochs * self.batches.per_epoch
+        return self.config.training.n_epochs * self.batches.per_epoch
 
     @property
     def epoch(self) -> int:
@@ -71,12 +67,17 @@ class TrainingState:
     def train_step(self) -> ElboTerms:
         """Take one step; nothing in it waits for the device."""
         self._update_fade()
-        decay = learning_rate_decay(self.config, self.step, self.n_steps)
+        training = self.config.training
+        decay = learning_rate_decay(training, self.step, self.n_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * decay
         x = self.batches(self.step)
-        with pyro.validation_enabled(False), Noise(self.seed, self.step):
-            terms = self.model(x, self.fade, self.guide, self.n_samples)
+        with (
+            pyro.validation_enabled(False),
+            Noise(self.config.seed, self.step),
+            KlFloor(training.kl_floor),
+        ):
+            terms = self.model(x, self.fade, self.guide, self.config.guide.n_samples)
         terms.loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -144,9 +145,7 @@ def new_state(model: FacetModel, x: Tensor, config: Config) -> TrainingState:
     return TrainingState(
         model=model,
         guide=guide,
-        n_samples=config.guide.n_samples,
-        config=training,
-        seed=config.seed,
+        config=config,
         batches=batches,
         optimizer=_adam(model, training),
         schedule=schedule,
