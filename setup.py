@@ -20,11 +20,13 @@ setup(
     package_dir={"pyro_mfcvae": "pyro_mfcvae", "pyro_mfcvae.cli": "cli"},
     install_requires=[
         "click>=8.1",
+        "h5py>=3.10",
         "matplotlib>=3.8",
         "numpy>=1.26",
         "platformdirs>=4",
         "pydantic>=2.7",
         "pyro-ppl>=1.9.1",
+        "pyyaml>=6",
         "rich>=13",
         "safetensors>=0.4.3",
         "scikit-learn>=1.4",

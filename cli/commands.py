@@ -20,18 +20,27 @@ if TYPE_CHECKING:
     from pyro_mfcvae.training import TrainingState
 
 _RUN = click.argument("run", type=click.Path(path_type=Path))
+_DATA_DIR = click.option(
+    "--data-dir",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Folder of downloaded data, for mnist, svhn, shapes3d and colored-mnist.",
+)
+_OUT = click.option(
+    "--out", type=click.Path(path_type=Path), help="A new run folder [runs/NAME-001]."
+)
 
 
 @click.command()
 @click.argument("preset", required=False)
 @click.option("--data", metavar="NAME|FILE", help="A data set's name, or the path of an .npz file.")
-@click.option("--data-dir", metavar="DIR", help="Folder of downloaded data, for mnist.")
-@click.option("--guide", metavar="NAME", help="What happens with c: vade or enumerate.")
+@_DATA_DIR
+@click.option("--guide", metavar="NAME", help="What happens with c: vade, enumerate, ...")
 @click.option("--facets", metavar="D:K,D:K", help="Latent dimensions and clusters, shallow first.")
 @click.option("--set", "assignments", metavar="PATH=VALUE", multiple=True,
               help="Change any setting, such as training.learning_rate=1e-3.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), help="Of weights, order and noise.")
-@click.option("--out", type=click.Path(path_type=Path), help="A new run folder [runs/NAME-001].")
+@_OUT
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, ...")
 @click.option("--resume", "resumed", metavar="RUN", type=click.Path(path_type=Path),
               help="Go on with an interrupted run.")  # fmt: skip
@@ -69,7 +78,8 @@ def train(resumed: Path | None, out: Path | None, **given: Any) -> None:
 
 @click.command()
 @_RUN
-def evaluate(run: Path) -> None:
+@_DATA_DIR
+def evaluate(run: Path, data_dir: Path | None) -> None:
     """Evaluate the model of RUN on its training and held-out data, and print tables.
 
     \b
@@ -81,23 +91,75 @@ def evaluate(run: Path) -> None:
     from pyro_mfcvae.experiment import evaluate_run
     from pyro_mfcvae.runs import Run
 
-    show_evaluation(console(), evaluate_run(Run(run)))
+    opened = Run(run)
+    show_evaluation(console(), evaluate_run(opened, opened.dataset(data_dir)))
 
 
 @click.command()
 @_RUN
-def figures(run: Path) -> None:
+@_DATA_DIR
+def figures(run: Path, data_dir: Path | None) -> None:
     """Draw the figures of RUN again, into its folder "figures".
 
     \b
     Example:
       mfcvae figures runs/shapes-001
     """
-    from pyro_mfcvae.experiment import draw_run
+    from pyro_mfcvae.drawing import draw_run
     from pyro_mfcvae.runs import Run
 
-    for path in draw_run(Run(run)):
+    opened = Run(run)
+    for path in draw_run(opened, opened.dataset(data_dir)):
         click.echo(path)
+
+
+@click.command()
+@_RUN
+@click.option("--guides", metavar="NAME,NAME", help="Which ones [all].")
+@click.option("--samples", metavar="S,S", default="1,2,8,32", show_default=True,
+              help="Samples of z per observation.")  # fmt: skip
+@click.option("--n-draws", type=click.IntRange(min=2), default=20, show_default=True,
+              help="Draws of the noise.")  # fmt: skip
+@click.option("--n-observations", type=click.IntRange(min=1), default=100, show_default=True,
+              help="Held-out observations.")  # fmt: skip
+@_DATA_DIR
+def compare(
+    run: Path,
+    guides: str | None,
+    samples: str,
+    n_draws: int,
+    n_observations: int,
+    data_dir: Path | None,
+) -> None:
+    """Compare guides on the model of RUN, all under the same noise.
+
+    Prints bound, gap to "enumerate" beside its prediction, variance of the gradient of q(z | x)
+    and time for each number of samples; writes comparison.json and figures/guides.png.
+
+    \b
+    Examples:
+      mfcvae compare runs/shapes-001
+      mfcvae compare runs/shapes-001 --guides vade,enumerate --samples 1,4,16
+    """
+    from pyro_mfcvae.cli.show import console, show_comparison
+    from rich.progress import Progress
+
+    from pyro_mfcvae.experiment import compare_run
+    from pyro_mfcvae.guides import GUIDES
+    from pyro_mfcvae.runs import Run
+
+    names = None if guides is None else [name.strip() for name in guides.split(",")]
+    counts = _counts(samples)
+    opened, screen = Run(run), console()
+    n_guides = len(GUIDES) if names is None else len({*names, "enumerate"})
+    with Progress(console=screen, transient=True) as progress:
+        task = progress.add_task("comparing", total=n_guides * len(counts) * n_draws)
+        results = compare_run(
+            opened, opened.dataset(data_dir), names, counts, n_observations, n_draws,
+            on_draw=lambda: progress.advance(task),
+        )  # fmt: skip
+    show_comparison(screen, results)
+    screen.print(f"figure: {opened.figures / 'guides.png'}", highlight=False, soft_wrap=True)
 
 
 @click.command()
@@ -122,13 +184,89 @@ def presets(name: str | None) -> None:
         click.echo(f"    expected: {preset.expected}")
 
 
-COMMANDS = (train, evaluate, figures, presets)
+@click.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--config", "settings", metavar="YAML", type=click.Path(path_type=Path),
+              help="Its settings, where FILE holds none.")  # fmt: skip
+@_OUT
+def import_(file: Path, settings: Path | None, out: Path | None) -> None:
+    """Turn a checkpoint of the first authors' code into a run folder.
+
+    FILE is what their training writes; nothing in it is executed. The run evaluates, draws and
+    generates like any other, and cannot be trained further.
+
+    \b
+    Examples:
+      mfcvae import pretrained_models/mnist.pt
+      mfcvae import weights.pt --config configs/svhn.yml --out runs/theirs
+    """
+    from pyro_mfcvae.official import import_run
+
+    _say_how_to_go_on(import_run(file, settings, out))
+
+
+@click.command()
+@_RUN
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--half", is_flag=True, help="Store numbers with 16 bits.")
+def export(run: Path, folder: Path, half: bool) -> None:
+    """Copy RUN to FOLDER without what only training needs, to share it.
+
+    \b
+    Example:
+      mfcvae export runs/mnist-001 my-model --half
+    """
+    from pyro_mfcvae.runs import Run
+
+    click.echo(Run(run).export(folder, half).path)
+
+
+@click.command()
+@click.argument("name", required=False)
+@_OUT
+@_DATA_DIR
+def pretrained(name: str | None, out: Path | None, data_dir: Path | None) -> None:
+    """Open the trained model NAME that comes with the library as a run, or list them.
+
+    \b
+    Examples:
+      mfcvae pretrained
+      mfcvae pretrained mnist --data-dir ~/data
+      mfcvae evaluate runs/mnist-pretrained-001
+    """
+    from pyro_mfcvae.presets import PRESETS
+    from pyro_mfcvae.pretrained import open_pretrained, pretrained_models
+
+    if name is not None:
+        _say_how_to_go_on(open_pretrained(name, out, data_dir))
+        return
+    for known, run in pretrained_models().items():
+        preset = PRESETS.get(run.config.preset or "")
+        click.echo(f"{known}: {preset.description if preset else run.config.data.name}")
+
+
+COMMANDS = (train, evaluate, figures, compare, import_, export, pretrained, presets)
+
+
+def _say_how_to_go_on(run: Run) -> None:
+    click.echo(
+        f"{run.path} is ready. Go on with\n    mfcvae evaluate {run.path}\n"
+        f"    mfcvae figures {run.path}"
+    )
+
+
+def _counts(text: str) -> list[int]:
+    """Numbers from 1 on, separated by commas."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) for part in parts):
+        raise ConfigError(f"--samples takes whole numbers from 1 on, such as 1,2,8; got {text!r}")
+    return sorted({int(part) for part in parts})
 
 
 def _settings(
     preset: str | None,
     data: str | None,
-    data_dir: str | None,
+    data_dir: Path | None,
     guide: str | None,
     facets: str | None,
     assignments: tuple[str, ...],
@@ -148,7 +286,7 @@ def _settings(
         values["data"] = {"name": source.name, "options": dict(source.options)}
         values["preset"] = preset
     if data_dir is not None:
-        values["data"]["options"]["data_dir"] = str(Path(data_dir).expanduser().resolve())
+        values["data"]["options"]["data_dir"] = str(data_dir.expanduser().resolve())
     if guide is not None:
         values["guide"]["name"] = guide
     if seed is not None:
@@ -167,7 +305,8 @@ def _sayer(screen: Console) -> Callable[[str], None]:
 def _finish(screen: Console, run: Run, state: TrainingState, dataset: Dataset) -> None:
     from pyro_mfcvae.cli.show import show_evaluation
 
-    from pyro_mfcvae.experiment import draw_run, evaluate_run
+    from pyro_mfcvae.drawing import draw_run
+    from pyro_mfcvae.experiment import evaluate_run
 
     if state.interrupted:
         screen.print(

@@ -23,6 +23,36 @@ def console() -> Console:
     return screen if screen.is_terminal else Console(width=100)
 
 
+def show_comparison(screen: Console, results: dict[str, Any]) -> None:
+    """Print what a comparison of guides measured."""
+    n, n_draws = results["n_observations"], results["n_draws"]
+    table = Table(box=box.SIMPLE, title_justify="left",
+                  title=f"{n} held-out observations, {n_draws} draws of the noise")  # fmt: skip
+    table.add_column("S", justify="right")
+    table.add_column("guide", no_wrap=True)
+    for name in ("ELBO", "gap", "predicted", "least", "gradient variance", "ms"):
+        table.add_column(name, justify="right")
+    last = None
+    for row in results["guides"]:
+        if last not in (None, row["n_samples"]):
+            table.add_section()
+        values = [f"{row[key]:.4f}" for key in ("gap", "predicted_gap", "least_gap")]
+        table.add_row(
+            "" if last == row["n_samples"] else str(row["n_samples"]), row["guide"],
+            f"{row['elbo']:.2f} ± {row['elbo_standard_error']:.2f}", *values,
+            f"{row['gradient_variance']:.4g}", f"{1000 * row['seconds']:.1f}",
+        )  # fmt: skip
+        last = row["n_samples"]
+    screen.print(table)
+    screen.print(
+        "gap: how far the ELBO lies below that of enumerate, in nats; predicted: the mean KL of\n"
+        "q(c | x) from p(c | z), from the samples alone; least: what no q(c | x) can beat,\n"
+        "minus the sum of alpha log Z. ± is the standard error over draws.",
+        style="dim",
+        highlight=False,
+    )
+
+
 def show_evaluation(screen: Console, results: dict[str, Any]) -> None:
     """Print ELBO and, per facet and factor, how clusters agree with held-out labels."""
     if results["step"] < results["n_steps"]:

@@ -1,16 +1,17 @@
-"""A whole run: data, model, training, evaluation, figures."""
+"""A whole run: data, model, training, evaluation."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from pyro_mfcvae.config import Config
-from pyro_mfcvae.data import Dataset, as_float, load_dataset
+from pyro_mfcvae.data import Dataset, load_dataset
 from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.files import write_whole
 from pyro_mfcvae.models import FacetModel, build_model
 from pyro_mfcvae.noise import derived_seed
 from pyro_mfcvae.runs import Run
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Say = Callable[[str], None]
-
-_N_DRAWN = 15  # clusters in a figure
 
 
 def resolve_device(name: str) -> torch.device:
@@ -124,6 +123,25 @@ def resume(
     return _fit(run, state, dataset, callbacks), dataset
 
 
+def open_trained(run: Run, dataset: Dataset | None = None) -> tuple[FacetModel, Dataset]:
+    """A run's model at its newest checkpoint, on the run's device, and the data.
+
+    Args:
+        run: the run.
+        dataset: its data; None loads them again.
+
+    Raises:
+        ConfigError: if the data are not such as the model was made for.
+    """
+    model = run.model().to(_device_or_cpu(run.config.training.device))
+    if dataset is None:
+        dataset = run.dataset()
+    shape, expected = dataset.observation.shape, model.observation.shape
+    if shape != expected:
+        raise ConfigError(f"the run's model takes observations {expected}, the data have {shape}")
+    return model, dataset
+
+
 def evaluate_run(run: Run, dataset: Dataset | None = None) -> dict[str, Any]:
     """Measure a run's model and write ``evaluation.json``.
 
@@ -133,7 +151,7 @@ def evaluate_run(run: Run, dataset: Dataset | None = None) -> dict[str, Any]:
     """
     from pyro_mfcvae.evaluation import evaluate
 
-    model, dataset = _trained(run, dataset)
+    model, dataset = open_trained(run, dataset)
     guide = run.config.guide
     results = {"step": run.step(), "n_steps": run.n_steps(len(dataset.train))}
     results |= evaluate(model, dataset, guide.name, guide.n_samples, run.fade())
@@ -141,61 +159,44 @@ def evaluate_run(run: Run, dataset: Dataset | None = None) -> dict[str, Any]:
     return results
 
 
-def draw_run(run: Run, dataset: Dataset | None = None) -> list[Path]:
-    """Draw a run's figures into its folder ``figures``.
+def compare_run(
+    run: Run,
+    dataset: Dataset | None = None,
+    guides: Sequence[str] | None = None,
+    n_samples: Sequence[int] = (1, 2, 8, 32),
+    n_observations: int = 100,
+    n_draws: int = 20,
+    on_draw: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
+    """Compare guides on held-out observations; writes ``comparison.json`` and its figure.
 
     Args:
-        run: the run.
+        run: the run whose model is taken as it is.
         dataset: its data; None loads them again.
+        guides: names; None takes all.
+        n_samples: numbers S of samples per observation.
+        n_observations: how many held-out observations, evenly spread.
+        n_draws: draws of the noise.
+        on_draw: called after every pass of one guide.
 
     Returns:
-        the files: cluster examples and samples per facet, reconstructions, training curves.
+        as :func:`~pyro_mfcvae.evaluation.compare_guides`.
     """
-    from pyro_mfcvae import evaluation, figures
+    from pyro_mfcvae.evaluation import compare_guides
+    from pyro_mfcvae.figures import guide_comparison
 
-    model, dataset = _trained(run, dataset)
+    model, dataset = open_trained(run, dataset)
     x = dataset.split("test")[0]
-    observation = model.observation
-    span = (observation.high - observation.low) or 1.0
-
-    def drawable(values: np.ndarray) -> np.ndarray:
-        return (values - observation.low) / span
-
-    shown = drawable(as_float(x).numpy())
-    spread = torch.linspace(0, len(x) - 1, min(24, len(x))).long()
-    reconstructed = evaluation.reconstruct(model, x[spread], run.fade())
-    drawn = {"reconstructions": figures.reconstructions(
-        shown[spread.numpy()], drawable(reconstructed),
-        title="held-out observations and their reconstructions",
-    )}  # fmt: skip
-    predictions = evaluation.predict(model, x)
-    for j, responsibilities in enumerate(predictions.responsibilities):
-        drawn[f"clusters-facet-{j}"] = figures.cluster_examples(
-            shown, responsibilities, n_clusters=_N_DRAWN,
-            title=f"facet {j}: typical held-out observations of {_share(responsibilities)}",
-        )  # fmt: skip
-        clusters = figures.cluster_order(responsibilities)[:_N_DRAWN]
-        samples = evaluation.sample_clusters(model, j, clusters, n_samples=10, fade=run.fade())
-        drawn[f"samples-facet-{j}"] = figures.cluster_samples(
-            drawable(samples), clusters,
-            title=f"facet {j}: samples of {_share(responsibilities)}, other facets from priors",
-        )  # fmt: skip
-    if run.metrics():
-        drawn["curves"] = figures.training_curves(run.metrics(), title=run.path.name)
+    x = x[torch.linspace(0, len(x) - 1, min(n_observations, len(x))).long()]
+    results = compare_guides(
+        model, x, guides, n_samples, n_draws, run.fade(), run.config.seed, on_draw
+    )
+    results = {"step": run.step(), **results}
+    write_whole(run.path / "comparison.json", json.dumps(results, indent=2) + "\n")
     run.figures.mkdir(exist_ok=True)
-    paths = []
-    for name, figure in drawn.items():
-        paths.append(run.figures / f"{name}.png")
-        figure.savefig(paths[-1], dpi=130)
-    return paths
-
-
-def _share(responsibilities: np.ndarray) -> str:
-    """Which of a facet's clusters a figure shows, in words."""
-    n_used = len(np.unique(responsibilities.argmax(1)))
-    if n_used <= _N_DRAWN:
-        return f"all {n_used} clusters in use"
-    return f"the {_N_DRAWN} surest of {n_used} clusters in use"
+    title = f"{run.path.name}: guides under the same noise, {len(x)} held-out observations"
+    guide_comparison(results, title).savefig(run.figures / "guides.png", dpi=130)
+    return results
 
 
 def _fit(
@@ -210,16 +211,6 @@ def _fit(
         Checkpoints(run.checkpoints),
     ]
     return fit(state, [*own, *callbacks])
-
-
-def _trained(run: Run, dataset: Dataset | None) -> tuple[FacetModel, Dataset]:
-    model = run.model().to(_device_or_cpu(run.config.training.device))
-    if dataset is None:
-        dataset = run.dataset()
-    shape, expected = dataset.observation.shape, model.observation.shape
-    if shape != expected:
-        raise ConfigError(f"the run's model takes observations {expected}, the data have {shape}")
-    return model, dataset
 
 
 def _warn_of_unfaded_facets(state: TrainingState, say: Say) -> None:

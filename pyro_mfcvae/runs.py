@@ -6,7 +6,11 @@ import json
 import os
 import platform
 import re
+import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,6 +28,7 @@ from pyro_mfcvae.training.checkpoints import (
     newest_checkpoint,
     observation_of,
     read_state,
+    save_model_only,
 )
 
 _PACKAGES = ("pyro_mfcvae", "pyro-ppl", "torch", "numpy", "scikit-learn")
@@ -53,14 +58,19 @@ class Run:
         return f"Run({str(self.path)!r})"
 
     @classmethod
-    def create(cls, config: Config, path: Path | str | None = None) -> Run:
-        """Make a new run folder, ``runs/NAME-001`` or counting on, unless a path is given.
+    def create(cls, config: Config, path: Path | str | None = None, name: str | None = None) -> Run:
+        """Make a new run folder.
+
+        Args:
+            config: the run's settings.
+            path: of the folder; None makes ``runs/NAME-001``, or counts on.
+            name: for that; None takes the preset's or the data's.
 
         Raises:
             ConfigError: if the given folder exists, or none can be made there.
         """
         try:
-            folder = _new_folder(config, path)
+            folder = _new_folder(name or _run_name(config), path)
         except OSError as error:
             raise ConfigError(f"no run folder can be made: {error}") from None
         write_whole(folder / "config.json", config_to_json(config))
@@ -111,9 +121,16 @@ class Run:
             raise RunError(f"checkpoint {path} does not fit config.json: {error}") from None
         return model.eval()
 
-    def dataset(self) -> Dataset:
-        """The data that the run was trained on and is judged by, loaded again."""
-        return load_dataset(self.config.data)
+    def dataset(self, data_dir: Path | str | None = None) -> Dataset:
+        """The data that the run was trained on and is judged by, loaded again.
+
+        Args:
+            data_dir: folder of downloaded data, in place of the one in the settings.
+        """
+        data = self.config.data
+        if data_dir is not None:
+            data = replace(data, options={**data.options, "data_dir": str(data_dir)})
+        return load_dataset(data)
 
     def fade(self) -> tuple[float, ...]:
         """Fade weights at the newest whole checkpoint."""
@@ -128,6 +145,42 @@ class Run:
         training = self.config.training
         return training.n_epochs * -(-n_observations // training.batch_size)
 
+    def export(self, path: Path | str, half: bool = False) -> Run:
+        """Copy what is needed to use the model, and nothing that is needed to train it further.
+
+        The copy has the newest whole checkpoint without its optimiser, settings without folders
+        of this machine's data, log and evaluation.
+
+        Args:
+            path: of the copy, which must not exist.
+            half: store floating-point tensors with 16 bits.
+
+        Raises:
+            ConfigError: if the path exists.
+            RunError: if there is no checkpoint.
+        """
+        model, step, fade = self.model(), self.step(), self.fade()
+        if half:
+            model = model.half()
+        data = self.config.data
+        options = {name: value for name, value in data.options.items() if name != "data_dir"}
+        copy = Run.create(replace(self.config, data=replace(data, options=options)), path)
+        with copy.removed_on_failure():
+            save_model_only(model, copy.checkpoints, step, fade)
+            for name in ("environment.json", "metrics.jsonl", "evaluation.json"):
+                if (self.path / name).exists():
+                    shutil.copyfile(self.path / name, copy.path / name)
+        return copy
+
+    @contextmanager
+    def removed_on_failure(self) -> Iterator[None]:
+        """Remove the folder, which must be new, if what is written into it next fails."""
+        try:
+            yield
+        except BaseException:
+            shutil.rmtree(self.path, ignore_errors=True)
+            raise
+
     def evaluation(self) -> dict[str, Any] | None:
         """The results of the latest evaluation, if there was one."""
         path = self.path / "evaluation.json"
@@ -138,14 +191,17 @@ class Run:
         write_whole(self.path / "evaluation.json", json.dumps(results, indent=2) + "\n")
 
 
-def _new_folder(config: Config, path: Path | str | None) -> Path:
+def _run_name(config: Config) -> str:
+    return config.preset or Path(str(config.data.options.get("path", config.data.name))).stem
+
+
+def _new_folder(name: str, path: Path | str | None) -> Path:
     if path is not None:
         Run.check_path(path)
         folder = Path(path)
         folder.mkdir(parents=True)
         return folder
-    data_name = Path(str(config.data.options.get("path", config.data.name))).stem
-    name = re.sub(r"[^\w.-]+", "-", config.preset or data_name)
+    name = re.sub(r"[^\w.-]+", "-", name)
     Path("runs").mkdir(exist_ok=True)
     taken = [
         int(match[1])

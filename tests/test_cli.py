@@ -16,6 +16,7 @@ import torch
 from click.testing import CliRunner
 from models import tiny_config
 from pyro_mfcvae.cli import main
+from pyro_mfcvae.cli.commands import COMMANDS
 
 import pyro_mfcvae
 from pyro_mfcvae.config import config_to_dict
@@ -49,7 +50,7 @@ def test_train_evaluate_and_draw():
     assert re.search(line, result.output)
     assert re.search(r"floor_hue \(4\) .*\d+\.\d .*\d+\.\d .*\d+\.\d .*-?\d+\.\d", result.output)
     run = Path("runs/shapes-001")
-    assert len(list((run / "figures").iterdir())) == 6
+    assert len(list((run / "figures").iterdir())) == 11
     before = (run / "evaluation.json").read_text()
     evaluated = _mfcvae("evaluate", str(run))
     assert evaluated.exit_code == 0
@@ -58,6 +59,38 @@ def test_train_evaluate_and_draw():
     drawn = _mfcvae("figures", str(run))
     assert drawn.exit_code == 0
     assert "curves.png" in drawn.output
+
+
+def test_compare_and_export():
+    assert _mfcvae("train", *_tiny(), "--out", "mine").exit_code == 0
+    arguments = ("--guides", "vade", "--samples", "4,1", "--n-draws", "2", "--n-observations", "5")
+    result = _mfcvae("compare", "mine", *arguments)
+    assert result.exit_code == 0, result.output
+    assert re.search(r"4 +enumerate +-?\d+\.\d\d ± \d+\.\d\d +0\.0000", result.output)
+    rows = json.loads(Path("mine/comparison.json").read_text())["guides"]
+    assert [(row["n_samples"], row["guide"]) for row in rows] == [
+        (1, "enumerate"), (1, "vade"), (4, "enumerate"), (4, "vade")
+    ]  # fmt: skip
+    assert Path("mine/figures/guides.png").exists()
+    unknown = _mfcvae("compare", "mine", "--guides", "oracle")
+    assert unknown.exit_code == 2
+    assert "unknown guide 'oracle'" in unknown.output
+
+    assert _mfcvae("export", "mine", "mine").exit_code == 2
+    assert _mfcvae("export", "mine", "copy").exit_code == 0
+    assert not list(Path("copy").rglob("optimizer*"))
+    evaluation = Path("mine/evaluation.json").read_text()
+    assert Path("copy/evaluation.json").read_text() == evaluation
+    assert _mfcvae("evaluate", "copy").exit_code == 0
+    assert Path("copy/evaluation.json").read_text() == evaluation
+    assert _mfcvae("figures", "copy").exit_code == 0
+    assert "is finished" in _mfcvae("train", "--resume", "copy").output
+    assert _mfcvae("export", "mine", "half", "--half").exit_code == 0
+    sizes = [next(Path(run).rglob("model*")).stat().st_size for run in ("copy", "half")]
+    assert sizes[1] < 0.7 * sizes[0]
+    full, half = (Run(run).model().state_dict() for run in ("copy", "half"))
+    for name, value in full.items():
+        torch.testing.assert_close(half[name], value, rtol=1e-3, atol=1e-6)
 
 
 def test_data_of_one_s_own():
@@ -116,6 +149,12 @@ def test_data_of_one_s_own():
         (["evaluate"], 2, "Missing argument"),
         (["figures", "taken"], 1, "no run folder"),
         (["presets", "cifar"], 2, "unknown preset"),
+        (["compare", "taken"], 1, "no run folder"),
+        (["compare", "taken", "--samples", "1,0"], 2, "whole numbers from 1 on"),
+        (["compare", "taken", "--n-draws", "1"], 2, "--n-draws"),
+        (["export", "taken", "copy"], 1, "no run folder"),
+        (["pretrained", "cifar"], 2, "no pretrained model 'cifar'; choose one of mnist"),
+        (["pretrained", "mnist", "--out", "taken"], 2, "taken exists already"),
         (["fly"], 2, "No such command"),
     ],
 )  # fmt: skip
@@ -166,11 +205,12 @@ def test_help_presets_and_version():
     assert pyro_mfcvae.__version__ in _mfcvae("--version").output
     assert "shapes: rendered scenes" in _mfcvae("presets").output
     assert json.loads(_mfcvae("presets", "mnist").output)["preset"] == "mnist"
-    for command in ("train", "evaluate", "figures", "presets"):
-        result = _mfcvae(command, "--help")
+    assert "mnist:" in _mfcvae("pretrained").output
+    for command in COMMANDS:
+        result = _mfcvae(command.name, "--help")
         assert result.exit_code == 0
         examples = result.output.split("Example")[1].splitlines()[1:]
-        assert examples[0].strip().startswith(f"mfcvae {command}")
+        assert examples[0].strip().startswith(f"mfcvae {command.name}")
         assert "\\b" not in result.output
 
 

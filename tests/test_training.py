@@ -11,9 +11,10 @@ import torch
 from models import tiny_config
 
 from pyro_mfcvae.config import config_to_json, override
+from pyro_mfcvae.drawing import draw_run
 from pyro_mfcvae.errors import ConfigError, RunError, TrainingError
 from pyro_mfcvae.evaluation import predict
-from pyro_mfcvae.experiment import draw_run, evaluate_run, prepare, resume, train
+from pyro_mfcvae.experiment import evaluate_run, prepare, resume, train
 from pyro_mfcvae.mixture import MixturePrior
 from pyro_mfcvae.models import FacetModel
 from pyro_mfcvae.runs import Run
@@ -145,7 +146,7 @@ def test_a_handful_of_observations(n):
     }
     run, _, dataset = train(tiny_config(**settings), "run")
     evaluate_run(run, dataset)
-    assert len(draw_run(run, dataset)) == 6
+    assert len(draw_run(run, dataset)) == 9
 
 
 def test_a_checkpoint_of_another_model_is_refused():
@@ -232,8 +233,9 @@ def test_run_folders():
     assert run.evaluation() == results
     files = {path.name for path in draw_run(run)}
     assert files == {
-        "clusters-facet-0.png", "clusters-facet-1.png", "curves.png", "reconstructions.png",
-        "samples-facet-0.png", "samples-facet-1.png",
+        "clusters-facet-0.png", "clusters-facet-1.png", "confusion-facet-0.png",
+        "confusion-facet-1.png", "curves.png", "latents-facet-0.png", "latents-facet-1.png",
+        "reconstructions.png", "samples-facet-0.png", "samples-facet-1.png", "weights.png",
     }  # fmt: skip
 
 
@@ -376,7 +378,10 @@ def test_learning_rates():
         ({"training.device": "tpu"}, "device 'tpu' cannot be used here"),
         ({"training.device": "cuda:99"}, "device 'cuda:99' cannot be used here"),
         ({"training.device": "meta"}, "holds no numbers"),
-        ({"guide.name": "oracle"}, "unknown guide 'oracle'; choose one of enumerate, vade"),
+        (
+            {"guide.name": "oracle"},
+            "unknown guide 'oracle'; choose one of enumerate, expectation, vade",
+        ),
         ({"model.name": "gan"}, "unknown model 'gan'; choose one of"),
         ({"model.facets.0.n_clusters": "78"}, "78 clusters but there are only 77 training"),
         (

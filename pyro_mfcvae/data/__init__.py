@@ -1,6 +1,13 @@
-"""Observations and labels: rendered scenes, MNIST, the user's own files."""
+"""Observations and labels: rendered scenes, published data sets, the user's own files."""
 
-from pyro_mfcvae.data import files, mnist, shapes  # noqa: F401  (they register)
+from pyro_mfcvae.data import (  # noqa: F401  (they register)
+    colored_mnist,
+    files,
+    mnist,
+    shapes,
+    shapes3d,
+    svhn,
+)
 from pyro_mfcvae.data.observations import Dataset, ObservationSpec, as_float
 from pyro_mfcvae.data.registry import (
     DATASETS,

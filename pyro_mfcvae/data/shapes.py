@@ -48,21 +48,30 @@ def shapes(
     Raises:
         ConfigError: if the size or a factor's indices are out of range.
     """
-    if not isinstance(size, int) or not 4 <= size <= 512:
-        raise ConfigError(f"size must be a whole number of pixels from 4 to 512, got {size!r}")
-    grid = _grid({"wall_hue": [5], "object_hue": [6]} if factors is None else factors)
+    check_size(size)
+    grid = factor_grid({"wall_hue": [5], "object_hue": [6]} if factors is None else factors)
     indices = np.array(list(itertools.product(*grid.values())))
     pictures = _resized(_rendered(indices), size)
-    labels, names = {}, {}
-    for column, (factor, values) in zip(indices.T, grid.items(), strict=True):
-        if len(values) > 1:
-            labels[factor] = torch.from_numpy(np.searchsorted(values, column))
-            names[factor] = tuple(_value_name(factor, value) for value in values)
     train, test = random_split(len(indices), test_fraction, split_seed)
-    return Dataset("shapes", pictures, train, test, labels, names)
+    return Dataset("shapes", pictures, train, test, *factor_labels(grid, indices))
 
 
-def _grid(factors: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
+def check_size(size: int) -> None:
+    """Refuse a height and width in pixels that pictures cannot have.
+
+    Raises:
+        ConfigError: if it is not from 4 to 512.
+    """
+    if not isinstance(size, int) or not 4 <= size <= 512:
+        raise ConfigError(f"size must be a whole number of pixels from 4 to 512, got {size!r}")
+
+
+def factor_grid(factors: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
+    """{factor: sorted indices of its values}, all values of a factor that is not given.
+
+    Raises:
+        ConfigError: if a factor is unknown or an index out of range.
+    """
     unknown = sorted(set(factors) - set(FACTORS))
     if unknown:
         raise ConfigError(f"unknown factor {unknown[0]!r}; the factors are {', '.join(FACTORS)}")
@@ -76,6 +85,26 @@ def _grid(factors: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
             )
         grid[factor] = values
     return grid
+
+
+def factor_labels(
+    grid: Mapping[str, Sequence[int]], indices: np.ndarray
+) -> tuple[dict[str, Tensor], dict[str, tuple[str, ...]]]:
+    """Labels and class names of the factors that vary.
+
+    Args:
+        grid: {factor: sorted indices of its values}, as of `factor_grid`.
+        indices: of the scenes' values (N, 6), columns in the order of the grid.
+
+    Returns:
+        {factor: long (N,)}, places in the grid's indices, and {factor: names of its classes}.
+    """
+    labels, names = {}, {}
+    for column, (factor, values) in zip(indices.T, grid.items(), strict=True):
+        if len(values) > 1:
+            labels[factor] = torch.from_numpy(np.searchsorted(values, column))
+            names[factor] = tuple(_value_name(factor, value) for value in values)
+    return labels, names
 
 
 def _value_name(factor: str, value: int) -> str:

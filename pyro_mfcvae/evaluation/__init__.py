@@ -11,8 +11,10 @@ from pyro_mfcvae.evaluation.accuracies import (
     normalized_mutual_information,
     occupied_clusters,
 )
+from pyro_mfcvae.evaluation.compare import compare_guides
 from pyro_mfcvae.evaluation.evaluate import evaluate
 from pyro_mfcvae.evaluation.held_out import HeldOutLog, held_out_metrics
+from pyro_mfcvae.evaluation.latents import Projection, project
 from pyro_mfcvae.evaluation.predictions import (
     Predictions,
     elbo_means,
@@ -24,8 +26,10 @@ from pyro_mfcvae.evaluation.predictions import (
 __all__ = [
     "HeldOutLog",
     "Predictions",
+    "Projection",
     "agreement",
     "class_weighted_accuracy",
+    "compare_guides",
     "contingency",
     "elbo_means",
     "evaluate",
@@ -37,6 +41,7 @@ __all__ = [
     "normalized_mutual_information",
     "occupied_clusters",
     "predict",
+    "project",
     "reconstruct",
     "sample_clusters",
 ]

@@ -32,14 +32,13 @@ from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.noise import Noise
 
 REFERENCE = "enumerate"
-N_SAMPLES = (1, 2, 8, 32)
 
 
 def compare_guides(
     model: FacetModel,
     x: Tensor,
     guides: Sequence[str] | None = None,
-    n_samples: Sequence[int] = N_SAMPLES,
+    n_samples: Sequence[int] = (1, 2, 8, 32),
     n_draws: int = 20,
     fade: Sequence[float] | None = None,
     seed: int = 0,

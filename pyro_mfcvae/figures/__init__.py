@@ -1,6 +1,9 @@
 """Evaluation results as matplotlib figures; nothing here calls a model."""
 
+from pyro_mfcvae.figures.comparison import guide_comparison
+from pyro_mfcvae.figures.confusion import confusion
 from pyro_mfcvae.figures.curves import training_curves
+from pyro_mfcvae.figures.latents import latent_space
 from pyro_mfcvae.figures.pictures import (
     cluster_examples,
     cluster_order,
@@ -8,11 +11,16 @@ from pyro_mfcvae.figures.pictures import (
     picture_grid,
     reconstructions,
 )
+from pyro_mfcvae.figures.weights import mixture_weights
 
 __all__ = [
     "cluster_examples",
     "cluster_order",
     "cluster_samples",
+    "confusion",
+    "guide_comparison",
+    "latent_space",
+    "mixture_weights",
     "picture_grid",
     "reconstructions",
     "training_curves",

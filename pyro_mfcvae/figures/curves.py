@@ -1,4 +1,4 @@
-"""Curves over training: the ELBO's terms and the fade weights."""
+"""Curves over training: the ELBO's terms, agreement with labels, and the fade weights."""
 
 from __future__ import annotations
 
@@ -6,15 +6,21 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-_STYLES = ("-", "--", ":", "-.", (0, (1, 3)), (0, (5, 5)))
+from pyro_mfcvae.figures.names import readable
+
+# Not the colours of the facets.
+_FACTOR_COLORS = mpl.colormaps["Dark2"].colors
+
+Records = Sequence[dict[str, Any]]
 
 
-def training_curves(records: Sequence[dict[str, Any]], title: str = "") -> Figure:
-    """ELBO, weighted KLs, agreement of clusters with labels, and fade weights, over steps.
+def training_curves(records: Records, title: str = "") -> Figure:
+    """ELBO, weighted KLs, agreement of each facet's clusters with labels, and fade weights.
 
     Args:
         records: log points of ``metrics.jsonl``. Those of the split ``train`` give the terms,
@@ -29,80 +35,102 @@ def training_curves(records: Sequence[dict[str, Any]], title: str = "") -> Figur
     )
     if not train:
         raise ValueError("there are no log points to draw")
-    factors = _agreement_names(test)
-    panels = {"elbo": 3, "kl": 3} | ({"agreement": 3} if factors else {}) | {"fade": 1}
-    figure = Figure(figsize=(8, 1 + sum(panels.values())), layout="constrained")
-    stacked = figure.subplots(len(panels), 1, sharex=True, height_ratios=list(panels.values()))
-    axes: dict[str, Axes] = dict(zip(panels, stacked, strict=True))
-
-    _draw_elbo(axes["elbo"], train, test)
-    _draw_facets(axes["kl"], axes["fade"], train)
-    if factors:
-        _draw_agreement(axes["agreement"], test, factors)
-    axes["fade"].set_xlabel("step")
-    for panel in stacked:
-        if panel.get_legend() is None:
-            panel.legend(loc="best", fontsize=8)
-        panel.grid(alpha=0.3)
-    stacked[0].set_title(title)
+    factors = _factors(test)
+    heights = [2.6, 2.6, *(1.8 for _ in factors), 1.0]
+    figure = Figure(figsize=(9, 0.7 + sum(heights)), layout="constrained")
+    panels: Sequence[Axes] = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
+    _draw_elbo(panels[0], train, test)
+    _draw_kl(panels[1], train)
+    for axes, (j, names) in zip(panels[2:], factors.items(), strict=False):
+        _draw_agreement(axes, test, j, names)
+    _draw_fade(panels[-1], train)
+    for axes in panels:
+        if len(train) == 1:
+            for line in axes.lines:
+                line.set_marker("o")
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8, frameon=False)
+        axes.grid(alpha=0.3)
+        axes.tick_params(labelsize=8)
+    panels[-1].set_xlabel("step", fontsize=9)
+    figure.align_ylabels()
+    panels[0].set_title(title.replace("$", r"\$"), fontsize=10, loc="left")
     return figure
 
 
-def _series(records: Sequence[dict[str, Any]], name: str) -> tuple[list[int], np.ndarray]:
+def _series(records: Records, name: str) -> tuple[list[int], np.ndarray]:
     """Steps and values of one quantity."""
     steps = [record["step"] for record in records]
     return steps, np.array([record["values"][name] for record in records])
 
 
-def _draw_elbo(axes: Axes, train: Sequence[dict[str, Any]], test: Sequence[dict[str, Any]]) -> None:
-    shown: list[float] = []
+def _draw_elbo(axes: Axes, train: Records, test: Records) -> None:
+    shown = []
     for color, (name, label) in enumerate((("elbo", "ELBO"), ("reconstruction", "log p(x | z)"))):
         steps, values = _series(train, name)
         axes.plot(steps, values, color=f"C{color}", label=label)
-        shown += list(values)
+        shown.append(_after_the_start(steps, values))
         if test:
-            axes.plot(*_series(test, name), "--", color=f"C{color}", label=f"{label}, held out")
-    _zoom(axes, shown)
-    axes.set_ylabel("nats per observation")
+            steps, values = _series(test, name)
+            axes.plot(steps, values, "--", color=f"C{color}", label=f"{label}, held out")
+            shown.append(_after_the_start(steps, values))
+    low = min(np.quantile(values, 0.02, method="lower") for values in shown)
+    _set_limits(axes, low, max(values.max() for values in shown))
+    axes.set_ylabel("nats per observation", fontsize=9)
 
 
-def _draw_facets(kl_axes: Axes, fade_axes: Axes, train: Sequence[dict[str, Any]]) -> None:
-    n_facets = sum(name.startswith("fade_") for name in train[0]["values"])
-    shown: list[float] = []
-    for j in range(n_facets):
+def _draw_kl(axes: Axes, train: Records) -> None:
+    shown = []
+    for j in _facets(train):
         steps, weights = _series(train, f"fade_{j}")
         for name, style in (("z", "-"), ("c", ":")):
             kl = weights * _series(train, f"kl_{name}_{j}")[1]
-            shown += list(kl)
-            kl_axes.plot(steps, kl, style, color=f"C{j}", label=f"KL of {name}, facet {j}")
-        fade_axes.plot(steps, weights, color=f"C{j}", label=f"facet {j}")
-    _zoom(kl_axes, shown)
-    kl_axes.set_ylabel("fade weight x KL, nats")
-    fade_axes.set_ylabel("fade weight")
+            axes.plot(steps, kl, style, color=f"C{j}", label=f"KL of {name}, facet {j}")
+            shown.append(_after_the_start(steps, kl))
+    high = max(np.quantile(values, 0.98, method="higher") for values in shown)
+    _set_limits(axes, min(0, *(values.min() for values in shown)), high)
+    axes.set_ylabel("fade weight × KL, nats", fontsize=9)
 
 
-def _agreement_names(test: Sequence[dict[str, Any]]) -> list[tuple[int, str]]:
-    """Facets and factors whose agreement was measured."""
-    found = [re.fullmatch(r"nmi_(\d+)_(.+)", name) for name in (test[0]["values"] if test else ())]
-    return [(int(match[1]), match[2]) for match in found if match]
+def _draw_fade(axes: Axes, train: Records) -> None:
+    for j in _facets(train):
+        axes.plot(*_series(train, f"fade_{j}"), color=f"C{j}", label=f"facet {j}")
+    axes.set_ylabel("fade weight", fontsize=9)
+    axes.set_ylim(-0.08, 1.08)
 
 
-def _draw_agreement(
-    axes: Axes, test: Sequence[dict[str, Any]], factors: Sequence[tuple[int, str]]
-) -> None:
-    """One colour per facet, one line style per factor."""
-    names = sorted({factor for _, factor in factors})
-    for j, factor in factors:
-        style = _STYLES[names.index(factor) % len(_STYLES)]
-        label = f"facet {j}, {factor.replace('_', ' ')}"
-        axes.plot(*_series(test, f"nmi_{j}_{factor}"), ls=style, color=f"C{j}", label=label)
-    axes.set_ylabel("NMI with labels, held out")
-    axes.set_ylim(-0.02, 1.02)
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
+def _facets(train: Records) -> range:
+    return range(sum(name.startswith("fade_") for name in train[0]["values"]))
 
 
-def _zoom(axes: Axes, values: Sequence[float]) -> None:
-    """Leave the first steps' extremes out of view."""
-    low, high = np.quantile(values, [0.03, 0.995])
+def _factors(test: Records) -> dict[int, list[str]]:
+    """The factors by which each facet was judged."""
+    factors: dict[int, list[str]] = {}
+    for name in test[0]["values"] if test else ():
+        if match := re.fullmatch(r"nmi_(\d+)_(.+)", name):
+            factors.setdefault(int(match[1]), []).append(match[2])
+    return factors
+
+
+def _draw_agreement(axes: Axes, test: Records, j: int, factors: Sequence[str]) -> None:
+    """One line per factor; grey and unnamed beyond those that agree best in the end."""
+    series = {factor: _series(test, f"nmi_{j}_{factor}") for factor in factors}
+    best = sorted(factors, key=lambda factor: -series[factor][1][-1])[: len(_FACTOR_COLORS)]
+    others = [factor for factor in factors if factor not in best]
+    colored = best if others else factors
+    for color, factor in zip(_FACTOR_COLORS, colored, strict=False):
+        axes.plot(*series[factor], ".-", ms=4, color=color, label=readable(factor))
+    for i, factor in enumerate(others):
+        label = f"{len(others)} other factors" if i == 0 else None
+        axes.plot(*series[factor], color="0.8", lw=0.8, zorder=1, label=label)
+    axes.set_ylabel(f"facet {j}:\nNMI, held out", fontsize=9)
+    axes.set_ylim(-0.04, 1.04)
+
+
+def _after_the_start(steps: Sequence[int], values: np.ndarray) -> np.ndarray:
+    """The values after the first tenth of the steps, where the extremes are."""
+    return values[np.asarray(steps) >= 0.1 * steps[-1]]
+
+
+def _set_limits(axes: Axes, low: float, high: float) -> None:
     margin = 0.08 * (high - low) or 1.0
     axes.set_ylim(low - margin, high + margin)

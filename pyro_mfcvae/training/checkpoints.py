@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from typing_extensions import override
 from pyro_mfcvae.config import Config, config_from_dict, config_to_dict
 from pyro_mfcvae.data.observations import ObservationSpec
 from pyro_mfcvae.errors import ConfigError, RunError
+from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.training.callbacks import Callback
 from pyro_mfcvae.training.state import TrainingState
 
@@ -85,11 +86,7 @@ def save_checkpoint(state: TrainingState, folder: Path) -> Path:
             shutil.rmtree(path)
         else:
             return path
-    aside = folder / f".{path.name}-{os.getpid()}"
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    save_file(_on_cpu(state.model.state_dict()), aside / _MODEL)
-    save_file(_on_cpu(_optimizer_tensors(state)), aside / _OPTIMIZER)
+    tensors = {_MODEL: state.model.state_dict(), _OPTIMIZER: _optimizer_tensors(state)}
     record = {
         "step": state.step,
         "n_totals": state.n_totals,
@@ -97,11 +94,45 @@ def save_checkpoint(state: TrainingState, folder: Path) -> Path:
         "fade": state.schedule(state.step),
         "observation": asdict(state.model.observation),
         "config": config_to_dict(state.config),
-        "checksums": {name: _checksum(aside / name) for name in (_MODEL, _OPTIMIZER)},
     }
+    _write(path, tensors, record)
+    return path
+
+
+def save_model_only(model: FacetModel, folder: Path, step: int, fade: tuple[float, ...]) -> Path:
+    """Write a checkpoint to be used and not to be trained further: a model, no optimiser.
+
+    Args:
+        model: the model.
+        folder: of all checkpoints of the run, where this step has none.
+        step: steps done.
+        fade: weights of the facets then.
+
+    Returns:
+        the checkpoint, ``folder/STEP``.
+    """
+    path = folder / f"{step:08d}"
+    record = {
+        "step": step,
+        "n_totals": 0,
+        "term_names": (),
+        "fade": fade,
+        "observation": asdict(model.observation),
+    }
+    _write(path, {_MODEL: model.state_dict()}, record)
+    return path
+
+
+def _write(path: Path, tensors: Mapping[str, Mapping[str, Tensor]], record: dict[str, Any]) -> None:
+    """Write a checkpoint's files of tensors and its record aside, and rename them into place."""
+    aside = path.with_name(f".{path.name}-{os.getpid()}")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    for name, values in tensors.items():
+        save_file(_on_cpu(values), aside / name)
+    record = record | {"checksums": {name: _checksum(aside / name) for name in tensors}}
     (aside / _STATE).write_text(json.dumps(record, indent=2) + "\n")
     aside.replace(path)
-    return path
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -239,7 +270,7 @@ def _optimizer_tensors(state: TrainingState) -> dict[str, Tensor]:
     return tensors
 
 
-def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
 
 

@@ -1,0 +1,60 @@
+"""Guides side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
+
+_REFERENCE = "enumerate"
+
+
+def guide_comparison(results: Mapping[str, Any], title: str = "") -> Figure:
+    """Gap to ``enumerate``, variance of the gradient and time over the number of samples.
+
+    Args:
+        results: of :func:`~pyro_mfcvae.evaluation.compare_guides`.
+        title: above the panels.
+    """
+    rows = results["guides"]
+    guides = list(dict.fromkeys(row["guide"] for row in rows))
+    figure = Figure(figsize=(11, 3.8), layout="constrained")
+    gaps, variances, times = figure.subplots(1, 3)
+    for i, guide in enumerate(guides):
+        own = [row for row in rows if row["guide"] == guide]
+        samples = [row["n_samples"] for row in own]
+        style = {"color": f"C{i}", "label": guide, "marker": "o", "ms": 4}
+        variances.plot(samples, [row["gradient_variance"] for row in own], **style)
+        times.plot(samples, [1000 * row["seconds"] for row in own], **style)
+        if guide == _REFERENCE:
+            gaps.axhline(0, color=style["color"], label=f"{guide} (reference)")
+            continue
+        gaps.plot(samples, [row["gap"] for row in own], **style)
+        predicted = [row["predicted_gap"] for row in own]
+        gaps.plot(samples, predicted, "x", color="black", ms=8, zorder=3)
+    gaps.plot([], [], "x", color="black", ms=8, label="predicted from the samples")
+    gaps.set_ylabel("ELBO of enumerate - ELBO, nats")
+    variances.set_ylabel("total variance of the gradient of q(z | x)")
+    times.set_ylabel("forward and backward pass, ms")
+    variances.set_yscale("log")
+    times.set_yscale("log")
+    times.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    times.yaxis.set_major_formatter(ScalarFormatter())
+    times.yaxis.set_minor_locator(NullLocator())
+    for axes in (gaps, variances, times):
+        _over_samples(axes, [row["n_samples"] for row in rows])
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def _over_samples(axes: Axes, samples: Sequence[int]) -> None:
+    ticks = sorted(set(samples))
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("samples S per observation")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)

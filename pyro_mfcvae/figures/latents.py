@@ -1,0 +1,200 @@
+"""A facet's latent space: observations as points, mixture components as ellipses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import BoundaryNorm, ListedColormap, hsv_to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Ellipse
+from numpy.typing import NDArray
+
+from pyro_mfcvae.evaluation.latents import Projection
+from pyro_mfcvae.figures.names import class_labels, readable, thinned
+
+Array = NDArray[np.floating]
+IntArray = NDArray[np.int64]
+
+_PANEL = 5.0  # inches, width
+
+
+@dataclass(frozen=True, eq=False)
+class _Scene:
+    """What both panels show.
+
+    Attributes:
+        points: of n observations, (n, 2).
+        used: numbers of the components that have observations, the largest first, (R,).
+        centers: of these components, (R, 2).
+        covariances: of these components, (R, P, P).
+        window: lower left and upper right corner, (2, 2).
+        names: of the axes; an empty one has no scale.
+    """
+
+    points: Array
+    used: IntArray
+    centers: Array
+    covariances: Array
+    window: Array
+    names: tuple[str, str]
+
+
+def latent_space(
+    projection: Projection,
+    clusters: IntArray,
+    labels: IntArray | None = None,
+    factor: str = "",
+    class_names: Sequence[str] = (),
+    title: str = "",
+    n_points: int = 2000,
+) -> Figure:
+    """Observations coloured by class and by cluster, and the components that have any of them.
+
+    A cross marks a component's mean, an ellipse (in one dimension a bar) one standard deviation
+    around it. The number of a cluster stands beside its mean unless that of a larger one is in
+    the way. One dimension is drawn as a strip, in which the height has no meaning.
+
+    Args:
+        projection: of N observations and K components.
+        clusters: cluster of each observation, (N,).
+        labels: class of each observation, (N,); None leaves the first panel out.
+        factor: of which these are the classes.
+        class_names: of all its classes.
+        title: above the panels.
+        n_points: observations drawn at most, picked at random.
+    """
+    # In random order too, so that no class always lies on top of the others.
+    picked = np.random.default_rng(0).permutation(len(clusters))[:n_points]
+    scene = _scene(projection, clusters, picked)
+    n_panels = 1 if labels is None else 2
+    width, height = scene.window[1] - scene.window[0]
+    ratio = 0.6 if projection.points.shape[1] == 1 else height / width
+    size = ((_PANEL + 1) * n_panels, _PANEL * ratio + 1.3)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(1, n_panels, squeeze=False)[0]
+    if labels is not None:
+        colors = class_colors(len(class_names))
+        _draw(panels[0], scene, colors[labels[picked]], np.full((len(scene.used), 3), 0.25))
+        panels[0].set_title(f"colour: {readable(factor)}", fontsize=9)
+        _explain_colors(panels[0], colors, class_labels(factor, class_names))
+    colors = cluster_colors(len(scene.used))
+    rank = np.empty(len(projection.means), dtype=np.int64)
+    rank[scene.used] = np.arange(len(scene.used))
+    _draw(panels[-1], scene, colors[rank[clusters[picked]]], 0.6 * colors)
+    _number(panels[-1], scene)
+    panels[-1].set_title("colour: cluster", fontsize=9)
+    figure.suptitle(title, fontsize=10, x=0.01, ha="left")
+    return figure
+
+
+def class_colors(n: int) -> Array:
+    """Distinct colours for n classes, (n, 3); along a rainbow where there are more than ten."""
+    if n <= 10:
+        return np.array(mpl.colormaps["tab10"].colors)[:n]
+    return mpl.colormaps["turbo"](np.linspace(0.03, 0.97, n))[:, :3]
+
+
+def cluster_colors(n: int) -> Array:
+    """Colours for n clusters, (n, 3), those of neighbours in the list far apart."""
+    if n <= 10:
+        return np.array(mpl.colormaps["tab10"].colors)[:n]
+    k = np.arange(n)
+    hue = k * 0.618 % 1
+    saturation, value = np.choose(k % 2, (0.85, 0.5)), np.choose(k // 2 % 2, (0.85, 0.65))
+    return hsv_to_rgb(np.stack([hue, saturation, value], axis=1))
+
+
+def one_deviation(mean: Array, covariance: Array) -> Ellipse:
+    """The ellipse at one standard deviation around the mean (2,), of a covariance (2, 2)."""
+    variances, axes = np.linalg.eigh(covariance)
+    width, height = 2 * np.sqrt(np.clip(variances, 0, None))
+    angle = np.degrees(np.arctan2(axes[1, 0], axes[0, 0]))
+    return Ellipse((mean[0], mean[1]), width, height, angle=angle)
+
+
+def _scene(projection: Projection, clusters: IntArray, picked: IntArray) -> _Scene:
+    sizes = np.bincount(clusters, minlength=len(projection.means))
+    used = np.argsort(-sizes, kind="stable")[: np.count_nonzero(sizes)]
+    points, centers = projection.points[picked], projection.means[used]
+    window = _window(np.concatenate([points, centers]))
+    names = ("latent dimension 1", "latent dimension 2")
+    if projection.shares is not None:
+        first, second = (f"{share:.0%} of variance" for share in projection.shares)
+        names = (f"PC 1, {first}", f"PC 2, {second}")
+    elif points.shape[1] == 1:  # components stand one below the other, below the points
+        heights = np.random.default_rng(1).uniform(size=len(points))
+        points = np.stack([points[:, 0], heights], axis=1)
+        below = -0.1 - 0.8 * (np.arange(len(used)) + 0.5) / len(used)
+        centers = np.stack([centers[:, 0], below], axis=1)
+        window = np.stack([window[:, 0], (-1, 1.1)], axis=1)
+        names = (names[0], "")
+    return _Scene(points, used, centers, projection.covariances[used], window, names)
+
+
+def _window(points: Array) -> Array:
+    """Corners (2, P) of a box around points (n, P) that is not too narrow."""
+    low, high = points.min(0), points.max(0)
+    size = (high - low).max() or 1.0
+    half = np.maximum(0.5 * (high - low) + 0.05 * size, 0.25 * size)
+    return np.stack([0.5 * (low + high) - half, 0.5 * (low + high) + half])
+
+
+def _draw(axes: Axes, scene: _Scene, point_colors: Array, component_colors: Array) -> None:
+    """Draw one panel, with colours (n, 3) of the points and (R, 3) of the components."""
+    size = np.clip(6000 / len(scene.points), 6, 30)
+    axes.scatter(*scene.points.T, c=point_colors, s=size, alpha=0.7, linewidths=0)
+    for center, covariance, color in zip(
+        scene.centers, scene.covariances, component_colors, strict=True
+    ):
+        if len(covariance) == 2:
+            ellipse = one_deviation(center, covariance)
+            ellipse.set(fill=False, edgecolor=color, lw=0.8)
+            axes.add_patch(ellipse)
+        else:
+            scale = np.sqrt(covariance.item())
+            axes.hlines(center[1], center[0] - scale, center[0] + scale, color=color, lw=1)
+    axes.scatter(*scene.centers.T, marker="+", c=component_colors, s=30, linewidths=1)
+    axes.set_xlim(*scene.window[:, 0])
+    axes.set_ylim(*scene.window[:, 1])
+    axes.set_xlabel(scene.names[0], fontsize=9)
+    axes.set_ylabel(scene.names[1], fontsize=9)
+    axes.tick_params(labelsize=8)
+    if scene.names[1]:
+        axes.set_aspect("equal")
+    else:
+        axes.set_yticks([])
+
+
+def _number(axes: Axes, scene: _Scene) -> None:
+    """Write clusters' numbers beside their means, where there is room."""
+    outline = [patheffects.withStroke(linewidth=1.5, foreground="white")]
+    room = np.array([0.045, 0.03]) * np.ptp(scene.window, axis=0).max()
+    if not scene.names[1]:
+        room = np.array([0.045, 0.06]) * np.ptp(scene.window, axis=0)
+    written: list[Array] = []
+    for number, center in zip(scene.used, scene.centers, strict=True):
+        if all((np.abs(center - other) > room).any() for other in written):
+            axes.annotate(str(number), center, (2, 2), textcoords="offset points", fontsize=7,
+                          path_effects=outline)  # fmt: skip
+            written.append(center)
+
+
+def _explain_colors(axes: Axes, colors: Array, names: Sequence[str]) -> None:
+    if len(names) <= 10:
+        handles = [Line2D([], [], marker="o", ls="", color=color) for color in colors]
+        axes.legend(handles, names, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8,
+                    frameon=False, handletextpad=0.2)  # fmt: skip
+        return
+    norm = BoundaryNorm(np.arange(len(names) + 1) - 0.5, len(names))
+    shown = thinned(len(names), 25)
+    bar = axes.figure.colorbar(ScalarMappable(norm, ListedColormap(list(colors))), ax=axes,
+                               ticks=shown, fraction=0.04, pad=0.02)  # fmt: skip
+    bar.ax.set_yticklabels([names[i] for i in shown], fontsize=7)
+    bar.ax.tick_params(length=0)

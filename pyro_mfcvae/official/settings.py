@@ -1,0 +1,214 @@
+"""The first authors' settings, by their names, checked."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked_dataclass
+
+from pyro_mfcvae.config import Count, Positive, Whole
+from pyro_mfcvae.errors import ConfigError
+
+Weight = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Values = Annotated[list[Whole], Field(min_length=1)]
+Widths = list[int | str | list[int | str]]  # "branch" and "merge" part their ladders' widths
+
+_FACTORS = ("floor_hue", "wall_hue", "object_hue", "scale", "shape", "orientation")
+_LADDER = tuple(
+    f"{part}_{what}"
+    for part in ("enc_backbone", "enc_rung", "dec_rung", "dec_backbone")
+    for what in ("dims", "n_hidden")
+)
+
+
+@dataclass(frozen=True)
+class OfficialData:
+    """What their code fixes by data set.
+
+    Attributes:
+        name: of the data set here.
+        shape: (channels, height, width).
+        likelihood: p(x | z).
+        output_activation: of its mean.
+        n_train: training observations; None where the settings say it.
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+    likelihood: str
+    output_activation: str | None
+    n_train: int | None = None
+
+
+_DATA: dict[str, OfficialData] = {
+    "fast_mnist": OfficialData("mnist", (1, 28, 28), "Bernoulli", "sigmoid", 60_000),
+    "fast_svhn": OfficialData("svhn", (3, 32, 32), "Gaussian", "sigmoid", 73_257),
+    "fast_3dshapes": OfficialData("shapes3d", (3, 32, 32), "Gaussian", None),
+}
+
+
+@checked_dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="ignore"))
+class OfficialSettings:
+    """Those of their settings that say what a model is and how it was trained, by their names.
+
+    Lists run over facets, shallow first, but ``n_epochs_per_progressive_step`` over time. What
+    their earlier versions did not have yet has their default.
+    """
+
+    model_type: Literal["fc_vlae", "conv_vlae", "fc_shared", "fc_per_facet_enc_shared_dec"]
+    dataset: Literal["fast_mnist", "fast_svhn", "fast_3dshapes"]
+    z_j_dim_list: Annotated[list[Count], Field(min_length=1)]
+    n_clusters_j_list: list[Count]
+    cov_type_p_z_c: Literal["diag", "full"]
+    init_type_p_z_c: Literal["gmm", "glorot"]
+    fix_pi_p_c: bool
+    facet_to_fix_pi_p_c: str = "all"
+    sigma_multiplier_p_x_z: Positive | None = None
+    activation: Literal["relu", "leaky_relu", "elu"] = "relu"
+    do_fc_batch_norm: bool = False
+    enc_backbone_dims: list[int] | None = None
+    enc_backbone_n_hidden: list[int] | None = None
+    enc_rung_dims: list[int] | None = None
+    enc_rung_n_hidden: list[int] | None = None
+    dec_rung_dims: list[int] | None = None
+    dec_rung_n_hidden: list[int] | None = None
+    dec_backbone_dims: list[int] | None = None
+    dec_backbone_n_hidden: list[int] | None = None
+    encode_layer_dims: Widths | None = None
+    decode_layer_dims: Widths | None = None
+    do_progressive_training: bool
+    n_epochs_per_progressive_step: list[Count] | None = None
+    n_batches_fade_in: Whole | None = None
+    gamma_kl_z_pretrain: Weight = 0.0
+    gamma_kl_c_pretrain: Weight = 0.0
+    n_epochs: Count | None = None
+    data_init: bool = False
+    init_lr: Positive
+    batch_size: Count
+    seed: Whole
+    factors_variation_dict: dict[str, Values] | None = None
+    threedshapes_train_frac: Fraction | None = None
+
+    def __post_init__(self) -> None:
+        missing = [name for name in self._needed() if getattr(self, name) is None]
+        if missing:
+            raise ValueError(f"the settings lack {', '.join(missing)}")
+        per_facet = ["n_clusters_j_list"]
+        per_facet += ["n_epochs_per_progressive_step"] if self.do_progressive_training else []
+        per_facet += _LADDER if self.model_type == "fc_vlae" else []
+        for name in per_facet:
+            if len(getattr(self, name)) != self.n_facets:
+                raise ValueError(
+                    f"{name} needs one entry for each of the {self.n_facets} facets of "
+                    f"z_j_dim_list, got {getattr(self, name)}"
+                )
+        which = ["all", *(f"facet_{j}" for j in range(self.n_facets))]
+        if self.fix_pi_p_c and self.facet_to_fix_pi_p_c not in which:
+            raise ValueError(
+                f"facet_to_fix_pi_p_c must be one of {', '.join(which)}, "
+                f"got {self.facet_to_fix_pi_p_c!r}"
+            )
+        if self.dataset == "fast_3dshapes" and set(self.factors_variation_dict) != set(_FACTORS):
+            raise ValueError(
+                f"factors_variation_dict needs the values of {', '.join(_FACTORS)}, "
+                f"got {', '.join(self.factors_variation_dict) or 'none'}"
+            )
+
+    @property
+    def data(self) -> OfficialData:
+        """What follows from the data set."""
+        return _DATA[self.dataset]
+
+    @property
+    def n_facets(self) -> int:
+        """J."""
+        return len(self.z_j_dim_list)
+
+    @property
+    def fixed_weights(self) -> list[bool]:
+        """Whether pi_j stays 1/K_j, for each facet."""
+        which = self.facet_to_fix_pi_p_c
+        return [self.fix_pi_p_c and which in ("all", f"facet_{j}") for j in range(self.n_facets)]
+
+    @property
+    def n_train(self) -> int:
+        """Training observations."""
+        if self.data.n_train is not None:
+            return self.data.n_train
+        n_scenes = math.prod(len(set(values)) for values in self.factors_variation_dict.values())
+        return int(n_scenes * self.threedshapes_train_frac)
+
+    def _needed(self) -> list[str]:
+        """What these settings need beside what all do."""
+        names = ["n_epochs"]
+        if self.do_progressive_training:
+            names = ["n_epochs_per_progressive_step", "n_batches_fade_in"]
+        if self.model_type == "fc_vlae":
+            names += _LADDER
+        elif self.model_type != "conv_vlae":
+            names += ["encode_layer_dims", "decode_layer_dims"]
+        if self.data.likelihood == "Gaussian":
+            names.append("sigma_multiplier_p_x_z")
+        if self.dataset == "fast_3dshapes":
+            names += ["factors_variation_dict", "threedshapes_train_frac"]
+        return names
+
+
+def read_yaml(path: Path | str) -> dict[str, Any]:
+    """A file of their settings, such as those in their folder ``configs``.
+
+    Raises:
+        ConfigError: if it cannot be read, or is no mapping.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text())
+    except (OSError, UnicodeError, RecursionError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read as YAML ({error})") from None
+    if not isinstance(values, dict):
+        raise ConfigError(
+            f"{path} must be a mapping of settings, as in the first authors' folder configs, "
+            f"got {type(values).__name__}"
+        )
+    return values
+
+
+def read_settings(values: Mapping[str, Any]) -> OfficialSettings:
+    """Their settings, checked.
+
+    Args:
+        values: by their names; those that say nothing about the model or its training are left
+            aside.
+
+    Raises:
+        ConfigError: if one is missing or has a wrong type or value.
+    """
+    known = {field.name for field in fields(OfficialSettings)}
+    try:
+        return _adapter().validate_python({name: values[name] for name in known & values.keys()})
+    except ValidationError as error:
+        problems = error.errors()
+    missing = [str(p["loc"][0]) for p in problems if p["type"] in ("missing", "missing_argument")]
+    wrong = [_explain(p) for p in problems if p["type"] not in ("missing", "missing_argument")]
+    wrong += [f"the settings lack {', '.join(sorted(missing))}"] if missing else []
+    raise ConfigError(
+        f"these are no settings of the first authors' implementation: {'; '.join(wrong)}"
+    )
+
+
+@functools.cache
+def _adapter() -> TypeAdapter[OfficialSettings]:
+    return TypeAdapter(OfficialSettings)
+
+
+def _explain(problem: Mapping[str, Any]) -> str:
+    where = ".".join(str(part) for part in problem["loc"])
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}, got {problem['input']!r}" if where else message

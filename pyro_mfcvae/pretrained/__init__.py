@@ -1,0 +1,52 @@
+"""Models that come with the library, each a run that was exported, to be opened as a run."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from pyro_mfcvae.config import config_to_json
+from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.files import write_whole
+from pyro_mfcvae.runs import Run
+
+_FOLDER = Path(__file__).parent
+
+
+def pretrained_models() -> dict[str, Run]:
+    """The models that come with the library, by name."""
+    folders = sorted(path.parent for path in _FOLDER.glob("*/config.json"))
+    return {folder.name: Run(folder) for folder in folders}
+
+
+def open_pretrained(
+    name: str, out: Path | str | None = None, data_dir: Path | str | None = None
+) -> Run:
+    """Put a model that comes with the library into a run folder of its own.
+
+    It evaluates, draws, predicts and generates like any run; it has no optimiser, so it cannot be
+    trained further.
+
+    Args:
+        name: of the model.
+        out: the run folder, which must not exist; None numbers one, ``runs/NAME-pretrained-001``.
+        data_dir: folder of downloaded data to write into its settings.
+
+    Raises:
+        ConfigError: if there is no such model, or the folder exists.
+    """
+    models = pretrained_models()
+    if name not in models:
+        raise ConfigError(
+            f"there is no pretrained model {name!r}; choose one of {', '.join(models)}"
+        )
+    run = Run.create(models[name].config, out, f"{name}-pretrained")
+    with run.removed_on_failure():
+        shutil.copytree(models[name].path, run.path, dirs_exist_ok=True)
+        if data_dir is not None:
+            data = run.config.data
+            folder = str(Path(data_dir).expanduser().resolve())
+            data = replace(data, options={**data.options, "data_dir": folder})
+            write_whole(run.path / "config.json", config_to_json(replace(run.config, data=data)))
+    return Run(run.path)
