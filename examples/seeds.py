@@ -27,6 +27,7 @@ from rich.console import Console
 from pyro_mfcvae import experiment
 from pyro_mfcvae.config import Config, config_to_dict, override
 from pyro_mfcvae.drawing import draw_run
+from pyro_mfcvae.figures import accuracy_over_epochs
 from pyro_mfcvae.presets import get_preset
 from pyro_mfcvae.runs import Run
 from pyro_mfcvae.training import Callback, TrainingState
@@ -58,6 +59,7 @@ def main(
         runs.append(run_seed(override(config, [f"seed={seed}"]), folder, epochs))
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(report(config, runs), indent=1) + "\n")
+        draw(preset, runs, out.with_suffix(".png"))
         click.echo(json.dumps(runs[-1]))
 
 
@@ -115,6 +117,13 @@ def run_seed(config: Config, folder: Path, epochs: int | None = None) -> dict[st
             for facet in results["facets"]
         ],
     }
+
+
+def draw(preset: str, runs: list[dict[str, Any]], path: Path) -> None:
+    """The accuracy of every run over its epochs, if it was measured on the way."""
+    curves = {f"seed {run['seed']}": run["over_epochs"] for run in runs}
+    if any(len(curve["epoch"]) for curve in curves.values()):
+        accuracy_over_epochs(curves, preset).savefig(path, dpi=130)
 
 
 def over_epochs(run: Run) -> dict[str, list[float]]:

@@ -17,18 +17,9 @@ from pyro_mfcvae.config import (
     with_facets,
 )
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.presets import PRESETS, get_preset
+from pyro_mfcvae.presets import get_preset
 
 CONFIG = get_preset("shapes").config
-
-
-@pytest.mark.parametrize("name", PRESETS)
-def test_presets_survive_json(name):
-    preset = get_preset(name)
-    assert config_from_json(config_to_json(preset.config)) == preset.config
-    assert preset.name == name
-    assert preset.source
-    assert preset.expected
 
 
 def test_overrides():

@@ -303,3 +303,25 @@ def test_names_of_people():
     assert class_labels("kind", ("kind 0", "other")) == ["kind 0", "other"]
     assert thinned(5, 10).tolist() == [0, 1, 2, 3, 4]
     assert thinned(200, 80).tolist() == list(range(0, 200, 3))
+
+
+def test_accuracies_of_several_seeds_over_epochs():
+    runs = {
+        "seed 0": {
+            "epoch": [5, 10],
+            "majority_accuracy_0_digit": [0.3, 0.4],
+            "majority_accuracy_1_digit": [0.5, 0.8],
+            "majority_accuracy_1_colour": [0.1, 0.2],
+            "nmi_0_digit": [0.9, 0.9],
+        },
+        "seed 1": {"epoch": [5], "majority_accuracy_1_digit": [0.6]},
+        "seed 2": {"epoch": []},
+    }
+    colour, digit = figures.accuracy_over_epochs(runs, "mnist").axes
+    assert (colour.get_title(), digit.get_title()) == ("colour", "digit")
+    drawn = [(list(line.get_xdata()), list(line.get_ydata())) for line in digit.lines]
+    assert drawn == [([5, 10], [0.3, 0.4]), ([5, 10], [0.5, 0.8]), ([5], [0.6])]
+    assert digit.lines[1].get_color() == digit.lines[2].get_color() != digit.lines[0].get_color()
+    assert [text.get_text() for text in digit.get_legend().texts] == ["facet 0", "facet 1"]
+    with pytest.raises(ValueError, match="no accuracies"):
+        figures.accuracy_over_epochs({"seed 2": {"epoch": []}}, "mnist")

@@ -11,9 +11,11 @@ from pyro_mfcvae.figures.pictures import (
     picture_grid,
     reconstructions,
 )
+from pyro_mfcvae.figures.seeds import accuracy_over_epochs
 from pyro_mfcvae.figures.weights import mixture_weights
 
 __all__ = [
+    "accuracy_over_epochs",
     "cluster_examples",
     "cluster_order",
     "cluster_samples",
