@@ -18,6 +18,7 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=["pyro_mfcvae", "pyro_mfcvae.*"]), "pyro_mfcvae.cli"],
     package_dir={"pyro_mfcvae": "pyro_mfcvae", "pyro_mfcvae.cli": "cli"},
+    package_data={"pyro_mfcvae.pretrained": ["*/*.json*", "*/checkpoints/*/*"]},
     install_requires=[
         "click>=8.1",
         "h5py>=3.10",

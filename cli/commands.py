@@ -45,7 +45,7 @@ _OUT = click.option(
 @click.option("--resume", "resumed", metavar="RUN", type=click.Path(path_type=Path),
               help="Go on with an interrupted run.")  # fmt: skip
 def train(resumed: Path | None, out: Path | None, **given: Any) -> None:
-    """Train a model, evaluate it on held-out data and draw figures, in a new run folder.
+    """Train a model, evaluate it and draw, in a new run folder.
 
     PRESET names published or recommended settings (see "mfcvae presets"); the default renders
     its own data and needs no download.
@@ -80,7 +80,9 @@ def train(resumed: Path | None, out: Path | None, **given: Any) -> None:
 @_RUN
 @_DATA_DIR
 def evaluate(run: Path, data_dir: Path | None) -> None:
-    """Evaluate the model of RUN on its training and held-out data, and print tables.
+    """Evaluate the model of RUN and print tables.
+
+    Its training and its held-out data are measured, and written to evaluation.json.
 
     \b
     Example:
@@ -99,7 +101,9 @@ def evaluate(run: Path, data_dir: Path | None) -> None:
 @_RUN
 @_DATA_DIR
 def figures(run: Path, data_dir: Path | None) -> None:
-    """Draw the figures of RUN again, into its folder "figures".
+    """Draw the figures of RUN again.
+
+    They go into its folder "figures".
 
     \b
     Example:
@@ -131,7 +135,7 @@ def compare(
     n_observations: int,
     data_dir: Path | None,
 ) -> None:
-    """Compare guides on the model of RUN, all under the same noise.
+    """Compare guides on the model of RUN, under the same noise.
 
     Prints bound, gap to "enumerate" beside its prediction, variance of the gradient of q(z | x)
     and time for each number of samples; writes comparison.json and figures/guides.png.
@@ -165,7 +169,7 @@ def compare(
 @click.command()
 @click.argument("name", required=False)
 def presets(name: str | None) -> None:
-    """List the presets, or print the settings of the one called NAME as JSON.
+    """List the presets, or print the settings of one as JSON.
 
     \b
     Examples:
@@ -190,7 +194,7 @@ def presets(name: str | None) -> None:
               help="Its settings, where FILE holds none.")  # fmt: skip
 @_OUT
 def import_(file: Path, settings: Path | None, out: Path | None) -> None:
-    """Turn a checkpoint of the first authors' code into a run folder.
+    """Turn a checkpoint of the first authors into a run.
 
     FILE is what their training writes; nothing in it is executed. The run evaluates, draws and
     generates like any other, and cannot be trained further.
@@ -210,7 +214,9 @@ def import_(file: Path, settings: Path | None, out: Path | None) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--half", is_flag=True, help="Store numbers with 16 bits.")
 def export(run: Path, folder: Path, half: bool) -> None:
-    """Copy RUN to FOLDER without what only training needs, to share it.
+    """Copy RUN to FOLDER, to share it.
+
+    The copy has no optimiser and one checkpoint only.
 
     \b
     Example:
@@ -226,7 +232,7 @@ def export(run: Path, folder: Path, half: bool) -> None:
 @_OUT
 @_DATA_DIR
 def pretrained(name: str | None, out: Path | None, data_dir: Path | None) -> None:
-    """Open the trained model NAME that comes with the library as a run, or list them.
+    """Open a trained model of the library as a run, or list them.
 
     \b
     Examples:

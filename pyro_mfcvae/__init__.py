@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pyro_mfcvae.models import MFCVAE as MFCVAE
     from pyro_mfcvae.noise import Noise as Noise
     from pyro_mfcvae.official import import_official as import_official
+    from pyro_mfcvae.official import import_run as import_run
+    from pyro_mfcvae.pretrained import open_pretrained as open_pretrained
     from pyro_mfcvae.runs import Run as Run
 
 _HOMES = {
@@ -27,6 +29,8 @@ _HOMES = {
     "Noise": "noise",
     "Run": "runs",
     "import_official": "official",
+    "import_run": "official",
+    "open_pretrained": "pretrained",
     "predict": "evaluation",
 }
 

@@ -29,3 +29,12 @@ def golden() -> Path:
     if not folder.is_dir():
         pytest.skip(f"outputs of the first authors' code are not at {folder} (set MFCVAE_SHARED)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def mnist_folder() -> Path:
+    """Folder of downloaded data that holds MNIST."""
+    folder = SHARED / "data"
+    if not (folder / "MNIST/raw").is_dir():
+        pytest.skip(f"MNIST is not in {folder} (set MFCVAE_SHARED)")
+    return folder

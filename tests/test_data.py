@@ -7,7 +7,6 @@ import io
 import numpy as np
 import pytest
 import torch
-from conftest import SHARED
 
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.data import data_settings, load_dataset
@@ -127,10 +126,8 @@ def test_unknown_data_set():
     assert data_settings("/a/b.npz") == Component(name="file", options={"path": "/a/b.npz"})
 
 
-def test_mnist():
-    if not (SHARED / "data/MNIST/raw").is_dir():
-        pytest.skip(f"MNIST is not in {SHARED / 'data'} (set MFCVAE_SHARED)")
-    options = {"data_dir": str(SHARED / "data"), "n_train": 100, "n_test": 50}
+def test_mnist(mnist_folder):
+    options = {"data_dir": str(mnist_folder), "n_train": 100, "n_test": 50}
     dataset = load_dataset(Component(name="mnist", options=options))
     assert dataset.x.shape == (150, 1, 28, 28)
     assert dataset.labels["digit"][:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]

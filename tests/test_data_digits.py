@@ -8,7 +8,6 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
-from conftest import SHARED
 from scipy.io import savemat
 
 from pyro_mfcvae.config import Component
@@ -221,10 +220,8 @@ def test_bad_options_of_colored_mnist_are_refused(tmp_path, options, message):
         _load("colored-mnist", tmp_path, **options)
 
 
-def test_colours_are_independent_of_the_digit():
-    if not (SHARED / "data/MNIST/raw").is_dir():
-        pytest.skip(f"MNIST is not in {SHARED / 'data'} (set MFCVAE_SHARED)")
-    dataset = _load("colored-mnist", SHARED / "data", n_train=5000, n_test=1)
+def test_colours_are_independent_of_the_digit(mnist_folder):
+    dataset = _load("colored-mnist", mnist_folder, n_train=5000, n_test=1)
     for a, b in itertools.combinations(("digit", "foreground", "background"), 2):
         table = torch.bincount(10 * dataset.labels[a] + dataset.labels[b], minlength=100)
         table = table.reshape(10, 10).double()
