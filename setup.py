@@ -21,6 +21,7 @@ setup(
     package_data={"pyro_mfcvae.pretrained": ["*/*.json*", "*/checkpoints/*/*"]},
     install_requires=[
         "click>=8.1",
+        "filelock>=3.13",
         "h5py>=3.10",
         "matplotlib>=3.8",
         "numpy>=1.26",

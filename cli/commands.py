@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -61,7 +62,6 @@ def train(resumed: Path | None, out: Path | None, **given: Any) -> None:
     from pyro_mfcvae.cli.show import console
 
     from pyro_mfcvae import experiment
-    from pyro_mfcvae.runs import Run
     from pyro_mfcvae.training.callbacks import ProgressBar
 
     screen = console()
@@ -69,9 +69,7 @@ def train(resumed: Path | None, out: Path | None, **given: Any) -> None:
     if resumed is None:
         run, state, dataset = experiment.train(_settings(**given), out, [bar], say)
     else:
-        if any(value not in (None, ()) for value in (out, *given.values())):
-            raise ConfigError("--resume goes on with the run's own settings; leave out all others")
-        run = Run(resumed)
+        run = _resumed(resumed, out=out, **given)
         state, dataset = experiment.resume(run, [bar], say)
     _finish(screen, run, state, dataset)
 
@@ -137,8 +135,9 @@ def compare(
 ) -> None:
     """Compare guides on the model of RUN, under the same noise.
 
-    Prints bound, gap to "enumerate" beside its prediction, variance of the gradient of q(z | x)
-    and time for each number of samples; writes comparison.json and figures/guides.png.
+    Prints the ELBO with its terms, gap to "enumerate" beside its prediction, variance of the
+    gradient of q(z | x) and time for each number of samples; writes comparison.json and
+    figures/guides.png.
 
     \b
     Examples:
@@ -148,6 +147,8 @@ def compare(
     from pyro_mfcvae.cli.show import console, show_comparison
     from rich.progress import Progress
 
+    from pyro_mfcvae.drawing import draw_comparison
+    from pyro_mfcvae.evaluation.compare import REFERENCE
     from pyro_mfcvae.experiment import compare_run
     from pyro_mfcvae.guides import GUIDES
     from pyro_mfcvae.runs import Run
@@ -155,7 +156,7 @@ def compare(
     names = None if guides is None else [name.strip() for name in guides.split(",")]
     counts = _counts(samples)
     opened, screen = Run(run), console()
-    n_guides = len(GUIDES) if names is None else len({*names, "enumerate"})
+    n_guides = len(GUIDES) if names is None else len({*names, REFERENCE})
     with Progress(console=screen, transient=True) as progress:
         task = progress.add_task("comparing", total=n_guides * len(counts) * n_draws)
         results = compare_run(
@@ -163,7 +164,8 @@ def compare(
             on_draw=lambda: progress.advance(task),
         )  # fmt: skip
     show_comparison(screen, results)
-    screen.print(f"figure: {opened.figures / 'guides.png'}", highlight=False, soft_wrap=True)
+    for path in draw_comparison(opened):
+        screen.print(f"figure: {path}", highlight=False, soft_wrap=True, markup=False)
 
 
 @click.command()
@@ -300,6 +302,24 @@ def _settings(
     if device is not None:
         values["training"]["device"] = device
     return override(config_from_dict(values), assignments)
+
+
+def _resumed(path: Path, data_dir: Path | None, device: str | None, **others: object) -> Run:
+    """The run to go on with; its data and the device may be elsewhere by now."""
+    from pyro_mfcvae.runs import Run
+
+    if any(value not in (None, ()) for value in others.values()):
+        raise ConfigError(
+            "--resume goes on with the run's own settings; beside it only --data-dir and --device "
+            "may be given"
+        )
+    changes = []
+    if data_dir is not None:
+        changes.append(f"data.options.data_dir={json.dumps(str(data_dir.expanduser().resolve()))}")
+    if device is not None:
+        changes.append(f"training.device={json.dumps(device)}")
+    run = Run(path)
+    return run.with_settings(changes) if changes else run
 
 
 def _sayer(screen: Console) -> Callable[[str], None]:

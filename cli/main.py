@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import click
 from pyro_mfcvae.cli.commands import COMMANDS
 from typing_extensions import override
 
 from pyro_mfcvae import __version__
-from pyro_mfcvae.errors import ConfigError, DataError, RunError, TrainingError
+from pyro_mfcvae.errors import (
+    ConfigError,
+    DamagedCheckpointWarning,
+    DataError,
+    OtherDataWarning,
+    RunError,
+    TrainingError,
+)
 
 
 class Commands(click.Group):
@@ -18,7 +29,8 @@ class Commands(click.Group):
     @override
     def invoke(self, ctx: click.Context) -> object:
         try:
-            return super().invoke(ctx)
+            with _plain_warnings():
+                return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except KeyboardInterrupt:
@@ -35,6 +47,22 @@ class Commands(click.Group):
                 f"{type(error).__name__}: {error}\nThis should not happen; to see where it did, "
                 'run the same command as "mfcvae --debug ..."'
             ) from error
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Show the library's own warnings without the place in its code."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def show_plainly(message: Warning | str, category: type[Warning], *place: Any) -> None:
+            if issubclass(category, (DamagedCheckpointWarning, OtherDataWarning)):
+                click.echo(f"warning: {message}", err=True)
+            else:
+                show(message, category, *place)
+
+        warnings.showwarning = show_plainly
+        yield
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

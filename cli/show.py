@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from rich import box
@@ -26,31 +27,58 @@ def console() -> Console:
 def show_comparison(screen: Console, results: dict[str, Any]) -> None:
     """Print what a comparison of guides measured."""
     n, n_draws = results["n_observations"], results["n_draws"]
-    table = Table(box=box.SIMPLE, title_justify="left",
-                  title=f"{n} held-out observations, {n_draws} draws of the noise")  # fmt: skip
-    table.add_column("S", justify="right")
-    table.add_column("guide", no_wrap=True)
-    for name in ("ELBO", "gap", "predicted", "least", "gradient variance", "ms"):
-        table.add_column(name, justify="right")
+    facets = range(len(results["fade"]))
+    terms = _guide_table("log p(x | z)", "KL of z", "KL of c")
+    terms.title = f"{n} held-out observations, {n_draws} draws of the noise"
+    measures = _guide_table("ELBO", "gap", "predicted", "least", "gradient variance", "ms")
     last = None
     for row in results["guides"]:
-        if last not in (None, row["n_samples"]):
-            table.add_section()
-        values = [f"{row[key]:.4f}" for key in ("gap", "predicted_gap", "least_gap")]
-        table.add_row(
-            "" if last == row["n_samples"] else str(row["n_samples"]), row["guide"],
-            f"{row['elbo']:.2f} ± {row['elbo_standard_error']:.2f}", *values,
+        s = row["n_samples"]
+        name = ("" if s == last else str(s), row["guide"])
+        if last not in (None, s):
+            terms.add_section()
+            measures.add_section()
+        terms.add_row(
+            *name, f"{row['terms']['reconstruction']:.2f}",
+            *(_joined(row["terms"][f"{kl}_{j}"] for j in facets) for kl in ("kl_z", "kl_c")),
+        )  # fmt: skip
+        measures.add_row(
+            *name, f"{row['elbo']:.2f} ± {row['elbo_standard_error']:.2f}",
+            *(f"{row[key]:z.4f}" for key in ("gap", "predicted_gap", "least_gap")),
             f"{row['gradient_variance']:.4g}", f"{1000 * row['seconds']:.1f}",
         )  # fmt: skip
-        last = row["n_samples"]
-    screen.print(table)
-    screen.print(
-        "gap: how far the ELBO lies below that of enumerate, in nats; predicted: the mean KL of\n"
-        "q(c | x) from p(c | z), from the samples alone; least: what no q(c | x) can beat,\n"
-        "minus the sum of alpha log Z. ± is the standard error over draws.",
-        style="dim",
-        highlight=False,
+        last = s
+    screen.print(terms)
+    _explain(
+        screen,
+        "ELBO = log p(x | z) - sum over facets of alpha (KL of z + KL of c), in nats, with alpha\n"
+        f"{_joined(results['fade'])}; KLs facet by facet. Where c is summed out (enumerate), "
+        "KL of z has both.",
     )
+    screen.print(measures)
+    _explain(
+        screen,
+        f"gap: how far the ELBO lies below that of {results['reference']}, in nats; predicted:\n"
+        "the mean KL of q(c | x) from p(c | z), from the samples alone; least: what no q(c | x)\n"
+        "can beat, minus the sum of alpha log Z. ± is the standard error over draws.",
+    )
+
+
+def _guide_table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE, title_justify="left")
+    table.add_column("S", justify="right")
+    table.add_column("guide", no_wrap=True)
+    for name in columns:
+        table.add_column(name, justify="right", overflow="fold")
+    return table
+
+
+def _joined(values: Iterable[float]) -> str:
+    return "/".join(f"{value:z.2f}" for value in values)
+
+
+def _explain(screen: Console, text: str) -> None:
+    screen.print(text, style="dim", highlight=False)
 
 
 def show_evaluation(screen: Console, results: dict[str, Any]) -> None:
@@ -81,9 +109,8 @@ def show_evaluation(screen: Console, results: dict[str, Any]) -> None:
     screen.print(table)
     if not any(facet["factors"] for facet in results["facets"]):
         return
-    screen.print(
+    _explain(
+        screen,
         "majority: each cluster stands for the class most frequent in it among the training "
         "observations;\nHungarian: one cluster per class, surplus clusters count as wrong.",
-        style="dim",
-        highlight=False,
     )

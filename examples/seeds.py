@@ -70,6 +70,10 @@ class StopAfter(Callback):
         self.n_epochs = n_epochs
         self.reached = False
 
+    def on_start(self, state: TrainingState) -> None:
+        """Train nothing if enough epochs were done before."""
+        self.on_epoch(state, {})
+
     def on_epoch(self, state: TrainingState, metrics: dict[str, float]) -> None:
         """Ask for the end once enough epochs are done."""
         self.reached = state.epoch >= self.n_epochs

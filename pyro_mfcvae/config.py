@@ -76,7 +76,8 @@ class ModelConfig:
         likelihood: p(x | z).
         encoder: features for q(z | x).
         decoder: parameters of p(x | z).
-        initialisation: of the networks' weights.
+        initialisation: of the networks' weights. ``"data-dependent-published"`` leaves the weights
+            of weight-normalised convolutions as they are, as the first authors' code does.
         initial_spread: standard deviation of each layer's output after data-dependent
             initialisation.
         mixture_initialisation: of the mixtures' means: ``"gmm"`` fits a Gaussian mixture to the
@@ -89,7 +90,9 @@ class ModelConfig:
     likelihood: Part
     encoder: Part
     decoder: Part
-    initialisation: Literal["default", "glorot", "data-dependent"] = "default"
+    initialisation: Literal["default", "glorot", "data-dependent", "data-dependent-published"] = (
+        "default"
+    )
     initial_spread: Positive = 1.0
     mixture_initialisation: Literal["gmm", "glorot", "random"] = "gmm"
 
@@ -150,7 +153,18 @@ class TrainingConfig:
 
 @_settings
 class Config:
-    """A whole run."""
+    """A whole run.
+
+    Attributes:
+        version: of this layout.
+        preset: name of the settings that these come from.
+        seed: of weights, order and noise.
+        data: the data set.
+        model: the model.
+        guide: the guide.
+        training: how to train.
+        sampling_temperature: tau of the figures' samples, drawn with covariances tau * Sigma.
+    """
 
     version: Literal[1] = VERSION
     preset: str | None = None
@@ -159,6 +173,7 @@ class Config:
     model: ModelConfig
     guide: GuideConfig = GuideConfig()
     training: TrainingConfig
+    sampling_temperature: Positive = 1.0
 
     def __post_init__(self) -> None:
         n_steps, n_facets = len(self.training.epochs_per_step), len(self.model.facets)

@@ -15,7 +15,7 @@ from torch import Tensor
 from pyro_mfcvae import evaluation, figures
 from pyro_mfcvae.data import Dataset, as_float
 from pyro_mfcvae.evaluation import Predictions
-from pyro_mfcvae.experiment import open_trained
+from pyro_mfcvae.experiment import Trained, open_trained
 from pyro_mfcvae.models import FacetModel
 from pyro_mfcvae.runs import Run
 
@@ -39,14 +39,28 @@ def draw_run(run: Run, dataset: Dataset | None = None) -> list[Path]:
 
     Returns:
         the files: reconstructions, mixture weights, training curves, and of every facet cluster
-        examples, samples, the latent space and, where there are labels, clusters against classes.
+        examples, samples, the latent space and, where there are labels, clusters against classes;
+        guides side by side where they were compared.
     """
-    held_out = _look(run, *open_trained(run, dataset))
+    seen = _look(open_trained(run, dataset), run.config.sampling_temperature)
+    return _save(
+        run, chain(_pictures(seen), _mixtures(seen), _agreement(seen), _curves(run), _guides(run))
+    )
+
+
+def draw_comparison(run: Run) -> list[Path]:
+    """Draw a run's latest comparison of guides into its folder ``figures``.
+
+    Returns:
+        the file; none where guides were not compared.
+    """
+    return _save(run, _guides(run))
+
+
+def _save(run: Run, drawn: Named) -> list[Path]:
     run.figures.mkdir(exist_ok=True)
     paths = []
-    for name, figure in chain(
-        _pictures(held_out), _mixtures(held_out), _agreement(held_out), _curves(run)
-    ):
+    for name, figure in drawn:
         paths.append(run.figures / f"{name}.png")
         figure.savefig(paths[-1], dpi=130)
     return paths
@@ -59,6 +73,7 @@ class _HeldOut:
     Attributes:
         model: the model.
         fade: weights of its facets, (J,).
+        temperature: of samples.
         x: observations (N, *event).
         labels: classes by factor, (N,) each.
         class_names: by factor, of all classes in the data.
@@ -67,6 +82,7 @@ class _HeldOut:
 
     model: FacetModel
     fade: tuple[float, ...]
+    temperature: float
     x: Tensor
     labels: dict[str, NDArray[np.int64]]
     class_names: dict[str, tuple[str, ...]]
@@ -78,7 +94,8 @@ class _HeldOut:
         return (values - observation.low) / ((observation.high - observation.low) or 1.0)
 
 
-def _look(run: Run, model: FacetModel, dataset: Dataset) -> _HeldOut:
+def _look(trained: Trained, temperature: float) -> _HeldOut:
+    model, dataset = trained.model, trained.dataset
     x, labels = dataset.split("test")
     names = {
         factor: dataset.class_names.get(factor) or tuple(map(str, range(int(values.max()) + 1)))
@@ -86,11 +103,12 @@ def _look(run: Run, model: FacetModel, dataset: Dataset) -> _HeldOut:
     }
     return _HeldOut(
         model=model,
-        fade=run.fade(),
+        fade=trained.fade,
+        temperature=temperature,
         x=x,
         labels={factor: values.cpu().numpy() for factor, values in labels.items()},
         class_names=names,
-        predictions=evaluation.predict(model, x, fade=run.fade()),
+        predictions=evaluation.predict(model, x, fade=trained.fade),
     )
 
 
@@ -110,7 +128,9 @@ def _pictures(seen: _HeldOut) -> Named:
             title=f"facet {j}: typical held-out observations of {which}",
         )  # fmt: skip
         clusters = figures.cluster_order(responsibilities)[:_N_DRAWN]
-        samples = evaluation.sample_clusters(seen.model, j, clusters, n_samples=10, fade=seen.fade)
+        samples = evaluation.sample_clusters(
+            seen.model, j, clusters, n_samples=10, temperature=seen.temperature, fade=seen.fade
+        )
         yield f"samples-facet-{j}", figures.cluster_samples(
             seen.drawable(samples), clusters,
             title=f"facet {j}: samples of {which}, other facets from priors",
@@ -158,6 +178,17 @@ def _curves(run: Run) -> Named:
     records = run.metrics()
     if any(record["split"] == "train" for record in records):
         yield "curves", figures.training_curves(records, title=run.path.name)
+
+
+def _guides(run: Run) -> Named:
+    """Guides side by side; the title names the step, as the run may have gone on since."""
+    results = run.comparison()
+    if results is not None:
+        title = (
+            f"guides under the same noise after step {results['step']}: "
+            f"{results['n_observations']} held-out observations, {results['n_draws']} draws"
+        )
+        yield "guides", figures.guide_comparison(results, title)
 
 
 def _factors(seen: _HeldOut, j: int) -> list[str]:

@@ -34,7 +34,8 @@ class ElboTerms:
         kl_z: KL of z_j, shape (B, J): log q(z_j | x) - E log p(z_j | c_j); where c_j is summed
             out of the model, log q(z_j | x) - log p(z_j).
         kl_c: KL of c_j, shape (B, J); zero where c_j is summed out of the model.
-        fade: weights of both KLs, shape (J,): alpha_j, raised where there is a KL floor.
+        fade: weights alpha_j, shape (J,).
+        kl_weight: weights of both KLs, shape (J,), where a KL floor raises them above alpha_j.
         other: further costs per observation, {site: (B,)}.
         shared: costs that the batch has once, divided by B, {site: ()}.
     """
@@ -43,13 +44,15 @@ class ElboTerms:
     kl_z: Tensor
     kl_c: Tensor
     fade: Tensor
+    kl_weight: Tensor | None = None
     other: Mapping[str, Tensor] = field(default_factory=dict)
     shared: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def elbo(self) -> Tensor:
         """The bound on log p(x), shape (B,); no bound while a weight is between 0 and 1."""
-        cost = ((self.kl_z + self.kl_c) * self.fade).sum(-1)
+        weight = self.fade if self.kl_weight is None else self.kl_weight
+        cost = ((self.kl_z + self.kl_c) * weight).sum(-1)
         return self.reconstruction - reduce(
             add, [*self.other.values(), *self.shared.values()], cost
         )
@@ -68,7 +71,10 @@ class ElboTerms:
             columns |= self.other
             values = torch.stack(list(columns.values())).mean(-1).unbind()
             means = dict(zip(columns, values, strict=True))
-            means |= {f"fade_{j}": weight for j, weight in enumerate(self.fade.unbind())}
+            weights = {"fade": self.fade, "kl_weight": self.kl_weight}
+            for name, values in weights.items():
+                if values is not None:
+                    means |= {f"{name}_{j}": value for j, value in enumerate(values.unbind())}
             return means | {name: value.detach() for name, value in self.shared.items()}
 
 

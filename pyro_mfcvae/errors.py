@@ -13,5 +13,13 @@ class RunError(ValueError):
     """A run folder or checkpoint is missing, damaged or not what was asked for."""
 
 
+class DamagedCheckpointWarning(UserWarning):
+    """A newer checkpoint is damaged, so that an older one is taken."""
+
+
+class OtherDataWarning(UserWarning):
+    """Data are not those that a run was trained on."""
+
+
 class TrainingError(RuntimeError):
     """Training cannot go on, for instance because the objective is not finite."""

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from pyro_mfcvae.config import Config
 from pyro_mfcvae.data import Dataset, load_dataset
-from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.files import write_whole
+from pyro_mfcvae.errors import ConfigError, OtherDataWarning, RunError
 from pyro_mfcvae.models import FacetModel, build_model
 from pyro_mfcvae.noise import derived_seed
 from pyro_mfcvae.runs import Run
 from pyro_mfcvae.training import Callback, TrainingState, fit, new_state
 from pyro_mfcvae.training.callbacks import MetricsLog, StopAtNonsense
-from pyro_mfcvae.training.checkpoints import Checkpoints, newest_checkpoint, restore
+from pyro_mfcvae.training.checkpoints import Checkpoints, restore
 from pyro_mfcvae.training.initialise import initialise_mixtures, initialise_networks
 
 if TYPE_CHECKING:
@@ -64,6 +66,7 @@ def prepare(config: Config) -> tuple[Dataset, TrainingState]:
         model.to(device, getattr(torch, config.training.dtype))
         x = dataset.split("train")[0].to(device)
         state = new_state(model, x, config)
+        state.data = dataset.fingerprint
         initialise_networks(model, x, config.model.initialisation, config.model.initial_spread)
     return dataset, state
 
@@ -99,7 +102,8 @@ def train(
     )
     run = Run.create(config, out)
     say(f"training in {run.path}")
-    return run, _fit(run, state, dataset, callbacks), dataset
+    with _alone(run):
+        return run, _fit(run, state, dataset, callbacks), dataset
 
 
 def resume(
@@ -110,20 +114,38 @@ def resume(
     Raises:
         RunError: if there is no checkpoint to go on from.
     """
-    checkpoint = newest_checkpoint(run.checkpoints)
-    say("preparing the data")
-    dataset, state = prepare(run.config)
-    if run.step() == state.n_steps:
-        say(f"{run.path} is finished: nothing is left to train")
-        state.model.load_state_dict(run.model().state_dict())
-        state.step = state.n_steps
-        return state, dataset
-    restore(state, checkpoint)
-    say(f"going on at step {state.step} of {state.n_steps} in {run.path}")
-    return _fit(run, state, dataset, callbacks), dataset
+    with _alone(run):
+        checkpoint = run.checkpoint()
+        say("preparing the data")
+        dataset, state = prepare(run.config)
+        if checkpoint.step == state.n_steps:
+            say(f"{run.path} is finished: nothing is left to train")
+            state.model.load_state_dict(run.model(checkpoint).state_dict())
+            state.step = state.n_steps
+            return state, dataset
+        restore(state, checkpoint)
+        say(f"going on at step {state.step} of {state.n_steps} in {run.path}")
+        return _fit(run, state, dataset, callbacks), dataset
 
 
-def open_trained(run: Run, dataset: Dataset | None = None) -> tuple[FacetModel, Dataset]:
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A run's model, ready to be looked at.
+
+    Attributes:
+        model: on the run's device, in evaluation mode.
+        dataset: the run's data.
+        step: steps done.
+        fade: fade weights of the last of them, (J,).
+    """
+
+    model: FacetModel
+    dataset: Dataset
+    step: int
+    fade: tuple[float, ...]
+
+
+def open_trained(run: Run, dataset: Dataset | None = None) -> Trained:
     """A run's model at its newest checkpoint, on the run's device, and the data.
 
     Args:
@@ -133,13 +155,21 @@ def open_trained(run: Run, dataset: Dataset | None = None) -> tuple[FacetModel, 
     Raises:
         ConfigError: if the data are not such as the model was made for.
     """
-    model = run.model().to(_device_or_cpu(run.config.training.device))
+    checkpoint = run.checkpoint()
+    model = run.model(checkpoint).to(_device_or_cpu(run.config.training.device))
     if dataset is None:
         dataset = run.dataset()
     shape, expected = dataset.observation.shape, model.observation.shape
     if shape != expected:
         raise ConfigError(f"the run's model takes observations {expected}, the data have {shape}")
-    return model, dataset
+    if checkpoint.data not in (None, dataset.fingerprint):
+        warnings.warn(
+            f"these are not the data that {run.path} was trained on: other observations, or "
+            "another split, so that held-out observations may have been trained on",
+            OtherDataWarning,
+            stacklevel=2,
+        )
+    return Trained(model, dataset, checkpoint.step, checkpoint.fade)
 
 
 def evaluate_run(run: Run, dataset: Dataset | None = None) -> dict[str, Any]:
@@ -151,10 +181,10 @@ def evaluate_run(run: Run, dataset: Dataset | None = None) -> dict[str, Any]:
     """
     from pyro_mfcvae.evaluation import evaluate
 
-    model, dataset = open_trained(run, dataset)
+    trained = open_trained(run, dataset)
     guide = run.config.guide
-    results = {"step": run.step(), "n_steps": run.n_steps(len(dataset.train))}
-    results |= evaluate(model, dataset, guide.name, guide.n_samples, run.fade())
+    results = {"step": trained.step, "n_steps": run.n_steps(len(trained.dataset.train))}
+    results |= evaluate(trained.model, trained.dataset, guide.name, guide.n_samples, trained.fade)
     run.write_evaluation(results)
     return results
 
@@ -168,7 +198,7 @@ def compare_run(
     n_draws: int = 20,
     on_draw: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """Compare guides on held-out observations; writes ``comparison.json`` and its figure.
+    """Compare guides on held-out observations and write ``comparison.json``.
 
     Args:
         run: the run whose model is taken as it is.
@@ -180,23 +210,31 @@ def compare_run(
         on_draw: called after every pass of one guide.
 
     Returns:
-        as :func:`~pyro_mfcvae.evaluation.compare_guides`.
+        as :func:`~pyro_mfcvae.evaluation.compare_guides`, and the model's ``"step"``.
     """
     from pyro_mfcvae.evaluation import compare_guides
-    from pyro_mfcvae.figures import guide_comparison
 
-    model, dataset = open_trained(run, dataset)
-    x = dataset.split("test")[0]
+    trained = open_trained(run, dataset)
+    x = trained.dataset.split("test")[0]
     x = x[torch.linspace(0, len(x) - 1, min(n_observations, len(x))).long()]
     results = compare_guides(
-        model, x, guides, n_samples, n_draws, run.fade(), run.config.seed, on_draw
+        trained.model, x, guides, n_samples, n_draws, trained.fade, run.config.seed, on_draw
     )
-    results = {"step": run.step(), **results}
-    write_whole(run.path / "comparison.json", json.dumps(results, indent=2) + "\n")
-    run.figures.mkdir(exist_ok=True)
-    title = f"{run.path.name}: guides under the same noise, {len(x)} held-out observations"
-    guide_comparison(results, title).savefig(run.figures / "guides.png", dpi=130)
+    results = {"step": trained.step, **results}
+    run.write_comparison(results)
     return results
+
+
+@contextmanager
+def _alone(run: Run) -> Iterator[None]:
+    """Keep other processes from training the same run."""
+    try:
+        with FileLock(run.path / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise RunError(
+            f"another process is training {run.path}; wait for its end, or interrupt it"
+        ) from None
 
 
 def _fit(

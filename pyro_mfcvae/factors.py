@@ -57,7 +57,9 @@ class Factors:
             raise ValueError("no observed site is in a plate over observations at dim -1")
         reconstruction = -means.pop(_RECONSTRUCTION)
         zero = torch.zeros_like(reconstruction)
-        fade = self._fade(like=zero)
+        fade = self._weights("fade", like=zero)
+        if fade is None:
+            fade = zero.new_ones(self._n_facets)
         kl = {
             name: _stack([means.pop((name, j), zero) for j in range(len(fade))], like=zero)
             for name in ("kl_z", "kl_c")
@@ -67,6 +69,7 @@ class Factors:
             "reconstruction": reconstruction,
             **kl,
             "fade": fade,
+            "kl_weight": self._weights("kl_weight", like=zero),
             "other": {name: cost for (kind, name), cost in means.items() if kind == "other"},
             "shared": {
                 name: cost.mean() / n_data
@@ -166,17 +169,20 @@ class Factors:
         frames = (frame for site in self.sites for frame in site["cond_indep_stack"])
         return next((frame.size for frame in frames if frame.dim == DATA_DIM), 1)
 
-    def _fade(self, like: Tensor) -> Tensor:
-        """The weights that the sites were tagged with, shape (J,); ones where there are none."""
+    @property
+    def _n_facets(self) -> int:
+        return max(self.facets.values(), default=-1) + 1
+
+    def _weights(self, key: str, like: Tensor) -> Tensor | None:
+        """The weights that the sites were tagged with under a key, shape (J,), if there are any."""
         tagged = {
-            site["infer"]["facet"]: site["infer"]["fade"]
+            site["infer"]["facet"]: site["infer"][key]
             for site in self.sites
-            if "fade" in site["infer"]
+            if key in site["infer"]
         }
-        n_facets = max(self.facets.values(), default=-1) + 1
         if not tagged:
-            return like.new_ones(n_facets)
-        return torch.stack([tagged.get(j, like.new_ones(())) for j in range(n_facets)])
+            return None
+        return torch.stack([tagged.get(j, like.new_ones(())) for j in range(self._n_facets)])
 
 
 def _log_prob(site: Site) -> Tensor:

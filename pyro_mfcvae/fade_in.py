@@ -9,8 +9,9 @@ to 1 after ``n_fade_in_steps``:
     \mathcal L = E \log p(x \mid z) - \sum_j \alpha_j (KL_{z_j} + KL_{c_j})
 
 Two options change where alpha goes: :class:`KlFloor` for the KL terms, and the encoders' ``fade``,
-which weighs what enters a facet's encoder rung as well (Li et al., "Progressive Learning and
-Disentanglement of Hierarchical Representations", Eq. 9).
+which weighs what a facet's encoder rung gives, too (Li et al., "Progressive Learning and
+Disentanglement of Hierarchical Representations", Eq. 9; behind the rung, because batch norm within
+it would undo a weight before it).
 
 Source: MFCVAE, Appendix D.3 (Eq. 88-92); the cosine shape is in the first authors' code.
 """
@@ -84,11 +85,11 @@ class FadeInSchedule:
 class Fade(Messenger):
     """Gives the sites inside it to facet j and weighs them with alpha_j.
 
-    The site's ``infer`` gets the keys ``facet`` and ``fade``. Under any of Pyro's objectives
-    the site's scale is multiplied as well. Under :class:`~pyro_mfcvae.elbo.FacetELBO` it is
-    not: that objective applies the weight itself, to keep the terms it reports unweighted.
-    Unlike ``pyro.poutine.scale`` this allows a weight of 0. A :class:`KlFloor` outside raises
-    the weights.
+    The site's ``infer`` gets the keys ``facet`` and ``fade``, and under a :class:`KlFloor` the
+    raised weight as ``kl_weight``, which then takes the place of alpha_j. Under any of Pyro's
+    objectives the site's scale is multiplied as well. Under
+    :class:`~pyro_mfcvae.elbo.FacetELBO` it is not: that objective applies the weight itself, to
+    keep the terms it reports unweighted. Unlike ``pyro.poutine.scale`` this allows a weight of 0.
 
     Args:
         facet: j.
@@ -104,11 +105,10 @@ class Fade(Messenger):
         msg["infer"]["facet"] = self.facet
         if self.weight is None:
             return
-        weight = self.weight
+        weight = msg["infer"]["fade"] = self.weight
         for handler in _PYRO_STACK:
-            if isinstance(handler, KlFloor):
-                weight = handler.raised(weight)
-        msg["infer"]["fade"] = weight
+            if isinstance(handler, KlFloor) and handler.floor > 0:
+                weight = msg["infer"]["kl_weight"] = handler.raised(weight)
         if not any(isinstance(handler, WeighsFacets) for handler in _PYRO_STACK):
             msg["scale"] = msg["scale"] * weight
 
@@ -135,7 +135,7 @@ class KlFloor(Messenger):
 
     def raised(self, weight: Tensor) -> Tensor:
         """The weight gamma for an alpha."""
-        return self.floor + (1 - self.floor) * weight if self.floor else weight
+        return self.floor + (1 - self.floor) * weight
 
 
 class WeighsFacets(Messenger):

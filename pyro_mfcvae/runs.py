@@ -8,7 +8,7 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
@@ -17,19 +17,13 @@ from typing import Any
 
 import torch
 
-from pyro_mfcvae.config import Config, config_from_json, config_to_json
+from pyro_mfcvae.config import Config, config_from_json, config_to_json, override
 from pyro_mfcvae.data import Dataset, load_dataset
 from pyro_mfcvae.errors import ConfigError, RunError
 from pyro_mfcvae.files import write_whole
 from pyro_mfcvae.models import FacetModel, build_model
 from pyro_mfcvae.training.callbacks import read_metrics
-from pyro_mfcvae.training.checkpoints import (
-    load_model_tensors,
-    newest_checkpoint,
-    observation_of,
-    read_state,
-    save_model_only,
-)
+from pyro_mfcvae.training.checkpoints import Checkpoint, newest_checkpoint, save_model_only
 
 _PACKAGES = ("pyro_mfcvae", "pyro-ppl", "torch", "numpy", "scikit-learn")
 
@@ -104,22 +98,49 @@ class Run:
             return []
         return read_metrics(self.metrics_path)
 
-    def model(self) -> FacetModel:
-        """The model at the newest whole checkpoint, on the CPU, in evaluation mode.
+    def checkpoint(self) -> Checkpoint:
+        """The newest whole checkpoint.
+
+        Raises:
+            RunError: if there is none, or the settings have changed since it was written.
+        """
+        checkpoint = newest_checkpoint(self.checkpoints)
+        checkpoint.check_settings(self.config)
+        return checkpoint
+
+    def model(self, checkpoint: Checkpoint | None = None) -> FacetModel:
+        """The model at a checkpoint, on the CPU, in evaluation mode.
+
+        Args:
+            checkpoint: of this run; None takes the newest whole one.
 
         Raises:
             RunError: if there is no such checkpoint, or it belongs to another model.
         """
-        path = newest_checkpoint(self.checkpoints)
+        checkpoint = checkpoint or self.checkpoint()
         dtype = getattr(torch, self.config.training.dtype)
         try:
             with torch.random.fork_rng(devices=[]):
-                model = build_model(self.config.model, observation_of(path))
+                model = build_model(self.config.model, checkpoint.observation)
                 model.guide(self.config.guide.name)
-            model.to(dtype=dtype).load_state_dict(load_model_tensors(path))
+            model.to(dtype=dtype).load_state_dict(checkpoint.model_tensors())
         except (RuntimeError, ValueError) as error:
-            raise RunError(f"checkpoint {path} does not fit config.json: {error}") from None
+            raise RunError(
+                f"checkpoint {checkpoint.path} does not fit config.json: {error}"
+            ) from None
         return model.eval()
+
+    def with_settings(self, assignments: Iterable[str]) -> Run:
+        """The run with some settings replaced in its folder, given as ``dotted.path=value``.
+
+        Raises:
+            ConfigError: if an assignment is wrong.
+            RunError: if the run would not be the same with them.
+        """
+        config = override(self.config, assignments)
+        newest_checkpoint(self.checkpoints).check_settings(config)
+        write_whole(self.path / "config.json", config_to_json(config))
+        return Run(self.path)
 
     def dataset(self, data_dir: Path | str | None = None) -> Dataset:
         """The data that the run was trained on and is judged by, loaded again.
@@ -133,12 +154,12 @@ class Run:
         return load_dataset(data)
 
     def fade(self) -> tuple[float, ...]:
-        """Fade weights at the newest whole checkpoint."""
-        return tuple(read_state(newest_checkpoint(self.checkpoints))["fade"])
+        """Fade weights of the last step before the newest whole checkpoint."""
+        return self.checkpoint().fade
 
     def step(self) -> int:
         """Steps done at the newest whole checkpoint."""
-        return read_state(newest_checkpoint(self.checkpoints))["step"]
+        return self.checkpoint().step
 
     def n_steps(self, n_observations: int) -> int:
         """Steps of the whole run with so many training observations."""
@@ -148,8 +169,9 @@ class Run:
     def export(self, path: Path | str, half: bool = False) -> Run:
         """Copy what is needed to use the model, and nothing that is needed to train it further.
 
-        The copy has the newest whole checkpoint without its optimiser, settings without folders
-        of this machine's data, log and evaluation.
+        The copy has the newest whole checkpoint without its optimiser, settings, log, evaluation
+        and environment, all without folders of this machine: of a file of data only the name
+        stays.
 
         Args:
             path: of the copy, which must not exist.
@@ -159,17 +181,25 @@ class Run:
             ConfigError: if the path exists.
             RunError: if there is no checkpoint.
         """
-        model, step, fade = self.model(), self.step(), self.fade()
+        checkpoint = self.checkpoint()
+        model = self.model(checkpoint)
         if half:
             model = model.half()
         data = self.config.data
         options = {name: value for name, value in data.options.items() if name != "data_dir"}
+        if "path" in options:
+            options["path"] = Path(options["path"]).name
         copy = Run.create(replace(self.config, data=replace(data, options=options)), path)
         with copy.removed_on_failure():
-            save_model_only(model, copy.checkpoints, step, fade)
-            for name in ("environment.json", "metrics.jsonl", "evaluation.json"):
+            save_model_only(
+                model, copy.checkpoints, checkpoint.step, checkpoint.fade, checkpoint.data
+            )
+            for name in ("metrics.jsonl", "evaluation.json"):
                 if (self.path / name).exists():
                     shutil.copyfile(self.path / name, copy.path / name)
+            environment = json.loads((self.path / "environment.json").read_text())
+            environment.pop("command", None)
+            write_whole(copy.path / "environment.json", json.dumps(environment, indent=2) + "\n")
         return copy
 
     @contextmanager
@@ -183,12 +213,26 @@ class Run:
 
     def evaluation(self) -> dict[str, Any] | None:
         """The results of the latest evaluation, if there was one."""
-        path = self.path / "evaluation.json"
-        return json.loads(path.read_text()) if path.exists() else None
+        return self._results("evaluation.json")
 
     def write_evaluation(self, results: dict[str, Any]) -> None:
         """Replace ``evaluation.json``."""
-        write_whole(self.path / "evaluation.json", json.dumps(results, indent=2) + "\n")
+        self._write_results("evaluation.json", results)
+
+    def comparison(self) -> dict[str, Any] | None:
+        """The results of the latest comparison of guides, if there was one."""
+        return self._results("comparison.json")
+
+    def write_comparison(self, results: dict[str, Any]) -> None:
+        """Replace ``comparison.json``."""
+        self._write_results("comparison.json", results)
+
+    def _results(self, name: str) -> dict[str, Any] | None:
+        path = self.path / name
+        return json.loads(path.read_text()) if path.exists() else None
+
+    def _write_results(self, name: str, results: dict[str, Any]) -> None:
+        write_whole(self.path / name, json.dumps(results, indent=2) + "\n")
 
 
 def _run_name(config: Config) -> str:

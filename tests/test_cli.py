@@ -67,11 +67,17 @@ def test_compare_and_export():
     result = _mfcvae("compare", "mine", *arguments)
     assert result.exit_code == 0, result.output
     assert re.search(r"4 +enumerate +-?\d+\.\d\d ± \d+\.\d\d +0\.0000", result.output)
+    assert re.search(r"vade +-?\d+\.\d\d +-?\d+\.\d\d/\S+ +\d+\.\d\d/\S+", result.output)
+    assert max(map(len, result.output.splitlines())) <= 100
     rows = json.loads(Path("mine/comparison.json").read_text())["guides"]
     assert [(row["n_samples"], row["guide"]) for row in rows] == [
         (1, "enumerate"), (1, "vade"), (4, "enumerate"), (4, "vade")
     ]  # fmt: skip
-    assert Path("mine/figures/guides.png").exists()
+    figure = Path("mine/figures/guides.png")
+    drawn = figure.read_bytes()
+    figure.unlink()
+    assert str(figure) in _mfcvae("figures", "mine").output
+    assert figure.read_bytes() == drawn
     unknown = _mfcvae("compare", "mine", "--guides", "oracle")
     assert unknown.exit_code == 2
     assert "unknown guide 'oracle'" in unknown.output
@@ -144,7 +150,7 @@ def test_data_of_one_s_own():
         (["train", "--data", "flat.npz"], 1, r"got shape \(5,\)"),
         (["train", "--out", "taken"], 2, "taken exists already"),
         (["train", "--resume", "taken"], 1, "no run folder"),
-        (["train", "--resume", "taken", "--seed", "3"], 2, "leave out all others"),
+        (["train", "--resume", "taken", "--seed", "3"], 2, "only --data-dir and --device"),
         (["evaluate", "nowhere"], 1, "no run folder"),
         (["evaluate"], 2, "Missing argument"),
         (["figures", "taken"], 1, "no run folder"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import statistics
 
 import pytest
 import torch
 from models import observations, small_model
+from pyro_mfcvae.cli.show import show_comparison
+from rich.console import Console
 
 from pyro_mfcvae import Noise
 from pyro_mfcvae.errors import ConfigError
@@ -32,6 +35,7 @@ def test_every_guide_with_every_number_of_samples(compared):
         (guide, s) for guide in ("enumerate", "vade", "expectation") for s in (1, 4)
     }
     assert results["fade"] == list(FADE)
+    assert results["reference"] == "enumerate"
     assert (results["n_observations"], results["n_draws"], results["seed"]) == (6, 5, 3)
 
 
@@ -71,6 +75,64 @@ def test_bound_and_gradient_by_hand(compared, guide, n_samples):
     assert row["seconds"] > 0
 
 
+def test_the_terms_make_up_the_bound(compared):
+    *_, rows, _ = compared
+    for row in rows.values():
+        terms = row["terms"]
+        cost = sum(
+            weight * (terms[f"kl_z_{j}"] + terms[f"kl_c_{j}"]) for j, weight in enumerate(FADE)
+        )
+        assert row["elbo"] == pytest.approx(terms["reconstruction"] - cost)
+
+
+@pytest.mark.parametrize("outside", [True, False])
+def test_measured_in_evaluation_mode_with_or_without_gradients(outside):
+    model = small_model().train()
+    with torch.set_grad_enabled(outside):
+        with model.evaluating():
+            assert not model.training
+            assert not torch.is_grad_enabled()
+        assert model.training
+        with model.evaluating(gradients=True):
+            assert not model.training
+            assert torch.is_grad_enabled()
+        assert model.training
+        assert torch.is_grad_enabled() == outside
+        row = compare_guides(model, observations(), ["vade"], (2,), n_draws=2)["guides"][0]
+        assert row["gradient_norm"] > 0
+
+
+def test_the_tables_show_what_was_measured(compared):
+    *_, rows, results = compared
+    screen = Console(width=100, file=io.StringIO())
+    show_comparison(screen, results)
+    lines = screen.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 100
+    _, terms, _, measures = (line for line in lines if "expectation" in line)
+    row = rows["expectation", 4]
+    values = {name: f"{value:z.2f}" for name, value in row["terms"].items()}
+    kls = ["/".join(values[f"{kl}_{j}"] for j in range(3)) for kl in ("kl_z", "kl_c")]
+    assert terms.split() == ["expectation", values["reconstruction"], *kls]
+    elbo = [f"{row['elbo']:.2f}", "±", f"{row['elbo_standard_error']:.2f}"]
+    assert measures.split()[:5] == ["expectation", *elbo, f"{row['gap']:.4f}"]
+    assert "0.00/0.40/1.00" in screen.file.getvalue()
+
+
+def test_terms_of_many_facets_are_whole():
+    n, screen = 30, Console(width=100, file=io.StringIO())
+    terms = {"reconstruction": 1.0}
+    terms |= {f"{kl}_{j}": -1e-9 if j else 10.0 for kl in ("kl_z", "kl_c") for j in range(n)}
+    row = {"guide": "enumerate", "n_samples": 1, "terms": terms}
+    row |= dict.fromkeys(("elbo", "elbo_standard_error", "gradient_variance", "seconds"), 1.0)
+    row |= dict.fromkeys(("gap", "predicted_gap", "least_gap"), -1e-9)
+    show_comparison(screen, {"reference": "enumerate", "n_observations": 1, "n_draws": 2,
+                             "fade": [1.0] * n, "guides": [row]})  # fmt: skip
+    printed = screen.file.getvalue()
+    assert max(map(len, printed.splitlines())) <= 100
+    assert sum(c == "/" for c in printed) == 3 * (n - 1)
+    assert "-0.00" not in printed
+
+
 def test_the_model_is_left_as_it_was():
     model, x = small_model().train(), observations()
     before = [p.detach().clone() for p in model.parameters()]
@@ -103,6 +165,8 @@ def test_the_figure_shows_what_was_measured(compared):
     *_, rows, results = compared
     gaps, variances, times = guide_comparison(results, "title").axes
     lines = {line.get_label(): line for line in gaps.lines}
+    assert gaps.get_ylabel() == "ELBO of enumerate - ELBO, nats"
+    assert "enumerate (reference)" in lines
     expected = [rows["vade", s]["gap"] for s in (1, 4)]
     assert list(lines["vade"].get_ydata()) == expected
     for axes, key, factor in ((variances, "gradient_variance", 1), (times, "seconds", 1000)):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import itertools
+from pathlib import Path
 from urllib.error import URLError
 
 import numpy as np
@@ -15,6 +18,8 @@ from pyro_mfcvae.data import load_dataset
 from pyro_mfcvae.data.colored_mnist import MAX_COLORS
 from pyro_mfcvae.data.vision import torchvision_datasets
 from pyro_mfcvae.errors import ConfigError, DataError
+
+_DOWNLOAD = torchvision_datasets().MNIST.download
 
 
 @pytest.fixture(autouse=True)
@@ -40,10 +45,10 @@ def _idx(array):
     return sizes.tobytes() + array.astype(np.uint8).tobytes()
 
 
-def _write_mnist(folder, n_train=30, n_test=20):
-    rng = np.random.default_rng(0)
-    raw = folder / "MNIST/raw"
-    raw.mkdir(parents=True)
+def _write_mnist(folder, n_train=30, n_test=20, seed=0):
+    rng = np.random.default_rng(seed)
+    raw = Path(folder) / "MNIST/raw"
+    raw.mkdir(parents=True, exist_ok=True)
     parts = {}
     for part, n in (("train", n_train), ("t10k", n_test)):
         grey, digits = rng.integers(0, 256, (n, 28, 28)), rng.integers(0, 10, n)
@@ -78,6 +83,58 @@ def test_missing_and_damaged_mnist(tmp_path, content):
         _load("mnist", tmp_path)
     for part in (str(path.parent), path.name, "yann.lecun.com", "--data-dir", "MFCVAE_DATA"):
         assert part in str(caught.value)
+    assert ("Move what is damaged" in str(caught.value)) == (content is not None)
+    assert content is None or path.read_bytes() == content
+
+
+@pytest.mark.parametrize("missing", ["train-images", "train-labels", "t10k-images", "t10k-labels"])
+def test_only_missing_mnist_is_written(tmp_path, monkeypatch, missing):
+    _write_mnist(tmp_path)
+    raw = tmp_path / "MNIST/raw"
+    before = {path.name: path.read_bytes() for path in raw.iterdir()}
+    (raw / f"{missing}-idx3-ubyte".replace("labels-idx3", "labels-idx1")).unlink()
+    kind = torchvision_datasets().MNIST
+    # Like torchvision, which unpacks all four files over those that are there.
+    monkeypatch.setattr(kind, "download", lambda self: _write_mnist(self.root, seed=1))
+    assert len(_load("mnist", tmp_path).x) == 50
+    after = {path.name: path.read_bytes() for path in raw.iterdir()}
+    assert after.keys() == before.keys()
+    assert [name[: len(missing)] for name in after if after[name] != before[name]] == [missing]
+    assert [path.name for path in tmp_path.iterdir()] == ["MNIST"]
+
+
+def test_mnist_from_the_published_archives(tmp_path, monkeypatch):
+    parts = _write_mnist(tmp_path)
+    resources = []
+    for path in sorted((tmp_path / "MNIST/raw").iterdir()):
+        archive = gzip.compress(path.read_bytes())
+        path.with_name(f"{path.name}.gz").write_bytes(archive)
+        path.unlink()
+        resources.append((f"{path.name}.gz", hashlib.md5(archive).hexdigest()))
+    kind = torchvision_datasets().MNIST
+    monkeypatch.setattr(kind, "download", _DOWNLOAD)
+    monkeypatch.setattr(kind, "resources", resources)
+    monkeypatch.setattr(kind, "mirrors", ["nowhere://"])
+    assert _load("mnist", tmp_path).labels["digit"][:30].tolist() == parts["train"][1].tolist()
+
+
+@pytest.mark.parametrize(
+    ("part", "kind", "array", "message"),
+    [
+        ("train", "labels-idx1", np.zeros(20), r"a digit for each of 30 .* shape \(20,\)"),
+        ("train", "labels-idx1", np.zeros(31), r"a digit for each of 30 .* shape \(31,\)"),
+        ("t10k", "labels-idx1", np.full(20, 200), "digits from 0 to 9, got 200"),
+        ("t10k", "images-idx3", np.zeros((20, 14, 14)), r"\(N, 1, 28, 28\).* \(20, 1, 14, 14\)"),
+        ("train", "images-idx3", np.zeros((0, 28, 28)), "cannot be read as MNIST"),
+    ],
+)
+def test_mnist_that_does_not_belong_together(tmp_path, part, kind, array, message):
+    _write_mnist(tmp_path)
+    path = tmp_path / f"MNIST/raw/{part}-{kind}-ubyte"
+    path.write_bytes(_idx(array))
+    with pytest.raises(DataError, match=message) as caught:
+        _load("mnist", tmp_path)
+    assert str(path) in str(caught.value)
 
 
 def _write_svhn(folder, n_train=5, n_test=4):
@@ -116,17 +173,34 @@ def test_svhn(tmp_path):
 def test_svhn_is_downloaded_where_it_is_missing(tmp_path, monkeypatch):
     svhn = torchvision_datasets().svhn
     monkeypatch.setattr(svhn, "check_integrity", lambda path, md5: svhn.os.path.isfile(path))
-    monkeypatch.setattr(svhn.SVHN, "download", lambda self: _write_svhn(tmp_path))
-    assert len(_load("svhn", tmp_path).x) == 9
+    monkeypatch.setattr(svhn.SVHN, "download", lambda self: _write_svhn(Path(self.root)))
+    assert len(_load("svhn", tmp_path / "new").x) == 9
+    names = ["test_32x32.mat", "train_32x32.mat"]
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == names
 
 
-def _check_svhn_is_refused(folder):
+def _breaks(self):
+    """What torchvision does: open the file for writing, then lose the connection."""
+    (Path(self.root) / self.filename).write_bytes(b"<html>offline")
+    raise URLError("connection lost")
+
+
+def test_a_download_that_breaks_leaves_what_was_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(torchvision_datasets().SVHN, "download", _breaks)
+    _check_svhn_is_refused(tmp_path, "train_32x32.mat")
+    assert list(tmp_path.iterdir()) == []
+    _write_svhn(tmp_path)  # of another checksum than the published one
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    _check_svhn_is_refused(tmp_path, "train_32x32.mat", "Move what is damaged there away")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def _check_svhn_is_refused(folder, *parts):
     with pytest.raises(DataError) as caught:
         _load("svhn", folder)
     for part in (
+        *parts,
         str(folder),
-        "train_32x32.mat",
-        "test_32x32.mat",
         "http://ufldl.stanford.edu/housenumbers",
         "--data-dir",
         "MFCVAE_DATA",
@@ -134,18 +208,31 @@ def _check_svhn_is_refused(folder):
         assert part in str(caught.value)
 
 
-def test_missing_svhn_and_svhn_of_another_checksum(tmp_path):
-    _check_svhn_is_refused(tmp_path)
-    _write_svhn(tmp_path)
-    _check_svhn_is_refused(tmp_path)
-
-
 @pytest.mark.usefixtures("_any_checksum")
 @pytest.mark.parametrize("content", [b"", b"damaged" * 40])
 def test_damaged_svhn(tmp_path, content):
     _write_svhn(tmp_path)
     (tmp_path / "test_32x32.mat").write_bytes(content)
-    _check_svhn_is_refused(tmp_path)
+    _check_svhn_is_refused(tmp_path, str(tmp_path / "test_32x32.mat"), "Move what is damaged")
+    assert (tmp_path / "test_32x32.mat").read_bytes() == content
+
+
+@pytest.mark.usefixtures("_any_checksum")
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (np.zeros((14, 14, 3, 4), np.uint8), np.ones((4, 1)), r"\(N, 3, 32, 32\).*\(4, 3, 14, 14"),
+        (np.zeros((32, 32, 3, 4)), np.ones((4, 1)), "expected pictures, uint8 .* torch.float64"),
+        (np.zeros((32, 32, 3, 4), np.uint8), np.ones((3, 1)), "a digit for each of 4 pictures"),
+        (np.zeros((32, 32, 3, 4), np.uint8), np.full((4, 1), 11), "from 0 to 9, got 11"),
+    ],
+)
+def test_svhn_that_does_not_belong_together(tmp_path, x, y, message):
+    _write_svhn(tmp_path)
+    for name in ("train", "test"):
+        savemat(tmp_path / f"{name}_32x32.mat", {"X": x, "y": y})
+    with pytest.raises(DataError, match=message):
+        _load("svhn", tmp_path)
 
 
 def _rgb(names):

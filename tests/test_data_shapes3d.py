@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -186,6 +188,27 @@ def test_shapes3d_without_its_data_sets(tmp_path, lacking):
         file.create_group(lacking)
     with pytest.raises(DataError, match=f"got no '{lacking}'"):
         _load(tmp_path)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("out of memory"), ValueError("size")])
+def test_other_failures_are_not_put_on_the_file(tmp_path, monkeypatch, error):
+    def fails(*_args):
+        raise error
+
+    _write_scenes(tmp_path)
+    monkeypatch.setattr(shapes3d_module, "_resized", fails)
+    with pytest.raises(type(error), match=str(error)) as caught:
+        _load(tmp_path)
+    assert caught.value is error
+
+
+def test_shapes3d_does_without_torchvision():
+    code = (
+        "import sys; from pyro_mfcvae.data import shapes3d; "
+        "assert shapes3d.data_folder.__module__ != 'pyro_mfcvae.data.vision'; "
+        "assert 'torchvision' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_damaged_shapes3d(tmp_path):

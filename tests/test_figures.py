@@ -305,6 +305,21 @@ def test_names_of_people():
     assert thinned(200, 80).tolist() == list(range(0, 200, 3))
 
 
+def test_the_reference_of_a_comparison_comes_from_its_results():
+    numbers = {"gap": 0.5, "predicted_gap": 0.25, "gradient_variance": 2.0, "seconds": 0.001}
+    rows = [{"guide": guide, "n_samples": 3} | numbers for guide in ("enumerate", "other")]
+    results = {"reference": "other", "guides": rows}
+    figure = figures.guide_comparison(results, "title")
+    gaps = figure.axes[0]
+    assert gaps.get_ylabel() == "ELBO of other - ELBO, nats"
+    drawn = {line.get_label(): list(line.get_ydata()) for line in gaps.lines}
+    assert drawn["enumerate"] == [0.5]
+    assert drawn["other (reference)"] == [0, 0]
+    assert "other" not in drawn
+    assert [text.get_text() for text in gaps.get_xticklabels()] == ["3"]
+    assert figure.get_suptitle() == "title"
+
+
 def test_accuracies_of_several_seeds_over_epochs():
     runs = {
         "seed 0": {

@@ -144,6 +144,31 @@ def test_data_dependent_initialisation(kind):
         torch.testing.assert_close(spread, torch.full_like(spread, 0.1), rtol=2e-3, atol=0)
 
 
+def test_data_dependent_initialisation_as_published():
+    """Weight-normalised convolutions keep their weights; all else is as it should be."""
+    x = torch.rand(64, 3, 16, 16)
+
+    def initialised(published):
+        torch.manual_seed(0)
+        model = _conv(2, (3, 16, 16)).train()
+        before = {name: p.detach().clone() for name, p in model.named_parameters()}
+        data_dependent(
+            model, lambda: model.decode([q.mean for q in model.encode(x)]), 0.1, published
+        )
+        return before, dict(model.named_parameters())
+
+    (_, ours), (before, theirs) = initialised(False), initialised(True)
+    normalised = [name for name in ours if name.endswith("magnitude")]
+    assert len(normalised) == 6
+    for name in ours:
+        kept = torch.equal(theirs[name], before[name])
+        assert kept == (name in normalised or (
+            name.removesuffix("weight") + "magnitude" in normalised
+        ) or name.startswith("facets.") or torch.equal(ours[name], before[name])), name  # fmt: skip
+        if name not in normalised:
+            torch.testing.assert_close(theirs[name], ours[name])
+
+
 def test_glorot_initialisation():
     layer = torch.nn.Linear(400, 600)
     glorot(layer)

@@ -18,6 +18,7 @@ import yaml
 from pyro_mfcvae import MFCVAE, FadeInSchedule, Run, import_official
 from pyro_mfcvae.config import Component, FacetConfig, TrainingConfig
 from pyro_mfcvae.data import Dataset
+from pyro_mfcvae.data.shapes3d import _published_split
 from pyro_mfcvae.drawing import draw_run
 from pyro_mfcvae.errors import ConfigError, RunError
 from pyro_mfcvae.experiment import evaluate_run
@@ -311,7 +312,7 @@ def test_settings_of_3dshapes():
     assert config.data == Component(name="shapes3d", options=options)
     assert settings.n_train == 3840
     assert config.model.likelihood.options == {"scale": 0.6, "output_activation": None}
-    assert config.model.initialisation == "data-dependent"
+    assert config.model.initialisation == "data-dependent-published"
     assert config.model.decoder == Component(
         name="conv-ladder", options={"activation": "elu", "rung_batch_norm": True}
     )
@@ -557,6 +558,51 @@ BROKEN = {
 }
 
 
+MEANS = "mu_p_z_j_c_j_list.1"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda v: v * math.nan, "got 8 of 8 that are infinite or not a number"),
+        (lambda v: v / 0, "got 8 of 8 that are infinite"),
+        (lambda v: v.to(torch.complex64), "finite real numbers, got torch.complex64"),
+        (lambda v: v > 0, "got torch.bool"),
+        (lambda v: v.long(), "got torch.int64"),
+        (lambda v: v.to_sparse(), "got torch.sparse_coo on cpu"),
+        (lambda v: v.to("meta"), "on the CPU .* on meta"),
+    ],
+)
+def test_tensors_that_no_layer_can_have(tmp_path, change, message):
+    for name in (MEANS, "layer_x_hat_z.bias"):
+        state = _their_tensors(_small_ladder())
+        state[name] = change(state[name][..., :4] if name == MEANS else state[name][:8])
+        with pytest.raises(ConfigError, match=rf"{name} must be .*{message}"):
+            import_run(_save(tmp_path / "model.pt", state, MNIST), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_counts_of_batches_are_integers(tmp_path):
+    state = _their_tensors(_small_ladder(batch_norm=True))
+    name = "encoder.fc_backbone.0.2.num_batches_tracked"
+    state[name] = state[name].float()
+    path = _save(tmp_path / "model.pt", state, MNIST | {"do_fc_batch_norm": True})
+    with pytest.raises(ConfigError, match=rf"{name} must be a count, .* got torch.float32"):
+        import_run(path, out=tmp_path / "run")
+
+
+@pytest.mark.parametrize("kind", ["diag", "full"])
+@pytest.mark.parametrize("raw", [-800.0, 800.0])
+def test_variances_beyond_all_numbers(tmp_path, kind, raw):
+    state = _their_tensors(_small_ladder("full" if kind == "full" else "diagonal"))
+    name = f"_{'l_mat' if kind == 'full' else 'sigma_square'}_p_z_j_c_j_list.1"
+    state[name].fill_(raw)
+    args = MNIST | {"cov_type_p_z_c": kind, "init_type_p_z_c": "glorot"}
+    with pytest.raises(ConfigError, match=rf"{name} must hold logarithms .* {raw:g} to {raw:g}"):
+        import_run(_save(tmp_path / "model.pt", state, args), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("case", BROKEN)
 def test_nothing_is_written_of_what_cannot_be_used(case, tmp_path):
     make, error, message = BROKEN[case]
@@ -585,6 +631,36 @@ def test_factors_of_3dshapes_are_needed():
     factors = {name: values for name, values in FACTORS.items() if name != "shape"}
     with pytest.raises(ConfigError, match=r"needs the values of .*, shape, .* got floor_hue"):
         read_settings(SHAPES | {"factors_variation_dict": factors})
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ({"threedshapes_train_frac": 1.0}, "train_frac must lie between .* got 1 of 4800 scenes"),
+        ({"threedshapes_train_frac": 1 - 1e-13}, "train_frac must .* leave scenes .* for testing"),
+        ({"threedshapes_train_frac": 1e-4}, "train_frac must .* leave scenes for training"),
+        ({"factors_variation_dict": FACTORS | {"shape": [9]}}, r"shape .* from 0 to 3, .* \[9\]"),
+        ({"seed": 2**40}, "seed: Input should be less than 4294967296"),
+        ({"temp_sample_generation": 0}, "temp_sample_generation: .* greater than 0, got 0"),
+    ],
+)
+def test_settings_that_make_no_run(args, message):
+    with pytest.raises(ConfigError, match=message):
+        read_settings(SHAPES | args)
+
+
+def test_training_part_is_the_one_that_the_data_set_draws():
+    for fraction in (0.1, 0.29, 0.57, 0.8, 0.999):
+        settings = read_settings(SHAPES | {"threedshapes_train_frac": fraction})
+        options = run_config(settings).data.options
+        train, _ = _published_split(4800, options["test_fraction"], options["split_seed"])
+        assert settings.n_train == len(train)
+
+
+def test_temperature_of_samples():
+    assert run_config(read_settings(MNIST)).sampling_temperature == 1
+    settings = read_settings(SHAPES | {"temp_sample_generation": 0.3})
+    assert run_config(settings).sampling_temperature == 0.3
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,8 @@ def test_published_settings(name):
         assert model.likelihood.options["scale"] == scale
         sigmoid = model.likelihood.options.get("output_activation")
         assert sigmoid == ("sigmoid" if name == "svhn" else None)
-        assert (model.initialisation, model.initial_spread) == ("data-dependent", 0.1)
+        assert (model.initialisation, model.initial_spread) == ("data-dependent-published", 0.1)
+    assert config.sampling_temperature == (1 if name == "mnist" else 0.3)
 
 
 def test_factors_of_3d_shapes():

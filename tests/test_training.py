@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+from pathlib import Path
 
 import numpy
 import pytest
@@ -11,10 +13,18 @@ import torch
 from models import tiny_config
 
 from pyro_mfcvae.config import config_to_json, override
+from pyro_mfcvae.data.observations import as_float
 from pyro_mfcvae.drawing import draw_run
-from pyro_mfcvae.errors import ConfigError, RunError, TrainingError
-from pyro_mfcvae.evaluation import predict
-from pyro_mfcvae.experiment import evaluate_run, prepare, resume, train
+from pyro_mfcvae.errors import (
+    ConfigError,
+    DamagedCheckpointWarning,
+    OtherDataWarning,
+    RunError,
+    TrainingError,
+)
+from pyro_mfcvae.evaluation import elbo_means, predict, reconstruct
+from pyro_mfcvae.experiment import compare_run, evaluate_run, prepare, resume, train
+from pyro_mfcvae.fade_in import KlFloor
 from pyro_mfcvae.mixture import MixturePrior
 from pyro_mfcvae.models import FacetModel
 from pyro_mfcvae.runs import Run
@@ -89,9 +99,10 @@ def test_the_last_good_checkpoint_is_found_and_a_damaged_one_written_again():
     newest, older = sorted(run.checkpoints.iterdir(), reverse=True)
     tensors = newest / "model.safetensors"
     tensors.write_bytes(tensors.read_bytes()[:-1] + b"x")
-    assert run.fade() == (1, 1)
-    assert not torch.equal(_parameters(run.model()), expected)
-    resume(Run("run"))
+    with pytest.warns(DamagedCheckpointWarning, match=f"{newest.name}.*taking .*{older.name}"):
+        assert not torch.equal(_parameters(run.model()), expected)
+    with pytest.warns(DamagedCheckpointWarning):
+        resume(Run("run"))
     assert torch.equal(_parameters(run.model()), expected)
     for path in run.checkpoints.iterdir():
         (path / "state.json").write_text("{")
@@ -150,14 +161,20 @@ def test_a_handful_of_observations(n):
 
 
 def test_a_checkpoint_of_another_model_is_refused():
-    run, _, _ = train(tiny_config(), "run")
-    values = json.loads((run.path / "config.json").read_text())
-    values["model"]["facets"][0]["n_clusters"] = 7
-    (run.path / "config.json").write_text(json.dumps(values))
+    run, _, _ = train(tiny_config(**{"training.epochs_per_step": "[1,1]"}), "run")
+    other = {"training.epochs_per_step": "[1,1]", "model.facets.0.n_clusters": "7"}
+    foreign, _, _ = train(tiny_config(**other), "foreign")
+    shutil.rmtree(run.checkpoints)
+    shutil.copytree(foreign.checkpoints, run.checkpoints)
+    for use in (Run.model, resume, evaluate_run):
+        with pytest.raises(RunError, match="n_clusters from 7 to 6"):
+            use(run)
+    copy = run.path / "checkpoints-without-settings"
+    foreign.export(copy)
+    shutil.rmtree(run.checkpoints)
+    shutil.copytree(copy / "checkpoints", run.checkpoints)
     with pytest.raises(RunError, match="does not fit config.json"):
-        Run("run").model()
-    with pytest.raises(RunError, match="does not fit"):
-        resume(Run("run"))
+        run.model()
 
 
 @pytest.mark.parametrize(
@@ -181,24 +198,213 @@ def test_resuming_under_changed_settings_is_refused(assignment, message):
     assert state.step == 24
 
 
-def test_resuming_with_other_threads_and_checkpoints():
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "training.n_threads=2",
+        "training.checkpoint_every=0",
+        "training.evaluate_every=2",
+        "training.device=auto",
+        "sampling_temperature=0.5",
+        "preset=mine",
+    ],
+)
+def test_resuming_under_settings_that_may_change(assignment):
+    whole, _, _ = train(tiny_config(), "whole")
     run, _, _ = train(tiny_config(), "run", [StopAt(10)])
-    changed = override(run.config, ["training.n_threads=0", "training.checkpoint_every=0"])
-    (run.path / "config.json").write_text(config_to_json(changed))
+    changed = run.with_settings([assignment])
+    assert changed.config == override(run.config, [assignment])
     state, _ = resume(Run("run"))
     assert state.step == 24
+    torch.testing.assert_close(_parameters(whole.model()), _parameters(changed.model()))
+
+
+def test_data_may_move_but_not_change():
+    x = numpy.random.default_rng(0).normal(size=(60, 4))
+    numpy.savez("here.npz", x=x)
+    settings = {"data": '{"name": "file", "options": {"path": "here.npz"}}'}
+    run, _, _ = train(tiny_config(**settings), "run", [StopAt(4)])
+    Path("here.npz").rename("there.npz")
+    run = run.with_settings(["data.options.path=there.npz"])
+    numpy.savez("there.npz", x=x + 1)
+    with pytest.raises(RunError, match="the data have changed since checkpoint"):
+        resume(run)
+    with pytest.warns(OtherDataWarning, match="not the data that run was trained on"):
+        evaluate_run(run)
+    numpy.savez("there.npz", x=x)
+    state, _ = resume(run)
+    assert state.step == state.n_steps
+    with pytest.raises(RunError, match="config.json has changed"):
+        run.with_settings(["data.options.split_seed=1"])
+
+
+def test_settings_of_a_finished_run_are_checked_before_anything_is_replaced():
+    run, _, _ = train(tiny_config(), "run")
+    evaluate_run(run)
+    before = (run.path / "evaluation.json").read_text()
+    changed = config_to_json(override(run.config, ["model.likelihood.options.scale=0.5"]))
+    (run.path / "config.json").write_text(changed)
+    for use in (resume, evaluate_run, draw_run):
+        with pytest.raises(RunError, match="scale from 0.12 to 0.5; put it back"):
+            use(Run("run"))
+    assert (run.path / "evaluation.json").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("step", 12, "state.json has changed since"),
+        ("fade", [0.5, 1.0], "state.json has changed since"),
+        ("step", "x", "state.json has wrong step"),
+        ("observation", {}, "state.json has wrong observation"),
+        ("fade", "abc", "state.json has wrong fade"),
+        ("term_names", 5, "state.json has wrong term_names"),
+        ("checksums", {}, "state.json has changed since"),
+        ("colour", 3, "state.json has wrong colour"),
+    ],
+)
+def test_a_tampered_record_is_a_damaged_checkpoint(key, value, message):
+    run, _, _ = train(tiny_config(), "run", [StopAt(10)])
+    for path in run.checkpoints.iterdir():
+        record = json.loads((path / "state.json").read_text())
+        (path / "state.json").write_text(json.dumps(record | {key: value}))
+    with pytest.raises(RunError, match=f"no checkpoint that can be used.*{message}"):
+        run.model()
+
+
+def test_a_checkpoint_under_another_name_is_refused():
+    run, _, _ = train(tiny_config(), "run", [StopAt(10)])
+    (run.checkpoints / "00000010").rename(run.checkpoints / "00000011")
+    with pytest.warns(DamagedCheckpointWarning, match="is that of another checkpoint"):
+        assert run.step() == 8
+
+
+def test_a_run_that_died_at_once_can_go_on():
+    class Die(Callback):
+        def on_step(self, state):
+            if state.step == 3:
+                raise ZeroDivisionError
+
+    whole, _, _ = train(tiny_config(), "whole")
+    with pytest.raises(ZeroDivisionError):
+        train(tiny_config(), "run", [Die()])
+    run = Run("run")
+    assert run.step() == 0
+    resume(run)
+    assert torch.equal(_parameters(whole.model()), _parameters(run.model()))
+    assert run.metrics() == whole.metrics()
+    assert not (run.checkpoints / "00000000").exists()
+
+
+def test_two_processes_cannot_train_one_run():
+    run, _, _ = train(tiny_config(), "run", [StopAt(10)])
+
+    class Again(Callback):
+        def on_step(self, state):
+            if state.step == 11:
+                with pytest.raises(RunError, match="another process is training run"):
+                    resume(Run("run"))
+
+    resume(run, [Again()])
+    assert run.step() == 24
+    assert [record["step"] for record in run.metrics() if record["split"] == "train"] == [
+        *range(3, 25, 3)
+    ]
+
+
+def _fading_run():
+    """A run halted while facet 0 fades in, with every option that uses the weights."""
+    settings = {
+        "training.kl_floor": "0.2",
+        "training.fade_in_shape": "cosine",
+        "training.n_fade_in_batches": "8",
+        "training.evaluate_every": "3",
+        "training.log_every": "1",
+        "model.encoder.options.fade": "true",
+    }
+    run, _, dataset = train(tiny_config(**settings), "run", [StopAt(12)])
+    return run, dataset
+
+
+def test_the_weights_of_the_last_step_are_logged_and_used_everywhere():
+    run, dataset = _fading_run()
+    alpha = 0.5 * (1 - math.cos(math.pi * 3 / 8))  # the fourth batch of the second stage
+    assert run.fade() == (pytest.approx(alpha), 1)
+    train_log, test_log = run.metrics()[-2:]
+    for record in (train_log, test_log):
+        values = record["values"]
+        assert record["step"] == 12
+        assert values["fade_0"] == pytest.approx(alpha)
+        assert values["kl_weight_0"] == pytest.approx(0.2 + 0.8 * alpha)
+        assert values["kl_weight_1"] == 1
+        kl = sum(
+            values[f"kl_weight_{j}"] * (values[f"kl_z_{j}"] + values[f"kl_c_{j}"]) for j in (0, 1)
+        )
+        assert values["elbo"] == pytest.approx(values["reconstruction"] - kl, rel=1e-5)
+    first = run.metrics()[0]["values"]
+    assert (first["fade_0"], first["kl_weight_0"]) == (0, pytest.approx(0.2))
+
+    model, x = run.model(), dataset.split("test")[0]
+    with KlFloor(0.2):
+        expected = elbo_means(model, x, fade=run.fade())["elbo"]
+    assert test_log["values"]["elbo"] == pytest.approx(expected, rel=1e-6)
+    assert evaluate_run(run)["elbo"]["test"] == elbo_means(model, x, fade=run.fade())
+    compared = compare_run(run, guides=["vade"], n_samples=(2,), n_draws=2)
+    assert compared["fade"] == list(run.fade())
+    assert compared["guides"][1]["gap_mismatch"] < 1e-3
+
+
+def test_an_encoder_that_fades_is_used_as_it_was_trained():
+    run, dataset = _fading_run()
+    model, x = run.model(), dataset.split("test")[0]
+    faded, plain = predict(model, x, fade=run.fade()), predict(model, x)
+    weights = torch.tensor(run.fade())
+    with torch.no_grad():
+        expected = model.encode(as_float(x), weights)[0].mean
+        reconstruction = model.decode([q.mean for q in model.encode(as_float(x), weights)], weights)
+    numpy.testing.assert_allclose(faded.z_mean[0], expected, rtol=1e-5, atol=1e-6)
+    assert not numpy.allclose(faded.z_mean[0], plain.z_mean[0], atol=1e-3)
+    numpy.testing.assert_allclose(
+        reconstruct(model, x, run.fade()), reconstruction.mean, rtol=1e-4, atol=1e-5
+    )
+    seen = []
+
+    def spy(model, x, *arguments, fade=None, **options):
+        seen.append(fade)
+        return predict(model, x, *arguments, fade=fade, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pyro_mfcvae.evaluation.predict", spy)
+        draw_run(run, dataset)
+    assert seen == [run.fade()]
+
+
+def test_figures_sample_at_the_settings_temperature(monkeypatch):
+    from pyro_mfcvae import evaluation
+
+    run, _, dataset = train(tiny_config(sampling_temperature="0.3"), "run")
+    seen = []
+    original = evaluation.sample_clusters
+
+    def spy(*arguments, temperature=None, **options):
+        seen.append(temperature)
+        return original(*arguments, temperature=temperature, **options)
+
+    monkeypatch.setattr(evaluation, "sample_clusters", spy)
+    draw_run(run, dataset)
+    assert seen == [0.3, 0.3]
 
 
 def test_a_model_without_its_optimiser_is_not_trained_further():
     run, _, _ = train(tiny_config(), "run", [StopAt(10)])
-    for path in run.checkpoints.iterdir():
-        record = json.loads((path / "state.json").read_text())
-        del record["checksums"]["optimizer.safetensors"]
-        (path / "state.json").write_text(json.dumps(record))
-        (path / "optimizer.safetensors").unlink()
+    copy = run.export("copy")
     with pytest.raises(RunError, match="a model without its optimiser"):
-        resume(Run("run"))
-    assert evaluate_run(run)["step"] == 10
+        resume(copy)
+    assert evaluate_run(copy)["step"] == 10
+    assert copy.fade() == run.fade()
+    (run.checkpoints / "00000010/optimizer.safetensors").unlink()
+    with pytest.warns(DamagedCheckpointWarning, match="00000010 is damaged"):
+        assert run.step() == 8
 
 
 def test_held_out_measurements_leave_the_run_as_it_is():
@@ -289,17 +495,20 @@ def test_an_untouched_facet_stays_as_it_was():
         assert same == (name.startswith(hidden) or not parameter.requires_grad), name
 
 
-def test_nonsense_ends_the_run_and_keeps_the_last_checkpoint():
+@pytest.mark.parametrize(("step", "log_every"), [(9, 20), (9, 3), (12, 4), (12, 20), (24, 20)])
+def test_nonsense_ends_the_run_and_keeps_the_last_good_checkpoint(step, log_every):
+    """Whether it is seen first at a log point or, as with 12 and 24, before a checkpoint."""
+
     class Spoil(Callback):
         def on_step(self, state):
-            if state.step == 9:
+            if state.step == step:
                 next(state.model.parameters()).data.fill_(math.nan)
 
-    settings = {"training.log_every": "20"}  # checkpoints fall between log points
-    with pytest.raises(TrainingError, match="no longer finite at step 20; lower"):
+    settings = {"training.log_every": str(log_every), "training.evaluate_every": "0"}
+    with pytest.raises(TrainingError, match="no longer finite at step.*lower"):
         train(tiny_config(**settings), "run", [Spoil()])
     run = Run("run")
-    assert run.fade() == (0, 1)
+    assert run.step() == {9: 8, 12: 8, 24: 20}[step]
     assert _parameters(run.model()).isfinite().all()
 
 

@@ -50,7 +50,8 @@ def colored_mnist(
         ``background``; a colour that does not vary has no label.
 
     Raises:
-        DataError: if the files are neither to be read nor to be downloaded.
+        DataError: if files are missing and cannot be downloaded, or cannot be read, or hold
+            something else.
         ConfigError: if a number of digits or colours, or the seed, is out of range.
     """
     for name, n in (("n_foregrounds", n_foregrounds), ("n_backgrounds", n_backgrounds)):

@@ -18,14 +18,12 @@ def _read(datasets: ModuleType, folder: Path, train: bool, download: bool) -> Di
 FILES = DigitFiles(
     title="MNIST",
     folder="MNIST/raw",
-    names=(
-        "train-images-idx3-ubyte",
-        "train-labels-idx1-ubyte",
-        "t10k-images-idx3-ubyte",
-        "t10k-labels-idx1-ubyte",
-    ),
+    train_names=("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    test_names=("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+    shape=(1, 28, 28),
     source="http://yann.lecun.com/exdb/mnist and its mirrors",
     read=_read,
+    inseparable=True,
 )
 
 
@@ -45,7 +43,8 @@ def mnist(
         pictures, uint8 (N, 1, 28, 28), with the label ``digit``.
 
     Raises:
-        DataError: if the files are neither to be read nor to be downloaded.
+        DataError: if files are missing and cannot be downloaded, or cannot be read, or hold
+            something else.
         ConfigError: if a number of digits is out of range.
     """
     return load_digits("mnist", FILES, data_dir, n_train, n_test)

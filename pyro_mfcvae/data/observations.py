@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import math
 from dataclasses import dataclass, field
 from typing import Literal
@@ -92,6 +94,15 @@ class Dataset:
         if self.x.dtype == torch.uint8:
             return ObservationSpec(tuple(self.x.shape[1:]))
         return ObservationSpec(tuple(self.x.shape[1:]), float(self.x.min()), float(self.x.max()))
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Digest of the observations and their split; labels have no part in training."""
+        digest = hashlib.blake2b(digest_size=16)
+        for values in (self.x, self.train, self.test):
+            digest.update(f"{values.dtype} {tuple(values.shape)}".encode())
+            digest.update(values.cpu().contiguous().numpy())
+        return digest.hexdigest()
 
     def split(self, part: Literal["train", "test"]) -> tuple[Tensor, dict[str, Tensor]]:
         """Observations and labels of one part of the data."""

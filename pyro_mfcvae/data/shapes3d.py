@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pyro_mfcvae.data.folders import data_folder
 from pyro_mfcvae.data.observations import Dataset
 from pyro_mfcvae.data.registry import register_dataset
 from pyro_mfcvae.data.scenes import HUES, ORIENTATIONS_DEGREES, SCALES, SHAPE_NAMES
 from pyro_mfcvae.data.shapes import check_size, factor_grid, factor_labels
-from pyro_mfcvae.data.vision import data_folder
 from pyro_mfcvae.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -81,12 +81,14 @@ def shapes3d(
         raise ConfigError(f"split_seed must be from 0 to {2**32 - 1}, got {split_seed}")
     path = _find(data_folder(data_dir))
     with _opened(path) as (images, labels):
-        indices = _factor_indices(labels[()], path)
-        chosen = [np.isin(indices[:, i], values) for i, values in enumerate(grid.values())]
+        with _reading(path):
+            values = labels[()]
+        indices = _factor_indices(values, path)
+        chosen = [np.isin(indices[:, i], wanted) for i, wanted in enumerate(grid.values())]
         rows = np.flatnonzero(np.logical_and.reduce(chosen))
         if len(rows) == 0:
             raise DataError(f"{path}: none of its {len(indices)} pictures has the factors {grid}")
-        x = _pictures(images, rows, size)
+        x = _pictures(images, rows, size, path)
     train, test = _published_split(len(rows), test_fraction, split_seed)
     return Dataset("shapes3d", x, train, test, *factor_labels(grid, indices[rows]))
 
@@ -107,8 +109,10 @@ def _opened(path: Path) -> Iterator[tuple[h5py.Dataset, h5py.Dataset]]:
     """The file's images (N, 64, 64, 3) and labels (N, 6)."""
     import h5py
 
-    try:
-        with h5py.File(path, "r") as file:
+    with _reading(path):
+        file = h5py.File(path, "r")
+    with file:
+        with _reading(path):
             images, labels = (file.get(name) for name in ("images", "labels"))
             for name, array in (("images", images), ("labels", labels)):
                 if not isinstance(array, h5py.Dataset):
@@ -117,7 +121,14 @@ def _opened(path: Path) -> Iterator[tuple[h5py.Dataset, h5py.Dataset]]:
                         f"among {sorted(file) or 'nothing'}; get {FILE} from {SOURCE}"
                     )
             _check_arrays(images, labels, path)
-            yield images, labels
+        yield images, labels
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Around reads of the file alone: what they raise means that it is damaged."""
+    try:
+        yield
     except DataError:
         raise
     except (OSError, RuntimeError, LookupError, TypeError, ValueError) as error:
@@ -160,7 +171,7 @@ def _factor_indices(labels: np.ndarray, path: Path) -> np.ndarray:
     return indices
 
 
-def _pictures(images: h5py.Dataset, rows: np.ndarray, size: int) -> Tensor:
+def _pictures(images: h5py.Dataset, rows: np.ndarray, size: int, path: Path) -> Tensor:
     """Pictures in increasing rows (N,), uint8 (N, 3, size, size)."""
     x = torch.from_numpy(np.empty((len(rows), 3, size, size), dtype=np.uint8))
     # h5py reads neighbours fast and scattered rows slowly, and unpacks whole chunks.
@@ -168,7 +179,9 @@ def _pictures(images: h5py.Dataset, rows: np.ndarray, size: int) -> Tensor:
     step = chunk * max(1, _ROWS_AT_ONCE // chunk)
     done = 0
     for part in np.split(rows, np.flatnonzero(np.diff(rows // step)) + 1):
-        slab = torch.from_numpy(images[part[0] : part[-1] + 1][part - part[0]])
+        with _reading(path):
+            slab = images[part[0] : part[-1] + 1]
+        slab = torch.from_numpy(slab[part - part[0]])
         for pictures in slab.split(100):  # few enough for the processor's cache
             x[done : done + len(pictures)] = _resized(pictures, size)
             done += len(pictures)

@@ -20,7 +20,9 @@ def _read(datasets: ModuleType, folder: Path, train: bool, download: bool) -> Di
 FILES = DigitFiles(
     title="SVHN",
     folder="",
-    names=("train_32x32.mat", "test_32x32.mat"),
+    train_names=("train_32x32.mat",),
+    test_names=("test_32x32.mat",),
+    shape=(3, 32, 32),
     source="http://ufldl.stanford.edu/housenumbers",
     read=_read,
 )
@@ -38,7 +40,7 @@ def svhn(
 
     Args:
         data_dir: folder that holds ``train_32x32.mat`` and ``test_32x32.mat``; None takes
-            MFCVAE_DATA, or ``data`` in the working folder. What is missing or damaged there is
+            MFCVAE_DATA, or ``data`` in the working folder. What is missing there is
             downloaded.
         n_train: take the first so many training digits only.
         n_test: take the first so many held-out digits only.
@@ -47,7 +49,8 @@ def svhn(
         pictures, uint8 (N, 3, 32, 32), with the label ``digit``.
 
     Raises:
-        DataError: if the files are neither to be read nor to be downloaded.
+        DataError: if files are missing and cannot be downloaded, or cannot be read, or hold
+            something else.
         ConfigError: if a number of digits is out of range.
     """
     return load_digits("svhn", FILES, data_dir, n_train, n_test)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+from pyro_mfcvae.data.folders import data_folder
 from pyro_mfcvae.data.observations import Dataset
 from pyro_mfcvae.errors import ConfigError, DataError
 
@@ -24,17 +27,27 @@ class DigitFiles:
     Attributes:
         title: what people call the data set.
         folder: where its files lie in the data folder.
-        names: of the files.
-        source: where to get them.
+        train_names: of the files with the training part.
+        test_names: of the files with the held-out part.
+        shape: of a picture, (channels, height, width).
+        source: where to get the files.
         read: (torchvision.datasets, data folder, train, download) -> pictures, uint8
             (N, channels, height, width), and their digits, integers (N,).
+        inseparable: whether torchvision reads a part only where the other one's files are, too.
     """
 
     title: str
     folder: str
-    names: tuple[str, ...]
+    train_names: tuple[str, ...]
+    test_names: tuple[str, ...]
+    shape: tuple[int, int, int]
     source: str
     read: Callable[[ModuleType, Path, bool, bool], Digits]
+    inseparable: bool = False
+
+    def names(self, train: bool) -> tuple[str, ...]:
+        """Names of the files with one part."""
+        return self.train_names if train else self.test_names
 
 
 def load_digits(
@@ -50,7 +63,8 @@ def load_digits(
         n_test: take the first so many held-out digits only.
 
     Raises:
-        DataError: if the files are neither to be read nor to be downloaded.
+        DataError: if files are missing and cannot be downloaded, or cannot be read, or hold
+            something else.
         ConfigError: if a number of digits is out of range.
     """
     parts = [_part(files, data_folder(data_dir), train) for train in (True, False)]
@@ -69,27 +83,77 @@ def load_digits(
     return Dataset(name, x, indices[: counts[0]], indices[counts[0] :], labels, names)
 
 
-def data_folder(given: str | None) -> Path:
-    """The folder of downloaded data: given, or MFCVAE_DATA, or ``data``."""
-    return Path(given or os.environ.get("MFCVAE_DATA") or "data").expanduser()
-
-
 def _part(files: DigitFiles, folder: Path, train: bool) -> Digits:
-    datasets = torchvision_datasets()
-    # Damaged files make torchvision's readers raise almost anything.
+    needed = [*files.names(train), *(files.names(not train) if files.inseparable else ())]
+    paths = [folder / files.folder / name for name in needed]
+    missing = [path for path in paths if not os.path.lexists(path)]
+    if missing:
+        _download(files, folder, train, missing)
     try:
-        return files.read(datasets, folder, train, False)
-    except Exception:
-        pass  # missing or damaged
+        pictures, digits = files.read(torchvision_datasets(), folder, train, False)
+        _check(pictures, digits, files.shape)
+    except (MemoryError, ImportError):
+        raise
+    except Exception as error:  # damaged files make torchvision's readers raise almost anything
+        names = [str(folder / files.folder / name) for name in files.names(train)]
+        raise DataError(
+            f"{' and '.join(names)} cannot be read as {files.title} ({str(error) or repr(error)}). "
+            "Move what is damaged there away, so that it is downloaded again, or put good files "
+            f"from {files.source} in its place, or give another folder with --data-dir or "
+            "MFCVAE_DATA"
+        ) from error
+    return pictures, digits
+
+
+def _download(files: DigitFiles, folder: Path, train: bool, missing: list[Path]) -> None:
+    """Bring the missing files of one part; nothing that is in the folder is written to."""
+    target = folder / files.folder
     try:
-        return files.read(datasets, folder, train, True)
+        target.mkdir(parents=True, exist_ok=True)
+        # torchvision writes over files that are there, and leaves half of one behind where the
+        # connection breaks.
+        with tempfile.TemporaryDirectory(prefix="download-", dir=folder) as name:
+            aside = Path(name)
+            _copy_archives(files, target, aside / files.folder)
+            files.read(torchvision_datasets(), aside, train, True)
+            for path in missing:
+                if not os.path.lexists(path):  # another process may have been faster
+                    (aside / files.folder / path.name).rename(path)
+    except (MemoryError, ImportError):
+        raise
     except Exception as error:
         raise DataError(
-            f"{files.title} can neither be read from {folder / files.folder} nor downloaded there "
-            f"({str(error) or repr(error)}). Its files {', '.join(files.names)} are on "
-            f"{files.source}; put them there, in place of damaged ones, or give the folder that "
-            f"holds {files.folder or 'them'} with --data-dir or MFCVAE_DATA"
+            f"{files.title} is not complete in {target} and cannot be downloaded there "
+            f"({str(error) or repr(error)}). What is missing, "
+            f"{', '.join(path.name for path in missing)}, is on {files.source}; put it there, or "
+            f"give the folder that holds {files.folder or 'it'} with --data-dir or MFCVAE_DATA"
         ) from error
+
+
+def _copy_archives(files: DigitFiles, source: Path, target: Path) -> None:
+    """What a person put there as it is published need not be downloaded."""
+    target.mkdir(parents=True, exist_ok=True)
+    for name in (*files.train_names, *files.test_names):
+        archive = source / f"{name}.gz"
+        if archive.is_file():
+            shutil.copyfile(archive, target / archive.name)
+
+
+def _check(pictures: Tensor, digits: Tensor, shape: tuple[int, int, int]) -> None:
+    """Raise a DataError unless these are pictures of the shape, each with its digit."""
+    n = len(pictures)
+    if pictures.dtype != torch.uint8 or n == 0 or pictures.shape[1:] != shape:
+        raise DataError(
+            f"expected pictures, uint8 of shape (N, {', '.join(map(str, shape))}), at least one, "
+            f"got {pictures.dtype} {tuple(pictures.shape)}"
+        )
+    if digits.shape != (n,):
+        raise DataError(
+            f"expected a digit for each of {n} pictures, got digits of shape {tuple(digits.shape)}"
+        )
+    wrong = digits[(digits < 0) | (digits > 9)]
+    if len(wrong):
+        raise DataError(f"expected digits from 0 to 9, got {int(wrong[0])}")
 
 
 def _count(name: str, given: int | None, available: int) -> int:

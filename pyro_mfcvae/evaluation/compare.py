@@ -60,13 +60,14 @@ def compare_guides(
         on_draw: called after every pass of one guide.
 
     Returns:
-        ``{"n_observations", "n_draws", "seed", "fade", "guides": [{"guide", "n_samples", "elbo",
-        "elbo_standard_error", "terms", "gap", "predicted_gap", "least_gap", "gap_mismatch",
-        "gradient_norm", "gradient_variance", "seconds"}]}``: means over observations and draws in
-        nats; ``gap`` to the reference beside the prediction from the samples and the least that
-        any q(c | x) could have, with the largest difference between gap and prediction in any
-        draw; norm of the mean and total variance over draws of the loss's gradient with respect
-        to all parameters of q(z | x); median time of a forward and backward pass.
+        ``{"reference", "n_observations", "n_draws", "seed", "fade", "guides": [{"guide",
+        "n_samples", "elbo", "elbo_standard_error", "terms", "gap", "predicted_gap", "least_gap",
+        "gap_mismatch", "gradient_norm", "gradient_variance", "seconds"}]}``: means over
+        observations and draws in nats; ``gap`` to the reference beside the prediction from the
+        samples and the least that any q(c | x) could have, with the largest difference between
+        gap and prediction in any draw; norm of the mean and total variance over draws of the
+        loss's gradient with respect to all parameters of q(z | x); median time of a forward and
+        backward pass.
 
     Raises:
         ConfigError: if a guide is unknown, or a number is too small.
@@ -79,9 +80,7 @@ def compare_guides(
         )
     weights, x = fade_weights(model, fade), as_model_input(model, x)
     rows = []
-    training = model.training
-    model.eval()
-    try:
+    with model.evaluating(gradients=True):
         for s in n_samples:
             measured = {name: _Measured() for name in names}
             for name in names:
@@ -91,9 +90,8 @@ def compare_guides(
                     measured[name].add(*_pass(model, x, weights, name, s, seed, draw))
                     on_draw()
             rows += [m.row(name, s, measured[REFERENCE]) for name, m in measured.items()]
-    finally:
-        model.train(training)
     return {
+        "reference": REFERENCE,
         "n_observations": len(x),
         "n_draws": n_draws,
         "seed": seed,

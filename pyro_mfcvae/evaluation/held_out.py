@@ -14,6 +14,7 @@ from pyro_mfcvae.evaluation.accuracies import (
     occupied_clusters,
 )
 from pyro_mfcvae.evaluation.predictions import elbo_means, predict
+from pyro_mfcvae.fade_in import KlFloor
 from pyro_mfcvae.guides import Guide
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.training.callbacks import Callback, Metrics, append_metrics
@@ -39,13 +40,11 @@ class HeldOutLog(Callback):
     def on_epoch(self, state: TrainingState, metrics: Metrics) -> None:
         every = state.config.training.evaluate_every
         if every and (state.epoch % every == 0 or state.step == state.n_steps):
-            values = held_out_metrics(
-                state.model,
-                self.dataset,
-                state.guide,
-                state.config.guide.n_samples,
-                state.weights,
-            )
+            n_samples, floor = state.config.guide.n_samples, state.config.training.kl_floor
+            with KlFloor(floor):  # so that it is the objective of the training
+                values = held_out_metrics(
+                    state.model, self.dataset, state.guide, n_samples, state.last_fade
+                )
             append_metrics(self.path, state, "test", values)
 
 

@@ -9,17 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
-_REFERENCE = "enumerate"
-
 
 def guide_comparison(results: Mapping[str, Any], title: str = "") -> Figure:
-    """Gap to ``enumerate``, variance of the gradient and time over the number of samples.
+    """Gap to the reference, variance of the gradient and time over the number of samples.
 
     Args:
         results: of :func:`~pyro_mfcvae.evaluation.compare_guides`.
         title: above the panels.
     """
-    rows = results["guides"]
+    rows, reference = results["guides"], results["reference"]
     guides = list(dict.fromkeys(row["guide"] for row in rows))
     figure = Figure(figsize=(11, 3.8), layout="constrained")
     gaps, variances, times = figure.subplots(1, 3)
@@ -29,14 +27,14 @@ def guide_comparison(results: Mapping[str, Any], title: str = "") -> Figure:
         style = {"color": f"C{i}", "label": guide, "marker": "o", "ms": 4}
         variances.plot(samples, [row["gradient_variance"] for row in own], **style)
         times.plot(samples, [1000 * row["seconds"] for row in own], **style)
-        if guide == _REFERENCE:
+        if guide == reference:
             gaps.axhline(0, color=style["color"], label=f"{guide} (reference)")
             continue
         gaps.plot(samples, [row["gap"] for row in own], **style)
         predicted = [row["predicted_gap"] for row in own]
         gaps.plot(samples, predicted, "x", color="black", ms=8, zorder=3)
     gaps.plot([], [], "x", color="black", ms=8, label="predicted from the samples")
-    gaps.set_ylabel("ELBO of enumerate - ELBO, nats")
+    gaps.set_ylabel(f"ELBO of {reference} - ELBO, nats")
     variances.set_ylabel("total variance of the gradient of q(z | x)")
     times.set_ylabel("forward and backward pass, ms")
     variances.set_yscale("log")

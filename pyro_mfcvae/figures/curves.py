@@ -81,14 +81,15 @@ def _draw_elbo(axes: Axes, train: Records, test: Records) -> None:
 def _draw_kl(axes: Axes, train: Records) -> None:
     shown = []
     for j in _facets(train):
-        steps, weights = _series(train, f"fade_{j}")
+        raised = f"kl_weight_{j}" in train[0]["values"]
+        steps, weights = _series(train, f"kl_weight_{j}" if raised else f"fade_{j}")
         for name, style in (("z", "-"), ("c", ":")):
             kl = weights * _series(train, f"kl_{name}_{j}")[1]
             axes.plot(steps, kl, style, color=f"C{j}", label=f"KL of {name}, facet {j}")
             shown.append(_after_the_start(steps, kl))
     high = max(np.quantile(values, 0.98, method="higher") for values in shown)
     _set_limits(axes, min(0, *(values.min() for values in shown)), high)
-    axes.set_ylabel("fade weight × KL, nats", fontsize=9)
+    axes.set_ylabel("weight × KL, nats", fontsize=9)
 
 
 def _draw_fade(axes: Axes, train: Records) -> None:

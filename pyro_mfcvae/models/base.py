@@ -214,12 +214,16 @@ class FacetModel(nn.Module, ABC):
         return result
 
     @contextmanager
-    def evaluating(self) -> Iterator[None]:
-        """Evaluation mode without gradients; afterwards the mode is what it was."""
+    def evaluating(self, *, gradients: bool = False) -> Iterator[None]:
+        """Evaluation mode; afterwards the mode is what it was.
+
+        Args:
+            gradients: whether they can be taken meanwhile.
+        """
         was_training = self.training
         self.eval()
         try:
-            with torch.no_grad():
+            with torch.set_grad_enabled(gradients):
                 yield
         finally:
             self.train(was_training)

@@ -41,7 +41,7 @@ class ConvLadderEncoder(nn.Module):
         activation: name of the activation.
         batch_norm: normalise after each activation.
         weight_norm: normalise the weights of the convolutions.
-        fade: weigh what enters each facet's rung with its fade weight too.
+        fade: weigh what each facet's rung gives to its head with its fade weight.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class ConvLadderEncoder(nn.Module):
         features = []
         for j, (stage, rung) in enumerate(zip(self.backbone, self.rungs, strict=True)):
             x = stage(x)
-            features.append(rung(scaled(x, fade if self.fade else None, j)).flatten(1))
+            features.append(scaled(rung(x).flatten(1), fade if self.fade else None, j))
         return features
 
 

@@ -44,7 +44,7 @@ class LadderEncoder(nn.Module):
         rungs: widths of further layers between the backbone and each facet's head.
         activation: name of the activation.
         batch_norm: normalise after each activation.
-        fade: weigh what enters each facet's rung with its fade weight too.
+        fade: weigh what each facet's rung gives to its head with its fade weight.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class LadderEncoder(nn.Module):
         features = []
         for j, (stage, rung) in enumerate(zip(self.backbone, self.rungs, strict=True)):
             h = stage(h)
-            features.append(rung(scaled(h, fade if self.fade else None, j)))
+            features.append(scaled(rung(h), fade if self.fade else None, j))
         return features
 
 

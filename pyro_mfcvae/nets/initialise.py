@@ -27,7 +27,9 @@ def glorot(module: nn.Module) -> None:
 
 
 @torch.no_grad()
-def data_dependent(module: nn.Module, run: Callable[[], object], spread: float = 1.0) -> None:
+def data_dependent(
+    module: nn.Module, run: Callable[[], object], spread: float = 1.0, published: bool = False
+) -> None:
     """Weights with which every layer's output has mean 0 and a given spread on real data.
 
     Layers are set in the order in which they run, each on the output of those before it, with
@@ -40,6 +42,7 @@ def data_dependent(module: nn.Module, run: Callable[[], object], spread: float =
         module: owner of the layers.
         run: runs the module on a batch of data.
         spread: standard deviation of each output.
+        published: do as that code does.
     """
     done: set[nn.Module] = set()
 
@@ -52,7 +55,8 @@ def data_dependent(module: nn.Module, run: Callable[[], object], spread: float =
         mean = output.mean(others)
         factor = spread / (output.var(others, correction=0) + 1e-10).sqrt()
         layer.bias.copy_((layer.bias - mean) * factor)
-        _scale_weights(layer, factor)
+        if not (published and isinstance(layer, WeightNormConv2d)):
+            _scale_weights(layer, factor)
         shape = [-1 if dim == channel else 1 for dim in range(output.dim())]
         return (output - mean.reshape(shape)) * factor.reshape(shape)
 

@@ -95,7 +95,7 @@ def run_config(settings: OfficialSettings, dtype: str = "float32") -> Config:
         options = {
             "factors": settings.factors_variation_dict,
             "split_seed": settings.seed,
-            "test_fraction": round(1 - settings.threedshapes_train_frac, 12),
+            "test_fraction": settings.test_fraction,
         }
     model = model_config(neutral_settings(settings))
     return Config(
@@ -107,7 +107,7 @@ def run_config(settings: OfficialSettings, dtype: str = "float32") -> Config:
                 replace(facet, initial_variance=_initial_variance(settings))
                 for facet in model.facets
             ),
-            initialisation="data-dependent" if settings.data_init else "default",
+            initialisation="data-dependent-published" if settings.data_init else "default",
             initial_spread=_SPREAD if settings.data_init else 1.0,
             mixture_initialisation=settings.init_type_p_z_c,
         ),
@@ -119,6 +119,9 @@ def run_config(settings: OfficialSettings, dtype: str = "float32") -> Config:
             kl_floor=_kl_floor(settings),
             dtype=dtype,
         ),
+        # The paper's tau multiplies covariances, as here. Their code multiplies Cholesky factors by
+        # it, or takes it times the variance for a standard deviation, where they are diagonal.
+        sampling_temperature=settings.temp_sample_generation,
     )
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from pyro_mfcvae.errors import ConfigError
@@ -13,7 +14,27 @@ from pyro_mfcvae.errors import ConfigError
 StateDict = Mapping[str, Tensor]
 Pairs = Iterator[tuple[str, str]]  # (name here, name there)
 
-_BATCH_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+_COUNT = "num_batches_tracked"
+_BATCH_NORM = ("weight", "bias", "running_mean", "running_var", _COUNT)
+
+
+def _check_values(name: str, value: Tensor) -> None:
+    """Raise a ConfigError unless they can be loaded as they are."""
+    expected = "a dense tensor on the CPU of finite real numbers"
+    if value.layout != torch.strided or value.is_nested or value.device.type != "cpu":
+        raise ConfigError(f"{name} must be {expected}, got {value.layout} on {value.device}")
+    if name.endswith(f".{_COUNT}"):
+        if value.dtype != torch.int64:
+            raise ConfigError(f"{name} must be a count, torch.int64, got {value.dtype}")
+        return
+    if not value.is_floating_point():
+        raise ConfigError(f"{name} must be {expected}, got {value.dtype}")
+    finite = value.double().isfinite()
+    if not finite.all():
+        raise ConfigError(
+            f"{name} must be {expected}, got {int((~finite).sum())} of {value.numel()} that are "
+            "infinite or not a number"
+        )
 
 
 class Tensors:
@@ -27,12 +48,14 @@ class Tensors:
         """One tensor.
 
         Raises:
-            ConfigError: if there is none of this name.
+            ConfigError: if there is none of this name, or it has values that no layer can have.
         """
         if name not in self.state_dict:
             raise ConfigError(f"the file has no tensor {name!r}, which the settings ask for")
         self.left.discard(name)
-        return self.state_dict[name].contiguous()
+        value = self.state_dict[name]
+        _check_values(name, value)
+        return value.contiguous()
 
     def n_entries(self, prefix: str) -> int:
         """Entries of a list of tensors or modules."""

@@ -14,10 +14,12 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from pyro_mfcvae.config import Count, Positive, Whole
+from pyro_mfcvae.data.shapes import factor_grid
 from pyro_mfcvae.errors import ConfigError
 
 Weight = Annotated[float, Field(ge=0, le=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]  # what numpy's RandomState takes
 Values = Annotated[list[Whole], Field(min_length=1)]
 Widths = list[int | str | list[int | str]]  # "branch" and "merge" part their ladders' widths
 
@@ -93,7 +95,8 @@ class OfficialSettings:
     data_init: bool = False
     init_lr: Positive
     batch_size: Count
-    seed: Whole
+    seed: Seed
+    temp_sample_generation: Positive = 1.0
     factors_variation_dict: dict[str, Values] | None = None
     threedshapes_train_frac: Fraction | None = None
 
@@ -121,6 +124,12 @@ class OfficialSettings:
                 f"factors_variation_dict needs the values of {', '.join(_FACTORS)}, "
                 f"got {', '.join(self.factors_variation_dict) or 'none'}"
             )
+        if self.dataset == "fast_3dshapes" and not 0 < self.n_train < self._n_scenes():
+            raise ValueError(
+                "threedshapes_train_frac must lie between 0 and 1 and leave scenes for training "
+                f"and for testing, got {self.threedshapes_train_frac:g} of {self._n_scenes()} "
+                "scenes"
+            )
 
     @property
     def data(self) -> OfficialData:
@@ -143,8 +152,15 @@ class OfficialSettings:
         """Training observations."""
         if self.data.n_train is not None:
             return self.data.n_train
-        n_scenes = math.prod(len(set(values)) for values in self.factors_variation_dict.values())
-        return int(n_scenes * self.threedshapes_train_frac)
+        return int(self._n_scenes() * (1 - self.test_fraction) + 1e-9)
+
+    @property
+    def test_fraction(self) -> float:
+        """Share of the scenes of 3D Shapes that is held out."""
+        return round(1 - self.threedshapes_train_frac, 12)
+
+    def _n_scenes(self) -> int:
+        return math.prod(map(len, factor_grid(self.factors_variation_dict).values()))
 
     def _needed(self) -> list[str]:
         """What these settings need beside what all do."""

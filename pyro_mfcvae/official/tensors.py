@@ -125,8 +125,6 @@ def _check_shapes(values: Mapping[str, Tensor], expected: Mapping[str, Tensor]) 
     if facets or others:
         # The shapes of the networks follow from those of the facets.
         raise ConfigError(f"the tensors do not fit the settings: {_some(facets or others, '; ')}")
-    if not values["facets.0.loc"].is_floating_point():
-        raise ConfigError(f"expected floating-point tensors, got {values['facets.0.loc'].dtype}")
 
 
 def _some(items: list[str], separator: str = ", ") -> str:
@@ -173,3 +171,9 @@ def _apply_transform(values: dict[str, Tensor], config: Mapping[str, Any]) -> No
         else:
             diagonal = softplus_inverse_of_exp(raw.diagonal(dim1=-2, dim2=-1))
             values[f"facets.{j}.raw_scale"] = raw.tril(-1) + torch.diag_embed(diagonal)
+        if not values[f"facets.{j}.raw_scale"].isfinite().all():
+            name = f"{_KINDS['covariance'][config['covariance']]}.{j}"
+            raise ConfigError(
+                f"{name} must hold logarithms of variances or Cholesky diagonals that "
+                f"{raw.dtype} can hold, got values from {raw.min():g} to {raw.max():g}"
+            )

@@ -167,11 +167,12 @@ class ProgressBar(Callback):
 
 
 def describe(metrics: Metrics) -> str:
-    """ELBO and its parts in one line, the KLs weighed with the fade weights as in the ELBO."""
+    """ELBO and its parts in one line, the KLs weighed as in the ELBO."""
     parts = [f"ELBO {metrics['elbo']:.2f}", f"log p(x|z) {metrics['reconstruction']:.2f}"]
     fades = [value for name, value in metrics.items() if name.startswith("fade_")]
+    weights = [metrics.get(f"kl_weight_{j}", fade) for j, fade in enumerate(fades)]
     for label, name in (("KL z", "kl_z"), ("KL c", "kl_c")):
-        weighed = [fade * metrics[f"{name}_{j}"] for j, fade in enumerate(fades)]
+        weighed = [weight * metrics[f"{name}_{j}"] for j, weight in enumerate(weights)]
         parts.append(f"{label} " + "/".join(f"{value:.2f}" for value in weighed))
     parts.append("fade " + "/".join(f"{fade:.2f}" for fade in fades))
     return "  ".join(parts)

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from typing_extensions import override
 
-from pyro_mfcvae.config import Config, config_from_dict, config_to_dict
+from pyro_mfcvae.config import Config, Whole, config_from_dict, config_to_dict
 from pyro_mfcvae.data.observations import ObservationSpec
-from pyro_mfcvae.errors import ConfigError, RunError
+from pyro_mfcvae.errors import ConfigError, DamagedCheckpointWarning, RunError, TrainingError
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.training.callbacks import Callback
 from pyro_mfcvae.training.state import TrainingState
@@ -27,7 +31,10 @@ from pyro_mfcvae.training.state import TrainingState
 _MODEL, _OPTIMIZER, _STATE = "model.safetensors", "optimizer.safetensors", "state.json"
 _TOTALS = "log.totals"
 _MAY_CHANGE = {
+    "preset",
+    "sampling_temperature",
     "data.options.data_dir",
+    "data.options.path",
     "training.device",
     "training.n_threads",
     "training.checkpoint_every",
@@ -35,8 +42,70 @@ _MAY_CHANGE = {
 }
 
 
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Checkpoint:
+    """What ``state.json`` of a checkpoint says, once all of its files have proved to be whole.
+
+    Attributes:
+        path: the checkpoint's folder.
+        step: steps done.
+        n_totals: steps in the sums since the last log point.
+        term_names: names of these sums.
+        fade: fade weights of the last step.
+        observation: what one observation looks like.
+        config: settings of the run, where they are known.
+        data: fingerprint of the data, where it is known.
+        checksums: {file: sha256}.
+    """
+
+    path: Path
+    step: Whole
+    n_totals: Whole = 0
+    term_names: tuple[str, ...] = ()
+    fade: tuple[float, ...]
+    observation: ObservationSpec
+    config: dict[str, Any] | None = None
+    data: str | None = None
+    checksums: dict[str, str]
+
+    @property
+    def has_optimizer(self) -> bool:
+        """Whether training can go on from here."""
+        return _OPTIMIZER in self.checksums
+
+    def model_tensors(self) -> dict[str, Tensor]:
+        """The model's state dict, on the CPU."""
+        return _load(self.path / _MODEL)
+
+    def optimizer_tensors(self) -> dict[str, Tensor]:
+        """The optimiser's state and the sums since the last log point, on the CPU."""
+        return _load(self.path / _OPTIMIZER)
+
+    def check_settings(self, config: Config) -> None:
+        """Raise a RunError if settings changed without which the run would not be the same."""
+        if self.config is None:
+            return
+        try:
+            written = config_from_dict(self.config)
+        except ConfigError as error:
+            raise RunError(
+                f"the settings in checkpoint {self.path} cannot be used: {error}"
+            ) from None
+        then, now = (dict(_leaves(config_to_dict(c))) for c in (written, config))
+        changed = [
+            f"{name} from {then.get(name)!r} to {now.get(name)!r}"
+            for name in sorted(then.keys() | now.keys())
+            if then.get(name) != now.get(name) and name not in _MAY_CHANGE
+        ]
+        if changed:
+            raise RunError(
+                f"config.json has changed since checkpoint {self.path} was written: "
+                f"{', '.join(changed)}; put it back, or train a new run"
+            )
+
+
 class Checkpoints(Callback):
-    """Saves a run every few epochs and at its end, keeping the newest ones.
+    """Saves a run at its start, every few epochs and at its end, keeping the newest ones.
 
     Args:
         folder: of all checkpoints of the run.
@@ -49,9 +118,11 @@ class Checkpoints(Callback):
 
     @override
     def on_start(self, state: TrainingState) -> None:
-        """Remove what killed processes left half-written."""
+        """Remove what a killed process left half-written; leave something to go on from."""
         for path in self.folder.glob(".*-*"):
             shutil.rmtree(path, ignore_errors=True)
+        if not checkpoints(self.folder):
+            self._save(state)
 
     @override
     def on_epoch(self, state: TrainingState, metrics: dict[str, float]) -> None:
@@ -65,11 +136,27 @@ class Checkpoints(Callback):
             self._save(state)
 
     def _save(self, state: TrainingState) -> None:
-        if state.totals is not None and not bool(state.totals.isfinite().all()):
-            return  # StopAtNonsense ends the run at the next log point
+        """Save, unless the state is spoilt: the last good checkpoint must stay the newest.
+
+        Raises:
+            TrainingError: if a parameter is no longer finite.
+        """
+        tensors = [*state.model.state_dict().values(), *_optimizer_tensors(state).values()]
+        if not all(bool(t.isfinite().all()) for t in tensors):
+            raise TrainingError(
+                f"parameters, their moments or the objective are no longer finite at step "
+                f"{state.step}; lower training.learning_rate, or raise the likelihood's scale or "
+                "the facets' initial_variance. The last good checkpoint has been kept"
+            )
         save_checkpoint(state, self.folder)
-        for path in checkpoints(self.folder)[self.n_kept :]:
+        kept = checkpoints(self.folder)
+        for path in kept[self.n_kept :] + [p for p in kept[: self.n_kept] if _is_start(p, state)]:
             shutil.rmtree(path)
+
+
+def _is_start(path: Path, state: TrainingState) -> bool:
+    """Whether it is the checkpoint before the first step, and the run has left it behind."""
+    return int(path.name) == 0 < state.step
 
 
 def save_checkpoint(state: TrainingState, folder: Path) -> Path:
@@ -81,7 +168,7 @@ def save_checkpoint(state: TrainingState, folder: Path) -> Path:
     path = folder / f"{state.step:08d}"
     if path.exists():
         try:
-            read_state(path)
+            read_checkpoint(path)
         except RunError:
             shutil.rmtree(path)
         else:
@@ -91,15 +178,22 @@ def save_checkpoint(state: TrainingState, folder: Path) -> Path:
         "step": state.step,
         "n_totals": state.n_totals,
         "term_names": state.term_names,
-        "fade": state.schedule(state.step),
+        "fade": state.last_fade,
         "observation": asdict(state.model.observation),
         "config": config_to_dict(state.config),
+        "data": state.data,
     }
     _write(path, tensors, record)
     return path
 
 
-def save_model_only(model: FacetModel, folder: Path, step: int, fade: tuple[float, ...]) -> Path:
+def save_model_only(
+    model: FacetModel,
+    folder: Path,
+    step: int,
+    fade: tuple[float, ...],
+    data: str | None = None,
+) -> Path:
     """Write a checkpoint to be used and not to be trained further: a model, no optimiser.
 
     Args:
@@ -107,20 +201,105 @@ def save_model_only(model: FacetModel, folder: Path, step: int, fade: tuple[floa
         folder: of all checkpoints of the run, where this step has none.
         step: steps done.
         fade: weights of the facets then.
+        data: fingerprint of the data, where it is known.
 
     Returns:
         the checkpoint, ``folder/STEP``.
     """
     path = folder / f"{step:08d}"
-    record = {
-        "step": step,
-        "n_totals": 0,
-        "term_names": (),
-        "fade": fade,
-        "observation": asdict(model.observation),
-    }
+    observation = asdict(model.observation)
+    record = {"step": step, "fade": fade, "observation": observation, "data": data}
     _write(path, {_MODEL: model.state_dict()}, record)
     return path
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """All checkpoints in a folder, the newest first."""
+    if not folder.is_dir():
+        return []
+    return sorted((path for path in folder.iterdir() if path.name.isdecimal()), reverse=True)
+
+
+def newest_checkpoint(folder: Path) -> Checkpoint:
+    """The newest checkpoint that is whole. Warns of damaged ones that are newer.
+
+    Raises:
+        RunError: if there is none.
+    """
+    damaged = []
+    for path in checkpoints(folder):
+        try:
+            found = read_checkpoint(path)
+        except RunError as error:
+            damaged.append(str(error))
+            continue
+        if damaged:
+            message = f"{'; '.join(damaged)}; taking {path} instead"
+            warnings.warn(message, DamagedCheckpointWarning, stacklevel=2)
+        return found
+    found_instead = f": {'; '.join(damaged)}" if damaged else ""
+    raise RunError(f"{folder} holds no checkpoint that can be used{found_instead}; train a new run")
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """A checkpoint whose files are what they were when they were written.
+
+    Raises:
+        RunError: if a file is missing or damaged.
+    """
+    try:
+        record = json.loads((path / _STATE).read_text())
+        own = record.pop("checksum")
+        whole = own == _digest(record)
+        checkpoint = _adapter().validate_python({**record, "path": path})
+        files = {n: _checksum(path / n) == c for n, c in checkpoint.checksums.items()}
+    except ValidationError as error:
+        wrong = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors())
+        raise RunError(f"checkpoint {path} is damaged: {_STATE} has wrong {wrong}") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise RunError(f"checkpoint {path} is damaged ({error})") from None
+    changed = [name for name, same in {_STATE: whole, **files}.items() if not same]
+    if changed:
+        raise RunError(f"checkpoint {path} is damaged: {', '.join(changed)} has changed since")
+    if _MODEL not in files or checkpoint.step != int(path.name):
+        raise RunError(f"checkpoint {path} is damaged: {_STATE} is that of another checkpoint")
+    return checkpoint
+
+
+def restore(state: TrainingState, checkpoint: Checkpoint) -> None:
+    """Put a fresh state where the checkpoint left the run.
+
+    Raises:
+        RunError: if the checkpoint has no optimiser, belongs to another model, or was written
+            under other settings or with other data.
+    """
+    path = checkpoint.path
+    if not checkpoint.has_optimizer:
+        raise RunError(
+            f"checkpoint {path} holds a model without its optimiser, to be used and not to be "
+            "trained further"
+        )
+    checkpoint.check_settings(state.config)
+    if checkpoint.data != state.data:
+        raise RunError(
+            f"the data have changed since checkpoint {path} was written: other observations, or "
+            "another split; give those that the run was begun with, or train a new run"
+        )
+    tensors = checkpoint.optimizer_tensors()
+    totals = tensors.pop(_TOTALS, None)
+    optimizer = state.optimizer.state_dict()
+    optimizer["state"] = {}
+    for key, value in tensors.items():
+        index, _, name = key.partition(".")
+        optimizer["state"].setdefault(int(index), {})[name] = value
+    try:
+        state.model.load_state_dict(checkpoint.model_tensors())
+        state.optimizer.load_state_dict(optimizer)
+    except (RuntimeError, ValueError) as error:
+        raise RunError(f"checkpoint {path} does not fit the settings of its run: {error}") from None
+    state.step, state.n_totals = checkpoint.step, checkpoint.n_totals
+    state.term_names = checkpoint.term_names
+    state.totals = None if totals is None else totals.to(state.fade.device)
 
 
 def _write(path: Path, tensors: Mapping[str, Mapping[str, Tensor]], record: dict[str, Any]) -> None:
@@ -131,121 +310,15 @@ def _write(path: Path, tensors: Mapping[str, Mapping[str, Tensor]], record: dict
     for name, values in tensors.items():
         save_file(_on_cpu(values), aside / name)
     record = record | {"checksums": {name: _checksum(aside / name) for name in tensors}}
-    (aside / _STATE).write_text(json.dumps(record, indent=2) + "\n")
+    record = json.loads(json.dumps(record))  # as it will be read
+    text = json.dumps({**record, "checksum": _digest(record)}, indent=2)
+    (aside / _STATE).write_text(text + "\n")
     aside.replace(path)
 
 
-def checkpoints(folder: Path) -> list[Path]:
-    """All checkpoints in a folder, the newest first."""
-    if not folder.is_dir():
-        return []
-    return sorted((path for path in folder.iterdir() if path.name.isdecimal()), reverse=True)
-
-
-def newest_checkpoint(folder: Path) -> Path:
-    """The newest checkpoint that is whole.
-
-    Raises:
-        RunError: if there is none.
-    """
-    damaged = []
-    for path in checkpoints(folder):
-        try:
-            read_state(path)
-        except RunError as error:
-            damaged.append(str(error))
-        else:
-            return path
-    found = f": {'; '.join(damaged)}" if damaged else ""
-    raise RunError(f"{folder} holds no checkpoint that can be used{found}")
-
-
-def read_state(path: Path) -> dict[str, Any]:
-    """``state.json`` of a checkpoint whose files are what they were when they were written.
-
-    Raises:
-        RunError: if a file is missing or damaged.
-    """
-    try:
-        record = json.loads((path / _STATE).read_text())
-        missing = {"step", "n_totals", "term_names", "fade", "observation"} - record.keys()
-        wrong = [
-            n for n, checksum in record["checksums"].items() if _checksum(path / n) != checksum
-        ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise RunError(f"checkpoint {path} is damaged ({error})") from None
-    if missing:
-        raise RunError(f"checkpoint {path} is damaged: {_STATE} lacks {', '.join(sorted(missing))}")
-    if wrong:
-        raise RunError(f"checkpoint {path} is damaged: {', '.join(wrong)} has changed since")
-    return record
-
-
-def observation_of(path: Path) -> ObservationSpec:
-    """What the observations of a checkpoint's model look like."""
-    record = read_state(path)["observation"]
-    return ObservationSpec(tuple(record["shape"]), record["low"], record["high"])
-
-
-def load_model_tensors(path: Path) -> dict[str, Tensor]:
-    """The model's state dict.
-
-    Raises:
-        RunError: if the file cannot be read.
-    """
-    return _load(path / _MODEL)
-
-
-def restore(state: TrainingState, path: Path) -> None:
-    """Put a fresh state where the checkpoint left the run.
-
-    Raises:
-        RunError: if the checkpoint is damaged, has no optimiser, belongs to another model, or was
-            written under other settings.
-    """
-    record = read_state(path)
-    if not (path / _OPTIMIZER).exists():
-        raise RunError(
-            f"checkpoint {path} holds a model without its optimiser, to be used and not to be "
-            "trained further"
-        )
-    _check_settings(record, state.config, path)
-    tensors = _load(path / _OPTIMIZER)
-    totals = tensors.pop(_TOTALS, None)
-    optimizer = state.optimizer.state_dict()
-    optimizer["state"] = {}
-    for key, value in tensors.items():
-        index, _, name = key.partition(".")
-        optimizer["state"].setdefault(int(index), {})[name] = value
-    try:
-        state.model.load_state_dict(load_model_tensors(path))
-        state.optimizer.load_state_dict(optimizer)
-    except (RuntimeError, ValueError) as error:
-        raise RunError(f"checkpoint {path} does not fit the settings of its run: {error}") from None
-    state.step, state.n_totals = record["step"], record["n_totals"]
-    state.term_names = tuple(record["term_names"])
-    state.totals = None if totals is None else totals.to(state.fade.device)
-
-
-def _check_settings(record: dict[str, Any], config: Config, path: Path) -> None:
-    """Raise a RunError if settings changed without which the run would not be the same."""
-    if "config" not in record:
-        return
-    try:
-        written = config_from_dict(record["config"])
-    except ConfigError as error:
-        raise RunError(f"the settings in checkpoint {path} cannot be used: {error}") from None
-    then, now = (dict(_leaves(config_to_dict(c))) for c in (written, config))
-    changed = [
-        f"{name} from {then.get(name)!r} to {now.get(name)!r}"
-        for name in sorted(then.keys() | now.keys())
-        if then.get(name) != now.get(name) and name not in _MAY_CHANGE
-    ]
-    if changed:
-        raise RunError(
-            f"config.json has changed since checkpoint {path} was written: {', '.join(changed)}; "
-            "put it back to go on with this run, or train a new one"
-        )
+@functools.cache
+def _adapter() -> TypeAdapter[Checkpoint]:
+    return TypeAdapter(Checkpoint)
 
 
 def _leaves(values: Any, name: str = "") -> Iterator[tuple[str, Any]]:
@@ -284,3 +357,7 @@ def _load(path: Path) -> dict[str, Tensor]:
 def _checksum(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest(record: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()

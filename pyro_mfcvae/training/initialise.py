@@ -23,16 +23,22 @@ def initialise_networks(model: FacetModel, x: Tensor, how: str, spread: float = 
         model: the model.
         x: training observations (N, *event), of which data-dependent initialisation takes up to
             a thousand, evenly spread: data may be sorted.
-        how: ``"default"`` (PyTorch's own), ``"glorot"`` or ``"data-dependent"``.
+        how: ``"default"`` (PyTorch's own), ``"glorot"``, ``"data-dependent"`` or
+            ``"data-dependent-published"``.
         spread: standard deviation of each layer's output, where it depends on data.
     """
     if how == "glorot":
         glorot(model)
-    elif how == "data-dependent":
+    elif how.startswith("data-dependent"):
         dtype = next(model.parameters()).dtype
         batch = as_float(x[:: -(-len(x) // _BATCH)], dtype)
         model.train()
-        data_dependent(model, lambda: model.decode([q.mean for q in model.encode(batch)]), spread)
+        data_dependent(
+            model,
+            lambda: model.decode([q.mean for q in model.encode(batch)]),
+            spread,
+            published=how == "data-dependent-published",
+        )
 
 
 @torch.no_grad()

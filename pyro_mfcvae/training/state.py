@@ -29,6 +29,7 @@ class TrainingState:
         config: settings of the run.
         batches: the batch of any step.
         optimizer: Adam over all learnt parameters.
+        data: fingerprint of the observations and their split.
         schedule: fade weights of any step.
         fade: weights of the step under way, (J,) on the device, updated in place.
         step: steps done.
@@ -46,6 +47,7 @@ class TrainingState:
     optimizer: torch.optim.Optimizer
     schedule: FadeInSchedule
     fade: Tensor
+    data: str = ""
     step: int = 0
     interrupted: bool = False
     failed: bool = False
@@ -58,6 +60,11 @@ class TrainingState:
     def n_steps(self) -> int:
         """Steps of the whole run."""
         return self.config.training.n_epochs * self.batches.per_epoch
+
+    @property
+    def last_fade(self) -> tuple[float, ...]:
+        """Fade weights of the last step taken: those that the model has been trained with."""
+        return self.schedule(max(self.step - 1, 0))
 
     @property
     def epoch(self) -> int:
