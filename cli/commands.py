@@ -76,15 +76,30 @@ def train(resumed: Path | None, out: Path | None, **given: Any) -> None:
 
 @click.command()
 @_RUN
+@click.option(
+    "--probe",
+    "probed",
+    is_flag=True,
+    help="Classify every factor from every facet's latents, too; takes minutes.",
+)
+@click.option(
+    "--bound",
+    "n_importance_samples",
+    metavar="S",
+    type=click.IntRange(min=0),
+    default=0,
+    help="The importance-weighted bound with S samples, too.",
+)
 @_DATA_DIR
-def evaluate(run: Path, data_dir: Path | None) -> None:
+def evaluate(run: Path, probed: bool, n_importance_samples: int, data_dir: Path | None) -> None:
     """Evaluate the model of RUN and print tables.
 
     Its training and its held-out data are measured, and written to evaluation.json.
 
     \b
-    Example:
+    Examples:
       mfcvae evaluate runs/shapes-001
+      mfcvae evaluate runs/shapes-001 --probe --bound 64
     """
     from pyro_mfcvae.cli.show import console, show_evaluation
 
@@ -92,7 +107,11 @@ def evaluate(run: Path, data_dir: Path | None) -> None:
     from pyro_mfcvae.runs import Run
 
     opened = Run(run)
-    show_evaluation(console(), evaluate_run(opened, opened.dataset(data_dir)))
+    screen = console()
+    results = evaluate_run(
+        opened, opened.dataset(data_dir), probed, n_importance_samples, _sayer(screen)
+    )
+    show_evaluation(screen, results)
 
 
 @click.command()

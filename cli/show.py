@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich import box
@@ -89,6 +89,13 @@ def show_evaluation(screen: Console, results: dict[str, Any]) -> None:
         )
     for part, terms in results["elbo"].items():
         screen.print(f"ELBO, {part}: {terms['elbo']:.2f} nats per observation", highlight=False)
+    if bound := results.get("importance_weighted_bound"):
+        for part, n in bound["n_observations"].items():
+            screen.print(
+                f"importance-weighted bound, {part}: {bound[part]:.2f} nats per observation "
+                f"({bound['n_samples']} samples, {n} observations)",
+                highlight=False,
+            )
     table = Table(box=box.SIMPLE, title="held-out observations, percent", title_justify="left")
     table.add_column("facet")
     table.add_column("clusters used", max_width=8)
@@ -107,6 +114,7 @@ def show_evaluation(screen: Console, results: dict[str, Any]) -> None:
             table.add_row(str(j), used, "no labels")
         table.add_section()
     screen.print(table)
+    _show_redundancy(screen, results["redundancy"]["test"])
     if not any(facet["factors"] for facet in results["facets"]):
         return
     _explain(
@@ -114,3 +122,26 @@ def show_evaluation(screen: Console, results: dict[str, Any]) -> None:
         "majority: each cluster stands for the class most frequent in it among the training "
         "observations;\nHungarian: one cluster per class, surplus clusters count as wrong.",
     )
+    if "probe" in results:
+        _show_probe(screen, results["probe"])
+
+
+def _show_redundancy(screen: Console, nmi: Sequence[Sequence[float]]) -> None:
+    pairs = [
+        f"{i} and {j}: {nmi[i][j]:.3f}" for i in range(len(nmi)) for j in range(i + 1, len(nmi))
+    ]
+    if pairs:
+        screen.print(f"NMI of the clusterings of facets {'; '.join(pairs)}\n", highlight=False)
+
+
+def _show_probe(screen: Console, probe: dict[str, Any]) -> None:
+    title = f"held-out accuracy of a classifier on sampled latents, percent ({probe['n_train']} "
+    table = Table(box=box.SIMPLE, title=f"\n{title}training observations)", title_justify="left")
+    table.add_column("latents of", no_wrap=True)
+    rows = {f"facet {j}": accuracies for j, accuracies in enumerate(probe["facets"])}
+    rows |= {"all facets": probe["all_facets"], "nothing": probe["most_frequent_class"]}
+    for factor in probe["all_facets"]:
+        table.add_column(escape(factor), justify="right")
+    for name, accuracies in rows.items():
+        table.add_row(name, *(f"{100 * value:.1f}" for value in accuracies.values()))
+    screen.print(table)

@@ -110,6 +110,27 @@ class FacetELBO(TraceEnum_ELBO):
         sites = run_programs(model, guide, self.num_particles, args, kwargs)
         return ElboTerms(**Factors(*sites).terms())
 
+    def log_weights(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Tensor:
+        """Log p(x, z) - log q(z | x) of every sample, with all clusters summed out.
+
+        No fade weights are applied. Terms that the batch has once are shared out evenly.
+
+        Args:
+            model: Pyro program, called with the further arguments.
+            guide: Pyro program without enumerated sites, called with the same arguments.
+            *args: of both programs.
+            **kwargs: of both programs.
+
+        Returns:
+            shape (S, B).
+
+        Raises:
+            ValueError: if the guide enumerates, or a program is outside of what this class is
+                valid for.
+        """
+        sites = run_programs(model, guide, self.num_particles, args, kwargs)
+        return Factors(*sites).log_weights()
+
     def differentiable_loss(
         self, model: Program, guide: Program, *args: Any, **kwargs: Any
     ) -> Tensor:

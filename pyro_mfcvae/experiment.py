@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from filelock import FileLock, Timeout
+from torch import Tensor
 
 from pyro_mfcvae.config import Config
 from pyro_mfcvae.data import Dataset, load_dataset
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Say = Callable[[str], None]
+
+_N_WEIGHED = 1000  # observations for the importance-weighted bound
 
 
 def resolve_device(name: str) -> torch.device:
@@ -172,21 +175,63 @@ def open_trained(run: Run, dataset: Dataset | None = None) -> Trained:
     return Trained(model, dataset, checkpoint.step, checkpoint.fade)
 
 
-def evaluate_run(run: Run, dataset: Dataset | None = None) -> dict[str, Any]:
+def evaluate_run(
+    run: Run,
+    dataset: Dataset | None = None,
+    probed: bool = False,
+    n_importance_samples: int = 0,
+    say: Say = lambda _: None,
+) -> dict[str, Any]:
     """Measure a run's model and write ``evaluation.json``.
 
     Args:
         run: the run.
         dataset: its data; None loads them again.
+        probed: train a classifier of every factor on every facet's latents, too; this may take
+            minutes.
+        n_importance_samples: S of the importance-weighted bound, which is measured on up to
+            1,000 observations of each part, evenly spread; 0 leaves it out.
+        say: is told what is going on.
+
+    Returns:
+        as :func:`~pyro_mfcvae.evaluation.evaluate`, with the model's ``"step"`` of ``"n_steps"``
+        and, if asked for, ``"probe"`` and ``"importance_weighted_bound"``.
     """
-    from pyro_mfcvae.evaluation import evaluate
+    from pyro_mfcvae import evaluation
 
     trained = open_trained(run, dataset)
     guide = run.config.guide
     results = {"step": trained.step, "n_steps": run.n_steps(len(trained.dataset.train))}
-    results |= evaluate(trained.model, trained.dataset, guide.name, guide.n_samples, trained.fade)
+    results |= evaluation.evaluate(
+        trained.model, trained.dataset, guide.name, guide.n_samples, trained.fade
+    )
+    if n_importance_samples:
+        say("weighing samples")
+        results["importance_weighted_bound"] = _bound(trained, n_importance_samples)
+    if probed:
+        n_fits = (trained.model.n_facets + 1) * len(trained.dataset.labels)
+        say(f"training {n_fits} classifiers")
+        results["probe"] = evaluation.probe(trained.model, trained.dataset, trained.fade)
     run.write_evaluation(results)
     return results
+
+
+def _bound(trained: Trained, n_samples: int) -> dict[str, Any]:
+    """The mean importance-weighted bound on both parts of the data."""
+    from pyro_mfcvae.evaluation import importance_weighted_bound
+
+    bounds: dict[str, Any] = {"n_samples": n_samples, "n_observations": {}}
+    for part in ("train", "test"):
+        x = spread_out(trained.dataset.split(part)[0], _N_WEIGHED)
+        bounds["n_observations"][part] = len(x)
+        bound = importance_weighted_bound(trained.model, x, n_samples, trained.fade)
+        bounds[part] = bound.mean().item()
+    return bounds
+
+
+def spread_out(x: Tensor, n: int) -> Tensor:
+    """At most n of the observations (N, *event), evenly spread."""
+    return x[torch.linspace(0, len(x) - 1, min(n, len(x))).long()]
 
 
 def compare_run(
@@ -215,8 +260,7 @@ def compare_run(
     from pyro_mfcvae.evaluation import compare_guides
 
     trained = open_trained(run, dataset)
-    x = trained.dataset.split("test")[0]
-    x = x[torch.linspace(0, len(x) - 1, min(n_observations, len(x))).long()]
+    x = spread_out(trained.dataset.split("test")[0], n_observations)
     results = compare_guides(
         trained.model, x, guides, n_samples, n_draws, trained.fade, run.config.seed, on_draw
     )

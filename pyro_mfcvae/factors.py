@@ -45,13 +45,7 @@ class Factors:
 
     def terms(self) -> dict[str, Any]:
         """What :class:`~pyro_mfcvae.elbo.ElboTerms` is made of."""
-        for site in self.guide_sites:
-            self._add(self._term(site), self.log_probs[id(site)], site["scale"])
-        for site in self.model_sites:
-            if not self._summed_dims(site):
-                self._add(self._term(site), -self.log_probs[id(site)], site["scale"])
-        for component in self._components():
-            self._add(self._component_term(component), *self._marginal(component))
+        self._collect()
         means = {term: self._expectation(costs) for term, costs in self.costs.items()}
         if _RECONSTRUCTION not in means:
             raise ValueError("no observed site is in a plate over observations at dim -1")
@@ -77,6 +71,35 @@ class Factors:
                 if kind == "shared"
             },
         }
+
+    def log_weights(self) -> Tensor:
+        """Log p(x, z) - log q(z | x) of every sample, shape (S, B); no weights of facets apply.
+
+        Raises:
+            ValueError: if the guide enumerates a site: then there is no single q(z | x).
+        """
+        if self.guide_dims:
+            raise ValueError(
+                "expected a guide that leaves all clusters to the model, such as enumerate, got "
+                "one that enumerates sites of its own"
+            )
+        self._collect()
+        n_data, total = self._batch_size(), 0.0
+        for (kind, _), costs in self.costs.items():
+            cost = reduce(add, costs)
+            total = total - (cost / n_data if kind == "shared" else cost)
+        total = total.reshape(total.shape[-2:]) if total.dim() > 2 else total
+        return total if total.dim() == 2 else total.unsqueeze(0)
+
+    def _collect(self) -> None:
+        """Sort the costs of all sites into terms."""
+        for site in self.guide_sites:
+            self._add(self._term(site), self.log_probs[id(site)], site["scale"])
+        for site in self.model_sites:
+            if not self._summed_dims(site):
+                self._add(self._term(site), -self.log_probs[id(site)], site["scale"])
+        for component in self._components():
+            self._add(self._component_term(component), *self._marginal(component))
 
     def _add(self, term: Term, cost: Tensor, scale: float | Tensor) -> None:
         unscaled = not isinstance(scale, Tensor) and scale == 1

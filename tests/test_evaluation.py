@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from models import observations, small_model
+from sklearn.metrics import homogeneity_score, normalized_mutual_info_score
 
 from pyro_mfcvae import evaluation
 from pyro_mfcvae.data import Dataset
@@ -125,4 +126,9 @@ def test_evaluation_learns_its_map_on_the_training_part():
         assert side["n_classes"] == 3
         assert 0 <= facet["assignment_entropy"]["test"] <= np.log(facet["n_clusters"])
     assert results["n_observations"] == {"train": 30, "test": 10}
+    nmi = normalized_mutual_info_score(clusters[0][30:], clusters[1][30:])
+    assert results["redundancy"]["test"] == [[1, pytest.approx(nmi)], [pytest.approx(nmi), 1]]
+    side = results["facets"][0]["factors"]["side"]["test"]
+    expected = homogeneity_score(labels["side"][30:], clusters[0][30:])
+    assert side["homogeneity"] == pytest.approx(expected)
     json.dumps(results)

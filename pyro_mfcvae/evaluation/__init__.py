@@ -4,16 +4,25 @@ from pyro_mfcvae.evaluation.accuracies import (
     agreement,
     class_weighted_accuracy,
     contingency,
+    homogeneity,
     hungarian_accuracy,
     majority_accuracy,
     majority_map,
     mapped_accuracy,
     normalized_mutual_information,
     occupied_clusters,
+    redundancy,
 )
+from pyro_mfcvae.evaluation.bound import importance_weighted_bound
 from pyro_mfcvae.evaluation.compare import compare_guides
 from pyro_mfcvae.evaluation.evaluate import evaluate
 from pyro_mfcvae.evaluation.held_out import HeldOutLog, held_out_metrics
+from pyro_mfcvae.evaluation.interventions import (
+    cluster_means,
+    interpolate,
+    swap_facets,
+    traverse,
+)
 from pyro_mfcvae.evaluation.latents import Projection, project
 from pyro_mfcvae.evaluation.predictions import (
     Predictions,
@@ -22,6 +31,7 @@ from pyro_mfcvae.evaluation.predictions import (
     reconstruct,
     sample_clusters,
 )
+from pyro_mfcvae.evaluation.probe import probe
 
 __all__ = [
     "HeldOutLog",
@@ -29,19 +39,27 @@ __all__ = [
     "Projection",
     "agreement",
     "class_weighted_accuracy",
+    "cluster_means",
     "compare_guides",
     "contingency",
     "elbo_means",
     "evaluate",
     "held_out_metrics",
+    "homogeneity",
     "hungarian_accuracy",
+    "importance_weighted_bound",
+    "interpolate",
     "majority_accuracy",
     "majority_map",
     "mapped_accuracy",
     "normalized_mutual_information",
     "occupied_clusters",
     "predict",
+    "probe",
     "project",
     "reconstruct",
+    "redundancy",
     "sample_clusters",
+    "swap_facets",
+    "traverse",
 ]

@@ -6,6 +6,8 @@ name, because the literature calls all of them accuracy.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
@@ -109,6 +111,28 @@ def normalized_mutual_information(labels: ArrayLike, clusters: ArrayLike) -> flo
     return float(normalized_mutual_info_score(labels, clusters))
 
 
+def homogeneity(labels: ArrayLike, clusters: ArrayLike) -> float:
+    """Share of the labels' entropy that the clusters tell, from 0 to 1."""
+    from sklearn.metrics import homogeneity_score
+
+    return float(homogeneity_score(labels, clusters))
+
+
+def redundancy(clusters: Sequence[ArrayLike]) -> list[list[float]]:
+    """How much facets say the same: the NMI of the clusterings of every two of them.
+
+    Args:
+        clusters: of J facets, (N,) each.
+
+    Returns:
+        J x J numbers from 0 to 1, 1 on the diagonal.
+    """
+    return [
+        [1.0 if i == j else normalized_mutual_information(a, b) for j, b in enumerate(clusters)]
+        for i, a in enumerate(clusters)
+    ]
+
+
 def occupied_clusters(clusters: ArrayLike) -> int:
     """Number of clusters that have at least one member."""
     return len(np.unique(np.asarray(clusters)))
@@ -132,6 +156,7 @@ def agreement(
         "class_weighted_accuracy": class_weighted_accuracy(labels, clusters),
         "hungarian_accuracy": hungarian_accuracy(labels, clusters),
         "nmi": normalized_mutual_information(labels, clusters),
+        "homogeneity": homogeneity(labels, clusters),
         "ari": float(adjusted_rand_score(labels, clusters)),
     }
     if cluster_map is not None:

@@ -8,7 +8,12 @@ from typing import Any
 import numpy as np
 
 from pyro_mfcvae.data.observations import Dataset
-from pyro_mfcvae.evaluation.accuracies import agreement, majority_map, occupied_clusters
+from pyro_mfcvae.evaluation.accuracies import (
+    agreement,
+    majority_map,
+    occupied_clusters,
+    redundancy,
+)
 from pyro_mfcvae.evaluation.predictions import Predictions, elbo_means, predict
 from pyro_mfcvae.models.base import FacetModel
 
@@ -35,7 +40,8 @@ def evaluate(
     Returns:
         ``{"elbo": {part: {term: value}}, "facets": [{"n_clusters", "latent_dim",
         "occupied_clusters": {part: n}, "assignment_entropy": {part: nats}, "factors": {factor:
-        {"n_classes", part: {measure: value}}}}]}`` with the parts ``train`` and ``test``.
+        {"n_classes", part: {measure: value}}}}], "redundancy": {part: J x J}}`` with the parts
+        ``train`` and ``test``; redundancy is the NMI of two facets' clusterings.
     """
     parts = {part: dataset.split(part) for part in ("train", "test")}
     predictions = {part: predict(model, x, fade=fade) for part, (x, _) in parts.items()}
@@ -56,6 +62,7 @@ def evaluate(
             }
             for j, prior in enumerate(model.facets)
         ],
+        "redundancy": {part: redundancy(p.clusters) for part, p in predictions.items()},
     }
 
 

@@ -1,0 +1,206 @@
+"""Changing one facet and leaving the others: swaps, traversals, interpolation, cluster means.
+
+All return means of p(x | z) as arrays, for any number of facets. Source: MFCVAE, Section 4.4 and
+Appendix E (Figures 5, 6, 13 to 24).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyro_mfcvae.evaluation.predictions import BATCH_SIZE, Array, as_model_input, fade_weights
+from pyro_mfcvae.models.base import FacetModel
+
+Fade = Sequence[float] | None
+
+
+def swap_facets(
+    model: FacetModel, x: Tensor, donors: Tensor, facet: int, fade: Fade = None
+) -> Array:
+    """Observations redrawn with one facet's latent taken from each of some donors.
+
+    Source: MFCVAE, Figure 5.
+
+    Args:
+        model: the model.
+        x: observations (N, *event), which give all other facets.
+        donors: observations (M, *event), which give this facet.
+        facet: j, from 0.
+        fade: weights of the facets; None means ones.
+
+    Returns:
+        pictures (N, M, *event).
+
+    Raises:
+        ValueError: if the facet does not exist.
+    """
+    check_facet(model, facet)
+    own, given = _latents(model, x, fade), _latents(model, donors, fade)
+    n, m = len(x), len(donors)
+    zs = [
+        (given[j].expand(n, m, -1) if j == facet else own[j].unsqueeze(1).expand(n, m, -1))
+        for j in range(model.n_facets)
+    ]
+    return _decode(model, zs, fade)
+
+
+def traverse(
+    model: FacetModel,
+    x: Tensor,
+    facet: int,
+    dimension: int,
+    offsets: Sequence[float] = (-3, -2, -1, 0, 1, 2, 3),
+    fade: Fade = None,
+) -> Array:
+    """Observations redrawn with one latent dimension moved.
+
+    Args:
+        model: the model.
+        x: observations (N, *event).
+        facet: j, from 0.
+        dimension: of z_j, from 0.
+        offsets: M steps away from the mean of q(z_j | x), in standard deviations of z_j under
+            its prior.
+        fade: weights of the facets; None means ones.
+
+    Returns:
+        pictures (N, M, *event).
+
+    Raises:
+        ValueError: if the facet or the dimension does not exist.
+    """
+    check_facet(model, facet)
+    prior = model.facets[facet]
+    if not 0 <= dimension < prior.latent_dim:
+        raise ValueError(
+            f"expected a dimension of facet {facet} from 0 to {prior.latent_dim - 1}, got "
+            f"{dimension}"
+        )
+    with torch.no_grad():
+        weights = prior.log_weights.exp()
+        mean = weights @ prior.loc
+        second = weights @ (prior.scale_tril.square().sum(-1) + prior.loc.square())
+        deviation = (second - mean.square()).sqrt()[dimension]
+        zs = [z.unsqueeze(1).repeat(1, len(offsets), 1) for z in _latents(model, x, fade)]
+        zs[facet][..., dimension] += deviation * torch.tensor(offsets).to(deviation)
+    return _decode(model, zs, fade)
+
+
+def interpolate(
+    model: FacetModel,
+    start: Tensor,
+    end: Tensor,
+    n_steps: int = 8,
+    facets: Sequence[int] | None = None,
+    fade: Fade = None,
+) -> Array:
+    """Straight lines between the latents of pairs of observations.
+
+    Args:
+        model: the model.
+        start: observations (N, *event), which give the facets that stay.
+        end: observations (N, *event).
+        n_steps: pictures from start to end, both included.
+        facets: which of them move; None moves all.
+        fade: weights of the facets; None means ones.
+
+    Returns:
+        pictures (N, n_steps, *event).
+
+    Raises:
+        ValueError: if a facet does not exist, start and end differ in shape, or there are fewer
+            than two steps.
+    """
+    if n_steps < 2 or start.shape != end.shape:
+        raise ValueError(
+            "expected at least 2 steps between as many starts as ends, got "
+            f"{n_steps} between {tuple(start.shape)} and {tuple(end.shape)}"
+        )
+    moving = range(model.n_facets) if facets is None else facets
+    for facet in moving:
+        check_facet(model, facet)
+    first, last = _latents(model, start, fade), _latents(model, end, fade)
+    shares = torch.linspace(0, 1, n_steps).to(first[0]).unsqueeze(-1)
+    zs = [
+        a.unsqueeze(1) + (shares if j in moving else 0 * shares) * (b - a).unsqueeze(1)
+        for j, (a, b) in enumerate(zip(first, last, strict=True))
+    ]
+    return _decode(model, zs, fade)
+
+
+def cluster_means(
+    model: FacetModel, facets: Sequence[int], clusters: Sequence[Sequence[int]], fade: Fade = None
+) -> Array:
+    """Pictures at the means of clusters of one facet, of pairs of facets, and so on.
+
+    Facets that are not named stand at the mean of their prior.
+
+    Args:
+        model: the model.
+        facets: R of them.
+        clusters: of each of these facets, n_1, ..., n_R of them.
+        fade: weights of the facets; None means ones.
+
+    Returns:
+        pictures (n_1, ..., n_R, *event), one for each combination.
+
+    Raises:
+        ValueError: if a facet or cluster does not exist, or a facet is named twice.
+    """
+    if len(set(facets)) != len(facets) or len(facets) != len(clusters) or not facets:
+        raise ValueError(
+            f"expected different facets and clusters of each, got facets {list(facets)} and "
+            f"clusters of {len(clusters)}"
+        )
+    for facet, chosen in zip(facets, clusters, strict=True):
+        check_facet(model, facet)
+        n_clusters = model.facets[facet].n_clusters
+        if not all(0 <= k < n_clusters for k in chosen) or not len(chosen):
+            raise ValueError(
+                f"expected clusters of facet {facet} from 0 to {n_clusters - 1}, got {list(chosen)}"
+            )
+    combinations = torch.tensor(list(product(*clusters)))
+    zs = []
+    with torch.no_grad():
+        for j, prior in enumerate(model.facets):
+            if j in facets:
+                zs.append(prior.loc[combinations[:, list(facets).index(j)]])
+            else:
+                mean = prior.log_weights.exp() @ prior.loc
+                zs.append(mean.expand(len(combinations), -1))
+    pictures = _decode(model, zs, fade)
+    return pictures.reshape(*map(len, clusters), *pictures.shape[1:])
+
+
+def check_facet(model: FacetModel, facet: int) -> None:
+    """Raise a ValueError if the model has no such facet."""
+    if not 0 <= facet < model.n_facets:
+        raise ValueError(f"expected a facet from 0 to {model.n_facets - 1}, got {facet}")
+
+
+def _latents(model: FacetModel, x: Tensor, fade: Fade) -> list[Tensor]:
+    """Means of q(z_j | x), J tensors (N, D_j)."""
+    weights = fade_weights(model, fade)
+    with model.evaluating():
+        parts = [
+            [q.mean for q in model.encode(as_model_input(model, batch), weights)]
+            for batch in x.split(BATCH_SIZE)
+        ]
+    return [torch.cat(facet) for facet in zip(*parts, strict=True)]
+
+
+def _decode(model: FacetModel, zs: Sequence[Tensor], fade: Fade) -> np.ndarray:
+    """Means of p(x | z) for latents (..., D_j): (..., *event)."""
+    shape, weights = zs[0].shape[:-1], fade_weights(model, fade)
+    flat = [z.reshape(-1, z.shape[-1]) for z in zs]
+    with model.evaluating():
+        parts = [
+            model.decode(batch, weights).mean.cpu().numpy()
+            for batch in zip(*(z.split(BATCH_SIZE) for z in flat), strict=True)
+        ]
+    return np.concatenate(parts).reshape(*shape, *parts[0].shape[1:])

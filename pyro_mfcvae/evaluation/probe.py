@@ -1,0 +1,116 @@
+"""How much of each factor a classifier can read out of each facet's latent.
+
+Source: MFCVAE, Table 1 and Appendix E.3: an MLP on sampled latents, trained on training inputs.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from pyro_mfcvae.data.observations import Dataset
+from pyro_mfcvae.errors import DataError
+from pyro_mfcvae.evaluation.predictions import BATCH_SIZE, Array, as_model_input, fade_weights
+from pyro_mfcvae.models.base import FacetModel
+from pyro_mfcvae.noise import derived_seed, site_noise
+
+
+def probe(
+    model: FacetModel,
+    dataset: Dataset,
+    fade: Sequence[float] | None = None,
+    seed: int = 0,
+    max_train: int | None = None,
+    on_fit: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
+    """Held-out accuracy of a classifier of every factor, from every facet and from all together.
+
+    The classifier is scikit-learn's ``MLPClassifier`` as it comes: one hidden layer of 100. It
+    sees one sample of q(z_j | x) per observation.
+
+    Args:
+        model: the model, on any device.
+        dataset: with labels.
+        fade: weights of the facets; None means ones.
+        seed: of the samples and the classifiers.
+        max_train: train on so many training observations, evenly spread; None takes all.
+        on_fit: called after every classifier.
+
+    Returns:
+        ``{"n_train", "n_test", "facets": [{factor: accuracy}], "all_facets": {factor: accuracy},
+        "most_frequent_class": {factor: accuracy}}``; the last is what knowing nothing gives.
+
+    Raises:
+        DataError: if there are no labels.
+    """
+    if not dataset.labels:
+        raise DataError(f"{dataset.name}: a probe needs labels, and there are none")
+    train_rows = dataset.train
+    if max_train is not None and max_train < len(train_rows):
+        train_rows = train_rows[torch.linspace(0, len(train_rows) - 1, max_train).long()]
+    rows = {"train": train_rows, "test": dataset.test}
+    latents = {part: _sampled(model, dataset, r, fade, seed, part) for part, r in rows.items()}
+    labels = {
+        factor: {part: values[r].cpu().numpy() for part, r in rows.items()}
+        for factor, values in dataset.labels.items()
+    }
+
+    def accuracies(js: Sequence[int]) -> dict[str, float]:
+        found = {}
+        for factor, classes in labels.items():
+            x = {part: np.concatenate([zs[j] for j in js], 1) for part, zs in latents.items()}
+            found[factor] = _accuracy(x, classes, seed)
+            on_fit()
+        return found
+
+    return {
+        "n_train": len(train_rows),
+        "n_test": len(dataset.test),
+        "facets": [accuracies([j]) for j in range(model.n_facets)],
+        "all_facets": accuracies(range(model.n_facets)),
+        "most_frequent_class": {factor: _chance(classes) for factor, classes in labels.items()},
+    }
+
+
+def _sampled(
+    model: FacetModel,
+    dataset: Dataset,
+    rows: torch.Tensor,
+    fade: Sequence[float] | None,
+    seed: int,
+    part: str,
+) -> list[Array]:
+    """One sample of q(z_j | x) per observation, J arrays (N, D_j)."""
+    weights = fade_weights(model, fade)
+    parts = []
+    with model.evaluating():
+        for i, chosen in enumerate(rows.split(BATCH_SIZE)):
+            batch = as_model_input(model, dataset.x[chosen])
+            zs = []
+            for j, q in enumerate(model.encode(batch, weights)):
+                eps = site_noise(derived_seed(seed, part), i, f"z_{j}", q.mean.shape, q.mean)
+                zs.append((q.mean + q.stddev * eps).cpu().numpy())
+            parts.append(zs)
+    return [np.concatenate(facet) for facet in zip(*parts, strict=True)]
+
+
+def _accuracy(x: dict[str, Array], classes: dict[str, np.ndarray], seed: int) -> float:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPClassifier
+
+    if len(np.unique(classes["train"])) == 1:
+        return _chance(classes)
+    classifier = MLPClassifier(random_state=derived_seed(seed) % 2**31)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # 200 epochs, as published
+        classifier.fit(x["train"], classes["train"])
+    return float(classifier.score(x["test"], classes["test"]))
+
+
+def _chance(classes: dict[str, np.ndarray]) -> float:
+    most_frequent = np.bincount(classes["train"]).argmax()
+    return float((classes["test"] == most_frequent).mean())

@@ -1,0 +1,105 @@
+"""Interventions on facets, against decoding by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from models import observations, small_model
+
+from pyro_mfcvae import evaluation
+
+FADE = (0.3, 0.7, 1.0)
+
+
+@pytest.fixture
+def model():
+    return small_model(3)
+
+
+def _means(model, x):
+    return [q.mean.detach() for q in model.encode(x)]
+
+
+def _decoded(model, zs, fade=FADE):
+    with torch.no_grad():
+        return model.decode(zs, torch.tensor(fade).double()).mean.numpy()
+
+
+def test_a_swap_takes_one_facet_from_the_donor(model):
+    x, donors = observations(4), observations(3)
+    pictures = evaluation.swap_facets(model, x, donors, 1, FADE)
+    assert pictures.shape == (4, 3, 1, 4, 4)
+    own, given = _means(model, x), _means(model, donors)
+    for n, m in ((0, 0), (3, 2), (1, 2)):
+        expected = _decoded(model, [own[0][n], given[1][m], own[2][n]])
+        np.testing.assert_allclose(pictures[n, m], expected, rtol=1e-9)
+    itself = evaluation.swap_facets(model, x, x, 2, FADE)
+    reconstructed = evaluation.reconstruct(model, x, FADE)
+    np.testing.assert_allclose(itself[range(4), range(4)], reconstructed, rtol=1e-9)
+
+
+def test_a_traversal_moves_one_dimension_by_its_prior_s_deviation(model):
+    x = observations(2)
+    pictures = evaluation.traverse(model, x, 1, 0, (-2.0, 0.0, 1.5), FADE)
+    assert pictures.shape == (2, 3, 1, 4, 4)
+    zs = _means(model, x)
+    draws = model.facets[1].sample((200_000,), generator=torch.Generator().manual_seed(0))
+    deviation = draws[:, 0].std()
+    moved = [z.clone() for z in zs]
+    moved[1][:, 0] += 1.5 * deviation
+    np.testing.assert_allclose(pictures[:, 2], _decoded(model, moved), rtol=0.02, atol=2e-3)
+    np.testing.assert_allclose(pictures[:, 1], _decoded(model, zs), rtol=1e-9)
+
+
+def test_an_interpolation_is_a_straight_line_in_the_facets_that_move(model):
+    start, end = observations(2), observations(2)
+    a, b = _means(model, start), _means(model, end)
+    pictures = evaluation.interpolate(model, start, end, 5, [0, 2], FADE)
+    assert pictures.shape == (2, 5, 1, 4, 4)
+    between = [0.75 * a[0] + 0.25 * b[0], a[1], 0.75 * a[2] + 0.25 * b[2]]
+    np.testing.assert_allclose(pictures[:, 1], _decoded(model, between), rtol=1e-9)
+    whole = evaluation.interpolate(model, start, end, 2, fade=FADE)
+    np.testing.assert_allclose(whole[:, 1], _decoded(model, b), rtol=1e-9)
+
+
+def test_means_of_clusters_of_one_facet_and_of_pairs(model):
+    means = [f.loc.detach() for f in model.facets]
+    centres = [(f.log_weights.exp() @ f.loc).detach() for f in model.facets]
+    single = evaluation.cluster_means(model, [1], [[3, 0]], FADE)
+    assert single.shape == (2, 1, 4, 4)
+    expected = _decoded(model, [centres[0], means[1][3], centres[2]])
+    np.testing.assert_allclose(single[0], expected, rtol=1e-9)
+    pairs = evaluation.cluster_means(model, [2, 0], [[0, 1, 2], [4, 1]], FADE)
+    assert pairs.shape == (3, 2, 1, 4, 4)
+    expected = _decoded(model, [means[0][1], centres[1], means[2][2]])
+    np.testing.assert_allclose(pairs[2, 1], expected, rtol=1e-9)
+
+
+def test_many_pictures_are_decoded_in_parts():
+    model, x = small_model(2), observations(30)
+    pictures = evaluation.swap_facets(model, x, x, 0)
+    zs = _means(model, x)
+    expected = _decoded(model, [zs[0][29], zs[1][28]], (1.0, 1.0))
+    np.testing.assert_allclose(pictures[28, 29], expected, rtol=1e-9)
+    assert model.training
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m, x: evaluation.swap_facets(m, x, x, 3), "facet from 0 to 2, got 3"),
+        (lambda m, x: evaluation.traverse(m, x, -1, 0), "facet from 0 to 2, got -1"),
+        (lambda m, x: evaluation.traverse(m, x, 1, 2), "dimension of facet 1 from 0 to 1, got 2"),
+        (lambda m, x: evaluation.interpolate(m, x, x, 1), "at least 2 steps"),
+        (lambda m, x: evaluation.interpolate(m, x, x[:1]), "as many starts as ends"),
+        (lambda m, x: evaluation.interpolate(m, x, x, 3, [4]), "facet from 0 to 2, got 4"),
+        (lambda m, x: evaluation.cluster_means(m, [0, 0], [[1], [1]]), "different facets"),
+        (lambda m, x: evaluation.cluster_means(m, [0], [[5]]), "facet 0 from 0 to 4, got"),
+        (lambda m, x: evaluation.cluster_means(m, [0], [[]]), "facet 0 from 0 to 4, got"),
+        (lambda m, x: evaluation.cluster_means(m, [], []), "different facets"),
+    ],
+)
+def test_what_does_not_exist_is_refused(model, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(model, observations(2))

@@ -1,0 +1,67 @@
+"""The probe finds what is there and nothing else."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from models import small_model
+
+from pyro_mfcvae import evaluation
+from pyro_mfcvae.data import Dataset
+from pyro_mfcvae.errors import DataError
+
+
+@pytest.fixture(scope="module")
+def probed():
+    """Two groups of pixels with a class each; facet 0 sees the first group, facet 1 the other."""
+    torch.manual_seed(0)
+    model = small_model(2, latent_dims=(2, 2)).float()
+    n = 600
+    left, right = torch.randint(3, (n,)), torch.randint(2, (n,))
+    x = 0.05 * torch.rand(n, 1, 4, 4)
+    x[:, 0, 0, 0] += 0.4 * left
+    x[:, 0, 3, 3] += 0.8 * right
+
+    class Split(torch.nn.Module):
+        def forward(self, x, fade=None):
+            h = x.flatten(1)
+            return [h[:, :1].expand(-1, 16), h[:, -1:].expand(-1, 16)]
+
+    model.encoder = Split()
+    for head in model.heads:
+        torch.nn.init.constant_(head.bias[2:], -8.0)
+        torch.nn.init.zeros_(head.weight[2:])
+    labels = {"left": left, "right": right, "constant": torch.zeros(n, dtype=torch.long)}
+    dataset = Dataset("toy", x, torch.arange(400), torch.arange(400, n), labels)
+    calls = []
+    results = evaluation.probe(model, dataset, seed=1, on_fit=lambda: calls.append(1))
+    return model, dataset, results, calls
+
+
+def test_each_facet_gives_away_its_own_factor(probed):
+    *_, results, calls = probed
+    first, second = results["facets"]
+    assert first["left"] > 0.95
+    assert second["right"] > 0.95
+    chance = results["most_frequent_class"]
+    # Five standard errors of an accuracy over 200 observations.
+    assert first["right"] < chance["right"] + 5 * (0.25 / 200) ** 0.5
+    assert second["left"] < chance["left"] + 5 * (0.25 / 200) ** 0.5
+    assert min(results["all_facets"]["left"], results["all_facets"]["right"]) > 0.95
+    assert first["constant"] == chance["constant"] == 1
+    assert (results["n_train"], results["n_test"]) == (400, 200)
+    assert len(calls) == 9  # three factors, from either facet and from both
+
+
+def test_it_is_a_function_of_its_seed(probed):
+    model, dataset, *_ = probed
+    a, b = (evaluation.probe(model, dataset, seed=1, max_train=60) for _ in range(2))
+    assert a == b
+    assert a["n_train"] == 60
+
+
+def test_it_needs_labels(probed):
+    model, dataset, *_ = probed
+    unlabelled = Dataset("toy", dataset.x, dataset.train, dataset.test)
+    with pytest.raises(DataError, match="toy: a probe needs labels"):
+        evaluation.probe(model, unlabelled)
