@@ -15,7 +15,7 @@ from torch import Tensor
 from pyro_mfcvae import evaluation, figures
 from pyro_mfcvae.data import Dataset, as_float
 from pyro_mfcvae.evaluation import Predictions
-from pyro_mfcvae.experiment import Trained, open_trained
+from pyro_mfcvae.experiment import Trained, open_trained, spread_out
 from pyro_mfcvae.models import FacetModel
 from pyro_mfcvae.runs import Run
 
@@ -28,6 +28,7 @@ Named = Iterator[tuple[str, "Figure"]]
 
 _N_DRAWN = 15  # clusters in a figure of pictures
 _N_FACTORS = 8  # factors in a figure
+_N_SWAPPED, _N_DONORS = 8, 10  # rows and columns of swaps
 
 
 def draw_run(run: Run, dataset: Dataset | None = None) -> list[Path]:
@@ -39,12 +40,20 @@ def draw_run(run: Run, dataset: Dataset | None = None) -> list[Path]:
 
     Returns:
         the files: reconstructions, mixture weights, training curves, and of every facet cluster
-        examples, samples, the latent space and, where there are labels, clusters against classes;
-        guides side by side where they were compared.
+        examples, samples, swaps with other observations, the latent space and, where there are
+        labels, clusters against classes; guides side by side where they were compared.
     """
     seen = _look(open_trained(run, dataset), run.config.sampling_temperature)
     return _save(
-        run, chain(_pictures(seen), _mixtures(seen), _agreement(seen), _curves(run), _guides(run))
+        run,
+        chain(
+            _pictures(seen),
+            _swaps(seen),
+            _mixtures(seen),
+            _agreement(seen),
+            _curves(run),
+            _guides(run),
+        ),
     )
 
 
@@ -115,10 +124,10 @@ def _look(trained: Trained, temperature: float) -> _HeldOut:
 def _pictures(seen: _HeldOut) -> Named:
     """Reconstructions; typical members and samples of each facet's clusters."""
     shown = seen.drawable(as_float(seen.x).cpu().numpy())
-    spread = torch.linspace(0, len(shown) - 1, min(24, len(shown))).long()
-    means = evaluation.reconstruct(seen.model, seen.x[spread], seen.fade)
+    inputs = spread_out(seen.x, 24)
+    means = evaluation.reconstruct(seen.model, inputs, seen.fade)
     yield "reconstructions", figures.reconstructions(
-        shown[spread.numpy()], seen.drawable(means),
+        seen.drawable(as_float(inputs).cpu().numpy()), seen.drawable(means),
         title="held-out observations and their reconstructions",
     )  # fmt: skip
     for j, responsibilities in enumerate(seen.predictions.responsibilities):
@@ -134,6 +143,23 @@ def _pictures(seen: _HeldOut) -> Named:
         yield f"samples-facet-{j}", figures.cluster_samples(
             seen.drawable(samples), clusters,
             title=f"facet {j}: samples of {which}, other facets from priors",
+        )  # fmt: skip
+
+
+def _swaps(seen: _HeldOut) -> Named:
+    """Observations with one facet taken from typical members of that facet's clusters."""
+    if seen.model.n_facets == 1:
+        return
+    inputs = spread_out(seen.x, _N_SWAPPED)
+    for j, responsibilities in enumerate(seen.predictions.responsibilities):
+        clusters = figures.cluster_order(responsibilities)[:_N_DONORS]
+        donors = torch.tensor([figures.cluster_members(responsibilities, k)[0] for k in clusters])
+        given = seen.x[donors.to(seen.x.device)]
+        swapped = evaluation.swap_facets(seen.model, inputs, given, j, seen.fade)
+        yield f"swaps-facet-{j}", figures.swaps(
+            seen.drawable(as_float(inputs).cpu().numpy()),
+            seen.drawable(as_float(given).cpu().numpy()), seen.drawable(swapped),
+            title=f"facet {j} from the observations above, all else from those on the left",
         )  # fmt: skip
 
 

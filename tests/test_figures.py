@@ -340,3 +340,20 @@ def test_accuracies_of_several_seeds_over_epochs():
     assert [text.get_text() for text in digit.get_legend().texts] == ["facet 0", "facet 1"]
     with pytest.raises(ValueError, match="no accuracies"):
         figures.accuracy_over_epochs({"seed 2": {"epoch": []}}, "mnist")
+
+
+def test_swaps_have_inputs_on_the_left_and_donors_above():
+    x, donors = np.full((2, 1, 1, 1), 0.1), np.array([0.2, 0.3, 0.4]).reshape(3, 1, 1, 1)
+    swapped = np.arange(6).reshape(2, 3, 1, 1, 1) / 10 + 0.4
+    figure = figures.swaps(x, donors, swapped, title="facet 0")
+    drawn = [round(image.item(), 6) for image in _images(figure)]
+    assert drawn == [0.2, 0.3, 0.4, 0.1, 0.4, 0.5, 0.6, 0.1, 0.7, 0.8, 0.9]
+    assert _labels(figure) == ["donors", "input", "input", "facet 0"]
+    lefts = [round(axes.get_position().x0, 6) for axes in figure.axes]
+    assert lefts[:3] == lefts[4:7]  # the first row leaves the first place empty
+
+
+def test_members_of_a_cluster_come_surest_first():
+    responsibilities = np.array([[0.6, 0.4], [0.1, 0.9], [0.9, 0.1]])
+    assert figures.cluster_members(responsibilities, 0).tolist() == [2, 0]
+    assert figures.cluster_members(responsibilities, 1).tolist() == [1]

@@ -157,7 +157,7 @@ def test_a_handful_of_observations(n):
     }
     run, _, dataset = train(tiny_config(**settings), "run")
     evaluate_run(run, dataset)
-    assert len(draw_run(run, dataset)) == 9
+    assert len(draw_run(run, dataset)) == 11
 
 
 def test_a_checkpoint_of_another_model_is_refused():
@@ -441,7 +441,8 @@ def test_run_folders():
     assert files == {
         "clusters-facet-0.png", "clusters-facet-1.png", "confusion-facet-0.png",
         "confusion-facet-1.png", "curves.png", "latents-facet-0.png", "latents-facet-1.png",
-        "reconstructions.png", "samples-facet-0.png", "samples-facet-1.png", "weights.png",
+        "reconstructions.png", "samples-facet-0.png", "samples-facet-1.png",
+        "swaps-facet-0.png", "swaps-facet-1.png", "weights.png",
     }  # fmt: skip
 
 

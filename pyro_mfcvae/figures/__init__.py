@@ -6,10 +6,12 @@ from pyro_mfcvae.figures.curves import training_curves
 from pyro_mfcvae.figures.latents import latent_space
 from pyro_mfcvae.figures.pictures import (
     cluster_examples,
+    cluster_members,
     cluster_order,
     cluster_samples,
     picture_grid,
     reconstructions,
+    swaps,
 )
 from pyro_mfcvae.figures.seeds import accuracy_over_epochs
 from pyro_mfcvae.figures.weights import mixture_weights
@@ -17,6 +19,7 @@ from pyro_mfcvae.figures.weights import mixture_weights
 __all__ = [
     "accuracy_over_epochs",
     "cluster_examples",
+    "cluster_members",
     "cluster_order",
     "cluster_samples",
     "confusion",
@@ -25,5 +28,6 @@ __all__ = [
     "mixture_weights",
     "picture_grid",
     "reconstructions",
+    "swaps",
     "training_curves",
 ]

@@ -35,12 +35,11 @@ def cluster_examples(
         title: above the grid.
     """
     rows = cluster_order(responsibilities)[:n_clusters]
-    clusters, confidence = responsibilities.argmax(1), responsibilities.max(1)
+    confidence = responsibilities.max(1)
     grid, labels = [], []
     for cluster in rows:
-        members = np.flatnonzero(clusters == cluster)
-        best = members[np.argsort(-confidence[members], kind="stable")][:n_examples]
-        grid.append(list(x[best]))
+        members = cluster_members(responsibilities, cluster)
+        grid.append(list(x[members[:n_examples]]))
         labels.append(f"{cluster}  p {confidence[members].mean():.2f}  n {len(members)}")
     return picture_grid(grid, labels, title)
 
@@ -52,6 +51,26 @@ def cluster_order(responsibilities: Array) -> list[int]:
     sums = np.bincount(clusters, weights=confidence, minlength=responsibilities.shape[1])
     means = np.divide(sums, counts, out=np.full(len(counts), -1.0), where=counts > 0)
     return [int(k) for k in np.argsort(-means, kind="stable") if counts[k]]
+
+
+def cluster_members(responsibilities: Array, cluster: int) -> NDArray[np.int64]:
+    """Indices of a cluster's members, the surest first."""
+    members = np.flatnonzero(responsibilities.argmax(1) == cluster)
+    return members[np.argsort(-responsibilities[members, cluster], kind="stable")]
+
+
+def swaps(x: Array, donors: Array, swapped: Array, title: str = "") -> Figure:
+    """Observations redrawn with one facet from each of some donors. Source: MFCVAE, Figure 5.
+
+    Args:
+        x: observations (N, *event), in the first column.
+        donors: observations (M, *event), in the first row.
+        swapped: pictures (N, M, *event).
+        title: above the grid.
+    """
+    grid = [[None, *donors]]
+    grid += [[row, *pictures] for row, pictures in zip(x, swapped, strict=True)]
+    return picture_grid(grid, ["donors", *["input"] * len(x)], title)
 
 
 def reconstructions(x: Array, x_mean: Array, n_columns: int = 12, title: str = "") -> Figure:
@@ -69,10 +88,15 @@ def cluster_samples(pictures: Array, clusters: Sequence[int], title: str = "") -
     return picture_grid([list(row) for row in pictures], labels, title)
 
 
-def picture_grid(grid: Sequence[Sequence[Array]], labels: Sequence[str], title: str) -> Figure:
-    """Rows of observations, each row with a label to its left; rows may differ in length."""
+def picture_grid(
+    grid: Sequence[Sequence[Array | None]], labels: Sequence[str], title: str
+) -> Figure:
+    """Rows of observations, each row with a label to its left.
+
+    Rows may differ in length; None leaves a place empty, but not the last of the first row.
+    """
     n_rows, n_columns = len(grid), max(map(len, grid))
-    example = _drawable(grid[0][0])
+    example = _drawable(grid[0][-1])
     height, width = _cell_size(example, n_columns)
     left, top = 1.6, 0.45
     size = (left + n_columns * width + 0.1, top + n_rows * height + 0.1)
@@ -80,6 +104,8 @@ def picture_grid(grid: Sequence[Sequence[Array]], labels: Sequence[str], title: 
     for i, row in enumerate(grid):
         bottom = 1 - (top + (i + 1) * height) / size[1]
         for k, picture in enumerate(row):
+            if picture is None:
+                continue
             box = ((left + k * width) / size[0], bottom, width / size[0], height / size[1])
             axes = figure.add_axes(_shrunk(box, 0.04))
             axes.imshow(_drawable(picture), cmap="gray", vmin=0, vmax=1, aspect="auto",
