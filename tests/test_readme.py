@@ -41,6 +41,14 @@ def test_a_whole_training(tmp_path, monkeypatch, capsys):
     names = {}
     exec(_block("predict(run.model()"), names)
     assert names["predictions"].clusters[0].shape == (96,)
+    Path("runs/mine-001").rename("runs/shapes-001")
+    exec(_block("swap_facets(model"), names)
+    event = (3, 8, 8)
+    assert names["swapped"].shape == (4, 5, *event)
+    assert names["moved"].shape == (4, 7, *event)
+    assert names["between"].shape == (4, 6, *event)
+    assert names["drawn"].shape == (2, 10, *event)
+    assert names["pairs"].shape == (2, 3, *event)
 
 
 @pytest.mark.parametrize("n_samples", [1, 3])
