@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +24,7 @@ _DATA_DIR = click.option(
     "--data-dir",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Folder of downloaded data, for mnist, svhn, shapes3d and colored-mnist.",
+    help="Folder of the data's files (downloaded, or that of an .npz file).",
 )
 _OUT = click.option(
     "--out", type=click.Path(path_type=Path), help="A new run folder [runs/NAME-001]."
@@ -62,6 +61,7 @@ def train(resumed: Path | None, out: Path | None, **given: Any) -> None:
     from pyro_mfcvae.cli.show import console
 
     from pyro_mfcvae import experiment
+    from pyro_mfcvae.runs import Run
     from pyro_mfcvae.training.callbacks import ProgressBar
 
     screen = console()
@@ -69,8 +69,14 @@ def train(resumed: Path | None, out: Path | None, **given: Any) -> None:
     if resumed is None:
         run, state, dataset = experiment.train(_settings(**given), out, [bar], say)
     else:
-        run = _resumed(resumed, out=out, **given)
-        state, dataset = experiment.resume(run, [bar], say)
+        data_dir, device = given.pop("data_dir"), given.pop("device")
+        if any(value not in (None, ()) for value in (out, *given.values())):
+            raise ConfigError(
+                "--resume goes on with the run's own settings; beside it only --data-dir and "
+                "--device may be given"
+            )
+        state, dataset = experiment.resume(Run(resumed), [bar], say, data_dir, device)
+        run = Run(resumed)
     _finish(screen, run, state, dataset)
 
 
@@ -300,8 +306,14 @@ def _settings(
     seed: int | None,
     device: str | None,
 ) -> Config:
-    from pyro_mfcvae.config import config_from_dict, config_to_dict, override, with_facets
-    from pyro_mfcvae.data import data_settings
+    from pyro_mfcvae.config import (
+        Component,
+        config_from_dict,
+        config_to_dict,
+        override,
+        with_facets,
+    )
+    from pyro_mfcvae.data import data_settings, in_folder
     from pyro_mfcvae.presets import DEFAULT, get_preset
 
     config = get_preset(preset or DEFAULT).config
@@ -313,7 +325,7 @@ def _settings(
         values["data"] = {"name": source.name, "options": dict(source.options)}
         values["preset"] = preset
     if data_dir is not None:
-        values["data"]["options"]["data_dir"] = str(data_dir.expanduser().resolve())
+        values["data"]["options"] = in_folder(Component(**values["data"]), data_dir).options
     if guide is not None:
         values["guide"]["name"] = guide
     if seed is not None:
@@ -321,24 +333,6 @@ def _settings(
     if device is not None:
         values["training"]["device"] = device
     return override(config_from_dict(values), assignments)
-
-
-def _resumed(path: Path, data_dir: Path | None, device: str | None, **others: object) -> Run:
-    """The run to go on with; its data and the device may be elsewhere by now."""
-    from pyro_mfcvae.runs import Run
-
-    if any(value not in (None, ()) for value in others.values()):
-        raise ConfigError(
-            "--resume goes on with the run's own settings; beside it only --data-dir and --device "
-            "may be given"
-        )
-    changes = []
-    if data_dir is not None:
-        changes.append(f"data.options.data_dir={json.dumps(str(data_dir.expanduser().resolve()))}")
-    if device is not None:
-        changes.append(f"training.device={json.dumps(device)}")
-    run = Run(path)
-    return run.with_settings(changes) if changes else run
 
 
 def _sayer(screen: Console) -> Callable[[str], None]:

@@ -51,11 +51,15 @@ class ElboTerms:
     @property
     def elbo(self) -> Tensor:
         """The bound on log p(x), shape (B,); no bound while a weight is between 0 and 1."""
-        weight = self.fade if self.kl_weight is None else self.kl_weight
-        cost = ((self.kl_z + self.kl_c) * weight).sum(-1)
+        cost = ((self.kl_z + self.kl_c) * self.weights).sum(-1)
         return self.reconstruction - reduce(
             add, [*self.other.values(), *self.shared.values()], cost
         )
+
+    @property
+    def weights(self) -> Tensor:
+        """What both KLs are weighed with, shape (J,)."""
+        return self.fade if self.kl_weight is None else self.kl_weight
 
     @property
     def loss(self) -> Tensor:

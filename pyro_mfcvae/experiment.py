@@ -5,22 +5,24 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from pyro_mfcvae.config import Config
-from pyro_mfcvae.data import Dataset, load_dataset
-from pyro_mfcvae.errors import ConfigError, OtherDataWarning, RunError
+from pyro_mfcvae.config import Config, config_to_json
+from pyro_mfcvae.data import Dataset, in_folder, load_dataset
+from pyro_mfcvae.errors import ConfigError, DataError, OtherDataWarning, RunError
+from pyro_mfcvae.fade_in import KlFloor
+from pyro_mfcvae.files import write_whole
 from pyro_mfcvae.models import FacetModel, build_model
 from pyro_mfcvae.noise import derived_seed
 from pyro_mfcvae.runs import Run
 from pyro_mfcvae.training import Callback, TrainingState, fit, new_state
 from pyro_mfcvae.training.callbacks import MetricsLog, StopAtNonsense
-from pyro_mfcvae.training.checkpoints import Checkpoints, restore
+from pyro_mfcvae.training.checkpoints import Checkpoints, newest_checkpoint, restore
 from pyro_mfcvae.training.initialise import initialise_mixtures, initialise_networks
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 
+_SLOW = ("importance_weighted_bound", "probe")  # kept while model and data are the same
 _N_WEIGHED = 1000  # observations for the importance-weighted bound
 
 
@@ -110,23 +113,47 @@ def train(
 
 
 def resume(
-    run: Run, callbacks: Sequence[Callback] = (), say: Say = lambda _: None
+    run: Run,
+    callbacks: Sequence[Callback] = (),
+    say: Say = lambda _: None,
+    data_dir: Path | str | None = None,
+    device: str | None = None,
 ) -> tuple[TrainingState, Dataset]:
     """Go on with an interrupted run where its newest whole checkpoint left it.
 
+    Args:
+        run: the run.
+        callbacks: of the training loop, after those that log and save.
+        say: is told what is going on.
+        data_dir: folder where the data's files are by now; None leaves the settings as they are.
+        device: to train on from now on; None leaves the settings as they are.
+
     Raises:
-        RunError: if there is no checkpoint to go on from.
+        ConfigError, DataError: if the new places do not fit; the settings stay as they were.
+        RunError: if there is no checkpoint to go on from, the settings or the data have changed,
+            or another process is training this run.
+        TrainingError: if training breaks down.
     """
+    config = run.config
+    if data_dir is not None:
+        config = replace(config, data=in_folder(config.data, data_dir))
+    if device is not None:
+        config = replace(config, training=replace(config.training, device=device))
     with _alone(run):
-        checkpoint = run.checkpoint()
+        checkpoint = newest_checkpoint(run.checkpoints)
+        checkpoint.check_settings(config)
         say("preparing the data")
-        dataset, state = prepare(run.config)
+        dataset, state = prepare(config)
+        if checkpoint.step < state.n_steps:
+            restore(state, checkpoint)
+        if config != run.config:
+            write_whole(run.path / "config.json", config_to_json(config))
+            run = Run(run.path)
         if checkpoint.step == state.n_steps:
             say(f"{run.path} is finished: nothing is left to train")
             state.model.load_state_dict(run.model(checkpoint).state_dict())
             state.step = state.n_steps
             return state, dataset
-        restore(state, checkpoint)
         say(f"going on at step {state.step} of {state.n_steps} in {run.path}")
         return _fit(run, state, dataset, callbacks), dataset
 
@@ -184,6 +211,9 @@ def evaluate_run(
 ) -> dict[str, Any]:
     """Measure a run's model and write ``evaluation.json``.
 
+    A probe and an importance-weighted bound measured earlier are kept, if step and data are the
+    same.
+
     Args:
         run: the run.
         dataset: its data; None loads them again.
@@ -196,15 +226,24 @@ def evaluate_run(
     Returns:
         as :func:`~pyro_mfcvae.evaluation.evaluate`, with the model's ``"step"`` of ``"n_steps"``
         and, if asked for, ``"probe"`` and ``"importance_weighted_bound"``.
+
+    Raises:
+        DataError: if a probe is asked for and there are no labels.
     """
     from pyro_mfcvae import evaluation
 
     trained = open_trained(run, dataset)
-    guide = run.config.guide
+    if probed and not trained.dataset.labels:
+        raise DataError(f"{trained.dataset.name}: a probe needs labels, and there are none")
+    guide, before = run.config.guide, run.evaluation() or {}
     results = {"step": trained.step, "n_steps": run.n_steps(len(trained.dataset.train))}
-    results |= evaluation.evaluate(
-        trained.model, trained.dataset, guide.name, guide.n_samples, trained.fade
-    )
+    with KlFloor(run.config.training.kl_floor):  # so that it is the objective of the training
+        results |= evaluation.evaluate(
+            trained.model, trained.dataset, guide.name, guide.n_samples, trained.fade
+        )
+    results["data"] = trained.dataset.fingerprint
+    if all(before.get(key) == results[key] for key in ("step", "data")):
+        results |= {key: before[key] for key in _SLOW if key in before}
     if n_importance_samples:
         say("weighing samples")
         results["importance_weighted_bound"] = _bound(trained, n_importance_samples)
@@ -261,9 +300,10 @@ def compare_run(
 
     trained = open_trained(run, dataset)
     x = spread_out(trained.dataset.split("test")[0], n_observations)
-    results = compare_guides(
-        trained.model, x, guides, n_samples, n_draws, trained.fade, run.config.seed, on_draw
-    )
+    with KlFloor(run.config.training.kl_floor):
+        results = compare_guides(
+            trained.model, x, guides, n_samples, n_draws, trained.fade, run.config.seed, on_draw
+        )
     results = {"step": trained.step, **results}
     run.write_comparison(results)
     return results

@@ -8,7 +8,7 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
-from pyro_mfcvae.config import Config, config_from_json, config_to_json, override
-from pyro_mfcvae.data import Dataset, load_dataset
+from pyro_mfcvae.config import Config, config_from_json, config_to_json
+from pyro_mfcvae.data import Dataset, in_folder, load_dataset
 from pyro_mfcvae.errors import ConfigError, RunError
 from pyro_mfcvae.files import write_whole
 from pyro_mfcvae.models import FacetModel, build_model
@@ -130,28 +130,18 @@ class Run:
             ) from None
         return model.eval()
 
-    def with_settings(self, assignments: Iterable[str]) -> Run:
-        """The run with some settings replaced in its folder, given as ``dotted.path=value``.
-
-        Raises:
-            ConfigError: if an assignment is wrong.
-            RunError: if the run would not be the same with them.
-        """
-        config = override(self.config, assignments)
-        newest_checkpoint(self.checkpoints).check_settings(config)
-        write_whole(self.path / "config.json", config_to_json(config))
-        return Run(self.path)
-
     def dataset(self, data_dir: Path | str | None = None) -> Dataset:
         """The data that the run was trained on and is judged by, loaded again.
 
         Args:
-            data_dir: folder of downloaded data, in place of the one in the settings.
+            data_dir: folder of the data's files, in place of the one in the settings.
+
+        Raises:
+            ConfigError: if a folder is given and the data set reads no files.
+            DataError: if the data cannot be read.
         """
         data = self.config.data
-        if data_dir is not None:
-            data = replace(data, options={**data.options, "data_dir": str(data_dir)})
-        return load_dataset(data)
+        return load_dataset(data if data_dir is None else in_folder(data, data_dir))
 
     def fade(self) -> tuple[float, ...]:
         """Fade weights of the last step before the newest whole checkpoint."""
@@ -179,12 +169,12 @@ class Run:
 
         Raises:
             ConfigError: if the path exists.
-            RunError: if there is no checkpoint.
+            RunError: if there is no checkpoint, or a number is too large for 16 bits.
         """
         checkpoint = self.checkpoint()
         model = self.model(checkpoint)
         if half:
-            model = model.half()
+            model = _halved(model)
         data = self.config.data
         options = {name: value for name, value in data.options.items() if name != "data_dir"}
         if "path" in options:
@@ -197,7 +187,7 @@ class Run:
             for name in ("metrics.jsonl", "evaluation.json"):
                 if (self.path / name).exists():
                     shutil.copyfile(self.path / name, copy.path / name)
-            environment = json.loads((self.path / "environment.json").read_text())
+            environment = self._results("environment.json") or {}
             environment.pop("command", None)
             write_whole(copy.path / "environment.json", json.dumps(environment, indent=2) + "\n")
         return copy
@@ -229,10 +219,33 @@ class Run:
 
     def _results(self, name: str) -> dict[str, Any] | None:
         path = self.path / name
-        return json.loads(path.read_text()) if path.exists() else None
+        if not path.exists():
+            return None
+        try:
+            results = json.loads(path.read_text())
+        except (OSError, ValueError, RecursionError) as error:
+            raise RunError(f"{path} is damaged ({error}); remove it and measure again") from None
+        if not isinstance(results, dict):
+            raise RunError(f"{path} must hold a JSON object; remove it and measure again")
+        return results
 
     def _write_results(self, name: str, results: dict[str, Any]) -> None:
         write_whole(self.path / name, json.dumps(results, indent=2) + "\n")
+
+
+def _halved(model: FacetModel) -> FacetModel:
+    finite = {name: bool(value.isfinite().all()) for name, value in model.state_dict().items()}
+    model = model.half()
+    lost = [
+        name
+        for name, value in model.state_dict().items()
+        if finite[name] and not bool(value.isfinite().all())
+    ]
+    if lost:
+        raise RunError(
+            f"{', '.join(lost)}: numbers too large for 16 bits; export without half precision"
+        )
+    return model
 
 
 def _run_name(config: Config) -> str:

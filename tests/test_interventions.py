@@ -52,6 +52,18 @@ def test_a_traversal_moves_one_dimension_by_its_prior_s_deviation(model):
     np.testing.assert_allclose(pictures[:, 1], _decoded(model, zs), rtol=1e-9)
 
 
+def test_a_traversal_far_from_the_origin_keeps_its_steps():
+    model, x = small_model(1, latent_dims=(1,), clusters=(3,)).float(), observations(1).float()
+    prior = model.facets[0]
+    with torch.no_grad():
+        prior.loc.fill_(1000.0)
+        prior.reset_variance(0.01)
+        start = model.encode(x)[0].mean
+        expected = model.decode([start + 5 * 0.1]).mean.numpy()
+    pictures = evaluation.traverse(model, x, 0, 0, (5.0,))
+    np.testing.assert_allclose(pictures[:, 0], expected, rtol=1e-4)
+
+
 def test_an_interpolation_is_a_straight_line_in_the_facets_that_move(model):
     start, end = observations(2), observations(2)
     a, b = _means(model, start), _means(model, end)

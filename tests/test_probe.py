@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from models import small_model
@@ -65,3 +67,37 @@ def test_it_needs_labels(probed):
     unlabelled = Dataset("toy", dataset.x, dataset.train, dataset.test)
     with pytest.raises(DataError, match="toy: a probe needs labels"):
         evaluation.probe(model, unlabelled)
+
+
+def test_it_reads_samples_and_not_means(probed):
+    """With a posterior far wider than the classes are apart, nothing is left to be read."""
+    model, dataset, *_ = probed
+    wide = copy.deepcopy(model)
+    for head in wide.heads:
+        torch.nn.init.constant_(head.bias[2:], 8.0)
+    results = evaluation.probe(wide, dataset, seed=1)
+    chance = results["most_frequent_class"]
+    for j, factor in enumerate(("left", "right")):
+        assert results["facets"][j][factor] < chance[factor] + 5 * (0.25 / 200) ** 0.5
+
+
+def test_an_encoder_that_fades_gives_nothing_away_at_weight_0(probed):
+    model, dataset, *_ = probed
+
+    class Fading(torch.nn.Module):
+        def __init__(self, encoder):
+            super().__init__()
+            self.encoder = encoder
+
+        def forward(self, x, fade=None):
+            features = self.encoder(x)
+            return [h if fade is None else h * fade[j] for j, h in enumerate(features)]
+
+    fading = copy.deepcopy(model)
+    fading.encoder = Fading(model.encoder)
+    results = evaluation.probe(fading, dataset, fade=(0.0, 1.0), seed=1)
+    chance = results["most_frequent_class"]
+    assert results["facets"][0]["left"] < chance["left"] + 5 * (0.25 / 200) ** 0.5
+    assert results["facets"][1]["right"] > 0.95
+    with pytest.raises(ValueError, match="at least one training observation"):
+        evaluation.probe(model, dataset, max_train=0)

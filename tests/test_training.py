@@ -12,12 +12,14 @@ import pytest
 import torch
 from models import tiny_config
 
+from pyro_mfcvae import experiment
 from pyro_mfcvae.config import config_to_json, override
 from pyro_mfcvae.data.observations import as_float
 from pyro_mfcvae.drawing import draw_run
 from pyro_mfcvae.errors import (
     ConfigError,
     DamagedCheckpointWarning,
+    DataError,
     OtherDataWarning,
     RunError,
     TrainingError,
@@ -29,6 +31,7 @@ from pyro_mfcvae.mixture import MixturePrior
 from pyro_mfcvae.models import FacetModel
 from pyro_mfcvae.runs import Run
 from pyro_mfcvae.training import Callback, fit
+from pyro_mfcvae.training.checkpoints import save_model_only
 from pyro_mfcvae.training.initialise import (
     initialise_mixtures,
     initialise_networks,
@@ -212,30 +215,52 @@ def test_resuming_under_changed_settings_is_refused(assignment, message):
 def test_resuming_under_settings_that_may_change(assignment):
     whole, _, _ = train(tiny_config(), "whole")
     run, _, _ = train(tiny_config(), "run", [StopAt(10)])
-    changed = run.with_settings([assignment])
-    assert changed.config == override(run.config, [assignment])
+    changed = override(run.config, [assignment])
+    (run.path / "config.json").write_text(config_to_json(changed))
     state, _ = resume(Run("run"))
     assert state.step == 24
-    torch.testing.assert_close(_parameters(whole.model()), _parameters(changed.model()))
+    torch.testing.assert_close(_parameters(whole.model()), _parameters(Run("run").model()))
 
 
 def test_data_may_move_but_not_change():
     x = numpy.random.default_rng(0).normal(size=(60, 4))
-    numpy.savez("here.npz", x=x)
-    settings = {"data": '{"name": "file", "options": {"path": "here.npz"}}'}
+    numpy.savez("mine.npz", x=x)
+    settings = {"data": '{"name": "file", "options": {"path": "mine.npz"}}'}
     run, _, _ = train(tiny_config(**settings), "run", [StopAt(4)])
-    Path("here.npz").rename("there.npz")
-    run = run.with_settings(["data.options.path=there.npz"])
-    numpy.savez("there.npz", x=x + 1)
+    before = (run.path / "config.json").read_bytes()
+    Path("there").mkdir()
+    Path("mine.npz").unlink()
+    for folder in ("there", None):
+        with pytest.raises(DataError, match="mine.npz: there is no such file"):
+            resume(run, data_dir=folder)
+    numpy.savez("there/mine.npz", x=x + 1)
     with pytest.raises(RunError, match="the data have changed since checkpoint"):
-        resume(run)
+        resume(run, data_dir="there")
     with pytest.warns(OtherDataWarning, match="not the data that run was trained on"):
-        evaluate_run(run)
-    numpy.savez("there.npz", x=x)
-    state, _ = resume(run)
+        evaluate_run(run, run.dataset("there"))
+    numpy.savez("there/mine.npz", x=x)
+    with pytest.raises(ConfigError, match="device 'tpu' cannot be used here"):
+        resume(run, data_dir="there", device="tpu")
+    assert (run.path / "config.json").read_bytes() == before
+    state, _ = resume(run, data_dir="there")
     assert state.step == state.n_steps
-    with pytest.raises(RunError, match="config.json has changed"):
-        run.with_settings(["data.options.split_seed=1"])
+    moved = Run("run")
+    assert moved.config.data.options["path"] == str(Path("there/mine.npz").resolve())
+    assert evaluate_run(moved)["step"] == state.n_steps
+
+
+def test_places_that_do_not_fit_leave_a_run_as_it_was():
+    run, _, _ = train(tiny_config(), "run", [StopAt(10)])
+    before = (run.path / "config.json").read_bytes()
+    with pytest.raises(ConfigError, match="'shapes' reads no files; leave the data folder out"):
+        resume(run, data_dir="there")
+    with pytest.raises(ConfigError, match="device 'nope'"):
+        resume(run, device="nope")
+    with experiment._alone(run), pytest.raises(RunError, match="another process"):
+        resume(run, device="cpu:0")
+    assert (run.path / "config.json").read_bytes() == before
+    resume(run, device="cpu:0")
+    assert Run("run").config.training.device == "cpu:0"
 
 
 def test_settings_of_a_finished_run_are_checked_before_anything_is_replaced():
@@ -346,9 +371,9 @@ def test_the_weights_of_the_last_step_are_logged_and_used_everywhere():
 
     model, x = run.model(), dataset.split("test")[0]
     with KlFloor(0.2):
-        expected = elbo_means(model, x, fade=run.fade())["elbo"]
-    assert test_log["values"]["elbo"] == pytest.approx(expected, rel=1e-6)
-    assert evaluate_run(run)["elbo"]["test"] == elbo_means(model, x, fade=run.fade())
+        expected = elbo_means(model, x, fade=run.fade())
+    assert test_log["values"]["elbo"] == pytest.approx(expected["elbo"], rel=1e-6)
+    assert evaluate_run(run)["elbo"]["test"] == expected
     compared = compare_run(run, guides=["vade"], n_samples=(2,), n_draws=2)
     assert compared["fade"] == list(run.fade())
     assert compared["guides"][1]["gap_mismatch"] < 1e-3
@@ -377,6 +402,79 @@ def test_an_encoder_that_fades_is_used_as_it_was_trained():
         patch.setattr("pyro_mfcvae.evaluation.predict", spy)
         draw_run(run, dataset)
     assert seen == [run.fade()]
+
+
+def test_slow_measurements_are_kept_while_the_model_is_the_same():
+    run, _, dataset = train(tiny_config(), "run", [StopAt(10)])
+    first = evaluate_run(run, dataset, probed=True, n_importance_samples=4)
+    again = evaluate_run(run, dataset)
+    assert again == first
+    assert run.evaluation() == first
+    resume(run)
+    assert "probe" not in evaluate_run(run, dataset)
+
+
+def test_a_probe_without_labels_is_refused_before_anything_is_measured():
+    numpy.savez("few.npz", x=numpy.random.default_rng(0).normal(size=(40, 4)))
+    settings = {"data": '{"name": "file", "options": {"path": "few.npz"}}'}
+    run, _, dataset = train(tiny_config(**settings), "run")
+    said = []
+    with pytest.raises(DataError, match="a probe needs labels"):
+        evaluate_run(run, dataset, probed=True, n_importance_samples=4, say=said.append)
+    assert not said
+    assert evaluate_run(run, dataset, n_importance_samples=4)["importance_weighted_bound"]
+
+
+def test_half_precision_that_loses_numbers_is_refused():
+    run, _, _ = train(tiny_config(), "run")
+    state = run.model().state_dict()
+    state["facets.0.loc"] += 1e6
+    path = run.checkpoint().path
+    model = run.model()
+    model.load_state_dict(state)
+    shutil.rmtree(run.checkpoints)
+    save_model_only(model, run.checkpoints, int(path.name), (1.0, 1.0))
+    with pytest.raises(RunError, match=r"facets\.0\.loc: numbers too large for 16 bits"):
+        run.export("half", half=True)
+    assert not Path("half").exists()
+    assert run.export("whole").model().facets[0].loc.min() > 1e5
+
+
+@pytest.mark.parametrize("content", ["5", "{", ""])
+@pytest.mark.parametrize("name", ["comparison.json", "evaluation.json"])
+def test_damaged_results_say_what_to_do(name, content):
+    run, _, dataset = train(tiny_config(**{"training.epochs_per_step": "[1,1]"}), "run")
+    (run.path / name).write_text(content)
+    use = draw_run if name == "comparison.json" else evaluate_run
+    with pytest.raises(RunError, match=f"{name} .*; remove it and measure again"):
+        use(run, dataset)
+
+
+def test_every_callback_ends_even_if_one_fails():
+    ended = []
+
+    class End(Callback):
+        def on_end(self, state):
+            ended.append(1)
+
+    class Fail(Callback):
+        def on_end(self, state):
+            raise OSError(28, "No space left on device")
+
+    _, state = prepare(tiny_config())
+    with pytest.raises(OSError, match="No space left"):
+        fit(state, [End(), Fail(), End()])
+    assert ended == [1, 1]
+    assert not state.model.training
+
+
+def test_a_damaged_checkpoint_takes_no_place():
+    run, _, _ = train(tiny_config(), "run", [StopAt(14)])
+    newest = run.checkpoint().path
+    (newest / "model.safetensors").write_bytes(b"")
+    with pytest.warns(DamagedCheckpointWarning):
+        resume(run, [StopAt(13)])
+    assert sorted(int(path.name) for path in run.checkpoints.iterdir()) == [12, 13]
 
 
 def test_figures_sample_at_the_settings_temperature(monkeypatch):

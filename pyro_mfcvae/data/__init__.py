@@ -12,6 +12,7 @@ from pyro_mfcvae.data.observations import Dataset, ObservationSpec, as_float
 from pyro_mfcvae.data.registry import (
     DATASETS,
     data_settings,
+    in_folder,
     load_dataset,
     register_dataset,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "ObservationSpec",
     "as_float",
     "data_settings",
+    "in_folder",
     "load_dataset",
     "register_dataset",
 ]

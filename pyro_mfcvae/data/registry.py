@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from pyro_mfcvae.config import Component
@@ -40,6 +42,27 @@ def load_dataset(settings: Component) -> Dataset:
     loader = DATASETS[settings.name]
     check_options(loader, settings.options, f"data set {settings.name!r}")
     return loader(**settings.options)
+
+
+def in_folder(settings: Component, folder: Path | str) -> Component:
+    """Settings of the same data set with its files in this folder.
+
+    Raises:
+        ConfigError: if the data set is unknown, or has no files.
+    """
+    if settings.name not in DATASETS:
+        raise ConfigError(
+            f"unknown data set {settings.name!r}; choose one of {', '.join(sorted(DATASETS))}"
+        )
+    folder = Path(folder).expanduser().resolve()  # the run must find it from any folder
+    options = inspect.signature(DATASETS[settings.name]).parameters
+    if "data_dir" in options:
+        moved = {"data_dir": str(folder)}
+    elif "path" in options:
+        moved = {"path": str(folder / Path(str(settings.options.get("path", ""))).name)}
+    else:
+        raise ConfigError(f"data set {settings.name!r} reads no files; leave the data folder out")
+    return replace(settings, options={**settings.options, **moved})
 
 
 def data_settings(text: str) -> Component:

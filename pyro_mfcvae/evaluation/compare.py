@@ -183,12 +183,13 @@ def _pass(
         ]
     )
     with torch.no_grad(), Noise(seed, draw):
-        gaps = _gaps(model, x, run_guide(guide, n_samples, (x, weights), {}), weights)
+        sites = run_guide(guide, n_samples, (x, weights), {})
+        gaps = _gaps(model, x, sites, terms.weights.tolist())
     return terms, gradient, gaps, seconds
 
 
 def _gaps(
-    model: FacetModel, x: Tensor, sites: Sequence[Site], weights: Tensor | None
+    model: FacetModel, x: Tensor, sites: Sequence[Site], weights: Sequence[float]
 ) -> tuple[float, float]:
     """The gap that q(c | x) makes, and the least possible one, from the guide's samples."""
     values = {site["name"]: site for site in sites}
@@ -196,13 +197,12 @@ def _gaps(
     for j, facet in enumerate(model.facets):
         log_responsibilities = facet.log_responsibilities(values[f"z_{j}"]["value"])
         log_responsibilities = log_responsibilities.reshape(-1, len(x), facet.n_clusters)
-        weight = 1.0 if weights is None else weights[j].item()
         log_z = log_responsibilities.mean(0).logsumexp(-1)
-        least -= weight * log_z.mean().item()
+        least -= weights[j] * log_z.mean().item()
         if f"c_{j}" in values:
             log_q = values[f"c_{j}"]["fn"].logits
             kl = (log_q.exp() * (log_q - log_responsibilities)).sum(-1)
-            predicted += weight * kl.mean().item()
+            predicted += weights[j] * kl.mean().item()
     return predicted, least
 
 

@@ -84,8 +84,8 @@ def traverse(
     with torch.no_grad():
         weights = prior.log_weights.exp()
         mean = weights @ prior.loc
-        second = weights @ (prior.scale_tril.square().sum(-1) + prior.loc.square())
-        deviation = (second - mean.square()).sqrt()[dimension]
+        variances = prior.scale_tril.square().sum(-1) + (prior.loc - mean).square()
+        deviation = (weights @ variances).sqrt()[dimension]
         zs = [z.unsqueeze(1).repeat(1, len(offsets), 1) for z in _latents(model, x, fade)]
         zs[facet][..., dimension] += deviation * torch.tensor(offsets).to(deviation)
     return _decode(model, zs, fade)

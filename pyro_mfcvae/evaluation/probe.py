@@ -46,7 +46,10 @@ def probe(
 
     Raises:
         DataError: if there are no labels.
+        ValueError: if there is nothing to train on.
     """
+    if max_train is not None and max_train < 1:
+        raise ValueError(f"expected at least one training observation, got {max_train}")
     if not dataset.labels:
         raise DataError(f"{dataset.name}: a probe needs labels, and there are none")
     train_rows = dataset.train

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pyro_mfcvae.config import config_to_json
+from pyro_mfcvae.data import in_folder
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.files import write_whole
 from pyro_mfcvae.runs import Run
@@ -39,14 +40,12 @@ def open_pretrained(
     models = pretrained_models()
     if name not in models:
         raise ConfigError(
-            f"there is no pretrained model {name!r}; choose one of {', '.join(models)}"
+            f"there is no pretrained model {name!r}; choose one of {', '.join(models) or 'none'}"
         )
     run = Run.create(models[name].config, out, f"{name}-pretrained")
     with run.removed_on_failure():
         shutil.copytree(models[name].path, run.path, dirs_exist_ok=True)
         if data_dir is not None:
-            data = run.config.data
-            folder = str(Path(data_dir).expanduser().resolve())
-            data = replace(data, options={**data.options, "data_dir": folder})
-            write_whole(run.path / "config.json", config_to_json(replace(run.config, data=data)))
+            config = replace(run.config, data=in_folder(run.config.data, data_dir))
+            write_whole(run.path / "config.json", config_to_json(config))
     return Run(run.path)

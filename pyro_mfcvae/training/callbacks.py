@@ -27,6 +27,8 @@ from pyro_mfcvae.training.state import TrainingState
 
 Metrics = dict[str, float]
 
+_RECORD = {"step", "epoch", "split", "values"}
+
 
 class Callback:
     """Hooks of a training run; each does nothing unless overridden."""
@@ -81,9 +83,12 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     records = []
     for line in path.read_bytes().splitlines():
         try:
-            records.append(json.loads(line))
+            record = json.loads(line)
         except ValueError:
             break
+        if not (isinstance(record, dict) and record.keys() >= _RECORD):
+            break
+        records.append(record)
     return records
 
 

@@ -118,9 +118,12 @@ class Checkpoints(Callback):
 
     @override
     def on_start(self, state: TrainingState) -> None:
-        """Remove what a killed process left half-written; leave something to go on from."""
+        """Remove what a killed process left half-written or damaged, and save the beginning."""
         for path in self.folder.glob(".*-*"):
             shutil.rmtree(path, ignore_errors=True)
+        for path in checkpoints(self.folder):
+            if int(path.name) > state.step:  # damaged, or training would have gone on from it
+                shutil.rmtree(path)
         if not checkpoints(self.folder):
             self._save(state)
 

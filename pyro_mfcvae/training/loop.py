@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 
@@ -46,8 +46,10 @@ def fit(state: TrainingState, callbacks: Sequence[Callback] = ()) -> TrainingSta
             state.failed = True
             raise
         finally:
-            _call(callbacks, "on_end", state)
             state.model.eval()
+            with ExitStack() as ending:  # every callback ends, even if another one fails
+                for callback in reversed(callbacks):
+                    ending.callback(callback.on_end, state)
     return state
 
 
