@@ -135,8 +135,12 @@ def _show_redundancy(screen: Console, nmi: Sequence[Sequence[float]]) -> None:
 
 
 def _show_probe(screen: Console, probe: dict[str, Any]) -> None:
-    title = f"held-out accuracy of a classifier on sampled latents, percent ({probe['n_train']} "
-    table = Table(box=box.SIMPLE, title=f"\n{title}training observations)", title_justify="left")
+    screen.print(
+        "\nheld-out accuracy of a classifier on sampled latents, percent "
+        f"({probe['n_train']} training observations)",
+        highlight=False,
+    )
+    table = Table(box=box.SIMPLE)
     table.add_column("latents of", no_wrap=True)
     rows = {f"facet {j}": accuracies for j, accuracies in enumerate(probe["facets"])}
     rows |= {"all facets": probe["all_facets"], "nothing": probe["most_frequent_class"]}

@@ -109,8 +109,8 @@ MNIST = Preset(
     description="MNIST as published: style in facet 0, digit in facet 1",
     source="MFCVAE, Table 3, with the merge, the extra layer and the initialisation that its "
     "code really used",
-    expected="majority accuracy of digits 92.02 % (sd 3.18 over 10 seeds), K = 25, says the paper; "
-    "not measured with this library yet",
+    expected="held-out majority accuracy of digits, K = 25: 94.0 % in facet 1, 17.8 % in facet 0 "
+    "with seed 0 (examples/results/mnist.json); 92.02 % (sd 3.18 over 10 seeds), says the paper",
 )
 
 _CONV_LADDER = Component(name="conv-ladder")  # its defaults are the published networks
