@@ -167,12 +167,14 @@ class Trained:
         dataset: the run's data.
         step: steps done.
         fade: fade weights of the last of them, (J,).
+        checksum: of the model.
     """
 
     model: FacetModel
     dataset: Dataset
     step: int
     fade: tuple[float, ...]
+    checksum: str
 
 
 def open_trained(run: Run, dataset: Dataset | None = None) -> Trained:
@@ -199,7 +201,7 @@ def open_trained(run: Run, dataset: Dataset | None = None) -> Trained:
             OtherDataWarning,
             stacklevel=2,
         )
-    return Trained(model, dataset, checkpoint.step, checkpoint.fade)
+    return Trained(model, dataset, checkpoint.step, checkpoint.fade, checkpoint.model_checksum)
 
 
 def evaluate_run(
@@ -211,7 +213,7 @@ def evaluate_run(
 ) -> dict[str, Any]:
     """Measure a run's model and write ``evaluation.json``.
 
-    A probe and an importance-weighted bound measured earlier are kept, if step and data are the
+    A probe and an importance-weighted bound measured earlier are kept, if model and data are the
     same.
 
     Args:
@@ -241,8 +243,8 @@ def evaluate_run(
         results |= evaluation.evaluate(
             trained.model, trained.dataset, guide.name, guide.n_samples, trained.fade
         )
-    results["data"] = trained.dataset.fingerprint
-    if all(before.get(key) == results[key] for key in ("step", "data")):
+    results |= {"data": trained.dataset.fingerprint, "model": trained.checksum}
+    if all(before.get(key) == results[key] for key in ("data", "model")):
         results |= {key: before[key] for key in _SLOW if key in before}
     if n_importance_samples:
         say("weighing samples")

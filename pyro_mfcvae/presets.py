@@ -75,6 +75,7 @@ SHAPES = Preset(
             mixture_learning_rate=1.5e-3,
             epochs_per_step=(24, 220),
             n_fade_in_batches=600,
+            n_threads=1,  # a second one gains nothing here, and stalls where a core is busy
             checkpoint_every=20,
             evaluate_every=5,
         ),

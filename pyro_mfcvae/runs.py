@@ -75,7 +75,7 @@ class Run:
     def check_path(path: Path | str | None) -> None:
         """Raise a ConfigError if a given run folder exists."""
         if path is not None and Path(path).exists():
-            raise ConfigError(f"{path} exists already; choose a new folder, or leave --out away")
+            raise ConfigError(f"{path} exists already; choose a new folder")
 
     @property
     def metrics_path(self) -> Path:

@@ -73,6 +73,11 @@ class Checkpoint:
         """Whether training can go on from here."""
         return _OPTIMIZER in self.checksums
 
+    @property
+    def model_checksum(self) -> str:
+        """What tells this model from any other."""
+        return self.checksums[_MODEL]
+
     def model_tensors(self) -> dict[str, Tensor]:
         """The model's state dict, on the CPU."""
         return _load(self.path / _MODEL)
