@@ -226,8 +226,9 @@ def evaluate_run(
         say: is told what is going on.
 
     Returns:
-        as :func:`~pyro_mfcvae.evaluation.evaluate`, with the model's ``"step"`` of ``"n_steps"``
-        and, if asked for, ``"probe"`` and ``"importance_weighted_bound"``.
+        as :func:`~pyro_mfcvae.evaluation.evaluate`, with the model's ``"step"`` of ``"n_steps"``,
+        the digests of ``"data"`` and ``"model"`` and, if asked for, ``"probe"`` and
+        ``"importance_weighted_bound"``.
 
     Raises:
         DataError: if a probe is asked for and there are no labels.

@@ -62,7 +62,7 @@ def held_out_metrics(
         dataset: of which the held-out part is taken.
         guide: a guide or its name, for the ELBO.
         n_samples: S, for the ELBO.
-        fade: weights of the facets, None means ones.
+        fade: weights of the facets; None means ones.
 
     Returns:
         the terms under their own names, ``occupied_clusters_J``, ``majority_accuracy_J_FACTOR``
