@@ -28,6 +28,7 @@ from pyro_mfcvae import experiment
 from pyro_mfcvae.config import Config, config_to_dict, override
 from pyro_mfcvae.drawing import draw_run
 from pyro_mfcvae.figures import accuracy_over_epochs
+from pyro_mfcvae.measuring import evaluate_run
 from pyro_mfcvae.presets import get_preset
 from pyro_mfcvae.runs import Run
 from pyro_mfcvae.training import Callback, TrainingState
@@ -98,7 +99,7 @@ def run_seed(config: Config, folder: Path, epochs: int | None = None) -> dict[st
             run, state, dataset = experiment.train(config, folder, callbacks)
         if state.interrupted and not stop.reached:
             sys.exit(f"interrupted; the same command goes on with {folder}")
-        experiment.evaluate_run(run, dataset)
+        evaluate_run(run, dataset)
         draw_run(run, dataset)
         seconds = None if resumed else round(time.monotonic() - started, 1)
         measured = {"n_epochs": state.epoch, "seconds": seconds, "commit": _commit()}

@@ -15,7 +15,7 @@ from torch import Tensor
 from pyro_mfcvae import evaluation, figures
 from pyro_mfcvae.data import Dataset, as_float
 from pyro_mfcvae.evaluation import Predictions
-from pyro_mfcvae.experiment import Trained, open_trained, spread_out
+from pyro_mfcvae.measuring import Trained, open_trained, spread_out
 from pyro_mfcvae.models import FacetModel
 from pyro_mfcvae.runs import Run
 

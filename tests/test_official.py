@@ -21,7 +21,7 @@ from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.data.shapes3d import _published_split
 from pyro_mfcvae.drawing import draw_run
 from pyro_mfcvae.errors import ConfigError, RunError
-from pyro_mfcvae.experiment import evaluate_run
+from pyro_mfcvae.measuring import evaluate_run
 from pyro_mfcvae.official import checkpoint, import_run
 from pyro_mfcvae.official.conversion import neutral_settings, run_config
 from pyro_mfcvae.official.settings import read_settings

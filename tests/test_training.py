@@ -25,8 +25,9 @@ from pyro_mfcvae.errors import (
     TrainingError,
 )
 from pyro_mfcvae.evaluation import elbo_means, predict, reconstruct
-from pyro_mfcvae.experiment import compare_run, evaluate_run, prepare, resume, train
+from pyro_mfcvae.experiment import prepare, resume, train
 from pyro_mfcvae.fade_in import KlFloor
+from pyro_mfcvae.measuring import compare_run, evaluate_run
 from pyro_mfcvae.mixture import MixturePrior
 from pyro_mfcvae.models import FacetModel
 from pyro_mfcvae.runs import Run

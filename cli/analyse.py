@@ -1,0 +1,131 @@
+"""Looking at a run: tables, figures, guides side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from pyro_mfcvae.cli.options import DATA_DIR, RUN, sayer
+
+from pyro_mfcvae.errors import ConfigError
+
+
+@click.command()
+@RUN
+@click.option(
+    "--probe",
+    "probed",
+    is_flag=True,
+    help="Classify every factor from every facet's latents, too; takes minutes.",
+)
+@click.option(
+    "--bound",
+    "n_importance_samples",
+    metavar="S",
+    type=click.IntRange(min=0),
+    default=0,
+    help="The importance-weighted bound with S samples, too.",
+)
+@DATA_DIR
+def evaluate(run: Path, probed: bool, n_importance_samples: int, data_dir: Path | None) -> None:
+    """Evaluate the model of RUN and print tables.
+
+    Its training and its held-out data are measured, and written to evaluation.json.
+
+    \b
+    Examples:
+      mfcvae evaluate runs/shapes-001
+      mfcvae evaluate runs/shapes-001 --probe --bound 64
+    """
+    from pyro_mfcvae.cli.show import console, show_evaluation
+
+    from pyro_mfcvae.measuring import evaluate_run
+    from pyro_mfcvae.runs import Run
+
+    opened = Run(run)
+    screen = console()
+    results = evaluate_run(
+        opened, opened.dataset(data_dir), probed, n_importance_samples, sayer(screen)
+    )
+    show_evaluation(screen, results)
+
+
+@click.command()
+@RUN
+@DATA_DIR
+def figures(run: Path, data_dir: Path | None) -> None:
+    """Draw the figures of RUN again.
+
+    They go into its folder "figures".
+
+    \b
+    Example:
+      mfcvae figures runs/shapes-001
+    """
+    from pyro_mfcvae.drawing import draw_run
+    from pyro_mfcvae.runs import Run
+
+    opened = Run(run)
+    for path in draw_run(opened, opened.dataset(data_dir)):
+        click.echo(path)
+
+
+@click.command()
+@RUN
+@click.option("--guides", metavar="NAME,NAME", help="Which ones [all].")
+@click.option("--samples", metavar="S,S", default="1,2,8,32", show_default=True,
+              help="Samples of z per observation.")  # fmt: skip
+@click.option("--n-draws", type=click.IntRange(min=2), default=20, show_default=True,
+              help="Draws of the noise.")  # fmt: skip
+@click.option("--n-observations", type=click.IntRange(min=1), default=100, show_default=True,
+              help="Held-out observations.")  # fmt: skip
+@DATA_DIR
+def compare(
+    run: Path,
+    guides: str | None,
+    samples: str,
+    n_draws: int,
+    n_observations: int,
+    data_dir: Path | None,
+) -> None:
+    """Compare guides on the model of RUN, under the same noise.
+
+    Prints the ELBO with its terms, gap to "enumerate" beside its prediction, variance of the
+    gradient of q(z | x) and time for each number of samples; writes comparison.json and
+    figures/guides.png.
+
+    \b
+    Examples:
+      mfcvae compare runs/shapes-001
+      mfcvae compare runs/shapes-001 --guides vade,enumerate --samples 1,4,16
+    """
+    from pyro_mfcvae.cli.show import console, show_comparison
+    from rich.progress import Progress
+
+    from pyro_mfcvae.drawing import draw_comparison
+    from pyro_mfcvae.evaluation.compare import REFERENCE
+    from pyro_mfcvae.guides import GUIDES
+    from pyro_mfcvae.measuring import compare_run
+    from pyro_mfcvae.runs import Run
+
+    names = None if guides is None else [name.strip() for name in guides.split(",")]
+    counts = _counts(samples)
+    opened, screen = Run(run), console()
+    n_guides = len(GUIDES) if names is None else len({*names, REFERENCE})
+    with Progress(console=screen, transient=True) as progress:
+        task = progress.add_task("comparing", total=n_guides * len(counts) * n_draws)
+        results = compare_run(
+            opened, opened.dataset(data_dir), names, counts, n_observations, n_draws,
+            on_draw=lambda: progress.advance(task),
+        )  # fmt: skip
+    show_comparison(screen, results)
+    for path in draw_comparison(opened):
+        screen.print(f"figure: {path}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _counts(text: str) -> list[int]:
+    """Numbers from 1 on, separated by commas."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) for part in parts):
+        raise ConfigError(f"--samples takes whole numbers from 1 on, such as 1,2,8; got {text!r}")
+    return sorted({int(part) for part in parts})

@@ -1,0 +1,104 @@
+"""Settings and models that come with the library, come in, or go out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from pyro_mfcvae.cli.options import DATA_DIR, OUT, RUN
+
+if TYPE_CHECKING:
+    from pyro_mfcvae.runs import Run
+
+
+@click.command()
+@click.argument("name", required=False)
+def presets(name: str | None) -> None:
+    """List the presets, or print the settings of one as JSON.
+
+    \b
+    Examples:
+      mfcvae presets
+      mfcvae presets shapes
+    """
+    from pyro_mfcvae.config import config_to_json
+    from pyro_mfcvae.presets import PRESETS, get_preset
+
+    if name is not None:
+        click.echo(config_to_json(get_preset(name).config), nl=False)
+        return
+    for preset in PRESETS.values():
+        click.echo(f"{preset.name}: {preset.description}")
+        click.echo(f"    source:   {preset.source}")
+        click.echo(f"    expected: {preset.expected}")
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--config", "settings", metavar="YAML", type=click.Path(path_type=Path),
+              help="Its settings, where FILE holds none.")  # fmt: skip
+@OUT
+def import_(file: Path, settings: Path | None, out: Path | None) -> None:
+    """Turn a checkpoint of the first authors into a run.
+
+    FILE is what their training writes; nothing in it is executed. The run evaluates, draws and
+    generates like any other, and cannot be trained further.
+
+    \b
+    Examples:
+      mfcvae import pretrained_models/mnist.pt
+      mfcvae import weights.pt --config configs/svhn.yml --out runs/theirs
+    """
+    from pyro_mfcvae.official import import_run
+
+    _say_how_to_go_on(import_run(file, settings, out))
+
+
+@click.command()
+@RUN
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--half", is_flag=True, help="Store numbers with 16 bits.")
+def export(run: Path, folder: Path, half: bool) -> None:
+    """Copy RUN to FOLDER, to share it.
+
+    The copy has no optimiser and one checkpoint only.
+
+    \b
+    Example:
+      mfcvae export runs/mnist-001 my-model --half
+    """
+    from pyro_mfcvae.runs import Run
+
+    click.echo(Run(run).export(folder, half).path)
+
+
+@click.command()
+@click.argument("name", required=False)
+@OUT
+@DATA_DIR
+def pretrained(name: str | None, out: Path | None, data_dir: Path | None) -> None:
+    """Open a trained model of the library as a run, or list them.
+
+    \b
+    Examples:
+      mfcvae pretrained
+      mfcvae pretrained mnist --data-dir ~/data
+      mfcvae evaluate runs/mnist-pretrained-001
+    """
+    from pyro_mfcvae.presets import PRESETS
+    from pyro_mfcvae.pretrained import open_pretrained, pretrained_models
+
+    if name is not None:
+        _say_how_to_go_on(open_pretrained(name, out, data_dir))
+        return
+    for known, run in pretrained_models().items():
+        preset = PRESETS.get(run.config.preset or "")
+        click.echo(f"{known}: {preset.description if preset else run.config.data.name}")
+
+
+def _say_how_to_go_on(run: Run) -> None:
+    click.echo(
+        f"{run.path} is ready. Go on with\n    mfcvae evaluate {run.path}\n"
+        f"    mfcvae figures {run.path}"
+    )

@@ -1,0 +1,183 @@
+"""Measuring a run: its model and its data, opened, evaluated, and its guides compared."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_mfcvae.data import Dataset
+from pyro_mfcvae.errors import ConfigError, DataError, OtherDataWarning
+from pyro_mfcvae.experiment import Say, resolve_device
+from pyro_mfcvae.fade_in import KlFloor
+from pyro_mfcvae.models import FacetModel
+from pyro_mfcvae.runs import Run
+
+_SLOW = ("importance_weighted_bound", "probe")  # kept while model and data are the same
+_N_WEIGHED = 1000  # observations for the importance-weighted bound
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A run's model, ready to be looked at.
+
+    Attributes:
+        model: on the run's device, in evaluation mode.
+        dataset: the run's data.
+        step: steps done.
+        fade: fade weights of the last of them, (J,).
+        checksum: of the model.
+    """
+
+    model: FacetModel
+    dataset: Dataset
+    step: int
+    fade: tuple[float, ...]
+    checksum: str
+
+
+def open_trained(run: Run, dataset: Dataset | None = None) -> Trained:
+    """A run's model at its newest checkpoint, on the run's device, and the data.
+
+    Args:
+        run: the run.
+        dataset: its data; None loads them again.
+
+    Raises:
+        ConfigError: if the data are not such as the model was made for.
+    """
+    checkpoint = run.checkpoint()
+    model = run.model(checkpoint).to(_device_or_cpu(run.config.training.device))
+    if dataset is None:
+        dataset = run.dataset()
+    shape, expected = dataset.observation.shape, model.observation.shape
+    if shape != expected:
+        raise ConfigError(f"the run's model takes observations {expected}, the data have {shape}")
+    if checkpoint.data not in (None, dataset.fingerprint):
+        warnings.warn(
+            f"these are not the data that {run.path} was trained on: other observations, or "
+            "another split, so that held-out observations may have been trained on",
+            OtherDataWarning,
+            stacklevel=2,
+        )
+    return Trained(model, dataset, checkpoint.step, checkpoint.fade, checkpoint.model_checksum)
+
+
+def evaluate_run(
+    run: Run,
+    dataset: Dataset | None = None,
+    probed: bool = False,
+    n_importance_samples: int = 0,
+    say: Say = lambda _: None,
+) -> dict[str, Any]:
+    """Measure a run's model and write ``evaluation.json``.
+
+    A probe and an importance-weighted bound measured earlier are kept, if model and data are the
+    same.
+
+    Args:
+        run: the run.
+        dataset: its data; None loads them again.
+        probed: train a classifier of every factor on every facet's latents, too; this may take
+            minutes.
+        n_importance_samples: S of the importance-weighted bound, which is measured on up to
+            1,000 observations of each part, evenly spread; 0 leaves it out.
+        say: is told what is going on.
+
+    Returns:
+        as :func:`~pyro_mfcvae.evaluation.evaluate`, with the model's ``"step"`` of ``"n_steps"``,
+        the digests of ``"data"`` and ``"model"`` and, if asked for, ``"probe"`` and
+        ``"importance_weighted_bound"``.
+
+    Raises:
+        DataError: if a probe is asked for and there are no labels.
+    """
+    from pyro_mfcvae import evaluation
+
+    trained = open_trained(run, dataset)
+    if probed and not trained.dataset.labels:
+        raise DataError(f"{trained.dataset.name}: a probe needs labels, and there are none")
+    guide, before = run.config.guide, run.evaluation() or {}
+    results = {"step": trained.step, "n_steps": run.n_steps(len(trained.dataset.train))}
+    with KlFloor(run.config.training.kl_floor):  # so that it is the objective of the training
+        results |= evaluation.evaluate(
+            trained.model, trained.dataset, guide.name, guide.n_samples, trained.fade
+        )
+    results |= {"data": trained.dataset.fingerprint, "model": trained.checksum}
+    if all(before.get(key) == results[key] for key in ("data", "model")):
+        results |= {key: before[key] for key in _SLOW if key in before}
+    if n_importance_samples:
+        say("weighing samples")
+        results["importance_weighted_bound"] = _bound(trained, n_importance_samples)
+    if probed:
+        n_fits = (trained.model.n_facets + 1) * len(trained.dataset.labels)
+        say(f"training {n_fits} classifiers")
+        results["probe"] = evaluation.probe(trained.model, trained.dataset, trained.fade)
+    run.write_evaluation(results)
+    return results
+
+
+def _bound(trained: Trained, n_samples: int) -> dict[str, Any]:
+    """The mean importance-weighted bound on both parts of the data."""
+    from pyro_mfcvae.evaluation import importance_weighted_bound
+
+    bounds: dict[str, Any] = {"n_samples": n_samples, "n_observations": {}}
+    for part in ("train", "test"):
+        x = spread_out(trained.dataset.split(part)[0], _N_WEIGHED)
+        bounds["n_observations"][part] = len(x)
+        bound = importance_weighted_bound(trained.model, x, n_samples, trained.fade)
+        bounds[part] = bound.mean().item()
+    return bounds
+
+
+def spread_out(x: Tensor, n: int) -> Tensor:
+    """At most n of the observations (N, *event), evenly spread."""
+    return x[torch.linspace(0, len(x) - 1, min(n, len(x))).long()]
+
+
+def compare_run(
+    run: Run,
+    dataset: Dataset | None = None,
+    guides: Sequence[str] | None = None,
+    n_samples: Sequence[int] = (1, 2, 8, 32),
+    n_observations: int = 100,
+    n_draws: int = 20,
+    on_draw: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
+    """Compare guides on held-out observations and write ``comparison.json``.
+
+    Args:
+        run: the run whose model is taken as it is.
+        dataset: its data; None loads them again.
+        guides: names; None takes all.
+        n_samples: numbers S of samples per observation.
+        n_observations: how many held-out observations, evenly spread.
+        n_draws: draws of the noise.
+        on_draw: called after every pass of one guide.
+
+    Returns:
+        as :func:`~pyro_mfcvae.evaluation.compare_guides`, and the model's ``"step"``.
+    """
+    from pyro_mfcvae.evaluation import compare_guides
+
+    trained = open_trained(run, dataset)
+    x = spread_out(trained.dataset.split("test")[0], n_observations)
+    with KlFloor(run.config.training.kl_floor):
+        results = compare_guides(
+            trained.model, x, guides, n_samples, n_draws, trained.fade, run.config.seed, on_draw
+        )
+    results = {"step": trained.step, **results}
+    run.write_comparison(results)
+    return results
+
+
+def _device_or_cpu(name: str) -> torch.device:
+    """The device that a run was trained on, or the CPU where there is none like it."""
+    try:
+        return resolve_device(name)
+    except ConfigError:
+        return torch.device("cpu")
