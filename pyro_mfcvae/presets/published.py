@@ -1,92 +1,15 @@
-"""Published and recommended settings, each with its source and the result to expect."""
+"""Settings that the MFCVAE paper published, as its code really ran them."""
 
 from __future__ import annotations
-
-from copy import deepcopy
-from dataclasses import dataclass
 
 from pyro_mfcvae.config import (
     Component,
     Config,
     FacetConfig,
-    GuideConfig,
     ModelConfig,
     TrainingConfig,
 )
-from pyro_mfcvae.errors import ConfigError
-
-DEFAULT = "shapes"
-
-
-@dataclass(frozen=True)
-class Preset:
-    """Settings with where they come from.
-
-    Attributes:
-        config: the settings.
-        description: one line.
-        source: of the settings.
-        expected: the result to expect, with its metric.
-    """
-
-    config: Config
-    description: str
-    source: str
-    expected: str
-
-    @property
-    def name(self) -> str:
-        """What the preset is called."""
-        assert self.config.preset is not None
-        return self.config.preset
-
-
-PRESETS: dict[str, Preset] = {}
-
-
-def register_preset(preset: Preset) -> Preset:
-    """Make settings known by the name that they bear."""
-    PRESETS[preset.name] = preset
-    return preset
-
-
-_ELU_LADDER = {"backbone": 256, "activation": "elu"}
-# With a softplus of beta 1 the small initial variances grow slowly, and the mixtures move faster
-# than the networks: otherwise fewer clusters than hues survive while the deep facet trains alone.
-_SLOW_VARIANCES = {"covariance": "full", "learn_weights": False, "softplus_beta": 1.0}
-
-SHAPES = Preset(
-    config=Config(
-        preset="shapes",
-        data=Component(name="shapes", options={"size": 16}),
-        model=ModelConfig(
-            facets=(
-                FacetConfig(n_clusters=80, latent_dim=20, **_SLOW_VARIANCES),
-                FacetConfig(n_clusters=40, latent_dim=2, **_SLOW_VARIANCES),
-            ),
-            likelihood=Component(name="gaussian", options={"scale": 0.12}),
-            encoder=Component(name="ladder", options=_ELU_LADDER),
-            decoder=Component(name="ladder", options=_ELU_LADDER | {"rungs": 256}),
-        ),
-        guide=GuideConfig(name="vade"),
-        training=TrainingConfig(
-            batch_size=150,
-            learning_rate=5e-4,
-            mixture_learning_rate=1.5e-3,
-            epochs_per_step=(24, 220),
-            n_fade_in_batches=600,
-            n_threads=1,  # a second one gains nothing here, and stalls where a core is busy
-            checkpoint_every=20,
-            evaluate_every=5,
-        ),
-    ),
-    description="rendered scenes, configuration 1: floor hue in facet 1, shape in facet 0",
-    source="latent dimensions, full covariance and fixed weights after MFCVAE, Table 3; all else "
-    "is our own, for two minutes on two cores",
-    expected="held-out majority accuracy over 5 seeds, mean (sd): floor hue 98.0 % (4.3) in facet "
-    "1 (K = 40), shape 87.9 % (5.2) in facet 0 (K = 80); floor in facet 0 9.5 %, shape in facet 1 "
-    "21.5 %; every seed in examples/results/shapes.json",
-)
+from pyro_mfcvae.presets.registry import Preset, register_preset
 
 MNIST = Preset(
     config=Config(
@@ -201,16 +124,5 @@ SHAPES3D_2 = _shapes3d(
     "100.00 % (sd 0.00) of wall hues (K = 20), 90.05 % (2.65) of shapes (K = 60)",
 )
 
-for _preset in (SHAPES, MNIST, SVHN, SHAPES3D_1, SHAPES3D_2):
+for _preset in (MNIST, SVHN, SHAPES3D_1, SHAPES3D_2):
     register_preset(_preset)
-
-
-def get_preset(name: str) -> Preset:
-    """The preset called name, as a copy: options are dictionaries, which can be changed.
-
-    Raises:
-        ConfigError: if there is none.
-    """
-    if name not in PRESETS:
-        raise ConfigError(f"unknown preset {name!r}; choose one of {', '.join(PRESETS)}")
-    return deepcopy(PRESETS[name])

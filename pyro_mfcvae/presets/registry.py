@@ -1,0 +1,54 @@
+"""What a preset is, and the registry of presets."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass
+
+from pyro_mfcvae.config import Config
+from pyro_mfcvae.errors import ConfigError
+
+DEFAULT = "shapes"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings with where they come from.
+
+    Attributes:
+        config: the settings.
+        description: one line.
+        source: of the settings.
+        expected: the result to expect, with its metric.
+    """
+
+    config: Config
+    description: str
+    source: str
+    expected: str
+
+    @property
+    def name(self) -> str:
+        """What the preset is called."""
+        assert self.config.preset is not None
+        return self.config.preset
+
+
+PRESETS: dict[str, Preset] = {}
+
+
+def register_preset(preset: Preset) -> Preset:
+    """Make settings known by the name that they bear."""
+    PRESETS[preset.name] = preset
+    return preset
+
+
+def get_preset(name: str) -> Preset:
+    """The preset called name, as a copy: options are dictionaries, which can be changed.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"unknown preset {name!r}; choose one of {', '.join(PRESETS)}")
+    return deepcopy(PRESETS[name])
