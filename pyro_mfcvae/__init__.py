@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pyro_mfcvae.fade_in import FadeInSchedule as FadeInSchedule
     from pyro_mfcvae.mixture import MixturePrior as MixturePrior
     from pyro_mfcvae.models import MFCVAE as MFCVAE
+    from pyro_mfcvae.models import VaDE as VaDE
     from pyro_mfcvae.noise import Noise as Noise
     from pyro_mfcvae.official import import_official as import_official
     from pyro_mfcvae.official import import_run as import_run
@@ -28,6 +29,7 @@ _HOMES = {
     "MixturePrior": "mixture",
     "Noise": "noise",
     "Run": "runs",
+    "VaDE": "models",
     "import_official": "official",
     "import_run": "official",
     "open_pretrained": "pretrained",

@@ -81,8 +81,9 @@ class ModelConfig:
         initial_spread: standard deviation of each layer's output after data-dependent
             initialisation.
         mixture_initialisation: of the mixtures' means: ``"gmm"`` fits a Gaussian mixture to the
-            untrained encoder's means, ``"glorot"`` draws them with variance 2 / (K + D),
-            ``"random"`` with variance 1.
+            untrained (or pretrained) encoder's means, ``"glorot"`` draws them with variance
+            2 / (K + D), ``"random"`` with variance 1. ``"gmm-complete"`` takes the covariances
+            and, where they are learnt, the weights of the fit as well.
     """
 
     name: str = "mfcvae"
@@ -94,7 +95,7 @@ class ModelConfig:
         "default"
     )
     initial_spread: Positive = 1.0
-    mixture_initialisation: Literal["gmm", "glorot", "random"] = "gmm"
+    mixture_initialisation: Literal["gmm", "gmm-complete", "glorot", "random"] = "gmm"
 
 
 @_settings
@@ -113,7 +114,13 @@ class TrainingConfig:
         batch_size: B.
         learning_rate: of Adam.
         mixture_learning_rate: of Adam for the mixtures' parameters; None takes learning_rate.
-        learning_rate_schedule: ``"constant"``, or ``"cosine"`` down to 0 over the whole run.
+        learning_rate_schedule: ``"constant"``, ``"cosine"`` down to 0 over the whole run, or
+            ``"step"`` as the next three say.
+        learning_rate_decay: what every step multiplies the learning rates with.
+        decay_every: epochs between steps.
+        learning_rate_floor: no step goes below it.
+        adam_eps: epsilon of Adam.
+        pretraining: of encoder and decoder, before the mixtures are placed; None leaves it out.
         epochs_per_step: epochs of each progressive step in order of time (the first belongs to
             the deepest facet), one per facet; a single number trains all facets at once.
         n_fade_in_batches: batches that a facet takes to fade in.
@@ -131,7 +138,12 @@ class TrainingConfig:
     batch_size: Count
     learning_rate: Positive
     mixture_learning_rate: Positive | None = None
-    learning_rate_schedule: Literal["constant", "cosine"] = "constant"
+    learning_rate_schedule: Literal["constant", "cosine", "step"] = "constant"
+    learning_rate_decay: Annotated[float, Field(gt=0, le=1)] = 0.9
+    decay_every: Count = 10
+    learning_rate_floor: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    adam_eps: Positive = 1e-8
+    pretraining: Part | None = None
     epochs_per_step: Annotated[
         tuple[Count, ...], Field(min_length=1), BeforeValidator(_one_as_tuple)
     ]
@@ -189,9 +201,9 @@ def _adapter() -> TypeAdapter[Config]:
     return TypeAdapter(Config)
 
 
-def config_to_dict(config: Config) -> dict[str, Any]:
-    """The settings as plain lists and dictionaries."""
-    return _adapter().dump_python(config, mode="json")
+def config_to_dict(config: Config, defaults: bool = True) -> dict[str, Any]:
+    """The settings as plain lists and dictionaries, on request without those at their default."""
+    return _adapter().dump_python(config, mode="json", exclude_defaults=not defaults)
 
 
 def config_from_dict(values: dict[str, Any]) -> Config:

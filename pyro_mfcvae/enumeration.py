@@ -18,6 +18,9 @@ Site = Mapping[str, Any]
 Program = Callable[..., Any]
 
 DATA_DIM, SAMPLES_DIM = -1, -2
+ANALYTIC = "analytic"
+"""Mark in the ``infer`` of a guide's normal site: take expectations in closed form."""
+
 _SAMPLES = "samples"
 
 
@@ -107,6 +110,11 @@ class Replay(Messenger):
         msg["done"] = True
         if "_enumerate_dim" in site["infer"]:
             msg["infer"]["_enumerate_dim"] = site["infer"]["_enumerate_dim"]
+
+
+def is_analytic(site: Site) -> bool:
+    """Whether log-densities of a guide's site are averaged over its q in closed form."""
+    return bool(site["infer"].get(ANALYTIC))
 
 
 def enumerated_dim(site: Site) -> int | None:

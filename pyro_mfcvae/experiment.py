@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -18,14 +19,20 @@ from pyro_mfcvae.models import build_model
 from pyro_mfcvae.noise import derived_seed
 from pyro_mfcvae.runs import Run
 from pyro_mfcvae.training import Callback, TrainingState, fit, new_state
-from pyro_mfcvae.training.callbacks import MetricsLog, StopAtNonsense
+from pyro_mfcvae.training.callbacks import (
+    MetricsLog,
+    Say,
+    StopAtNonsense,
+    Timings,
+    add_timing,
+)
 from pyro_mfcvae.training.checkpoints import Checkpoints, newest_checkpoint, restore
 from pyro_mfcvae.training.initialise import initialise_mixtures, initialise_networks
+from pyro_mfcvae.training.loop import cpu_threads
+from pyro_mfcvae.training.pretrain import pretrain, pretraining_stages
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-Say = Callable[[str], None]
 
 
 def resolve_device(name: str) -> torch.device:
@@ -63,6 +70,8 @@ def prepare(config: Config) -> tuple[Dataset, TrainingState]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(config.seed, "weights"))
         model = build_model(config.model, dataset.observation)
+        if config.training.pretraining is not None:
+            pretraining_stages(model, config.training.pretraining, len(dataset.train))
         model.to(device, getattr(torch, config.training.dtype))
         x = dataset.split("train")[0].to(device)
         state = new_state(model, x, config)
@@ -76,6 +85,7 @@ def train(
     out: str | Path | None = None,
     callbacks: Sequence[Callback] = (),
     say: Say = lambda _: None,
+    measuring: Sequence[Callback] = (),
 ) -> tuple[Run, TrainingState, Dataset]:
     """Train a model from the beginning, in a new run folder.
 
@@ -84,26 +94,35 @@ def train(
         out: the run folder, which must not exist; None numbers one under ``runs``.
         callbacks: of the training loop, after those that log and save.
         say: is told what is going on.
+        measuring: callbacks that log, before those that save: a checkpoint must not lie after a
+            measurement that is still to come.
 
     Returns:
         the run, the state after its last step, and the data.
 
     Raises:
         ConfigError, DataError: before anything is written, if something does not fit.
-        TrainingError: if training breaks down.
+        TrainingError: if pretraining or training breaks down.
     """
     Run.check_path(out)
     say("preparing the data")
     dataset, state = prepare(config)
     _warn_of_unfaded_facets(state, say)
-    say("placing the mixtures")
-    initialise_mixtures(
-        state.model, state.batches.x, config.model.mixture_initialisation, config.seed
-    )
+    x, pretraining = state.batches.x, config.training.pretraining
+    began = time.monotonic()
+    with cpu_threads(config.training.n_threads):
+        if pretraining is not None:
+            say("pretraining")
+            stages = pretraining_stages(state.model, pretraining, len(x))
+            pretrain(state.model, x, stages, config.seed, say)
+        say("placing the mixtures")
+        initialise_mixtures(state.model, x, config.model.mixture_initialisation, config.seed)
     run = Run.create(config, out)
+    if pretraining is not None:
+        add_timing(run.timings_path, state, 0, time.monotonic() - began)
     say(f"training in {run.path}")
     with _alone(run):
-        return run, _fit(run, state, dataset, callbacks), dataset
+        return run, _fit(run, state, dataset, callbacks, measuring), dataset
 
 
 def resume(
@@ -112,6 +131,7 @@ def resume(
     say: Say = lambda _: None,
     data_dir: Path | str | None = None,
     device: str | None = None,
+    measuring: Sequence[Callback] = (),
 ) -> tuple[TrainingState, Dataset]:
     """Go on with an interrupted run where its newest whole checkpoint left it.
 
@@ -121,6 +141,7 @@ def resume(
         say: is told what is going on.
         data_dir: folder where the data's files are by now; None leaves the settings as they are.
         device: to train on from now on; None leaves the settings as they are.
+        measuring: callbacks that log, before those that save.
 
     Raises:
         ConfigError, DataError: if the new places do not fit; the settings stay as they were.
@@ -149,7 +170,7 @@ def resume(
             state.step = state.n_steps
             return state, dataset
         say(f"going on at step {state.step} of {state.n_steps} in {run.path}")
-        return _fit(run, state, dataset, callbacks), dataset
+        return _fit(run, state, dataset, callbacks, measuring), dataset
 
 
 @contextmanager
@@ -165,7 +186,11 @@ def _alone(run: Run) -> Iterator[None]:
 
 
 def _fit(
-    run: Run, state: TrainingState, dataset: Dataset, callbacks: Sequence[Callback]
+    run: Run,
+    state: TrainingState,
+    dataset: Dataset,
+    callbacks: Sequence[Callback],
+    measuring: Sequence[Callback],
 ) -> TrainingState:
     from pyro_mfcvae.evaluation import HeldOutLog
 
@@ -173,7 +198,9 @@ def _fit(
         StopAtNonsense(),
         MetricsLog(run.metrics_path),
         HeldOutLog(dataset, run.metrics_path),
+        *measuring,
         Checkpoints(run.checkpoints),
+        Timings(run.timings_path),
     ]
     return fit(state, [*own, *callbacks])
 

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from functools import reduce
 from operator import add
 from typing import Any
 
 import torch
+from pyro.distributions import Independent, Normal
 from torch import Tensor
 
-from pyro_mfcvae.enumeration import DATA_DIM, Site, enumerated_dim, in_data_plate
+from pyro_mfcvae.components import MixtureComponent
+from pyro_mfcvae.enumeration import (
+    ANALYTIC,
+    DATA_DIM,
+    Site,
+    enumerated_dim,
+    in_data_plate,
+    is_analytic,
+)
 
 Term = tuple[str, Any]
 
@@ -22,7 +32,9 @@ class Factors:
 
     A *cost* is a log-probability with its sign, so that the ELBO is minus the sum of all costs'
     expectations. Sites enumerated in the guide are averaged over with their q; those enumerated
-    in the model are summed out, component by component: given z, facets share no factor.
+    in the model are summed out, component by component: given z, facets share no factor. Where
+    the guide's site is marked ``analytic``, its own log-density and that of the model's site of
+    its name are replaced by their expectations over it, in closed form.
 
     Args:
         guide_sites: sample sites of the guide.
@@ -32,7 +44,10 @@ class Factors:
     def __init__(self, guide_sites: list[Site], model_sites: list[Site]) -> None:
         self.guide_sites, self.model_sites = guide_sites, model_sites
         self.sites = [*guide_sites, *model_sites]
-        self.log_probs = {id(site): _log_prob(site) for site in self.sites}
+        analytic = {site["name"]: site for site in guide_sites if is_analytic(site)}
+        self.log_probs = {
+            id(site): _log_prob(site, analytic.get(site["name"])) for site in self.sites
+        }
         guide_names = {site["name"] for site in guide_sites}
         self.guide_dims = {enumerated_dim(site) for site in guide_sites} - {None}
         self.model_dims = {
@@ -41,6 +56,7 @@ class Factors:
         self.facets = {
             site["name"]: site["infer"]["facet"] for site in self.sites if "facet" in site["infer"]
         }
+        self._check_analytic(analytic)
         self.costs: dict[Term, list[Tensor]] = defaultdict(list)
 
     def terms(self) -> dict[str, Any]:
@@ -131,6 +147,15 @@ class Factors:
             )
         return _RECONSTRUCTION if observed else ("other", names)
 
+    def _check_analytic(self, analytic: Mapping[str, Site]) -> None:
+        for site in self.model_sites:
+            if site["name"] in analytic and self._summed_dims(site):
+                raise ValueError(
+                    f"site {site['name']!r} is marked {ANALYTIC!r} in the guide, but its clusters "
+                    "are summed out of the model: the expectation of log p(z) has no closed form; "
+                    "put the clusters into the guide, or leave out the mark"
+                )
+
     def _summed_dims(self, site: Site) -> set[int]:
         """Dimensions that tie a model site to clusters that are summed out."""
         own = {enumerated_dim(site)} & self.model_dims
@@ -208,14 +233,38 @@ class Factors:
         return torch.stack([tagged.get(j, like.new_ones(())) for j in range(self._n_facets)])
 
 
-def _log_prob(site: Site) -> Tensor:
-    log_prob = site["fn"].log_prob(site["value"])
+def _log_prob(site: Site, under: Site | None = None) -> Tensor:
+    """Log-probability of a site's value, or its expectation under an analytic site of the guide."""
+    if under is None:
+        log_prob = site["fn"].log_prob(site["value"])
+    else:
+        log_prob = _expected_log_prob(site, under)
     mask = site["mask"]
     if mask is None or mask is True:
         return log_prob
     if mask is False:
         return torch.zeros_like(log_prob)
     return torch.where(mask, log_prob, torch.zeros_like(log_prob))
+
+
+def _expected_log_prob(site: Site, under: Site) -> Tensor:
+    """E log p over the normal q of a guide's site, for that site itself or the model's."""
+    q, p = under["fn"], site["fn"]
+    normal = q.base_dist if isinstance(q, Independent) else None
+    if not isinstance(normal, Normal) or q.event_dim != 1:
+        raise ValueError(
+            f"guide site {under['name']!r} is marked {ANALYTIC!r}, which needs "
+            f"Normal(...).to_event(1), got {type(normal or q).__name__}; leave out the mark"
+        )
+    if site is under:
+        return -q.entropy()
+    if not isinstance(p, MixtureComponent):
+        raise ValueError(
+            f"guide site {under['name']!r} is marked {ANALYTIC!r}, which needs a MixtureComponent "
+            f"(MixturePrior.component) as the model's site, got {type(p).__name__}; leave out the "
+            "mark"
+        )
+    return p.expected_log_prob(normal.loc, normal.scale)
 
 
 def _dims(values: Tensor, among: set[int]) -> set[int]:

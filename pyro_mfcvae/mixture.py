@@ -12,15 +12,14 @@ Source: MFCVAE, Eq. 1 and Appendix A (Eq. 15-17). Symbols: K ``n_clusters``, D
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pyro.distributions import Categorical, TorchDistribution, constraints
 from torch import Tensor, nn
 from typing_extensions import override
 
+from pyro_mfcvae.components import ClusterCategorical, MixtureComponent
 from pyro_mfcvae.errors import ConfigError
 
 Covariance = Literal["diagonal", "full"]
@@ -83,10 +82,48 @@ class MixturePrior(nn.Module):
     def reset_variance(self, variance: float) -> None:
         """Give every component the covariance ``variance * I``."""
         if self.covariance == "diagonal":
-            self.raw_scale.fill_(_softplus_inverse(variance, self.softplus_beta))
+            raw = _softplus_inverse(torch.tensor(variance).double(), self.softplus_beta)
+            self.raw_scale.fill_(raw)
         else:
             eye = torch.eye(self.latent_dim, dtype=self.loc.dtype, device=self.loc.device)
-            self.raw_scale.copy_(eye * _softplus_inverse(math.sqrt(variance), self.softplus_beta))
+            raw = _softplus_inverse(torch.tensor(variance).double().sqrt(), self.softplus_beta)
+            self.raw_scale.copy_(eye * raw)
+
+    @torch.no_grad()
+    def set_components(self, loc: Tensor, covariance: Tensor, weights: Tensor) -> None:
+        """Take over a mixture that was fitted elsewhere; fixed weights stay as they are.
+
+        Args:
+            loc: means mu, shape (K, D).
+            covariance: variances, shape (K, D), or with full covariance Sigma, (K, D, D).
+            weights: pi, shape (K,), each above 0.
+
+        Raises:
+            ValueError: if a shape is another, or a weight or variance is not above 0.
+        """
+        for what, old, new in (
+            ("loc", self.loc, loc),
+            ("covariance", self.raw_scale, covariance),
+            ("weights", self.logits, weights),
+        ):
+            if new.shape != old.shape:
+                raise ValueError(
+                    f"{what} must have shape {tuple(old.shape)}, got {tuple(new.shape)}"
+                )
+        full = self.covariance == "full"
+        variances = covariance.diagonal(dim1=-2, dim2=-1) if full else covariance
+        if not (bool((weights > 0).all()) and bool((variances > 0).all())):
+            raise ValueError("weights and variances must be above 0")
+        self.loc.copy_(loc)
+        if full:
+            factors = torch.linalg.cholesky(covariance)
+            diagonals = factors.diagonal(dim1=-2, dim2=-1)
+            raw = torch.diag_embed(_softplus_inverse(diagonals, self.softplus_beta))
+            self.raw_scale.copy_(factors.tril(-1) + raw)
+        else:
+            self.raw_scale.copy_(_softplus_inverse(covariance, self.softplus_beta))
+        if self.logits.requires_grad:
+            self.logits.copy_(weights.log())
 
     @property
     def log_weights(self) -> Tensor:
@@ -130,6 +167,29 @@ class MixturePrior(nn.Module):
         white = F.linear(z, whitening.flatten(0, 1), -offset)
         white = white.unflatten(-1, (self.n_clusters, self.latent_dim))
         return _standard_normal_log_prob(white) + _log_diagonal(whitening)
+
+    def expected_component_log_prob(self, loc: Tensor, scale: Tensor) -> Tensor:
+        r"""E log p(z | c) over z ~ N(loc, diag(scale^2)), for every c.
+
+        .. math::
+            E \log p(z \mid c) = \log \mathcal N(m; \mu_c, \Sigma_c)
+            - \tfrac12 \mathrm{tr}\big(\Sigma_c^{-1} \mathrm{diag}\, s^2\big)
+
+        Source: Jiang et al., "Variational Deep Embedding", IJCAI 2017, Eq. 12 and its appendix,
+        where covariances are diagonal.
+
+        Args:
+            loc: m, shape (..., D).
+            scale: s, standard deviations, shape (..., D).
+
+        Returns:
+            shape (..., K).
+        """
+        if self.covariance == "diagonal":
+            precisions = self.scale.square().reciprocal()
+        else:
+            precisions = self._whitening().square().sum(-2)  # diagonals of the inverse covariances
+        return self.component_log_prob(loc) - 0.5 * F.linear(scale.square(), precisions)
 
     def component_log_prob_at(self, z: Tensor, c: Tensor) -> Tensor:
         """Log p(z | c) for one given cluster each.
@@ -227,76 +287,6 @@ class MixturePrior(nn.Module):
         )
 
 
-class ClusterCategorical(Categorical):
-    """A categorical distribution whose log_prob over its whole support is a view.
-
-    Looking log-probabilities up by index costs K times the memory in the backward pass; over
-    an enumerated support no look-up is needed.
-    """
-
-    @override
-    def log_prob(self, value: Tensor) -> Tensor:
-        if is_support(value):
-            return last_dim_to(self.logits, -value.dim())
-        return super().log_prob(value)
-
-
-class MixtureComponent(TorchDistribution):
-    """p(z | c) of a :class:`MixturePrior`, for enumerated as well as for given c.
-
-    Args:
-        prior: the mixture.
-        c: clusters, long, of any shape.
-    """
-
-    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
-    support = constraints.real_vector
-    has_rsample = True
-
-    def __init__(
-        self, prior: MixturePrior, c: Tensor, batch_shape: torch.Size | None = None
-    ) -> None:
-        self.prior = prior
-        self.c = c
-        super().__init__(
-            c.shape if batch_shape is None else batch_shape,
-            torch.Size([prior.latent_dim]),
-            validate_args=False,
-        )
-
-    @override
-    def expand(self, batch_shape: Sequence[int], _instance: object = None) -> MixtureComponent:
-        return MixtureComponent(self.prior, self.c, torch.Size(batch_shape))
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        """Log p(z | c): (..., D) -> the broadcast shape of c and the batch shape of z."""
-        if is_support(self.c) and z.dim() - 1 < self.c.dim():
-            return last_dim_to(self.prior.component_log_prob(z), -self.c.dim())
-        return self.prior.component_log_prob_at(z, self.c)
-
-    @override
-    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        c = self.c.expand(self.batch_shape)
-        loc = self.prior.loc[c]
-        noise = torch.randn(*sample_shape, *loc.shape, dtype=loc.dtype, device=loc.device)
-        return loc + (self.prior.scale_tril[c] @ noise.unsqueeze(-1)).squeeze(-1)
-
-
-def is_support(value: Tensor) -> bool:
-    """Whether value is an enumerated support: 0..K-1 along its leftmost dimension."""
-    return getattr(value, "_pyro_categorical_support", None) is not None
-
-
-def last_dim_to(values: Tensor, dim: int) -> Tensor:
-    """Move the last dimension to the negative position dim, left of all others.
-
-    ``(*batch, K) -> (K, 1, ..., 1, *batch)`` with ``-dim`` dimensions.
-    """
-    moved = values.movedim(-1, 0)
-    n_new = -dim - moved.dim()
-    return moved.reshape(moved.shape[:1] + (1,) * n_new + moved.shape[1:])
-
-
 def _standard_normal_log_prob(white: Tensor) -> Tensor:
     return -0.5 * white.square().sum(-1) - white.shape[-1] * _HALF_LOG_TWO_PI
 
@@ -305,5 +295,5 @@ def _log_diagonal(factors: Tensor) -> Tensor:
     return factors.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
 
-def _softplus_inverse(value: float, beta: float) -> float:
-    return value + math.log(-math.expm1(-beta * value)) / beta
+def _softplus_inverse(value: Tensor, beta: float) -> Tensor:
+    return value + (-(-beta * value).expm1()).log() / beta

@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from pyro_mfcvae.data import Dataset, in_folder, load_dataset
 from pyro_mfcvae.errors import ConfigError, RunError
 from pyro_mfcvae.files import write_whole
 from pyro_mfcvae.models import FacetModel, build_model
-from pyro_mfcvae.training.callbacks import read_metrics
+from pyro_mfcvae.training.callbacks import read_metrics, read_timings
 from pyro_mfcvae.training.checkpoints import Checkpoint, newest_checkpoint, save_model_only
 
 _PACKAGES = ("pyro_mfcvae", "pyro-ppl", "torch", "numpy", "scikit-learn")
@@ -83,6 +84,11 @@ class Run:
         return self.path / "metrics.jsonl"
 
     @property
+    def timings_path(self) -> Path:
+        """How long each stretch of training took."""
+        return self.path / "timings.json"
+
+    @property
     def checkpoints(self) -> Path:
         """Folder of the checkpoints."""
         return self.path / "checkpoints"
@@ -97,6 +103,15 @@ class Run:
         if not self.metrics_path.exists():
             return []
         return read_metrics(self.metrics_path)
+
+    def training_seconds(self) -> float | None:
+        """Seconds of training so far; None if a part was not recorded, as of a killed process."""
+        stretches, step = read_timings(self.timings_path), 0
+        for stretch in stretches:
+            if stretch["first_step"] != step:
+                return None
+            step = stretch["last_step"]
+        return sum(s["seconds"] for s in stretches) if step and step == self.step() else None
 
     def checkpoint(self) -> Checkpoint:
         """The newest whole checkpoint.
@@ -187,7 +202,7 @@ class Run:
             for name in ("metrics.jsonl", "evaluation.json"):
                 if (self.path / name).exists():
                     shutil.copyfile(self.path / name, copy.path / name)
-            environment = self._results("environment.json") or {}
+            environment = self.environment()
             environment.pop("command", None)
             write_whole(copy.path / "environment.json", json.dumps(environment, indent=2) + "\n")
         return copy
@@ -200,6 +215,10 @@ class Run:
         except BaseException:
             shutil.rmtree(self.path, ignore_errors=True)
             raise
+
+    def environment(self) -> dict[str, Any]:
+        """Command, versions and machine of the beginning; empty if they were not recorded."""
+        return self._results("environment.json") or {}
 
     def evaluation(self) -> dict[str, Any] | None:
         """The results of the latest evaluation, if there was one."""
@@ -276,11 +295,23 @@ def _new_folder(name: str, path: Path | str | None) -> Path:
             return folder
 
 
+def commit() -> str | None:
+    """The commit that the library is at, where it runs from a clone."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    folder = Path(__file__).parent
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() or None
+
+
 def _environment() -> dict[str, Any]:
     return {
         "command": sys.argv,
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "commit": commit(),
         "n_cpus": os.cpu_count(),
         "cuda_device": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "packages": {name: version(name) for name in _PACKAGES},

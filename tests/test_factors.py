@@ -235,7 +235,7 @@ def test_global_sites():
         FacetELBO().terms(model, _normal_guide, x)
 
 
-@pytest.mark.parametrize("guide", ["vade", "enumerate"])
+@pytest.mark.parametrize("guide", ["vade", "enumerate", "vade-analytic", "expectation-analytic"])
 @pytest.mark.parametrize("covariance", ["diagonal", "full"])
 def test_whole_programs_run_under_vmap(guide, covariance):
     """Two models as one program have the losses and gradients of each alone."""

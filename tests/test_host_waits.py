@@ -55,7 +55,7 @@ def _no_reading(monkeypatch):
 
 
 @pytest.mark.parametrize("covariance", ["diagonal", "full"])
-@pytest.mark.parametrize("guide", ["vade", "enumerate"])
+@pytest.mark.parametrize("guide", ["vade", "enumerate", "vade-analytic", "expectation-analytic"])
 @pytest.mark.parametrize("n_samples", [1, 3])
 def test_objective_and_gradient(covariance, guide, n_samples):
     model, x = small_model(covariance=covariance), observations()

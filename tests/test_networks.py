@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.data.observations import ObservationSpec
@@ -31,6 +32,61 @@ def _conv(n_facets, shape, **options):
 @pytest.mark.parametrize("shape", [(3, 32, 32), (1, 28, 28), (2, 17, 40), (3, 5, 3), (1, 1, 9)])
 def test_convolutional_ladders(n_facets, shape):
     _check_shapes(_conv(n_facets, shape), n_facets, shape)
+
+
+@pytest.mark.parametrize(
+    ("n_facets", "shape", "options"),
+    [
+        (1, (1, 28, 28), {}),
+        (3, (3, 32, 32), {}),
+        (3, (2, 17, 23), {}),
+        (1, (3, 5, 3), {}),
+        (3, (2, 17, 23), {"widths": [6], "batch_norm": False}),
+    ],
+)
+def test_shared_convolutions(n_facets, shape, options):
+    encoder = Component(name="conv-shared", options={"channels": [4, 5, 6]} | options)
+    decoder = Component(name="conv-shared", options={"channels": [6, 5, 4]} | options)
+    model = MFCVAE(shape, _facets(n_facets), "bernoulli", encoder, decoder)
+    _check_shapes(model, n_facets, shape)
+    height, width = (n // 2 // 2 // 2 or 1 for n in shape[1:])
+    assert model.decoder.first_shape == (6, height, width)
+    flat = 6 * height * width
+    assert model.encoder.n_features == [6 if options else flat] * n_facets
+    assert type(model.decoder.convolutions[-1]) is nn.ConvTranspose2d
+    for module in (model.encoder, model.decoder):
+        assert any(type(m) is nn.BatchNorm2d for m in module.modules()) == (not options)
+
+
+def test_shared_convolutions_mirror_each_other():
+    """The decoder's shapes from the latents on are the encoder's backwards."""
+    conv, shapes = Component(name="conv-shared"), []
+    model = MFCVAE((1, 28, 28), "10:10", "bernoulli", conv, conv)
+    for layer in [*model.encoder.convolutions, *model.decoder.convolutions]:
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            layer.register_forward_hook(lambda _, given, out: shapes.append((given[0], out)))
+            assert layer.kernel_size == (4, 4)
+            assert layer.stride == (2, 2)
+    model.elbo(torch.rand(2, 1, 28, 28))
+    down = [tuple(given.shape[1:]) for given, _ in shapes[:3]] + [tuple(shapes[2][1].shape[1:])]
+    up = [tuple(given.shape[1:]) for given, _ in shapes[3:]] + [tuple(shapes[5][1].shape[1:])]
+    assert down == [(1, 28, 28), (32, 14, 14), (64, 7, 7), (128, 3, 3)] == up[::-1]
+
+
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+@pytest.mark.parametrize(
+    ("shape", "options", "message"),
+    [
+        ((7,), {}, "need pictures"),
+        ((1, 8, 8), {"channels": [0]}, "channels must be positive"),
+        ((1, 8, 8), {"widths": [-1]}, "widths must be positive"),
+    ],
+)
+def test_shared_convolutions_that_cannot_be(part, shape, options, message):
+    networks = {"encoder": "shared", "decoder": "shared"}
+    networks[part] = Component(name="conv-shared", options=options)
+    with pytest.raises(ConfigError, match=message):
+        MFCVAE(shape, "2:3", "bernoulli", **networks)
 
 
 @pytest.mark.parametrize("n_facets", [1, 2, 3, 5])
@@ -69,13 +125,15 @@ def _check_shapes(model, n_facets, shape):
     assert terms.elbo.shape == (B,)
 
 
-@pytest.mark.parametrize("kind", ["conv", "ladder-concatenate", "ladder-add", "shared"])
+@pytest.mark.parametrize(
+    "kind", ["conv", "ladder-concatenate", "ladder-add", "shared", "conv-shared"]
+)
 def test_a_facet_at_zero_does_not_reach_the_picture(kind):
     shape = (3, 8, 8)
     if kind == "conv":
         model = _conv(2, shape)
-    elif kind == "shared":
-        model = MFCVAE(shape, _facets(2), encoder="shared", decoder="shared")
+    elif kind.endswith("shared"):
+        model = MFCVAE(shape, _facets(2), encoder=kind, decoder=kind)
     else:
         decoder = Component(name="ladder", options={"rungs": 6, "merge": kind.split("-")[1],
                                                     "backbone": 6})  # fmt: skip

@@ -161,7 +161,7 @@ def test_a_handful_of_observations(n):
     }
     run, _, dataset = train(tiny_config(**settings), "run")
     evaluate_run(run, dataset)
-    assert len(draw_run(run, dataset)) == 11
+    assert len(draw_run(run, dataset)) == 16
 
 
 def test_a_checkpoint_of_another_model_is_refused():
@@ -539,9 +539,10 @@ def test_run_folders():
     files = {path.name for path in draw_run(run)}
     assert files == {
         "clusters-facet-0.png", "clusters-facet-1.png", "confusion-facet-0.png",
-        "confusion-facet-1.png", "curves.png", "latents-facet-0.png", "latents-facet-1.png",
-        "reconstructions.png", "samples-facet-0.png", "samples-facet-1.png",
-        "swaps-facet-0.png", "swaps-facet-1.png", "weights.png",
+        "confusion-facet-1.png", "curves.png", "interpolation.png", "latents-facet-0.png",
+        "latents-facet-1.png", "means-facet-0.png", "means-facet-1.png", "means-facets-0-1.png",
+        "reconstructions.png", "samples-facet-0.png", "samples-facet-1.png", "swaps-facet-0.png",
+        "swaps-facet-1.png", "traversal-facet-0.png", "traversal-facet-1.png", "weights.png",
     }  # fmt: skip
 
 
@@ -689,7 +690,8 @@ def test_learning_rates():
         ({"training.device": "meta"}, "holds no numbers"),
         (
             {"guide.name": "oracle"},
-            "unknown guide 'oracle'; choose one of enumerate, expectation, vade",
+            "unknown guide 'oracle'; choose one of enumerate, expectation, expectation-analytic, "
+            "vade",
         ),
         ({"model.name": "gan"}, "unknown model 'gan'; choose one of"),
         ({"model.facets.0.n_clusters": "78"}, "78 clusters but there are only 77 training"),
@@ -703,3 +705,19 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path, setti
     with pytest.raises(ConfigError, match=message):
         train(tiny_config(**settings), "run")
     assert not list(tmp_path.iterdir())
+
+
+def test_every_stretch_of_training_is_timed(tmp_path):
+    config = tiny_config()
+    run, _, _ = train(config, tmp_path / "run", [StopAt(7)])
+    first = run.training_seconds()
+    assert first > 0
+    resume(run)
+    stretches = json.loads(run.timings_path.read_text())
+    assert [(s["first_step"], s["last_step"]) for s in stretches] == [(0, 7), (7, 24)]
+    assert run.training_seconds() == sum(s["seconds"] for s in stretches) > first
+    run.timings_path.write_text(json.dumps(stretches[1:]))
+    assert run.training_seconds() is None
+    run.timings_path.write_text("{")
+    assert run.training_seconds() is None
+    assert "commit" in run.environment()

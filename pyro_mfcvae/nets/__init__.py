@@ -1,3 +1,8 @@
 """Features to parameters of distributions: encoders, decoders, heads, likelihoods."""
 
-from pyro_mfcvae.nets import convolutional, dense, likelihoods  # noqa: F401  (they register)
+from pyro_mfcvae.nets import (  # noqa: F401  (they register)
+    convolutional,
+    dense,
+    likelihoods,
+    shared_convolutional,
+)

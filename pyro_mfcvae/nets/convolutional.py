@@ -56,18 +56,18 @@ class ConvLadderEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.fade = fade
-        size = _picture_size(shape)
+        size = picture_size(shape)
         check_widths([channels], "encoder channels")
         conv = WeightNormConv2d if weight_norm else nn.Conv2d
 
         def block(n_in: int, n_out: int, size: Size, stride: int) -> tuple[nn.Module, Size]:
-            kernel, step, padding = _geometry(size, stride)
+            kernel, step, padding = geometry(size, stride)
             layer = conv(n_in, n_out, kernel, step, padding)
             out = tuple(
                 (n + 2 * p - k) // s + 1
                 for n, p, k, s in zip(size, padding, kernel, step, strict=True)
             )
-            return nn.Sequential(layer, *_after(n_out, activation, batch_norm)), out
+            return nn.Sequential(layer, *after_convolution(n_out, activation, batch_norm)), out
 
         self.backbone, self.rungs = nn.ModuleList(), nn.ModuleList()
         self.n_features: list[int] = []
@@ -120,7 +120,7 @@ class ConvLadderDecoder(nn.Module):
         self.shape = tuple(shape)
         check_widths([channels], "decoder channels")
         n_facets = len(latent_dims)
-        sizes = _halvings(_picture_size(shape), n_facets)
+        sizes = halvings(picture_size(shape), n_facets)
         widths = [channels * min(4**j, 8) for j in range(n_facets)]
         self.rung_shapes = [(width, *size) for width, size in zip(widths, sizes[1:], strict=True)]
         self.rungs, self.backbone = nn.ModuleList(), nn.ModuleList()
@@ -130,15 +130,15 @@ class ConvLadderDecoder(nn.Module):
             )
             n_in = widths[j] if j == n_facets - 1 else 2 * widths[j]
             if j == 0:
-                after = [] if plain_output else _after(shape[0], activation, batch_norm)
-                stage = [_upsampling(n_in, shape[0], sizes[1], sizes[0]), *after]
+                after = [] if plain_output else after_convolution(shape[0], activation, batch_norm)
+                stage = [upsampling(n_in, shape[0], sizes[1], sizes[0]), *after]
             else:
                 below = widths[j - 1]
                 stage = [
-                    _upsampling(n_in, 2 * below, sizes[j + 1], sizes[j]),
-                    *_after(2 * below, activation, batch_norm),
+                    upsampling(n_in, 2 * below, sizes[j + 1], sizes[j]),
+                    *after_convolution(2 * below, activation, batch_norm),
                     nn.ConvTranspose2d(2 * below, below, 3, padding=1),
-                    *_after(below, activation, batch_norm),
+                    *after_convolution(below, activation, batch_norm),
                 ]
             self.backbone.append(nn.Sequential(*stage))
 
@@ -152,7 +152,8 @@ class ConvLadderDecoder(nn.Module):
         return h.reshape(batch_shape + self.shape)
 
 
-def _picture_size(shape: Sequence[int]) -> Size:
+def picture_size(shape: Sequence[int]) -> Size:
+    """Height and width of observations; a ConfigError where they are no pictures."""
     if len(shape) != 3:
         raise ConfigError(
             "convolutional networks need pictures (channels, height, width), got observations of "
@@ -161,18 +162,19 @@ def _picture_size(shape: Sequence[int]) -> Size:
     return shape[1], shape[2]
 
 
-def _after(channels: int, activation: str, batch_norm: bool) -> list[nn.Module]:
+def after_convolution(channels: int, activation: str, batch_norm: bool) -> list[nn.Module]:
+    """An activation and, if asked for, batch norm."""
     return [new_activation(activation)] + ([nn.BatchNorm2d(channels)] if batch_norm else [])
 
 
-def _geometry(size: Size, stride: int) -> tuple[Size, Size, Size]:
+def geometry(size: Size, stride: int) -> tuple[Size, Size, Size]:
     """Kernel, stride and padding: 4 x 4 where the picture has room for it, else 3 x 3."""
     kernel = tuple(4 if n >= 2 else 3 for n in size)
     step = tuple(stride if n >= 2 else 1 for n in size)
     return kernel, step, (1, 1)
 
 
-def _halvings(size: Size, n_times: int) -> list[Size]:
+def halvings(size: Size, n_times: int) -> list[Size]:
     """Sizes after 0, 1, ... halvings, as the encoder's backbone has them."""
     sizes = [size]
     for _ in range(n_times):
@@ -180,9 +182,9 @@ def _halvings(size: Size, n_times: int) -> list[Size]:
     return sizes
 
 
-def _upsampling(n_in: int, n_out: int, size: Size, target: Size) -> nn.ConvTranspose2d:
+def upsampling(n_in: int, n_out: int, size: Size, target: Size) -> nn.ConvTranspose2d:
     """A transposed convolution from one size to the next larger one of the ladder."""
-    kernel, step, padding = _geometry(target, 2)
+    kernel, step, padding = geometry(target, 2)
     missing = tuple(
         to - ((n - 1) * s - 2 * p + k)
         for to, n, s, p, k in zip(target, size, step, padding, kernel, strict=True)

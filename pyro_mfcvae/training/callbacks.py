@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
@@ -26,6 +27,7 @@ from pyro_mfcvae.files import write_whole
 from pyro_mfcvae.training.state import TrainingState
 
 Metrics = dict[str, float]
+Say = Callable[[str], None]  # is told what is going on
 
 _RECORD = {"step", "epoch", "split", "values"}
 
@@ -90,6 +92,49 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
             break
         records.append(record)
     return records
+
+
+class Timings(Callback):
+    """Records how long each stretch of training took, measuring and saving included.
+
+    Args:
+        path: of a JSON file with a list, which is added to.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @override
+    def on_start(self, state: TrainingState) -> None:
+        self._began, self._first_step = time.monotonic(), state.step
+
+    @override
+    def on_end(self, state: TrainingState) -> None:
+        add_timing(self.path, state, self._first_step, time.monotonic() - self._began)
+
+
+def add_timing(path: Path, state: TrainingState, first_step: int, seconds: float) -> None:
+    """Add a stretch of training, or of pretraining, which has no steps, to a file of timings."""
+    stretches = read_timings(path)
+    stretches.append(
+        {
+            "first_step": first_step,
+            "last_step": state.step,
+            "seconds": round(seconds, 2),
+            "device": str(state.fade.device),
+            "n_threads": torch.get_num_threads(),
+        }
+    )
+    write_whole(path, json.dumps(stretches, indent=1) + "\n")
+
+
+def read_timings(path: Path) -> list[dict[str, Any]]:
+    """The stretches that a run was trained in; none if there is no such file, or it is damaged."""
+    try:
+        stretches = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return []
+    return stretches if isinstance(stretches, list) else []
 
 
 class StopAtNonsense(Callback):

@@ -1,4 +1,4 @@
-"""A model's state before its first step: network weights, then the mixtures' means."""
+"""A model's state before its first step: network weights, then the mixtures."""
 
 from __future__ import annotations
 
@@ -45,28 +45,32 @@ def initialise_networks(model: FacetModel, x: Tensor, how: str, spread: float = 
 def initialise_mixtures(
     model: FacetModel, x: Tensor, how: str, seed: int, max_observations: int = 10_000
 ) -> None:
-    """Set the mixtures' means; weights and variances stay as they are.
+    """Set the mixtures' means; weights and variances stay as they are but for one choice.
 
-    Source: MFCVAE, Appendix D.4.
+    Source: MFCVAE, Appendix D.4; ``"gmm-complete"`` after Jiang et al., "Variational Deep
+    Embedding", IJCAI 2017, Section 4.1 and its code.
 
     Args:
-        model: the model, with an untrained encoder.
+        model: the model, with an untrained or pretrained encoder.
         x: training observations (N, *event).
         how: ``"gmm"`` puts the means where a Gaussian mixture finds clusters of the encoder's
-            means, ``"glorot"`` draws them from N(0, 2 / (K + D)), ``"random"`` leaves them as
-            they are: drawn from N(0, 1).
+            means, ``"gmm-complete"`` takes over its covariances and weights as well (weights
+            that are not learnt stay as they are), ``"glorot"`` draws the means from
+            N(0, 2 / (K + D)), ``"random"`` leaves them as they are: drawn from N(0, 1).
         seed: of the draws, of the choice of observations and of the Gaussian mixture's own start.
         max_observations: fit to so many, drawn at random.
     """
-    if how == "gmm":
-        _fit_mixtures(model, x, seed, max_observations)
+    if how in ("gmm", "gmm-complete"):
+        _fit_mixtures(model, x, seed, max_observations, complete=how == "gmm-complete")
     elif how == "glorot":
         for j, facet in enumerate(model.facets):
             noise = site_noise(seed, 0, f"mixture/{j}", facet.loc.shape, facet.loc)
             facet.loc.copy_(noise * math.sqrt(2 / sum(facet.loc.shape)))
 
 
-def _fit_mixtures(model: FacetModel, x: Tensor, seed: int, max_observations: int) -> None:
+def _fit_mixtures(
+    model: FacetModel, x: Tensor, seed: int, max_observations: int, complete: bool
+) -> None:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
@@ -74,13 +78,19 @@ def _fit_mixtures(model: FacetModel, x: Tensor, seed: int, max_observations: int
     rows = torch.randperm(len(x), generator=generator)[:max_observations].to(x.device)
     means = posterior_means(model, x[rows])
     for facet, z in zip(model.facets, means, strict=True):
+        covariance = "full" if complete and facet.covariance == "full" else "diag"
         mixture = GaussianMixture(
-            facet.n_clusters, covariance_type="diag", random_state=derived_seed(seed) % 2**31
+            facet.n_clusters, covariance_type=covariance, random_state=derived_seed(seed) % 2**31
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a start need not be a fit
             mixture.fit(z.double().cpu().numpy())
-        facet.loc.copy_(torch.from_numpy(mixture.means_))
+        fitted = (mixture.means_, mixture.covariances_, mixture.weights_)
+        loc, covariances, weights = (torch.from_numpy(values).to(z.device) for values in fitted)
+        if complete:
+            facet.set_components(loc, covariances, weights)
+        else:
+            facet.loc.copy_(loc)
 
 
 def posterior_means(model: FacetModel, x: Tensor) -> list[Tensor]:

@@ -29,7 +29,7 @@ def fit(state: TrainingState, callbacks: Sequence[Callback] = ()) -> TrainingSta
     config, per_epoch = state.config.training, state.batches.per_epoch
     state.model.train()
     metrics: dict[str, float] = {}
-    with _stop_requested() as stop_requested, _threads(config.n_threads):
+    with _stop_requested() as stop_requested, cpu_threads(config.n_threads):
         _call(callbacks, "on_start", state)
         try:
             while state.step < state.n_steps and not state.interrupted:
@@ -81,7 +81,8 @@ def _stop_requested() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def _threads(n_threads: int) -> Iterator[None]:
+def cpu_threads(n_threads: int) -> Iterator[None]:
+    """Compute with so many CPU threads; 0 leaves them as they are."""
     before = torch.get_num_threads()
     if n_threads:
         torch.set_num_threads(n_threads)

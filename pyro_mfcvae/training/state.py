@@ -75,9 +75,10 @@ class TrainingState:
         """Take one step; nothing in it waits for the device."""
         self._update_fade()
         training = self.config.training
-        decay = learning_rate_decay(training, self.step, self.n_steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * decay
+            group["lr"] = learning_rate(
+                training, group["initial_lr"], self.step, self.n_steps, self.batches.per_epoch
+            )
         x = self.batches(self.step)
         with (
             pyro.validation_enabled(False),
@@ -129,16 +130,7 @@ def new_state(model: FacetModel, x: Tensor, config: Config) -> TrainingState:
     parameter = next(model.parameters())
     training = config.training
     batches = Batches(x, training.batch_size, config.seed, parameter.dtype)
-    last = len(x) - (batches.per_epoch - 1) * training.batch_size
-    has_batch_norm = any(
-        isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in model.modules()
-    )
-    if last == 1 and has_batch_norm:
-        raise ConfigError(
-            f"with {len(x)} training observations and training.batch_size={training.batch_size} "
-            "the last batch holds a single one, which batch norm cannot normalise; choose another "
-            "batch size"
-        )
+    check_last_batch(model, len(x), training.batch_size, "training.batch_size")
     guide = model.guide(config.guide.name)
     stages = training.epochs_per_step
     if len(stages) == 1 < model.n_facets:
@@ -160,11 +152,47 @@ def new_state(model: FacetModel, x: Tensor, config: Config) -> TrainingState:
     )
 
 
-def learning_rate_decay(config: TrainingConfig, step: int, n_steps: int) -> float:
-    """What the learning rates are multiplied with at a step (from 0) of n_steps."""
+def check_last_batch(model: FacetModel, n: int, batch_size: int, setting: str) -> None:
+    """Refuse a last batch of one observation where there is batch norm.
+
+    Args:
+        model: the model.
+        n: training observations.
+        batch_size: B.
+        setting: its name, for the message.
+
+    Raises:
+        ConfigError: if they do not fit.
+    """
+    has_batch_norm = any(
+        isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in model.modules()
+    )
+    if (n - 1) % batch_size == 0 and has_batch_norm:
+        raise ConfigError(
+            f"with {n} training observations and {setting}={batch_size} the last batch holds a "
+            "single one, which batch norm cannot normalise; choose another batch size"
+        )
+
+
+def learning_rate(
+    config: TrainingConfig, initial: float, step: int, n_steps: int, per_epoch: int
+) -> float:
+    """The learning rate at a step (from 0).
+
+    Args:
+        config: with the schedule.
+        initial: learning rate of the first step.
+        step: steps done.
+        n_steps: steps of the whole run.
+        per_epoch: steps of an epoch.
+    """
     if config.learning_rate_schedule == "constant":
-        return 1.0
-    return 0.5 * (1 + math.cos(math.pi * step / n_steps))
+        return initial
+    if config.learning_rate_schedule == "cosine":
+        return initial * (0.5 * (1 + math.cos(math.pi * step / n_steps)))
+    n_decays = step // per_epoch // config.decay_every
+    lowest = min(config.learning_rate_floor, initial)
+    return max(initial * config.learning_rate_decay**n_decays, lowest)
 
 
 def _adam(model: FacetModel, config: TrainingConfig) -> torch.optim.Adam:
@@ -179,4 +207,4 @@ def _adam(model: FacetModel, config: TrainingConfig) -> torch.optim.Adam:
         },
     ]
     fused = all(p.device.type in ("cpu", "cuda") for p in learnt)
-    return torch.optim.Adam(groups, lr=rate, fused=fused or None)
+    return torch.optim.Adam(groups, lr=rate, eps=config.adam_eps, fused=fused or None)
