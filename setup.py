@@ -18,13 +18,18 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=["pyro_mfcvae", "pyro_mfcvae.*"]), "pyro_mfcvae.cli"],
     package_dir={"pyro_mfcvae": "pyro_mfcvae", "pyro_mfcvae.cli": "cli"},
-    package_data={"pyro_mfcvae.pretrained": ["*/*.json*", "*/checkpoints/*/*"]},
+    package_data={
+        "pyro_mfcvae.pretrained": ["*/*.json*", "*/checkpoints/*/*"],
+        "pyro_mfcvae.report": ["templates/*"],
+    },
     install_requires=[
         "click>=8.1",
         "filelock>=3.13",
         "h5py>=3.10",
+        "jinja2>=3.1",
         "matplotlib>=3.8",
         "numpy>=1.26",
+        "pillow>=10",
         "platformdirs>=4",
         "pydantic>=2.7",
         "pyro-ppl>=1.9.1",
@@ -37,6 +42,6 @@ setup(
         "torchvision>=0.21",
         "typing_extensions>=4.8",
     ],
-    extras_require={"test": ["pytest>=8", "ruff>=0.6"]},
+    extras_require={"lpips": ["lpips>=0.1.4"], "test": ["pytest>=8", "ruff>=0.6"]},
     entry_points={"console_scripts": ["mfcvae = pyro_mfcvae.cli:main"]},
 )

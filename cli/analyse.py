@@ -26,8 +26,23 @@ from pyro_mfcvae.errors import ConfigError
     default=0,
     help="The importance-weighted bound with S samples, too.",
 )
+@click.option(
+    "--diversity",
+    "distances",
+    type=click.Choice(["pixels", "lpips"]),
+    multiple=True,
+    help="Mean distance of random pairs of observations and of samples, too; can be repeated.",
+)
+@click.option("--all", "everything", is_flag=True, help="Print every measure, for both parts.")
 @DATA_DIR
-def evaluate(run: Path, probed: bool, n_importance_samples: int, data_dir: Path | None) -> None:
+def evaluate(
+    run: Path,
+    probed: bool,
+    n_importance_samples: int,
+    distances: tuple[str, ...],
+    everything: bool,
+    data_dir: Path | None,
+) -> None:
     """Evaluate the model of RUN and print tables.
 
     Its training and its held-out data are measured, and written to evaluation.json.
@@ -36,8 +51,9 @@ def evaluate(run: Path, probed: bool, n_importance_samples: int, data_dir: Path 
     Examples:
       mfcvae evaluate runs/shapes-001
       mfcvae evaluate runs/shapes-001 --probe --bound 64
+      mfcvae evaluate runs/shapes-001 --all
     """
-    from pyro_mfcvae.cli.show import console, show_evaluation
+    from pyro_mfcvae.cli.show import console, show_evaluation, show_everything
 
     from pyro_mfcvae.measuring import evaluate_run
     from pyro_mfcvae.runs import Run
@@ -45,9 +61,11 @@ def evaluate(run: Path, probed: bool, n_importance_samples: int, data_dir: Path 
     opened = Run(run)
     screen = console()
     results = evaluate_run(
-        opened, opened.dataset(data_dir), probed, n_importance_samples, sayer(screen)
+        opened, opened.dataset(data_dir), probed, n_importance_samples, sayer(screen), distances
     )
     show_evaluation(screen, results)
+    if everything:
+        show_everything(screen, results)
 
 
 @click.command()

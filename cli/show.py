@@ -16,6 +16,8 @@ _COLUMNS = {
     "NMI": "nmi",
     "ARI": "ari",
 }
+_PARTS = {"train": "training", "test": "held-out"}
+_NAMES = {"elbo": "ELBO", "reconstruction": "log p(x | z)"}
 
 
 def console() -> Console:
@@ -96,6 +98,8 @@ def show_evaluation(screen: Console, results: dict[str, Any]) -> None:
                 f"({bound['n_samples']} samples, {n} observations)",
                 highlight=False,
             )
+        for part, elbo in bound.get("elbo", {}).items():
+            screen.print(f"ELBO of the same observations, {part}: {elbo:.2f}", highlight=False)
     table = Table(box=box.SIMPLE, title="held-out observations, percent", title_justify="left")
     table.add_column("facet")
     table.add_column("clusters used", max_width=8)
@@ -115,6 +119,7 @@ def show_evaluation(screen: Console, results: dict[str, Any]) -> None:
         table.add_section()
     screen.print(table)
     _show_redundancy(screen, results["redundancy"]["test"])
+    _show_diversity(screen, results.get("diversity", {}))
     if not any(facet["factors"] for facet in results["facets"]):
         return
     _explain(
@@ -134,6 +139,15 @@ def _show_redundancy(screen: Console, nmi: Sequence[Sequence[float]]) -> None:
         screen.print(f"NMI of the clusterings of facets {'; '.join(pairs)}\n", highlight=False)
 
 
+def _show_diversity(screen: Console, diversity: dict[str, Any]) -> None:
+    for name, means in diversity.get("distances", {}).items():
+        screen.print(
+            f"mean distance of {diversity['n_pairs']} random pairs ({name}): "
+            f"data {means['data']:.4f}, samples {means['samples']:.4f}",
+            highlight=False,
+        )
+
+
 def _show_probe(screen: Console, probe: dict[str, Any]) -> None:
     screen.print(
         "\nheld-out accuracy of a classifier on sampled latents, percent "
@@ -149,3 +163,94 @@ def _show_probe(screen: Console, probe: dict[str, Any]) -> None:
     for name, accuracies in rows.items():
         table.add_row(name, *(f"{100 * value:.1f}" for value in accuracies.values()))
     screen.print(table)
+
+
+def show_everything(screen: Console, results: dict[str, Any]) -> None:
+    """Print all terms of the ELBO, the use of clusters, and every measure of agreement."""
+    from pyro_mfcvae.evaluation.matrices import TITLES, stored_factors, stored_matrices
+
+    screen.print(_terms(results["elbo"]))
+    fade = [v for name, v in results["elbo"]["test"].items() if name.startswith("fade_")]
+    screen.print(f"fade weights of the facets: {_joined(fade)}\n", highlight=False)
+    screen.print(_use(results["facets"]))
+    for part, nmi in results["redundancy"].items():
+        if len(nmi) > 1:
+            screen.print(_redundancy(part, nmi))
+    matrices = {part: stored_matrices(results, part) for part in _PARTS}
+    factors = stored_factors(results)
+    for measure, title in TITLES.items():
+        given = {part: found[measure] for part, found in matrices.items() if measure in found}
+        if given:
+            screen.print(_matrix(title, given, factors, results["facets"]))
+
+
+def _terms(elbo: dict[str, dict[str, float]]) -> Table:
+    table = _numbers("terms of the ELBO, nats per observation", "weight", *_PARTS.values())
+    terms = elbo["test"]
+    kls = {
+        f"{kl}_{j}": (f"KL of {kl[-1]}, facet {j}", terms.get(f"kl_weight_{j}", terms[f"fade_{j}"]))
+        for kl in ("kl_z", "kl_c")
+        for j in range(sum(name.startswith("fade_") for name in terms))
+    }
+    for name in terms:
+        if name.startswith(("fade_", "kl_weight_")):
+            continue
+        label, weight = kls.get(name, (_NAMES.get(name, name), None))
+        values = (f"{elbo[part][name]:z.3f}" for part in _PARTS)
+        table.add_row(escape(label), "" if weight is None else f"{weight:.3f}", *values)
+    return table
+
+
+def _use(facets: Sequence[dict[str, Any]]) -> Table:
+    table = _numbers(
+        "clusters (K) in use, and the entropy of q(c | x)", "K", "D",
+        *(f"{what}\n{part}" for what in ("in use", "nats", "% of log K")
+          for part in _PARTS.values()),
+    )  # fmt: skip
+    for j, facet in enumerate(facets):
+        used, entropy, share = (
+            [facet[key][part] for part in _PARTS]
+            for key in (
+                "occupied_clusters", "assignment_entropy", "normalized_assignment_entropy"
+            )
+        )  # fmt: skip
+        table.add_row(
+            f"facet {j}", str(facet["n_clusters"]), str(facet["latent_dim"]), *map(str, used),
+            *(f"{value:.3f}" for value in entropy), *(f"{100 * value:.1f}" for value in share),
+        )  # fmt: skip
+    return table
+
+
+def _redundancy(part: str, nmi: Sequence[Sequence[float]]) -> Table:
+    facets = [f"facet {j}" for j in range(len(nmi))]
+    table = _numbers(f"NMI, {_PARTS[part]}, percent", *facets)
+    for name, row in zip(facets, nmi, strict=True):
+        table.add_row(name, *(f"{100 * value:.1f}" for value in row))
+    return table
+
+
+def _matrix(
+    title: str,
+    given: dict[str, Any],
+    factors: Sequence[str],
+    facets: Sequence[dict[str, Any]],
+) -> Table:
+    """One measure: factors in rows, facets in columns, (J, F) by part."""
+    columns = [(j, part) for j in range(len(facets)) for part in given]
+    table = _numbers(
+        f"{title}, percent",
+        *(f"facet {j}\nK = {facets[j]['n_clusters']}\n{_PARTS[part]}" for j, part in columns),
+    )
+    for f, factor in enumerate(factors):
+        n_classes = facets[0]["factors"][factor]["n_classes"]
+        values = (f"{100 * given[part][j, f]:z.1f}" for j, part in columns)
+        table.add_row(escape(f"{factor} ({n_classes})"), *values)
+    return table
+
+
+def _numbers(title: str, *columns: str) -> Table:
+    table = Table(box=box.SIMPLE, title=title, title_justify="left")
+    table.add_column("", no_wrap=True)
+    for name in columns:
+        table.add_column(name, justify="right")
+    return table

@@ -12,13 +12,18 @@ from torch import Tensor
 
 from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.errors import ConfigError, DataError, OtherDataWarning
-from pyro_mfcvae.experiment import Say, resolve_device
+from pyro_mfcvae.experiment import resolve_device
 from pyro_mfcvae.fade_in import KlFloor
 from pyro_mfcvae.models import FacetModel
 from pyro_mfcvae.runs import Run
+from pyro_mfcvae.training.callbacks import Say
 
-_SLOW = ("importance_weighted_bound", "probe")  # kept while model and data are the same
+# Kept while model and data are the same.
+_SLOW = ("importance_weighted_bound", "probe", "diversity")
 _N_WEIGHED = 1000  # observations for the importance-weighted bound
+_N_COMPARED = 10_000  # pairs, and samples of the model, for diversity
+
+DISTANCES = ("pixels", "lpips")
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,11 +78,12 @@ def evaluate_run(
     probed: bool = False,
     n_importance_samples: int = 0,
     say: Say = lambda _: None,
+    distances: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Measure a run's model and write ``evaluation.json``.
 
-    A probe and an importance-weighted bound measured earlier are kept, if model and data are the
-    same.
+    A probe, an importance-weighted bound and diversity measured earlier are kept, if model and
+    data are the same.
 
     Args:
         run: the run.
@@ -87,20 +93,25 @@ def evaluate_run(
         n_importance_samples: S of the importance-weighted bound, which is measured on up to
             1,000 observations of each part, evenly spread; 0 leaves it out.
         say: is told what is going on.
+        distances: of random pairs of observations and of random pairs of samples, whose means
+            are measured (MFCVAE, Table 7): ``"pixels"``, the root of the mean squared difference,
+            and ``"lpips"``, which needs the package of this name.
 
     Returns:
         as :func:`~pyro_mfcvae.evaluation.evaluate`, with the model's ``"step"`` of ``"n_steps"``,
-        the digests of ``"data"`` and ``"model"`` and, if asked for, ``"probe"`` and
-        ``"importance_weighted_bound"``.
+        the digests of ``"data"`` and ``"model"`` and, if asked for, ``"probe"``,
+        ``"importance_weighted_bound"`` beside the ``"elbo"`` of the same observations, and
+        ``"diversity"``.
 
     Raises:
-        DataError: if a probe is asked for and there are no labels.
+        ConfigError: if a distance is unknown, or its package is not installed.
+        DataError: if a probe is asked for and there are no labels, or LPIPS and its weights are
+            missing, or observations are no pictures.
     """
     from pyro_mfcvae import evaluation
 
     trained = open_trained(run, dataset)
-    if probed and not trained.dataset.labels:
-        raise DataError(f"{trained.dataset.name}: a probe needs labels, and there are none")
+    _check_possible(trained, probed, distances)
     guide, before = run.config.guide, run.evaluation() or {}
     results = {"step": trained.step, "n_steps": run.n_steps(len(trained.dataset.train))}
     with KlFloor(run.config.training.kl_floor):  # so that it is the objective of the training
@@ -117,21 +128,69 @@ def evaluate_run(
         n_fits = (trained.model.n_facets + 1) * len(trained.dataset.labels)
         say(f"training {n_fits} classifiers")
         results["probe"] = evaluation.probe(trained.model, trained.dataset, trained.fade)
+    if distances:
+        say(f"comparing {_N_COMPARED:,} pairs of pictures")
+        known = results.get("diversity", {}).get("distances", {})
+        results["diversity"] = _diversity(trained, distances, run.config.sampling_temperature)
+        results["diversity"]["distances"] = known | results["diversity"]["distances"]
     run.write_evaluation(results)
     return results
 
 
+def _check_possible(trained: Trained, probed: bool, distances: Sequence[str]) -> None:
+    """Refuse what cannot be measured before anything is."""
+    from pyro_mfcvae.evaluation.perceptual import check_pictures, require_lpips
+
+    if probed and not trained.dataset.labels:
+        raise DataError(f"{trained.dataset.name}: a probe needs labels, and there are none")
+    if unknown := set(distances) - set(DISTANCES):
+        raise ConfigError(
+            f"unknown distance {', '.join(sorted(unknown))}; choose from {', '.join(DISTANCES)}"
+        )
+    if "lpips" in distances:
+        check_pictures(trained.model.observation.shape)
+        require_lpips()
+
+
 def _bound(trained: Trained, n_samples: int) -> dict[str, Any]:
-    """The mean importance-weighted bound on both parts of the data."""
+    """The mean importance-weighted bound on both parts of the data, beside the ELBO."""
     from pyro_mfcvae.evaluation import importance_weighted_bound
 
-    bounds: dict[str, Any] = {"n_samples": n_samples, "n_observations": {}}
+    bounds: dict[str, Any] = {"n_samples": n_samples, "n_observations": {}, "elbo": {}}
     for part in ("train", "test"):
         x = spread_out(trained.dataset.split(part)[0], _N_WEIGHED)
         bounds["n_observations"][part] = len(x)
-        bound = importance_weighted_bound(trained.model, x, n_samples, trained.fade)
-        bounds[part] = bound.mean().item()
+        for values, n in ((bounds, n_samples), (bounds["elbo"], 1)):  # with one they are equal
+            bound = importance_weighted_bound(trained.model, x, n, trained.fade)
+            values[part] = bound.mean().item()
     return bounds
+
+
+def _diversity(
+    trained: Trained, distances: Sequence[str], temperature: float
+) -> dict[str, Any]:
+    """Mean distances of random pairs, of the data and of as many samples of the model."""
+    from pyro_mfcvae import evaluation
+
+    measures = {"pixels": evaluation.pixel_diversity, "lpips": evaluation.perceptual_diversity}
+    model, observation = trained.model, trained.dataset.observation
+    samples = torch.from_numpy(evaluation.sample(model, _N_COMPARED, temperature, trained.fade))
+    pictures = {"data": trained.dataset.x, "samples": samples}
+    if trained.dataset.x.is_floating_point():
+        low, width = observation.low, (observation.high - observation.low) or 1.0
+        pictures = {name: (x - low) / width for name, x in pictures.items()}
+    pictures["samples"] = pictures["samples"].clamp(0, 1)  # as they are drawn
+    device = next(model.parameters()).device
+    found = {
+        name: {of: measures[name](x, _N_COMPARED, device=device) for of, x in pictures.items()}
+        for name in distances
+    }
+    return {
+        "n_samples": _N_COMPARED,
+        "n_pairs": _N_COMPARED,
+        "temperature": temperature,
+        "distances": found,
+    }
 
 
 def spread_out(x: Tensor, n: int) -> Tensor:

@@ -7,10 +7,12 @@ import copy
 import pytest
 import torch
 from models import small_model
+from sklearn.neural_network import MLPClassifier
 
 from pyro_mfcvae import evaluation
 from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.errors import DataError
+from pyro_mfcvae.noise import derived_seed, site_noise
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +55,32 @@ def test_each_facet_gives_away_its_own_factor(probed):
     assert first["constant"] == chance["constant"] == 1
     assert (results["n_train"], results["n_test"]) == (400, 200)
     assert len(calls) == 9  # three factors, from either facet and from both
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_it_is_scikit_learn_s_on_one_sample_of_each_training_observation(probed):
+    model, dataset, results, _ = probed
+    rows = {"train": dataset.train, "test": dataset.test}
+    with torch.no_grad():
+        for j, factor in enumerate(("left", "right")):
+            zs = {}
+            for part, chosen in rows.items():
+                q = model.encode(dataset.x[chosen])[j]
+                eps = site_noise(derived_seed(1, part), 0, f"z_{j}", q.mean.shape, q.mean)
+                zs[part] = (q.mean + q.stddev * eps).numpy()
+            classifier = MLPClassifier(random_state=derived_seed(1) % 2**31)
+            classifier.fit(zs["train"], dataset.labels[factor][dataset.train].numpy())
+            score = classifier.score(zs["test"], dataset.labels[factor][dataset.test].numpy())
+            assert results["facets"][j][factor] == score
+
+
+def test_held_out_labels_do_not_reach_the_classifiers(probed):
+    """With other held-out classes the same predictions are judged: 0 where all were right."""
+    model, dataset, *_ = probed
+    labels = {"left": dataset.labels["left"].clone()}
+    labels["left"][dataset.test] = (labels["left"][dataset.test] + 1) % 3
+    shifted = Dataset("toy", dataset.x, dataset.train, dataset.test, labels)
+    assert evaluation.probe(model, shifted, seed=1)["facets"][0]["left"] < 0.05
 
 
 def test_it_is_a_function_of_its_seed(probed):

@@ -1,7 +1,9 @@
 """Measuring trained models: arrays in, arrays out."""
 
 from pyro_mfcvae.evaluation.accuracies import (
+    adjusted_rand_index,
     agreement,
+    assignment_entropy,
     class_weighted_accuracy,
     contingency,
     homogeneity,
@@ -15,20 +17,31 @@ from pyro_mfcvae.evaluation.accuracies import (
 )
 from pyro_mfcvae.evaluation.bound import importance_weighted_bound
 from pyro_mfcvae.evaluation.compare import compare_guides
+from pyro_mfcvae.evaluation.diversity import pixel_diversity
 from pyro_mfcvae.evaluation.evaluate import evaluate
 from pyro_mfcvae.evaluation.held_out import HeldOutLog, held_out_metrics
 from pyro_mfcvae.evaluation.interventions import (
     cluster_means,
     interpolate,
     swap_facets,
+    swap_pairs,
     traverse,
+    traverse_dimensions,
 )
 from pyro_mfcvae.evaluation.latents import Projection, project
+from pyro_mfcvae.evaluation.matrices import (
+    agreement_matrices,
+    majority_maps,
+    stored_factors,
+    stored_matrices,
+)
+from pyro_mfcvae.evaluation.perceptual import perceptual_diversity, require_lpips
 from pyro_mfcvae.evaluation.predictions import (
     Predictions,
     elbo_means,
     predict,
     reconstruct,
+    sample,
     sample_clusters,
 )
 from pyro_mfcvae.evaluation.probe import probe
@@ -37,7 +50,10 @@ __all__ = [
     "HeldOutLog",
     "Predictions",
     "Projection",
+    "adjusted_rand_index",
     "agreement",
+    "agreement_matrices",
+    "assignment_entropy",
     "class_weighted_accuracy",
     "cluster_means",
     "compare_guides",
@@ -51,15 +67,24 @@ __all__ = [
     "interpolate",
     "majority_accuracy",
     "majority_map",
+    "majority_maps",
     "mapped_accuracy",
     "normalized_mutual_information",
     "occupied_clusters",
+    "perceptual_diversity",
+    "pixel_diversity",
     "predict",
     "probe",
     "project",
     "reconstruct",
     "redundancy",
+    "require_lpips",
+    "sample",
     "sample_clusters",
+    "stored_factors",
+    "stored_matrices",
     "swap_facets",
+    "swap_pairs",
     "traverse",
+    "traverse_dimensions",
 ]

@@ -16,6 +16,8 @@ IntArray = NDArray[np.int64]
 
 NO_CLASS = -1
 
+_SUM_TOLERANCE = 1e-2  # that of a softmax with 16 bits
+
 
 def contingency(
     labels: ArrayLike,
@@ -37,15 +39,7 @@ def contingency(
     Raises:
         ValueError: if the arrays are empty, differ in length, or hold negative numbers.
     """
-    labels, clusters = np.asarray(labels), np.asarray(clusters)
-    if labels.ndim != 1 or labels.shape != clusters.shape or not len(labels):
-        raise ValueError(
-            f"expected labels and clusters of one length above 0, got shapes {labels.shape} and "
-            f"{clusters.shape}"
-        )
-    for name, values in (("labels", labels), ("clusters", clusters)):
-        if not np.issubdtype(values.dtype, np.integer) or values.min() < 0:
-            raise ValueError(f"{name} must be whole numbers from 0, got {values.dtype}")
+    labels, clusters = _paired(labels, clusters)
     n_classes = max(int(labels.max()) + 1, n_classes or 0)
     n_clusters = max(int(clusters.max()) + 1, n_clusters or 0)
     joint = clusters.astype(np.int64) * n_classes + labels
@@ -65,10 +59,11 @@ def mapped_accuracy(labels: ArrayLike, clusters: ArrayLike, cluster_map: IntArra
     """Share of observations whose cluster's class, learnt elsewhere, is theirs.
 
     Raises:
-        ValueError: if a cluster has no entry in the map.
+        ValueError: if the arrays are empty, differ in length, or hold negative numbers, or if a
+            cluster has no entry in the map.
     """
-    labels, clusters = np.asarray(labels), np.asarray(clusters)
-    if len(clusters) and clusters.max() >= len(cluster_map):
+    labels, clusters = _paired(labels, clusters)
+    if clusters.max() >= len(cluster_map):
         raise ValueError(
             f"the map covers {len(cluster_map)} clusters, but cluster {clusters.max()} occurs"
         )
@@ -108,14 +103,21 @@ def normalized_mutual_information(labels: ArrayLike, clusters: ArrayLike) -> flo
     """Mutual information over the mean of both entropies, from 0 to 1."""
     from sklearn.metrics import normalized_mutual_info_score
 
-    return float(normalized_mutual_info_score(labels, clusters))
+    return float(normalized_mutual_info_score(*_paired(labels, clusters)))
+
+
+def adjusted_rand_index(labels: ArrayLike, clusters: ArrayLike) -> float:
+    """Pairs on which both agree, adjusted for chance: 1 at most, 0 on average by chance."""
+    from sklearn.metrics import adjusted_rand_score
+
+    return float(adjusted_rand_score(*_paired(labels, clusters)))
 
 
 def homogeneity(labels: ArrayLike, clusters: ArrayLike) -> float:
     """Share of the labels' entropy that the clusters tell, from 0 to 1."""
     from sklearn.metrics import homogeneity_score
 
-    return float(homogeneity_score(labels, clusters))
+    return float(homogeneity_score(*_paired(labels, clusters)))
 
 
 def redundancy(clusters: Sequence[ArrayLike]) -> list[list[float]]:
@@ -126,7 +128,15 @@ def redundancy(clusters: Sequence[ArrayLike]) -> list[list[float]]:
 
     Returns:
         J x J numbers from 0 to 1, 1 on the diagonal.
+
+    Raises:
+        ValueError: if facets have different numbers of observations, or none, or a clustering
+            holds negative numbers.
     """
+    lengths = [np.shape(c) for c in clusters]
+    if len(set(lengths)) > 1:
+        raise ValueError(f"expected every facet's clusters of one length, got shapes {lengths}")
+    clusters = [_counted("clusters", c) for c in clusters]
     return [
         [1.0 if i == j else normalized_mutual_information(a, b) for j, b in enumerate(clusters)]
         for i, a in enumerate(clusters)
@@ -135,7 +145,35 @@ def redundancy(clusters: Sequence[ArrayLike]) -> list[list[float]]:
 
 def occupied_clusters(clusters: ArrayLike) -> int:
     """Number of clusters that have at least one member."""
-    return len(np.unique(np.asarray(clusters)))
+    return len(np.unique(_counted("clusters", clusters)))
+
+
+def assignment_entropy(responsibilities: ArrayLike, *, normalized: bool = False) -> float:
+    """Mean entropy of q(c | x), in nats: how unsure the clustering is.
+
+    Args:
+        responsibilities: rows (N, K) that sum to 1.
+        normalized: as a share of log K, from 0 (sure) to 1 (uniform); 0 for a single cluster.
+
+    Raises:
+        ValueError: if there are none, or a row is no distribution.
+    """
+    from scipy.special import entr
+
+    r = np.asarray(responsibilities, dtype=np.float64)
+    if r.ndim != 2 or not r.size:
+        raise ValueError(f"expected responsibilities of shape (N, K), got {r.shape}")
+    off = ~((r >= 0).all(1) & (np.abs(r.sum(1) - 1) < _SUM_TOLERANCE))
+    if off.any():
+        raise ValueError(
+            "expected responsibilities from 0 on whose rows sum to 1, but in "
+            f"{off.sum()} of {len(r)} rows they are not, first in row {off.argmax()}: "
+            f"{r[off.argmax()]}"
+        )
+    entropy = float(entr(r).sum(1).mean())
+    if not normalized:
+        return entropy
+    return entropy / float(np.log(r.shape[1])) if r.shape[1] > 1 else 0.0
 
 
 def agreement(
@@ -148,17 +186,42 @@ def agreement(
         clusters: clusters (N,).
         cluster_map: classes of the clusters (K,), learnt on other observations; adds
             ``majority_accuracy_training_map``.
-    """
-    from sklearn.metrics import adjusted_rand_score
 
+    Raises:
+        ValueError: if the arrays are empty, differ in length, or hold negative numbers, or if a
+            cluster has no entry in the map.
+    """
     result = {
         "majority_accuracy": majority_accuracy(labels, clusters),
         "class_weighted_accuracy": class_weighted_accuracy(labels, clusters),
         "hungarian_accuracy": hungarian_accuracy(labels, clusters),
         "nmi": normalized_mutual_information(labels, clusters),
         "homogeneity": homogeneity(labels, clusters),
-        "ari": float(adjusted_rand_score(labels, clusters)),
+        "ari": adjusted_rand_index(labels, clusters),
     }
     if cluster_map is not None:
         result["majority_accuracy_training_map"] = mapped_accuracy(labels, clusters, cluster_map)
     return result
+
+
+def _paired(labels: ArrayLike, clusters: ArrayLike) -> tuple[IntArray, IntArray]:
+    """Both as arrays, or a ValueError if they cannot be counted against each other."""
+    labels, clusters = np.asarray(labels), np.asarray(clusters)
+    if labels.shape != clusters.shape:
+        raise ValueError(
+            f"expected labels and clusters of one length, got shapes {labels.shape} and "
+            f"{clusters.shape}"
+        )
+    return _counted("labels", labels), _counted("clusters", clusters)
+
+
+def _counted(name: str, values: ArrayLike) -> IntArray:
+    """The values as an array, or a ValueError if they are no whole numbers (N,) from 0."""
+    values = np.asarray(values)
+    if values.ndim != 1 or not len(values):
+        raise ValueError(f"expected {name} (N,) of a length above 0, got shape {values.shape}")
+    if not np.issubdtype(values.dtype, np.integer):
+        raise ValueError(f"{name} must be whole numbers from 0, got {values.dtype}")
+    if values.min() < 0:
+        raise ValueError(f"{name} must be whole numbers from 0, got {values.min()}")
+    return values

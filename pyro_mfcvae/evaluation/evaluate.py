@@ -10,6 +10,7 @@ import numpy as np
 from pyro_mfcvae.data.observations import Dataset
 from pyro_mfcvae.evaluation.accuracies import (
     agreement,
+    assignment_entropy,
     majority_map,
     occupied_clusters,
     redundancy,
@@ -27,8 +28,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure a model on the training and the held-out part of a data set.
 
-    The map from clusters to classes is learnt on the training part; held-out observations are
-    judged by it (``majority_accuracy_training_map``) as well as by a map of their own.
+    The map from clusters to classes is learnt on the training part; both parts are judged by it
+    (``majority_accuracy_training_map``) as well as by a map of their own, which on the training
+    part is the same.
 
     Args:
         model: the model.
@@ -39,9 +41,13 @@ def evaluate(
 
     Returns:
         ``{"elbo": {part: {term: value}}, "facets": [{"n_clusters", "latent_dim",
-        "occupied_clusters": {part: n}, "assignment_entropy": {part: nats}, "factors": {factor:
-        {"n_classes", part: {measure: value}}}}], "redundancy": {part: J x J}}`` with the parts
-        ``train`` and ``test``; redundancy is the NMI of two facets' clusterings.
+        "occupied_clusters": {part: n}, "assignment_entropy": {part: nats},
+        "normalized_assignment_entropy": {part: share of log K}, "factors": {factor: {"n_classes",
+        part: {measure: value}}}}], "redundancy": {part: J x J}}`` with the parts ``train`` and
+        ``test``; redundancy is the NMI of two facets' clusterings.
+
+    Raises:
+        ValueError: if responsibilities are not finite, as with a model that has diverged.
     """
     parts = {part: dataset.split(part) for part in ("train", "test")}
     predictions = {part: predict(model, x, fade=fade) for part, (x, _) in parts.items()}
@@ -78,20 +84,19 @@ def _facet(
         cluster_map = majority_map(classes, clusters["train"], n_clusters)
         factors[factor] = {
             "n_classes": int(max(given[factor].max() for given in labels.values())) + 1,
-            "train": agreement(classes, clusters["train"]),
-            "test": agreement(labels["test"][factor], clusters["test"], cluster_map),
+            **{
+                part: agreement(labels[part][factor], clusters[part], cluster_map)
+                for part in clusters
+            },
         }
     return {
         "occupied_clusters": {part: occupied_clusters(c) for part, c in clusters.items()},
         "assignment_entropy": {
-            part: _mean_entropy(p.responsibilities[j]) for part, p in predictions.items()
+            part: assignment_entropy(p.responsibilities[j]) for part, p in predictions.items()
+        },
+        "normalized_assignment_entropy": {
+            part: assignment_entropy(p.responsibilities[j], normalized=True)
+            for part, p in predictions.items()
         },
         "factors": factors,
     }
-
-
-def _mean_entropy(responsibilities: np.ndarray) -> float:
-    """Mean entropy of the rows (N, K), in nats."""
-    from scipy.special import entr
-
-    return float(entr(responsibilities.astype(np.float64)).sum(1).mean())

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar, Literal
 
+import torch
 from typing_extensions import override
 
 from pyro_mfcvae.data.observations import Dataset
@@ -24,13 +26,16 @@ from pyro_mfcvae.training.state import TrainingState
 class HeldOutLog(Callback):
     """Measures the model on the held-out part of the data every few epochs.
 
-    Nothing of it reaches the training. Its place is before the checkpoints, so that a checkpoint
-    never lies after a measurement that is still to come.
+    A subclass may take another part. Nothing of it reaches the training. Its place is before the
+    checkpoints, so that a checkpoint never lies after a measurement that is still to come.
 
     Args:
         dataset: the data, with labels if there are any.
         path: of a ``.jsonl`` file, which is appended to.
     """
+
+    part: ClassVar[Literal["train", "test"]] = "test"
+    split: ClassVar[str] = "test"  # the name of its log points
 
     def __init__(self, dataset: Dataset, path: Path) -> None:
         self.dataset = dataset
@@ -43,9 +48,9 @@ class HeldOutLog(Callback):
             n_samples, floor = state.config.guide.n_samples, state.config.training.kl_floor
             with KlFloor(floor):  # so that it is the objective of the training
                 values = held_out_metrics(
-                    state.model, self.dataset, state.guide, n_samples, state.last_fade
+                    state.model, self.dataset, state.guide, n_samples, state.last_fade, self.part
                 )
-            append_metrics(self.path, state, "test", values)
+            append_metrics(self.path, state, self.split, values)
 
 
 def held_out_metrics(
@@ -54,21 +59,28 @@ def held_out_metrics(
     guide: str | Guide = "vade",
     n_samples: int = 1,
     fade: Sequence[float] | None = None,
+    part: Literal["train", "test"] = "test",
+    max_observations: int = 10_000,
 ) -> Metrics:
     """The ELBO's terms, and per facet its clusters in use and their agreement with each factor.
 
     Args:
         model: the model, on any device.
-        dataset: of which the held-out part is taken.
+        dataset: of which one part is taken.
         guide: a guide or its name, for the ELBO.
         n_samples: S, for the ELBO.
         fade: weights of the facets; None means ones.
+        part: of the data.
+        max_observations: of the training part take so many, evenly spread.
 
     Returns:
         the terms under their own names, ``occupied_clusters_J``, ``majority_accuracy_J_FACTOR``
         and ``nmi_J_FACTOR``.
     """
-    x, labels = dataset.split("test")
+    x, labels = dataset.split(part)
+    if part == "train" and len(x) > max_observations:
+        rows = torch.linspace(0, len(x) - 1, max_observations).long()
+        x, labels = x[rows], {factor: classes[rows] for factor, classes in labels.items()}
     values = elbo_means(model, x, guide, n_samples, fade)
     for j, clusters in enumerate(predict(model, x, fade=fade).clusters):
         values[f"occupied_clusters_{j}"] = occupied_clusters(clusters)

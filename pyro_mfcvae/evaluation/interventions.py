@@ -13,7 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_mfcvae.evaluation.predictions import BATCH_SIZE, Array, as_model_input, fade_weights
+from pyro_mfcvae.evaluation.predictions import (
+    BATCH_SIZE,
+    Array,
+    as_model_input,
+    check_facet,
+    decode_means,
+    fade_weights,
+)
+from pyro_mfcvae.mixture import MixturePrior
 from pyro_mfcvae.models.base import FacetModel
 
 Fade = Sequence[float] | None
@@ -46,7 +54,41 @@ def swap_facets(
         (given[j].expand(n, m, -1) if j == facet else own[j].unsqueeze(1).expand(n, m, -1))
         for j in range(model.n_facets)
     ]
-    return _decode(model, zs, fade)
+    return decode_means(model, zs, fade)
+
+
+def swap_pairs(
+    model: FacetModel, first: Tensor, second: Tensor, facet: int, fade: Fade = None
+) -> Array:
+    """Pairs of observations redrawn after exchanging one facet's latents.
+
+    Source: MFCVAE, Section 4.2, Appendix E.4 and Figure 17.
+
+    Args:
+        model: the model.
+        first: observations (N, *event).
+        second: observations (N, *event), their partners.
+        facet: j, from 0.
+        fade: weights of the facets; None means ones.
+
+    Returns:
+        pictures (N, 2, *event): the first with the second's facet, the second with the first's.
+
+    Raises:
+        ValueError: if the facet does not exist, or there are not as many of one as of the other.
+    """
+    check_facet(model, facet)
+    if first.shape != second.shape:
+        raise ValueError(
+            "expected as many first as second observations, got shapes "
+            f"{tuple(first.shape)} and {tuple(second.shape)}"
+        )
+    pairs = [
+        torch.stack(pair, 1)
+        for pair in zip(_latents(model, first, fade), _latents(model, second, fade), strict=True)
+    ]
+    zs = [z.flip(1) if j == facet else z for j, z in enumerate(pairs)]
+    return decode_means(model, zs, fade)
 
 
 def traverse(
@@ -82,13 +124,43 @@ def traverse(
             f"{dimension}"
         )
     with torch.no_grad():
-        weights = prior.log_weights.exp()
-        mean = weights @ prior.loc
-        variances = prior.scale_tril.square().sum(-1) + (prior.loc - mean).square()
-        deviation = (weights @ variances).sqrt()[dimension]
+        deviation = _prior_deviation(prior)[dimension]
         zs = [z.unsqueeze(1).repeat(1, len(offsets), 1) for z in _latents(model, x, fade)]
         zs[facet][..., dimension] += deviation * torch.tensor(offsets).to(deviation)
-    return _decode(model, zs, fade)
+    return decode_means(model, zs, fade)
+
+
+def traverse_dimensions(
+    model: FacetModel,
+    x: Tensor,
+    facet: int,
+    n_dimensions: int | None = None,
+    offsets: Sequence[float] = (-3, -2, -1, 0, 1, 2, 3),
+    fade: Fade = None,
+) -> tuple[list[int], Array]:
+    """Each dimension of a facet moved, those first that change the pictures most.
+
+    Args:
+        model: the model.
+        x: observations (N, *event).
+        facet: j, from 0.
+        n_dimensions: how many at most; None takes all.
+        offsets: M steps, as in :func:`traverse`.
+        fade: weights of the facets; None means ones.
+
+    Returns:
+        R dimensions by the variance over the steps, averaged over pixels and observations,
+        falling; and pictures (R, N, M, *event).
+
+    Raises:
+        ValueError: if the facet does not exist.
+    """
+    check_facet(model, facet)
+    dimensions = range(model.facets[facet].latent_dim)
+    pictures = np.stack([traverse(model, x, facet, d, offsets, fade) for d in dimensions])
+    change = pictures.var(axis=2).reshape(len(pictures), -1).mean(1)
+    order = np.argsort(-change, kind="stable")[:n_dimensions]
+    return order.tolist(), pictures[order]
 
 
 def interpolate(
@@ -130,7 +202,7 @@ def interpolate(
         a.unsqueeze(1) + (shares if j in moving else 0 * shares) * (b - a).unsqueeze(1)
         for j, (a, b) in enumerate(zip(first, last, strict=True))
     ]
-    return _decode(model, zs, fade)
+    return decode_means(model, zs, fade)
 
 
 def cluster_means(
@@ -173,14 +245,16 @@ def cluster_means(
             else:
                 mean = prior.log_weights.exp() @ prior.loc
                 zs.append(mean.expand(len(combinations), -1))
-    pictures = _decode(model, zs, fade)
+    pictures = decode_means(model, zs, fade)
     return pictures.reshape(*map(len, clusters), *pictures.shape[1:])
 
 
-def check_facet(model: FacetModel, facet: int) -> None:
-    """Raise a ValueError if the model has no such facet."""
-    if not 0 <= facet < model.n_facets:
-        raise ValueError(f"expected a facet from 0 to {model.n_facets - 1}, got {facet}")
+def _prior_deviation(prior: MixturePrior) -> Tensor:
+    """Standard deviations of z_j under its prior, all components together, (D_j,)."""
+    weights = prior.log_weights.exp()
+    mean = weights @ prior.loc
+    variances = prior.scale_tril.square().sum(-1) + (prior.loc - mean).square()
+    return (weights @ variances).sqrt()
 
 
 def _latents(model: FacetModel, x: Tensor, fade: Fade) -> list[Tensor]:
@@ -192,15 +266,3 @@ def _latents(model: FacetModel, x: Tensor, fade: Fade) -> list[Tensor]:
             for batch in x.split(BATCH_SIZE)
         ]
     return [torch.cat(facet) for facet in zip(*parts, strict=True)]
-
-
-def _decode(model: FacetModel, zs: Sequence[Tensor], fade: Fade) -> np.ndarray:
-    """Means of p(x | z) for latents (..., D_j): (..., *event)."""
-    shape, weights = zs[0].shape[:-1], fade_weights(model, fade)
-    flat = [z.reshape(-1, z.shape[-1]) for z in zs]
-    with model.evaluating():
-        parts = [
-            model.decode(batch, weights).mean.cpu().numpy()
-            for batch in zip(*(z.split(BATCH_SIZE) for z in flat), strict=True)
-        ]
-    return np.concatenate(parts).reshape(*shape, *parts[0].shape[1:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -105,6 +106,43 @@ def reconstruct(model: FacetModel, x: Tensor, fade: Sequence[float] | None = Non
     return torch.cat(parts).cpu().numpy()
 
 
+def sample(
+    model: FacetModel,
+    n_samples: int,
+    temperature: float = 1.0,
+    fade: Sequence[float] | None = None,
+    seed: int = 0,
+) -> Array:
+    """Pictures drawn from the model, with every facet from its prior.
+
+    Args:
+        model: the model.
+        n_samples: how many pictures, N.
+        temperature: tau; every component's covariance becomes tau * Sigma.
+        fade: weights of the facets' rungs; None means ones.
+        seed: of the draws.
+
+    Returns:
+        means of p(x | z), (N, *event).
+
+    Raises:
+        ValueError: if there are no samples, or the temperature is negative.
+    """
+    if n_samples < 1:
+        raise ValueError(f"expected at least one sample, got {n_samples}")
+    generator, weights = torch.Generator().manual_seed(seed), fade_weights(model, fade)
+    zs = [
+        prior.sample((n_samples,), temperature=temperature, generator=generator)
+        for prior in model.facets
+    ]
+    with model.evaluating():
+        parts = [
+            model.decode(batch, weights).mean
+            for batch in zip(*(z.split(BATCH_SIZE) for z in zs), strict=True)
+        ]
+    return torch.cat(parts).cpu().numpy()
+
+
 def sample_clusters(
     model: FacetModel,
     facet: int,
@@ -131,10 +169,17 @@ def sample_clusters(
         means of p(x | z), (R, n_samples, *event).
 
     Raises:
-        ValueError: if the facet does not exist.
+        ValueError: if the facet or a cluster does not exist, there is nothing to draw, or the
+            temperature is negative or not finite.
     """
-    if not 0 <= facet < model.n_facets:
-        raise ValueError(f"expected a facet from 0 to {model.n_facets - 1}, got {facet}")
+    check_facet(model, facet)
+    if not len(clusters) or n_samples < 1:
+        raise ValueError(
+            f"expected at least one cluster and one sample of each, got {len(clusters)} clusters "
+            f"and {n_samples} samples"
+        )
+    if not 0 <= temperature < math.inf:
+        raise ValueError(f"expected a temperature from 0 on, got {temperature}")
     generator = torch.Generator().manual_seed(seed)
     shape = (len(clusters), n_samples)
     chosen = torch.tensor(clusters).unsqueeze(-1)
@@ -144,8 +189,27 @@ def sample_clusters(
         )
         for j, prior in enumerate(model.facets)
     ]
+    return decode_means(model, zs, fade)
+
+
+def decode_means(
+    model: FacetModel, zs: Sequence[Tensor], fade: Sequence[float] | None = None
+) -> Array:
+    """Means of p(x | z) for latents (..., D_j) of every facet, a batch at a time: (..., *event)."""
+    shape, weights = zs[0].shape[:-1], fade_weights(model, fade)
+    flat = [z.reshape(-1, z.shape[-1]) for z in zs]
     with model.evaluating():
-        return model.decode(zs, fade_weights(model, fade)).mean.cpu().numpy()
+        parts = [
+            model.decode(batch, weights).mean.cpu().numpy()
+            for batch in zip(*(z.split(BATCH_SIZE) for z in flat), strict=True)
+        ]
+    return np.concatenate(parts).reshape(*shape, *parts[0].shape[1:])
+
+
+def check_facet(model: FacetModel, facet: int) -> None:
+    """Raise a ValueError if the model has no such facet."""
+    if not 0 <= facet < model.n_facets:
+        raise ValueError(f"expected a facet from 0 to {model.n_facets - 1}, got {facet}")
 
 
 def _batches(model: FacetModel, x: Tensor, batch_size: int) -> Iterator[Tensor]:

@@ -1,0 +1,142 @@
+"""How every facet agrees with every factor: one matrix (J, F) for each measure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pyro_mfcvae.evaluation.accuracies import IntArray, agreement, majority_map
+
+Matrices = dict[str, NDArray[np.float64]]
+
+TITLES = {
+    "majority_accuracy_training_map": "majority accuracy, training map",
+    "majority_accuracy": "majority accuracy, own map",
+    "class_weighted_accuracy": "class-weighted accuracy",
+    "hungarian_accuracy": "Hungarian accuracy",
+    "nmi": "NMI",
+    "ari": "ARI",
+    "homogeneity": "homogeneity",
+    "probe_accuracy": "probe accuracy",
+}
+
+
+def agreement_matrices(
+    clusters: Sequence[ArrayLike],
+    labels: Mapping[str, ArrayLike],
+    cluster_maps: Sequence[Mapping[str, IntArray]] | None = None,
+) -> Matrices:
+    """All measures of agreement between every facet's clusters and every factor's classes.
+
+    Args:
+        clusters: of J facets, (N,) each.
+        labels: classes (N,) of F factors.
+        cluster_maps: of J facets, classes (K_j,) of the clusters by factor, learnt on other
+            observations as by :func:`majority_maps`; adds ``majority_accuracy_training_map``.
+
+    Returns:
+        ``{measure: (J, F)}``, factors in the order of the labels.
+
+    Raises:
+        ValueError: if there is no facet or no factor, arrays are empty, differ in length or hold
+            negative numbers, or a map is missing.
+    """
+    clusters = list(clusters)
+    if not clusters or not labels:
+        raise ValueError(
+            f"expected at least one facet and one factor, got {len(clusters)} and {len(labels)}"
+        )
+    maps = [{}] * len(clusters) if cluster_maps is None else list(cluster_maps)
+    if cluster_maps is not None and [set(m) for m in maps] != [set(labels)] * len(clusters):
+        raise ValueError(
+            f"expected maps for {', '.join(labels)} of {len(clusters)} facets, got "
+            f"{[', '.join(m) for m in maps]}"
+        )
+    return _matrices(
+        [agreement(classes, found, learnt.get(factor)) for factor, classes in labels.items()]
+        for found, learnt in zip(clusters, maps, strict=True)
+    )
+
+
+def majority_maps(
+    clusters: Sequence[ArrayLike], labels: Mapping[str, ArrayLike], n_clusters: Sequence[int]
+) -> list[dict[str, IntArray]]:
+    """The most frequent class of every cluster, by facet and factor.
+
+    Args:
+        clusters: of J facets, (N,) each.
+        labels: classes (N,) by factor.
+        n_clusters: K_j of the J facets.
+
+    Raises:
+        ValueError: if arrays are empty, differ in length or hold negative numbers.
+    """
+    return [
+        {factor: majority_map(classes, found, n) for factor, classes in labels.items()}
+        for found, n in zip(clusters, n_clusters, strict=True)
+    ]
+
+
+def stored_matrices(results: Mapping[str, Any], part: str = "test") -> Matrices:
+    """The same from an evaluation, as ``evaluation.json`` keeps it.
+
+    Args:
+        results: of :func:`~pyro_mfcvae.evaluation.evaluate` or of a run.
+        part: ``"train"`` or ``"test"``. For ``"test"`` the accuracies of a probe, where there was
+            one, are added as ``probe_accuracy``.
+
+    Returns:
+        ``{measure: (J, F)}`` in the order of ``TITLES``, factors in the order of
+        :func:`stored_factors`; nothing where there were no labels.
+
+    Raises:
+        ValueError: if the part is unknown, or these are no results of an evaluation.
+    """
+    if part not in ("train", "test"):
+        raise ValueError(f"expected the part 'train' or 'test', got {part!r}")
+    factors = stored_factors(results)
+    if not factors:
+        return {}
+    try:
+        rows = [
+            [facet["factors"][factor][part] for factor in factors] for facet in results["facets"]
+        ]
+        if part == "test" and "probe" in results:
+            rows = [
+                [
+                    {**cell, "probe_accuracy": probed[factor]}
+                    for cell, factor in zip(row, factors, strict=True)
+                ]
+                for row, probed in zip(rows, results["probe"]["facets"], strict=True)
+            ]
+        return _matrices(rows)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{_NO_RESULTS} ({error!r})") from None
+
+
+def stored_factors(results: Mapping[str, Any]) -> list[str]:
+    """Names of the factors that an evaluation has, in order.
+
+    Raises:
+        ValueError: if these are no results of an evaluation.
+    """
+    try:
+        return list(results["facets"][0]["factors"])
+    except (KeyError, IndexError, TypeError) as error:
+        raise ValueError(f"{_NO_RESULTS} ({error!r})") from None
+
+
+_NO_RESULTS = "these are no whole results of an evaluation; evaluate the run again"
+
+
+def _matrices(cells: Any) -> Matrices:
+    """Rows of cells {measure: value} as a matrix per measure that all cells have."""
+    rows = [list(row) for row in cells]
+    return {
+        measure: np.array([[cell[measure] for cell in row] for row in rows], dtype=np.float64)
+        for measure in TITLES
+        if all(measure in cell for row in rows for cell in row)
+    }
