@@ -1,25 +1,25 @@
-"""Grids of pictures: cluster examples, reconstructions, samples.
-
-Observations come as arrays (..., *event): pictures with channels first are drawn as they are (in
-grey unless there are 3 or 4 channels), rows of a table as strips of colour, one cell per feature.
-"""
+"""Grids of pictures: cluster examples, samples of clusters, reconstructions, swaps."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-Array = NDArray[np.floating]
+from pyro_mfcvae.figures.grids import Array, Panel, in_columns, picture_grid, picture_panels
 
-_CELL = 0.55  # inches
+_N_ROWS = 40  # of clusters, before the next ones stand beside them
 
 
 def cluster_examples(
-    x: Array, responsibilities: Array, n_clusters: int = 10, n_examples: int = 10, title: str = ""
+    x: Array,
+    responsibilities: Array,
+    n_clusters: int | None = 10,
+    n_examples: int = 10,
+    title: str = "",
+    n_rows: int = _N_ROWS,
 ) -> Figure:
     """The most typical observations of one facet's clusters.
 
@@ -30,18 +30,53 @@ def cluster_examples(
     Args:
         x: observations (N, *event), values in [0, 1].
         responsibilities: of the facet, (N, K).
-        n_clusters: rows at most.
-        n_examples: columns at most.
+        n_clusters: how many at most; None takes all that have members.
+        n_examples: observations of each at most.
         title: above the grid.
+        n_rows: clusters that stand below each other at most; more stand beside them.
     """
-    rows = cluster_order(responsibilities)[:n_clusters]
+    panel = _examples(x, responsibilities, n_clusters, n_examples)
+    return picture_panels(in_columns(panel, n_rows), title)
+
+
+def facet_examples(
+    x: Array,
+    responsibilities: Sequence[Array],
+    n_clusters: int | None = 10,
+    n_examples: int = 10,
+    title: str = "",
+    n_rows: int = _N_ROWS,
+) -> Figure:
+    """As :func:`cluster_examples` for J facets side by side.
+
+    Source: MFCVAE, Figure 4, and with all clusters Figures 13 to 16.
+
+    Args:
+        x: observations (N, *event), values in [0, 1].
+        responsibilities: J arrays (N, K_j).
+        n_clusters: of each facet at most; None takes all that have members.
+        n_examples: observations of each cluster at most.
+        title: above all.
+        n_rows: clusters that stand below each other at most; more stand beside them.
+    """
+    panels = [
+        panel
+        for j, r in enumerate(responsibilities)
+        for panel in in_columns(_examples(x, r, n_clusters, n_examples, f"facet {j}"), n_rows)
+    ]
+    return picture_panels(panels, title)
+
+
+def _examples(
+    x: Array, responsibilities: Array, n_clusters: int | None, n_examples: int, title: str = ""
+) -> Panel:
     confidence = responsibilities.max(1)
-    grid, labels = [], []
-    for cluster in rows:
+    rows, labels = [], []
+    for cluster in cluster_order(responsibilities)[:n_clusters]:
         members = cluster_members(responsibilities, cluster)
-        grid.append(list(x[members[:n_examples]]))
+        rows.append(list(x[members[:n_examples]]))
         labels.append(f"{cluster}  p {confidence[members].mean():.2f}  n {len(members)}")
-    return picture_grid(grid, labels, title)
+    return Panel(rows, labels, title=title)
 
 
 def cluster_order(responsibilities: Array) -> list[int]:
@@ -59,6 +94,60 @@ def cluster_members(responsibilities: Array, cluster: int) -> NDArray[np.int64]:
     return members[np.argsort(-responsibilities[members, cluster], kind="stable")]
 
 
+def cluster_samples(
+    pictures: Array, clusters: Sequence[int], title: str = "", n_rows: int = _N_ROWS
+) -> Figure:
+    """Pictures drawn from clusters of one facet, one row each. Source: MFCVAE, Figure 6.
+
+    Args:
+        pictures: (R, n, *event).
+        clusters: R of them.
+        title: above the grid.
+        n_rows: clusters that stand below each other at most; more stand beside them.
+    """
+    return picture_panels(in_columns(_samples(pictures, clusters), n_rows), title)
+
+
+def facet_samples(
+    pictures: Sequence[Array],
+    clusters: Sequence[Sequence[int]],
+    facets: Sequence[int],
+    title: str = "",
+    n_rows: int = _N_ROWS,
+) -> Figure:
+    """As :func:`cluster_samples` for several facets side by side.
+
+    Source: MFCVAE, Figure 6, and with all clusters Figures 21 to 24.
+
+    Args:
+        pictures: an array (R_j, n, *event) for each facet.
+        clusters: R_j of each facet.
+        facets: their numbers.
+        title: above all.
+        n_rows: clusters that stand below each other at most; more stand beside them.
+    """
+    panels = [
+        panel
+        for drawn, chosen, j in zip(pictures, clusters, facets, strict=True)
+        for panel in in_columns(_samples(drawn, chosen, f"facet {j}"), n_rows)
+    ]
+    return picture_panels(panels, title)
+
+
+def _samples(pictures: Array, clusters: Sequence[int], title: str = "") -> Panel:
+    labels = [f"cluster {cluster}" for cluster in clusters]
+    return Panel([list(row) for row in pictures], labels, title=title)
+
+
+def reconstructions(x: Array, x_mean: Array, n_columns: int = 12, title: str = "") -> Figure:
+    """Observations above their reconstructions, in pairs of rows, (N, *event) each."""
+    grid, labels = [], []
+    for start in range(0, len(x), n_columns):
+        grid += [list(x[start : start + n_columns]), list(x_mean[start : start + n_columns])]
+        labels += ["input", "reconstruction"]
+    return picture_grid(grid, labels, title)
+
+
 def swaps(x: Array, donors: Array, swapped: Array, title: str = "") -> Figure:
     """Observations redrawn with one facet from each of some donors. Source: MFCVAE, Figure 5.
 
@@ -71,69 +160,3 @@ def swaps(x: Array, donors: Array, swapped: Array, title: str = "") -> Figure:
     grid = [[None, *donors]]
     grid += [[row, *pictures] for row, pictures in zip(x, swapped, strict=True)]
     return picture_grid(grid, ["donors", *["input"] * len(x)], title)
-
-
-def reconstructions(x: Array, x_mean: Array, n_columns: int = 12, title: str = "") -> Figure:
-    """Observations above their reconstructions, in pairs of rows, (N, *event) each."""
-    grid, labels = [], []
-    for start in range(0, len(x), n_columns):
-        grid += [list(x[start : start + n_columns]), list(x_mean[start : start + n_columns])]
-        labels += ["input", "reconstruction"]
-    return picture_grid(grid, labels, title)
-
-
-def cluster_samples(pictures: Array, clusters: Sequence[int], title: str = "") -> Figure:
-    """Pictures drawn from clusters, one row each: (R, n, *event). Source: MFCVAE, Figure 6."""
-    labels = [f"cluster {cluster}" for cluster in clusters]
-    return picture_grid([list(row) for row in pictures], labels, title)
-
-
-def picture_grid(
-    grid: Sequence[Sequence[Array | None]], labels: Sequence[str], title: str
-) -> Figure:
-    """Rows of observations, each row with a label to its left.
-
-    Rows may differ in length; None leaves a place empty, but not the last of the first row.
-    """
-    n_rows, n_columns = len(grid), max(map(len, grid))
-    example = _drawable(grid[0][-1])
-    height, width = _cell_size(example, n_columns)
-    left, top = 1.6, 0.45
-    size = (left + n_columns * width + 0.1, top + n_rows * height + 0.1)
-    figure = Figure(figsize=size, layout="none")
-    for i, row in enumerate(grid):
-        bottom = 1 - (top + (i + 1) * height) / size[1]
-        for k, picture in enumerate(row):
-            if picture is None:
-                continue
-            box = ((left + k * width) / size[0], bottom, width / size[0], height / size[1])
-            axes = figure.add_axes(_shrunk(box, 0.04))
-            axes.imshow(_drawable(picture), cmap="gray", vmin=0, vmax=1, aspect="auto",
-                        interpolation="nearest")  # fmt: skip
-            axes.set_axis_off()
-        figure.text((left - 0.1) / size[0], bottom + 0.5 * height / size[1], labels[i],
-                    ha="right", va="center", fontsize=8)  # fmt: skip
-    figure.text(0.1 / size[0], 1 - 0.22 / size[1], title, ha="left", va="center", fontsize=10)
-    return figure
-
-
-def _drawable(picture: Array) -> Array:
-    """(C, H, W) or (D,) -> what imshow takes, clipped to [0, 1]."""
-    if picture.ndim == 1:
-        return mpl.colormaps["viridis"](np.clip(picture, 0, 1))[None, :, :3]
-    if picture.shape[0] not in (3, 4):  # no colours: show the mean of the channels
-        return np.clip(picture.mean(0), 0, 1)
-    return np.clip(np.moveaxis(picture, 0, -1), 0, 1)
-
-
-def _cell_size(example: Array, n_columns: int) -> tuple[float, float]:
-    """Height and width in inches."""
-    rows, columns = example.shape[:2]
-    if rows == 1:
-        return 0.3, max(_CELL, 8 / n_columns)
-    return _CELL, _CELL * columns / rows
-
-
-def _shrunk(box: tuple[float, float, float, float], by: float) -> tuple[float, ...]:
-    x, y, width, height = box
-    return (x + by * width, y + by * height, (1 - 2 * by) * width, (1 - 2 * by) * height)

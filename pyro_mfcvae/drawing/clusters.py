@@ -1,0 +1,104 @@
+"""What a facet's clusters hold: pictures, the latent space, agreement with labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from pyro_mfcvae import evaluation, figures
+from pyro_mfcvae.data import as_float
+from pyro_mfcvae.drawing.held_out import HeldOut
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Named = Iterator[tuple[str, "Figure"]]
+
+_N_DRAWN = 15  # clusters in a figure of pictures
+_N_FACTORS = 8  # factors in a figure
+
+
+def draw_pictures(seen: HeldOut) -> Named:
+    """Reconstructions; typical members and samples of each facet's clusters."""
+    shown = seen.drawable(as_float(seen.x).cpu().numpy())
+    inputs = seen.choose(None, 24)
+    means = evaluation.reconstruct(seen.model, seen.take(inputs), seen.fade)
+    yield "reconstructions", figures.reconstructions(
+        shown[inputs], seen.drawable(means),
+        title="held-out observations and their reconstructions",
+    )  # fmt: skip
+    for j, responsibilities in enumerate(seen.predictions.responsibilities):
+        which = _which(responsibilities)
+        yield f"clusters-facet-{j}", figures.cluster_examples(
+            shown, responsibilities, n_clusters=_N_DRAWN,
+            title=f"facet {j}: typical held-out observations of {which}",
+        )  # fmt: skip
+        clusters = figures.cluster_order(responsibilities)[:_N_DRAWN]
+        samples = evaluation.sample_clusters(
+            seen.model, j, clusters, n_samples=10, temperature=seen.temperature, fade=seen.fade
+        )
+        yield f"samples-facet-{j}", figures.cluster_samples(
+            seen.drawable(samples), clusters,
+            title=f"facet {j}: samples of {which}{seen.others('from their priors')}, "
+            f"temperature {seen.temperature:g}",
+        )  # fmt: skip
+
+
+@torch.no_grad()
+def draw_mixtures(seen: HeldOut) -> Named:
+    """The use that is made of the mixtures' components, and where they lie."""
+    clusters = seen.predictions.clusters
+    yield "weights", figures.mixture_weights(
+        clusters, [prior.log_weights.exp().cpu().numpy() for prior in seen.model.facets],
+        title="mixture components: share of the held-out observations, and weight",
+    )  # fmt: skip
+    for j, prior in enumerate(seen.model.facets):
+        covariances = prior.scale_tril @ prior.scale_tril.mT
+        projection = evaluation.project(
+            seen.predictions.z_mean[j], prior.loc.cpu().numpy(), covariances.cpu().numpy()
+        )
+        factor = next(iter(_factors(seen, j)), None)
+        labels = {} if factor is None else {
+            "labels": seen.labels[factor], "factor": factor,
+            "class_names": seen.class_names[factor],
+        }  # fmt: skip
+        yield f"latents-facet-{j}", figures.latent_space(
+            projection, clusters[j], **labels,
+            title=f"facet {j}: held-out observations at the mean of q(z | x)\n"
+            "+ and line around it: mean and one standard deviation of a component",
+        )  # fmt: skip
+
+
+def draw_agreement(seen: HeldOut) -> Named:
+    """Clusters against classes, by facet."""
+    for j, clusters in enumerate(seen.predictions.clusters):
+        factors = _factors(seen, j)[:_N_FACTORS]
+        if factors:
+            yield f"confusion-facet-{j}", figures.confusion(
+                {factor: seen.labels[factor] for factor in seen.labels if factor in factors},
+                clusters, seen.class_names,
+                title=f"facet {j}: classes of the held-out observations in each cluster",
+            )  # fmt: skip
+
+
+def _factors(seen: HeldOut, j: int) -> list[str]:
+    """All factors, those first that agree best with the clusters of facet j."""
+    clusters = seen.predictions.clusters[j]
+    agreement = {
+        factor: evaluation.normalized_mutual_information(classes, clusters)
+        for factor, classes in seen.labels.items()
+    }
+    return sorted(agreement, key=lambda factor: -agreement[factor])
+
+
+def _which(responsibilities: np.ndarray) -> str:
+    """Which of a facet's clusters a figure shows, in words."""
+    n_used = len(np.unique(responsibilities.argmax(1)))
+    if n_used == 1:
+        return "the only cluster in use"
+    if n_used <= _N_DRAWN:
+        return f"all {n_used} clusters in use"
+    return f"the {_N_DRAWN} surest of {n_used} clusters in use"

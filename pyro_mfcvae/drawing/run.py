@@ -1,0 +1,95 @@
+"""All figures of a run."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from pyro_mfcvae import evaluation, figures
+from pyro_mfcvae.drawing.clusters import draw_agreement, draw_mixtures, draw_pictures
+from pyro_mfcvae.drawing.held_out import look
+from pyro_mfcvae.drawing.interventions import draw_interventions
+from pyro_mfcvae.drawing.saving import save_figure
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pyro_mfcvae.data import Dataset
+    from pyro_mfcvae.drawing.clusters import Named
+    from pyro_mfcvae.runs import Run
+
+
+def draw_run(run: Run, dataset: Dataset | None = None) -> list[Path]:
+    """Draw a run's figures into its folder ``figures``.
+
+    Args:
+        run: the run.
+        dataset: its data; None loads them again.
+
+    Returns:
+        the files: reconstructions, mixture weights, an interpolation, training curves, and of
+        every facet cluster examples, samples, means, traversals, swaps with other observations,
+        the latent space and, where there are labels, clusters against classes; means of every
+        pair of facets; every measure of agreement where the run was evaluated; guides side by
+        side where they were compared.
+    """
+    seen = look(run, dataset)
+    return _save(
+        run,
+        chain(
+            draw_pictures(seen),
+            draw_interventions(seen),
+            draw_mixtures(seen),
+            draw_agreement(seen),
+            _measures(run),
+            _curves(run),
+            _guides(run),
+        ),
+    )
+
+
+def draw_comparison(run: Run) -> list[Path]:
+    """Draw a run's latest comparison of guides into its folder ``figures``.
+
+    Returns:
+        the file; none where guides were not compared.
+    """
+    return _save(run, _guides(run))
+
+
+def _save(run: Run, drawn: Named) -> list[Path]:
+    run.figures.mkdir(exist_ok=True)
+    paths = []
+    for name, figure in drawn:
+        paths.append(run.figures / f"{name}.png")
+        save_figure(paths[-1], figure)
+    return paths
+
+
+def _measures(run: Run) -> Named:
+    """Every measure of agreement, as the latest evaluation has it."""
+    results = run.evaluation()
+    factors = [] if results is None else evaluation.stored_factors(results)
+    if factors:
+        yield "agreement", figures.agreement_matrices(
+            evaluation.stored_matrices(results, "test"), factors,
+            [facet["n_clusters"] for facet in results["facets"]],
+            f"held-out observations after step {results['step']}, percent",
+        )  # fmt: skip
+
+
+def _curves(run: Run) -> Named:
+    records = run.metrics()
+    if any(record["split"] == "train" for record in records):
+        yield "curves", figures.training_curves(records, title=run.path.name)
+
+
+def _guides(run: Run) -> Named:
+    """Guides side by side; the title names the step, as the run may have gone on since."""
+    results = run.comparison()
+    if results is not None:
+        title = (
+            f"guides under the same noise after step {results['step']}: "
+            f"{results['n_observations']} held-out observations, {results['n_draws']} draws"
+        )
+        yield "guides", figures.guide_comparison(results, title)

@@ -1,0 +1,188 @@
+"""Pictures in rows and columns, with labels: the layout that all figures of pictures share.
+
+Observations come as arrays (*event): pictures with channels first are drawn as they are (in grey
+unless there are 3 or 4 channels), rows of a table as strips of colour, one cell per feature.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating]
+
+# All in inches.
+_CELL, _STRIP = 0.55, 0.3  # least height of a picture, and of a table's row
+_LINE, _LETTER = 0.17, 0.075  # of a title
+_HEAD, _LABEL_LETTER = 0.16, 0.066  # of the smaller texts
+_GAP, _MARGIN = 0.16, 0.1
+_LEAST_WIDTH = 4.0
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """Rows of observations with a label to the left of each.
+
+    Attributes:
+        rows: observations (*event) each; rows may differ in length, and None leaves a place empty.
+        labels: one for each row.
+        heads: above the columns; none leaves no room for them.
+        captions: above each observation; none leaves no room for them.
+        title: above the panel.
+        together: numbers of rows and of columns after each of which there is a gap; 0 for none.
+    """
+
+    rows: Sequence[Sequence[Array | None]]
+    labels: Sequence[str]
+    heads: Sequence[str] = ()
+    captions: Sequence[Sequence[str]] = ()
+    title: str = ""
+    together: tuple[int, int] = (0, 0)
+
+    @property
+    def n_columns(self) -> int:
+        """Length of the longest row."""
+        return max(map(len, self.rows), default=0)
+
+    @property
+    def left(self) -> float:
+        """Room for the labels, in inches."""
+        return 0.15 + _LABEL_LETTER * max(map(len, self.labels), default=0)
+
+    def size(self, cell: tuple[float, float]) -> tuple[float, float]:
+        """Height and width in inches, without what stands above."""
+        bottom, right = self.corner(len(self.rows) - 1, self.n_columns - 1, cell)
+        return bottom + cell[0], right + cell[1]
+
+    def corner(self, row: int, column: int, cell: tuple[float, float]) -> tuple[float, float]:
+        """Upper left corner of a place, in inches from that of the panel."""
+        height, width = cell
+        gaps = [
+            n // m * _GAP if m else 0 for n, m in zip((row, column), self.together, strict=True)
+        ]
+        if self.captions:
+            gaps[0] += (row + 1) * _HEAD
+        return row * height + gaps[0], self.left + column * width + gaps[1]
+
+
+def in_columns(panel: Panel, n_rows: int) -> list[Panel]:
+    """The panel as several of about the same height, of at most n_rows rows each."""
+    n = len(panel.rows)
+    n_panels = max(-(-n // n_rows), 1)
+    ends = [round(i * n / n_panels) for i in range(n_panels + 1)]
+    return [
+        replace(
+            panel, rows=panel.rows[a:b], labels=panel.labels[a:b], captions=panel.captions[a:b],
+            title=panel.title if a == 0 else "",
+        )
+        for a, b in pairwise(ends)
+    ]  # fmt: skip
+
+
+def picture_grid(
+    grid: Sequence[Sequence[Array | None]], labels: Sequence[str], title: str
+) -> Figure:
+    """Rows of observations, each row with a label to its left.
+
+    Rows may differ in length; None leaves a place empty.
+    """
+    return picture_panels([Panel(grid, labels)], title)
+
+
+def picture_panels(panels: Sequence[Panel], title: str = "") -> Figure:
+    """Panels side by side.
+
+    Args:
+        panels: at least one, of observations of one shape.
+        title: above all; broken into lines where the figure is narrow.
+
+    Raises:
+        ValueError: if there is no observation to draw.
+    """
+    pictures = (p for panel in panels for row in panel.rows for p in row if p is not None)
+    example = next(pictures, None)
+    if example is None:
+        raise ValueError("expected observations to draw, got none")
+    cell = _cell_size(example.shape, max(panel.n_columns for panel in panels))
+    sizes = [panel.size(cell) for panel in panels]
+    width = max(sum(w for _, w in sizes) + _GAP * (len(panels) - 1) + _MARGIN, _LEAST_WIDTH)
+    lines = _wrapped(title, width)
+    titles = [_wrapped(panel.title, w) for panel, (_, w) in zip(panels, sizes, strict=True)]
+    above = _MARGIN + _LINE * (len(lines) + max(map(len, titles)))
+    heads = _HEAD * any(panel.heads for panel in panels) + 0.04
+    top = above + heads
+    size = (width, top + max(h for h, _ in sizes) + _MARGIN)
+    figure = Figure(figsize=size, layout="none")
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, size[0]), ylim=(size[1], 0))
+    axes.set_axis_off()
+    x = 0.0
+    for panel, (_, w), title_lines in zip(panels, sizes, titles, strict=True):
+        _draw(panel, axes, (top, x), cell)
+        _write(axes, x + panel.left, above, "\n".join(title_lines), 9, va="bottom")
+        x += w + _GAP
+    _write(axes, _MARGIN, _MARGIN, "\n".join(lines), 10, va="top")
+    return figure
+
+
+def _draw(panel: Panel, axes: Axes, at: tuple[float, float], cell: tuple[float, float]) -> None:
+    """Draw a panel, but not its title, with its upper left corner there."""
+    (top, left), (height, width) = at, cell
+    for i, row in enumerate(panel.rows):
+        for k, picture in enumerate(row):
+            y, x = panel.corner(i, k, cell)
+            if picture is not None:
+                box = _shrunk((left + x, top + y, width, height), 0.04)
+                axes.imshow(_drawable(picture), cmap="gray", vmin=0, vmax=1, aspect="auto",
+                            interpolation="nearest",
+                            extent=(box[0], box[0] + box[2], box[1] + box[3], box[1]))  # fmt: skip
+        y, _ = panel.corner(i, 0, cell)
+        _write(axes, left + panel.left - 0.06, top + y + height / 2, panel.labels[i], 8, "right")
+    for k, head in enumerate(panel.heads):
+        y, x = panel.corner(0, k, cell)
+        _write(axes, left + x + width / 2, top - 0.03, head, 8, "center", "bottom")
+    for i, row in enumerate(panel.captions):
+        for k, caption in enumerate(row):
+            y, x = panel.corner(i, k, cell)
+            _write(axes, left + x + width / 2, top + y - 0.005, caption, 7, "center", "bottom")
+
+
+def _write(
+    axes: Axes, x: float, y: float, text: str, size: int, ha: str = "left", va: str = "center"
+) -> None:
+    if text:
+        axes.figure.text(x, y, text, transform=axes.transData, fontsize=size, ha=ha, va=va)
+
+
+def _wrapped(title: str, width: float) -> list[str]:
+    """Lines of a title that is as wide as this at most, in inches."""
+    n_letters = max(int((width - 2 * _MARGIN) / _LETTER), 10)
+    return [part for line in title.splitlines() for part in textwrap.wrap(line, n_letters)]
+
+
+def _drawable(picture: Array) -> Array:
+    """(C, H, W) or (D,) -> what imshow takes, clipped to [0, 1]."""
+    if picture.ndim == 1:
+        return mpl.colormaps["viridis"](np.clip(picture, 0, 1))[None, :, :3]
+    if picture.shape[0] not in (3, 4):  # no colours: show the mean of the channels
+        return np.clip(picture.mean(0), 0, 1)
+    return np.clip(np.moveaxis(picture, 0, -1), 0, 1)
+
+
+def _cell_size(event: tuple[int, ...], n_columns: int) -> tuple[float, float]:
+    """Height and width in inches."""
+    if len(event) == 1:
+        return _STRIP, max(_CELL, 8 / n_columns)
+    return _CELL, _CELL * event[2] / event[1]
+
+
+def _shrunk(box: tuple[float, float, float, float], by: float) -> tuple[float, ...]:
+    x, y, width, height = box
+    return (x + by * width, y + by * height, (1 - 2 * by) * width, (1 - 2 * by) * height)
