@@ -1,0 +1,199 @@
+"""What a page says of one run: everything that was measured, drawn and recorded."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyro_mfcvae.data import in_folder
+from pyro_mfcvae.drawing import draw_comparison, draw_run
+from pyro_mfcvae.errors import (
+    ConfigError,
+    DamagedCheckpointWarning,
+    DataError,
+    OtherDataWarning,
+    RunError,
+)
+from pyro_mfcvae.measuring import evaluate_run
+from pyro_mfcvae.report.pictures import Picture, read_pictures
+from pyro_mfcvae.report.stored import stored_comparison, stored_evaluation
+from pyro_mfcvae.runs import Run
+from pyro_mfcvae.training.callbacks import Say
+from pyro_mfcvae.training.checkpoints import Checkpoint
+
+_EXPECTED = ("clusters-facet-{}", "samples-facet-{}", "latents-facet-{}")  # figures of each facet
+_FAILURES = (ConfigError, DataError, RunError, OSError)
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """One run, as a page shows it.
+
+    Attributes:
+        run: the run.
+        evaluation: results of the latest evaluation, where there are any.
+        comparison: of guides, where there is one.
+        metrics: log points.
+        environment: command, versions and machine, as far as they were recorded.
+        pictures: the run's figures.
+        data: fingerprint of the data that the model was trained on, where it is known.
+        notes: what a reader should know before believing the rest.
+    """
+
+    run: Run
+    evaluation: dict[str, Any] | None
+    comparison: dict[str, Any] | None
+    metrics: list[dict[str, Any]]
+    environment: dict[str, Any]
+    pictures: tuple[Picture, ...]
+    data: str | None
+    notes: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.run.path.resolve().name
+
+    @property
+    def facets(self) -> list[dict[str, Any]]:
+        """What was measured of each facet, shallow first; empty before any evaluation."""
+        return self.evaluation["facets"] if self.evaluation else []
+
+    @property
+    def factors(self) -> list[str]:
+        """The labelled factors."""
+        return list(self.facets[0]["factors"]) if self.facets else []
+
+
+def gather(run: Run, data_dir: Path | None = None, say: Say = lambda _: None) -> Facts:
+    """Measure and draw what is missing, as far as model and data can be had, and collect it all.
+
+    Args:
+        run: the run.
+        data_dir: folder of the data's files, in place of the one in the settings.
+        say: is told what is going on.
+
+    Raises:
+        ConfigError: if a folder is given and the data set reads no files.
+        RunError: if there is neither a model nor an evaluation, or a file of results is damaged.
+    """
+    if data_dir is not None:
+        in_folder(run.config.data, data_dir)
+    stored_evaluation(run)  # before anything long: a damaged file is refused
+    comparison = stored_comparison(run)
+    notes: list[str] = []
+    with _warnings_in(notes):
+        checkpoint = _checkpoint(run, notes)
+        if checkpoint is not None:
+            _complete(run, checkpoint, data_dir, notes, say)
+    evaluation = stored_evaluation(run)
+    environment = _environment(run, notes)
+    pictures, damaged = read_pictures(run.figures, len(run.config.model.facets))
+    notes += [f"The figure {name} is damaged and left out." for name in damaged]
+    data = (checkpoint.data if checkpoint else None) or (evaluation or {}).get("data")
+    return Facts(
+        run=run,
+        evaluation=evaluation,
+        comparison=comparison,
+        metrics=run.metrics(),
+        environment=environment,
+        pictures=pictures,
+        data=data,
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def _checkpoint(run: Run, notes: list[str]) -> Checkpoint | None:
+    """The newest checkpoint, or None with a note where earlier results can stand in for it."""
+    try:
+        return run.checkpoint()
+    except RunError as error:
+        if run.evaluation() is None:
+            raise
+        notes.append(
+            f"The model cannot be opened ({error}). This page shows what was measured and drawn "
+            "before."
+        )
+        return None
+
+
+def _complete(
+    run: Run, checkpoint: Checkpoint, data_dir: Path | None, notes: list[str], say: Say
+) -> None:
+    """Evaluate and draw, where that is not done for this checkpoint; notes say what failed."""
+    before = run.evaluation()
+    missing = []
+    if (
+        before is None
+        or before["step"] != checkpoint.step
+        or (before.get("model", checkpoint.model_checksum) != checkpoint.model_checksum)
+    ):
+        missing.append("measured")
+    if _undrawn(run, checkpoint):
+        missing.append("drawn")
+    try:
+        if missing:
+            say(f"{run.path}: preparing the data")
+            dataset = run.dataset(data_dir)
+        if "measured" in missing:
+            say(f"{run.path}: evaluating")
+            evaluate_run(run, dataset)
+            missing.remove("measured")
+        if "drawn" in missing:
+            say(f"{run.path}: drawing")
+            draw_run(run, dataset)
+        elif run.comparison() and not (run.figures / "guides.png").exists():
+            draw_comparison(run)
+    except _FAILURES as error:
+        notes.append(
+            f"The newest checkpoint could not be {' and '.join(missing)} for this page: {error}"
+        )
+        if "measured" in missing and before is not None:
+            notes.append(
+                f"The measures are those of step {before['step']}; the newest checkpoint is of "
+                f"step {checkpoint.step}."
+            )
+
+
+def _undrawn(run: Run, checkpoint: Checkpoint) -> bool:
+    """Whether figures are missing, or older than the checkpoint."""
+    facets = range(len(run.config.model.facets))
+    expected = [run.figures / f"{name.format(j)}.png" for name in _EXPECTED for j in facets]
+    if not all(path.is_file() for path in expected):
+        return True
+    written = (checkpoint.path / "state.json").stat().st_mtime
+    return min(path.stat().st_mtime for path in expected) < written
+
+
+def _environment(run: Run, notes: list[str]) -> dict[str, Any]:
+    path = run.path / "environment.json"
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_text())
+        if not isinstance(found, dict):
+            raise ValueError("no JSON object")
+    except (OSError, ValueError, RecursionError) as error:
+        notes.append(f"Versions and machine are not known: {path} is damaged ({error}).")
+        return {}
+    return found
+
+
+@contextmanager
+def _warnings_in(notes: list[str]) -> Iterator[None]:
+    """Collect the library's own warnings as notes; others go on as they would."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for warning in caught:
+        if issubclass(warning.category, (DamagedCheckpointWarning, OtherDataWarning)):
+            notes.append(f"Take care: {warning.message}.")
+        else:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )

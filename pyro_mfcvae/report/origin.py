@@ -1,0 +1,107 @@
+"""Where a run comes from: its settings, command, versions and machine."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import PurePath
+from typing import Any
+
+from pyro_mfcvae.config import Config, config_to_dict
+from pyro_mfcvae.presets import PRESETS
+from pyro_mfcvae.report.cells import Table, table
+from pyro_mfcvae.report.facts import Facts
+from pyro_mfcvae.runs import Run
+from pyro_mfcvae.training.callbacks import read_timings
+
+
+def settings_table(config: Config) -> Table:
+    """Every setting by its dotted path, beside the preset's where that differs."""
+    own = dict(leaves(config_to_dict(config)))
+    preset = PRESETS.get(config.preset or "")
+    theirs = dict(leaves(config_to_dict(preset.config))) if preset else own
+    if own == theirs:
+        caption = "Settings by their dotted paths"
+        if preset:
+            caption += f"; all are those of the preset {preset.name}"
+        return table(caption, ["setting", "value"], own.items(), is_text=True)
+    rows = [
+        [name, own.get(name, "–"), "" if own.get(name) == theirs.get(name)
+         else theirs.get(name, "–")]
+        for name in dict.fromkeys([*own, *theirs])
+    ]  # fmt: skip
+    caption = (
+        f"Settings by their dotted paths, beside those of the preset {config.preset} that differ"
+    )
+    return table(caption, ["setting", "value", "in the preset"], rows, is_text=True)
+
+
+def origin_table(facts: Facts) -> Table:
+    """Where the run comes from: command, seed, data, versions, machine."""
+    rows: list[list[str]] = [
+        ["folder", str(facts.run.path.resolve())],
+        ["seed", str(facts.run.config.seed)],
+        ["data", facts.run.config.data.name],
+        ["fingerprint of the data", facts.data or "not recorded"],
+    ]
+    recorded = dict(facts.environment)
+    if "command" in recorded:
+        rows.insert(0, ["command", command(recorded.pop("command"))])
+    rows.append(["training time", _training_time(facts.run)])
+    for name, value in leaves(recorded):
+        rows.append([name.removeprefix("packages.").replace("_", " "), value])
+    return table("Origin of this run", ["", "value"], rows, is_text=True)
+
+
+def _training_time(run: Run) -> str:
+    seconds = run.training_seconds()
+    if seconds is None:
+        return "not recorded"
+    stretches = read_timings(run.timings_path)
+    on = ", ".join(dict.fromkeys(f"{s['device']}, {s['n_threads']} threads" for s in stretches))
+    return f"{seconds:.0f} s, {1000 * seconds / run.step():.1f} ms a step, on {on}"
+
+
+def command(arguments: Any) -> str:
+    """A command as it was typed."""
+    if not isinstance(arguments, list) or not arguments:
+        return str(arguments)
+    words = [str(argument) for argument in arguments]
+    return shlex.join([PurePath(words[0]).name, *words[1:]])
+
+
+def leaves(values: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Settings by their dotted paths, as text."""
+    if isinstance(values, list) and any(isinstance(value, dict) for value in values):
+        values = dict(enumerate(values))
+    if not isinstance(values, dict) or not values:
+        if values != {}:
+            yield name, _written(values)
+        return
+    for key, value in values.items():
+        yield from leaves(value, f"{name}.{key}" if name else str(key))
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_written, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "–" if value is None else str(value)
+
+
+def how_to_repeat(facts: Facts) -> str:
+    """Python that trains a run again from its settings."""
+    return (
+        "from pyro_mfcvae import Run\n"
+        "from pyro_mfcvae.experiment import train\n\n"
+        f"run, state, dataset = train(Run({str(facts.run.path)!r}).config)"
+    )
+
+
+def how_to_measure(facts: Facts) -> str:
+    """Commands that measure and draw a run again."""
+    return "\n".join(
+        shlex.join(["mfcvae", name, str(facts.run.path)])
+        for name in ("evaluate", "figures", "report")
+    )

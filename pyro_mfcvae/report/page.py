@@ -1,0 +1,220 @@
+"""Pages: facts into templates, and onto the disk.
+
+A page asks for nothing: styles and pictures are inside, there is no script, and its content
+security policy forbids whatever a text that slipped through might try. Texts are escaped by the
+templates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from pyro_mfcvae import __version__
+from pyro_mfcvae.config import config_to_json
+from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.files import write_whole
+from pyro_mfcvae.report import comparison, origin, overlays, summary, tables
+from pyro_mfcvae.report.cells import Table
+from pyro_mfcvae.report.facts import Facts, gather
+from pyro_mfcvae.report.pictures import Picture, drawn_picture
+from pyro_mfcvae.runs import Run
+from pyro_mfcvae.training.callbacks import Say
+
+_NAME = "report.html"
+_MARK = '<meta name="generator" content="mfcvae report'
+_TOGETHER = ("reconstructions", "weights", "interpolation", "agreement", "means")
+
+
+@dataclass(frozen=True)
+class Section:
+    """Part of a page.
+
+    Attributes:
+        anchor: its name in links.
+        title: its heading.
+        tables: in their order.
+        pictures: in their order.
+        text: before both.
+    """
+
+    anchor: str
+    title: str
+    tables: tuple[Table, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    text: str = ""
+
+
+def write_report(
+    paths: Sequence[Path | str],
+    out: Path | str | None = None,
+    data_dir: Path | None = None,
+    say: Say = lambda _: None,
+) -> Path:
+    """Write one HTML page on a run, or on several runs side by side.
+
+    What has not been measured or drawn is done first, and left in the runs' folders.
+
+    Args:
+        paths: of run folders.
+        out: the file; None takes ``report.html`` in the run's folder, or in the current one for
+            several runs. An earlier report is replaced.
+        data_dir: folder of the data's files, in place of that in the settings.
+        say: is told what is going on.
+
+    Returns:
+        the file.
+
+    Raises:
+        ConfigError: if a run is given twice, or the file's place is taken or missing.
+        RunError: if a folder is no run, or there is nothing to report on it.
+    """
+    runs = [Run(path) for path in paths]
+    seen: set[Path] = set()
+    for run in runs:
+        if run.path.resolve() in seen:
+            raise ConfigError(f"{run.path} is given twice; name every run once")
+        seen.add(run.path.resolve())
+    path = Path(out) if out is not None else (runs[0].path if len(runs) == 1 else Path()) / _NAME
+    _check_destination(path)
+    gathered = [gather(run, data_dir, say) for run in runs]
+    for facts in gathered:
+        for note in facts.notes:
+            say(f"{facts.run.path}: {note}")
+    page = run_page(gathered[0]) if len(gathered) == 1 else comparison_page(gathered)
+    # Written with references for all but ASCII, so that no locale can spoil it.
+    write_whole(path, page.encode("ascii", "xmlcharrefreplace").decode("ascii"))
+    return path
+
+
+def run_page(facts: Facts) -> str:
+    """The page on one run."""
+    return _render(
+        "run.html",
+        title=facts.name,
+        subtitle=f"{_settings_name(facts)}, {summary.status(facts)}",
+        facts=facts,
+        summary=summary.summary(facts),
+        overview=tables.overview_table(facts),
+        sections=[section for section in _run_sections(facts) if _filled(section)],
+        finding=lambda picture: _finding(facts, picture),
+        settings=origin.settings_table(facts.run.config),
+        config=config_to_json(facts.run.config),
+        provenance=origin.origin_table(facts),
+        measures=tables.MEASURES.values(),
+        repetition=origin.how_to_repeat(facts),
+        again=origin.how_to_measure(facts),
+    )  # fmt: skip
+
+
+def comparison_page(runs: Sequence[Facts]) -> str:
+    """The page on several runs."""
+    compared = comparison.compare(runs)
+    records = {name: facts.metrics for name, facts in zip(compared.names, runs, strict=True)}
+    curves = {
+        "elbo-of-runs": overlays.elbo_over_epochs(records),
+        "accuracy-of-runs": overlays.accuracy_over_epochs(records),
+    }
+    n_facets = max(len(facts.run.config.model.facets) for facts in runs)
+    return _render(
+        "comparison.html",
+        title=f"{len(runs)} runs compared",
+        compared=compared,
+        runs=list(zip(compared.names, runs, strict=True)),
+        summaries=[summary.summary(facts) for facts in runs],
+        statuses=[f"{_settings_name(facts)}, {summary.status(facts)}" for facts in runs],
+        settings=comparison.differing_settings(compared),
+        means=comparison.means_in_words(compared),
+        results=comparison.results_table(compared),
+        found=comparison.found_table(compared),
+        facets=comparison.facets_table(compared),
+        curves=[drawn_picture(name, drawn) for name, drawn in curves.items() if drawn is not None],
+        galleries=[
+            [(name, facts, picture)
+             for name, facts in zip(compared.names, runs, strict=True)
+             for picture in facts.pictures if picture.name == f"clusters-facet-{j}"]
+            for j in range(n_facets)
+        ],
+        finding=_finding,
+    )  # fmt: skip
+
+
+def _check_destination(path: Path) -> None:
+    """Raise a ConfigError unless a report can go there without harm to another file."""
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path.parent} is no folder; make it first, or choose another --out")
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder; give the name of a file, such as {path / _NAME}")
+    if path.exists() and _MARK.encode() not in path.read_bytes()[:2000]:
+        raise ConfigError(
+            f"{path} exists and is no report of this command, so it is left alone; choose another "
+            "--out"
+        )
+
+
+def _run_sections(facts: Facts) -> list[Section]:
+    """Facets, all facets together, training, probe, guides, and what is of no known kind."""
+    pictures = list(facts.pictures)
+
+    def taken(wanted: Any) -> tuple[Picture, ...]:
+        chosen = tuple(picture for picture in pictures if wanted(picture))
+        pictures[:] = [picture for picture in pictures if picture not in chosen]
+        return chosen
+
+    def measured(*found: Table | None) -> tuple[Table, ...]:
+        return tuple(each for each in found if each is not None)
+
+    n_facets = len(facts.run.config.model.facets)
+    sections = [
+        Section(
+            f"facet-{j}", f"Facet {j}",
+            measured(tables.facet_table(facts, j) if facts.facets else None),
+            taken(lambda picture, j=j: picture.facets == (j,)),
+            summary.sentence(facts, j) if facts.facets else "",
+        )
+        for j in range(n_facets)
+    ]  # fmt: skip
+    together = taken(lambda p: len(p.facets) > 1 or p.kind in _TOGETHER)
+    used = (tables.use_table(facts), tables.redundancy_table(facts)) if facts.facets else ()
+    sections.append(Section("together", "All facets together", measured(*used), together))
+    objective = measured(
+        tables.elbo_table(facts), tables.bound_table(facts), tables.diversity_table(facts)
+    )
+    curves = taken(lambda picture: picture.kind == "curves")
+    sections.append(Section("training", "Training and objective", objective, curves))
+    sections.append(Section("probe", "Probe", measured(tables.probe_table(facts))))
+    guides = taken(lambda picture: picture.kind == "guides")
+    sections.append(Section("guides", "Guides", measured(tables.guides_table(facts)), guides))
+    sections.append(Section("further", "Further figures", (), tuple(pictures)))
+    return sections
+
+
+def _filled(section: Section) -> bool:
+    return bool(section.tables or section.pictures or section.text)
+
+
+def _finding(facts: Facts, picture: Picture) -> str:
+    """What is known of a figure's facet, for its alternative text."""
+    if len(picture.facets) != 1 or not facts.facets:
+        return ""
+    return summary.sentence(facts, picture.facets[0])
+
+
+def _settings_name(facts: Facts) -> str:
+    config = facts.run.config
+    return f"preset {config.preset}" if config.preset else f"data {config.data.name}"
+
+
+def _render(template: str, **names: Any) -> str:
+    environment = Environment(
+        loader=PackageLoader("pyro_mfcvae.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(version=__version__, **names)
