@@ -4,6 +4,21 @@ from __future__ import annotations
 
 from pyro_mfcvae.cli.analyse import compare, evaluate, figures
 from pyro_mfcvae.cli.exchange import export, import_, presets, pretrained
+from pyro_mfcvae.cli.intervene import intervene
+from pyro_mfcvae.cli.report import report
+from pyro_mfcvae.cli.reproduce import reproduce
 from pyro_mfcvae.cli.train import train
 
-COMMANDS = (train, evaluate, figures, compare, import_, export, pretrained, presets)
+COMMANDS = (
+    train,
+    evaluate,
+    figures,
+    intervene,
+    compare,
+    report,
+    reproduce,
+    import_,
+    export,
+    pretrained,
+    presets,
+)

@@ -14,7 +14,13 @@ from pyro_mfcvae.figures.names import class_labels, readable, thinned
 
 
 def _images(figure):
-    return [axes.images[0].get_array() for axes in figure.axes]
+    return [image.get_array() for axes in figure.axes for image in axes.images]
+
+
+def _corners(figure):
+    """Left and upper edges of all pictures, in inches."""
+    extents = [image.get_extent() for image in figure.axes[0].images]
+    return [(round(left, 6), round(top, 6)) for left, _, _, top in extents]
 
 
 def _labels(figure):
@@ -47,7 +53,7 @@ def test_any_kind_of_observation_can_be_drawn(shape, tmp_path):
     pictures = np.random.default_rng(0).normal(size=(2, 3, *shape))
     figure = figures.cluster_samples(pictures, [4, 2], title="samples")
     figure.savefig(tmp_path / "figure.png")
-    assert len(figure.axes) == 6
+    assert len(_images(figure)) == 6
     assert _labels(figure)[:2] == ["cluster 4", "cluster 2"]
     expected = (1, 7, 3) if len(shape) == 1 else (4, 5, 3) if shape[0] == 3 else (4, 5)
     for image in _images(figure):
@@ -320,26 +326,52 @@ def test_the_reference_of_a_comparison_comes_from_its_results():
     assert figure.get_suptitle() == "title"
 
 
-def test_accuracies_of_several_seeds_over_epochs():
-    runs = {
-        "seed 0": {
-            "epoch": [5, 10],
-            "majority_accuracy_0_digit": [0.3, 0.4],
-            "majority_accuracy_1_digit": [0.5, 0.8],
-            "majority_accuracy_1_colour": [0.1, 0.2],
-            "nmi_0_digit": [0.9, 0.9],
-        },
-        "seed 1": {"epoch": [5], "majority_accuracy_1_digit": [0.6]},
-        "seed 2": {"epoch": []},
-    }
-    colour, digit = figures.accuracy_over_epochs(runs, "mnist").axes
-    assert (colour.get_title(), digit.get_title()) == ("colour", "digit")
-    drawn = [(list(line.get_xdata()), list(line.get_ydata())) for line in digit.lines]
-    assert drawn == [([5, 10], [0.3, 0.4]), ([5, 10], [0.5, 0.8]), ([5], [0.6])]
-    assert digit.lines[1].get_color() == digit.lines[2].get_color() != digit.lines[0].get_color()
-    assert [text.get_text() for text in digit.get_legend().texts] == ["facet 0", "facet 1"]
-    with pytest.raises(ValueError, match="no accuracies"):
-        figures.accuracy_over_epochs({"seed 2": {"epoch": []}}, "mnist")
+def test_spread_over_epochs():
+    runs = [([5, 10, 15], [0.2, 0.4, 0.5]), ([5, 10, 15], [0.3, 0.6, 0.9])]
+    figure = figures.spread_over_epochs({"a": runs, "b": [([5], [0.1])], "c": []}, "share", "t")
+    a, b, c = figure.axes
+    assert [line.get_ydata().tolist() for line in a.lines] == [run[1] for run in runs]
+    (band,) = a.collections
+    deviation = np.std([0.5, 0.9], ddof=1)
+    assert band.get_paths()[0].vertices[:, 1].max() == pytest.approx(0.7 + deviation)
+    assert [panel.texts[0].get_text() for panel in (a, b, c)] == [
+        f"last: 70.0 % (sd {100 * deviation:.1f}) over 2 runs",
+        "last: 10.0 %, one run",
+        "last: not measured",
+    ]
+
+
+def test_the_band_is_over_epochs_that_all_runs_have():
+    runs = [([5, 10, 15], [0.2, 0.4, 0.5]), ([10, 15, 20], [0.6, 0.9, 1.0])]
+    (axes,) = figures.spread_over_epochs({"a": runs}, "share").axes
+    x = axes.collections[0].get_paths()[0].vertices[:, 0]
+    assert (x.min(), x.max()) == (10, 15)
+
+
+def test_nothing_measured_over_epochs():
+    with pytest.raises(ValueError, match=r"set training\.evaluate_every"):
+        figures.spread_over_epochs({"a": [([], [])]}, "share")
+
+
+def test_changed_settings():
+    groups = {"base": {"": [(0.9, 0.2), (0.8, 0.3)]}, "K": {"10": [(0.5, 0.4)]}}
+    (axes,) = figures.changed_settings(groups, ("digit", "style"), "base", "title").axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["base", "K 10"]
+    verticals = [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"]
+    assert verticals == pytest.approx([0.85, 0.25])
+
+
+def test_clusters_needed_and_latent_spaces():
+    points = {"one facet": [(2, 16, 0.9), (2, 16, 0.7)], "several": [(2, 8, 1.0)]}
+    axes = figures.clusters_needed(points, 4).axes[0]
+    assert {text.get_text() for text in axes.texts} == {"80 %", "100 %"}
+    z = np.random.default_rng(0).normal(size=(30, 5)) * [9, 1, 7, 1, 1]
+    wide, narrow = figures.latent_spaces([z, z[:, :1]], [np.arange(30) % 3] * 2, ["a", "b"]).axes
+    offsets = wide.collections[0].get_offsets()
+    centred = z - z.mean(0)
+    shares = np.linalg.svd(centred, compute_uv=False)
+    assert np.linalg.norm(offsets, axis=0) == pytest.approx(shares[:2])
+    assert (narrow.collections[0].get_offsets()[:, 1] == 0).all()
 
 
 def test_swaps_have_inputs_on_the_left_and_donors_above():
@@ -349,7 +381,7 @@ def test_swaps_have_inputs_on_the_left_and_donors_above():
     drawn = [round(image.item(), 6) for image in _images(figure)]
     assert drawn == [0.2, 0.3, 0.4, 0.1, 0.4, 0.5, 0.6, 0.1, 0.7, 0.8, 0.9]
     assert _labels(figure) == ["donors", "input", "input", "facet 0"]
-    lefts = [round(axes.get_position().x0, 6) for axes in figure.axes]
+    lefts = [left for left, _ in _corners(figure)]
     assert lefts[:3] == lefts[4:7]  # the first row leaves the first place empty
 
 
@@ -357,3 +389,163 @@ def test_members_of_a_cluster_come_surest_first():
     responsibilities = np.array([[0.6, 0.4], [0.1, 0.9], [0.9, 0.1]])
     assert figures.cluster_members(responsibilities, 0).tolist() == [2, 0]
     assert figures.cluster_members(responsibilities, 1).tolist() == [1]
+
+
+def _pictures(*shape):
+    """Distinct pictures of one value, from 0 to 1."""
+    return np.linspace(0, 1, int(np.prod(shape))).reshape(*shape, 1, 1, 1)
+
+
+def _values(figure):
+    return [round(image.item(), 6) for image in _images(figure)]
+
+
+def test_pictures_lie_where_they_belong():
+    figure = figures.picture_grid(list(_pictures(2, 3)), ["a", "b"], "title")
+    width, height = figure.get_size_inches()
+    corners = _corners(figure)
+    assert corners[:3] == [(left, corners[0][1]) for left in sorted(x for x, _ in corners[:3])]
+    assert [x for x, _ in corners[:3]] == [x for x, _ in corners[3:]]
+    assert corners[3][1] > corners[0][1]
+    axes = figure.axes[0]
+    for image in axes.images:
+        left, right, bottom, top = image.get_extent()
+        assert 0 < left < right < width
+        assert 0 < top < bottom < height
+        assert right - left == pytest.approx(bottom - top)
+    assert axes.get_xlim() == (0, width)
+    assert axes.get_ylim() == (height, 0)  # as in the extents, from the top
+    with pytest.raises(ValueError, match="expected observations to draw, got none"):
+        figures.picture_grid([[None]], ["a"], "title")
+
+
+@pytest.mark.parametrize("n_columns", [1, 4, 12])
+def test_titles_stay_inside_the_figure(n_columns, tmp_path):
+    title = "a title that says at great length what is held fixed and what moves " * 2
+    figure = figures.cluster_samples(_pictures(2, n_columns), [0, 1], title)
+    figure.savefig(tmp_path / "figure.png", dpi=50)
+    assert " ".join(_labels(figure)[-1].split()) == title.strip()
+    box = figure.texts[-1].get_window_extent()
+    width, height = figure.bbox.size
+    assert box.x0 > 0
+    assert box.x1 < width
+    assert box.y1 < height
+    first = figure.axes[0].images[0].get_window_extent()
+    assert first.y1 < box.y0
+
+
+def _sure(n_clusters, n_each=2):
+    """Responsibilities of n_each members of each cluster, the last cluster the surest."""
+    rows = []
+    for k in range(n_clusters):
+        row = np.full(n_clusters, 0.5 / n_clusters)
+        row[k] += 0.5 + 0.01 * k / n_clusters
+        rows += [row] * n_each
+    return np.array(rows)
+
+
+@pytest.mark.parametrize(("n_clusters", "n_panels"), [(3, 1), (80, 2), (200, 5)])
+def test_examples_of_all_clusters_stand_in_columns(n_clusters, n_panels):
+    x, r = _pictures(2 * n_clusters), _sure(n_clusters)
+    figure = figures.cluster_examples(x, r, None, n_examples=1)
+    order = list(range(n_clusters))[::-1]
+    assert _labels(figure) == [f"{k}  p {r[2 * k].max():.2f}  n 2" for k in order]
+    np.testing.assert_allclose(_values(figure), [round(x[2 * k].item(), 6) for k in order])
+    corners = _corners(figure)
+    assert len({left for left, _ in corners}) == n_panels
+    assert len({top for _, top in corners}) == -(-n_clusters // n_panels)
+    assert len(set(corners)) == n_clusters
+    assert len(_images(figures.cluster_examples(x, r, 2))) == 4
+    fewer = figures.cluster_examples(x, r, None, 1, n_rows=2)
+    assert len({top for _, top in _corners(fewer)}) == 2
+
+
+def test_facets_stand_side_by_side():
+    x, both = _pictures(6), [_sure(3), _sure(2, 3)]
+    figure = figures.facet_examples(x, both, n_examples=1, title="both")
+    assert _labels(figure) == [
+        "2  p 0.67  n 2", "1  p 0.67  n 2", "0  p 0.67  n 2", "facet 0",
+        "1  p 0.76  n 3", "0  p 0.75  n 3", "facet 1", "both",
+    ]  # fmt: skip
+    corners = _corners(figure)
+    assert [top for _, top in corners[:2]] == [top for _, top in corners[3:]]
+    assert corners[3][0] > corners[0][0] + 1
+    drawn = [_pictures(3, 2), _pictures(1, 2)]
+    figure = figures.facet_samples(drawn, [[5, 1, 2], [7]], [0, 2], n_rows=2)
+    assert _labels(figure) == ["cluster 5", "cluster 1", "facet 0", "cluster 2", "cluster 7",
+                               "facet 2"]  # fmt: skip
+    assert _values(figure) == [0, 0.2, 0.4, 0.6, 0.8, 1, 0, 1]
+
+
+def test_pairs_stand_above_what_became_of_them():
+    inputs, swapped = _pictures(3, 2) / 2, _pictures(3, 2) / 2 + 0.5
+    figure = figures.swapped_pairs(inputs, swapped, "pairs", n_columns=2)
+    assert _values(figure) == [0, 0.1, 0.2, 0.3, 0.5, 0.6, 0.7, 0.8, 0.4, 0.5, 0.9, 1]
+    assert _labels(figure) == ["inputs", "swapped"] * 2 + ["pairs"]
+    corners = _corners(figure)
+    a, b, c, _ = (left for left, _ in corners[:4])
+    assert c - b > b - a  # pairs stand apart
+    tops = sorted({top for _, top in corners})
+    assert tops[2] - tops[1] > tops[1] - tops[0]
+    with pytest.raises(ValueError, match=r"expected pairs .* \(3, 1, 1, 1, 1\)"):
+        figures.swapped_pairs(inputs[:, :1], swapped)
+
+
+def test_traversals_have_offsets_above_and_inputs_on_the_left():
+    pictures = _pictures(2, 3)
+    figure = figures.traversal(pictures, (-1.5, 0, 2), ["a", "b"], "t", [pictures[1, 2], None])
+    assert _values(figure) == [1, 0, 0.2, 0.4, 0.6, 0.8, 1]
+    assert _labels(figure) == ["a", "b", "input", "-1.5 sd", "0", "+2 sd", "t"]
+    corners = _corners(figure)
+    assert corners[1][0] == corners[4][0]
+    assert len(figures.traversal(pictures, (0, 1, 2), ["a", "b"]).texts) == 5
+    with pytest.raises(ValueError, match=r"expected pictures \(2, 2, ...\)"):
+        figures.traversal(pictures, (0, 1), ["a", "b"])
+
+
+def test_interpolations_stand_between_their_ends():
+    pictures = _pictures(2, 5)
+    figure = figures.interpolation(pictures[:, 4], pictures[:, 0], pictures, ["a", "b"])
+    expected = [4, 0, 1, 2, 3, 4, 0, 9, 5, 6, 7, 8, 9, 5]
+    np.testing.assert_allclose(_values(figure), np.array(expected) / 9, atol=1e-6)
+    assert _labels(figure) == ["a", "b", "from", "0 %", "25 %", "50 %", "75 %", "100 %", "to"]
+    with pytest.raises(ValueError, match="got 2, 1, 2 and 2"):
+        figures.interpolation(pictures[:, 4], pictures[:1, 0], pictures, ["a", "b"])
+
+
+def test_means_of_clusters_carry_their_numbers():
+    figure = figures.cluster_mean_grid(_pictures(5), [3, 9, 1, 4, 0], "means", n_columns=3)
+    assert _labels(figure) == ["3", "9", "1", "4", "0", "means"]
+    assert _values(figure) == [0, 0.25, 0.5, 0.75, 1]
+    for text, (left, top) in zip(figure.texts, _corners(figure), strict=False):
+        x, y = text.get_position()
+        assert left < x < left + 0.55
+        assert top - 0.1 < y < top
+    pictures = _pictures(2, 3)
+    figure = figures.cluster_mean_matrix(pictures, [8, 2], [1, 5, 0], "pairs")
+    assert _labels(figure) == ["8", "2", "1", "5", "0", "pairs"]
+    with pytest.raises(ValueError, match=r"expected pictures \(3, 2, ...\)"):
+        figures.cluster_mean_matrix(pictures, [8, 2, 1], [1, 5])
+
+
+@pytest.mark.parametrize("n", [1, 25, 80, 200])
+def test_a_grid_of_means_is_wider_than_high(n):
+    figure = figures.cluster_mean_grid(_pictures(n), range(n))
+    corners = _corners(figure)
+    n_rows, n_columns = (len({corner[i] for corner in corners}) for i in (1, 0))
+    assert len(set(corners)) == n
+    assert n_rows <= n_columns <= 2 * n_rows + 2
+
+
+def test_rows_of_a_table_can_be_intervened_on(tmp_path):
+    table = np.random.default_rng(0).random((2, 2, 7))
+    drawn = {
+        "pairs": figures.swapped_pairs(table, table),
+        "traversal": figures.traversal(table, (0, 1), ["a", "b"], inputs=list(table[:, 0])),
+        "interpolation": figures.interpolation(table[0], table[1], table, ["a", "b"]),
+        "grid": figures.cluster_mean_grid(table[0], [4, 2]),
+        "matrix": figures.cluster_mean_matrix(table, [0, 1], [4, 2]),
+    }
+    for name, figure in drawn.items():
+        figure.savefig(tmp_path / f"{name}.png", dpi=30)
+        assert {image.shape for image in _images(figure)} == {(1, 7, 3)}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import FrozenInstanceError
+from pathlib import Path
 
 import pytest
 import torch
 
-from pyro_mfcvae.config import config_from_json, config_to_json
+from pyro_mfcvae.config import config_from_dict, config_from_json, config_to_json
 from pyro_mfcvae.data import ObservationSpec
 from pyro_mfcvae.models import build_model
 from pyro_mfcvae.presets import PRESETS, get_preset
@@ -18,6 +20,12 @@ PUBLISHED = {
     "svhn": (150, 5e-4, [(200, 22), (50, 7)], 15_000, (100, 301), 0.3),
     "shapes3d-1": (150, 3e-4, [(60, 20), (20, 2)], 2_000, (100, 301), 0.6),
     "shapes3d-2": (150, 3e-4, [(60, 20), (20, 2)], 2_000, (100, 301), 0.6),
+}
+RESULTS = Path(__file__).parents[1] / "examples/results"
+# The factor that each facet finds, shallow first.
+FOUND = {
+    "shapes-3": ("shape", "wall_hue", "floor_hue"),
+    "colored-mnist": ("foreground", "digit", "background"),
 }
 
 
@@ -84,3 +92,16 @@ def test_presets_are_documented_frozen_and_survive_json(name):
     assert config_from_json(config_to_json(preset.config)) == preset.config
     with pytest.raises(FrozenInstanceError):
         preset.config.training.batch_size = 3
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_three_facets_expect_what_was_measured_with_their_settings(name):
+    preset, measured = get_preset(name), json.loads((RESULTS / f"{name}.json").read_text())
+    assert config_from_dict(measured["config"]) == preset.config
+    for factor, facet in zip(FOUND[name], measured["facets"], strict=True):
+        accuracies = {
+            other: measures["majority_accuracy_training_map"]["mean"]
+            for other, measures in facet.items()
+        }
+        assert max(accuracies, key=accuracies.__getitem__) == factor
+        assert f"{factor.replace('_', ' ')} {100 * accuracies[factor]:.1f} %" in preset.expected

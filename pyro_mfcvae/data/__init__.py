@@ -1,6 +1,7 @@
 """Observations and labels: rendered scenes, published data sets, the user's own files."""
 
 from pyro_mfcvae.data import (  # noqa: F401  (they register)
+    aspects,
     colored_mnist,
     files,
     mnist,

@@ -1,33 +1,59 @@
 """Evaluation results as matplotlib figures; nothing here calls a model."""
 
+from pyro_mfcvae.figures.ablation import changed_settings
+from pyro_mfcvae.figures.aspects import clusters_needed, latent_spaces
 from pyro_mfcvae.figures.comparison import guide_comparison
 from pyro_mfcvae.figures.confusion import confusion
 from pyro_mfcvae.figures.curves import training_curves
+from pyro_mfcvae.figures.grids import Panel, picture_grid, picture_panels
+from pyro_mfcvae.figures.interventions import (
+    cluster_mean_grid,
+    cluster_mean_matrix,
+    interpolation,
+    swapped_pairs,
+    traversal,
+)
 from pyro_mfcvae.figures.latents import latent_space
+from pyro_mfcvae.figures.matrix import agreement_matrices
+from pyro_mfcvae.figures.over_epochs import Curve, spread_over_epochs
 from pyro_mfcvae.figures.pictures import (
     cluster_examples,
     cluster_members,
     cluster_order,
     cluster_samples,
-    picture_grid,
+    facet_examples,
+    facet_samples,
     reconstructions,
     swaps,
 )
-from pyro_mfcvae.figures.seeds import accuracy_over_epochs
 from pyro_mfcvae.figures.weights import mixture_weights
 
 __all__ = [
-    "accuracy_over_epochs",
+    "Curve",
+    "Panel",
+    "agreement_matrices",
+    "changed_settings",
     "cluster_examples",
+    "cluster_mean_grid",
+    "cluster_mean_matrix",
     "cluster_members",
     "cluster_order",
     "cluster_samples",
+    "clusters_needed",
     "confusion",
+    "facet_examples",
+    "facet_samples",
     "guide_comparison",
+    "interpolation",
     "latent_space",
+    "latent_spaces",
     "mixture_weights",
     "picture_grid",
+    "picture_panels",
     "reconstructions",
+    "spread_over_epochs",
+    "swapped_pairs",
     "swaps",
     "training_curves",
+    "traversal",
 ]

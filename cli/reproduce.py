@@ -1,0 +1,122 @@
+"""The experiments of the paper."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from pyro_mfcvae.cli.options import DATA_DIR, sayer
+
+from pyro_mfcvae.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pyro_mfcvae.reproduction import Experiment
+
+
+@click.command()
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("--seeds", "n_seeds", metavar="N", type=click.IntRange(min=1),
+              help="Seeds of every model [the experiment's own].")  # fmt: skip
+@click.option("--first-seed", metavar="N", type=click.IntRange(min=0), default=0,
+              show_default=True, help="Counted on from here.")  # fmt: skip
+@click.option("--quick", is_flag=True, help="Small models and data of our own, under 3 minutes.")
+@click.option("--reduced", is_flag=True, help="The same settings in fewer epochs.")
+@click.option("--only", metavar="LABEL,LABEL", help="Only these of its models.")
+@click.option("--set", "assignments", metavar="PATH=VALUE", multiple=True,
+              help="Change a setting of all models.")  # fmt: skip
+@DATA_DIR
+@click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, ...")
+@click.option("--out", metavar="DIR", type=click.Path(path_type=Path, file_okay=False),
+              default=Path("reproduced"), show_default=True,
+              help="Folder of results and runs.")  # fmt: skip
+def reproduce(
+    names: tuple[str, ...],
+    n_seeds: int | None,
+    first_seed: int,
+    quick: bool,
+    reduced: bool,
+    only: str | None,
+    assignments: tuple[str, ...],
+    data_dir: Path | None,
+    device: str | None,
+    out: Path,
+) -> None:
+    """Run experiments of the MFCVAE paper, or presets with several seeds.
+
+    Without NAME the experiments are listed.
+
+    Each leaves DIR/NAME with results.json (every seed, mean and standard deviation), table.md
+    (beside the published numbers) and its figures. Runs are kept in DIR/runs and serve every
+    experiment that has the same settings; finished ones are not repeated, interrupted ones go on.
+
+    \b
+    Examples:
+      mfcvae reproduce
+      mfcvae reproduce table-1 figure-4 --quick
+      mfcvae reproduce shapes --seeds 5
+      mfcvae reproduce table-2 --reduced --seeds 3 --only mnist,vade-mnist --data-dir ~/data
+    """
+    from pyro_mfcvae.cli.show import console
+
+    from pyro_mfcvae.reproduction import EXPERIMENTS, Interrupted, Plan, Request, get_experiment
+    from pyro_mfcvae.training.callbacks import ProgressBar
+
+    if not names:
+        for experiment in sorted(EXPERIMENTS.values(), key=_kind_and_number):
+            click.echo(f"{experiment.name:<13}{experiment.title} ({experiment.source})")
+        return
+    if quick and reduced:
+        raise ConfigError("--quick and --reduced exclude each other; give one of them")
+    request = Request(
+        scale="quick" if quick else "reduced" if reduced else "full",
+        n_seeds=n_seeds,
+        first_seed=first_seed,
+        only=[label.strip() for label in only.split(",")] if only else (),
+        assignments=assignments,
+        data_dir=data_dir,
+        device=device,
+        out=out,
+    )
+    screen = console()
+    say = sayer(screen)
+    say("checking settings and data")
+    for plan in [Plan(get_experiment(name), request) for name in names]:
+        screen.rule(f"{plan.experiment.name}: {plan.experiment.title}")
+        try:
+            results, folder = plan.run([ProgressBar(screen)], say, screen.print)
+        except Interrupted:
+            screen.print("Interrupted; nothing is lost. The same command goes on.")
+            sys.exit(130)
+        _show(screen, results)
+        screen.print(f"results: {folder}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _kind_and_number(experiment: Experiment) -> tuple[int, int]:
+    """Tables, then figures, each by number, then the rest."""
+    kind, _, number = experiment.name.partition("-")
+    place = {"table": 0, "figure": 1}.get(kind, 2)
+    return place, int(number) if number.isdecimal() else 99
+
+
+def _show(screen: Console, results: dict[str, Any]) -> None:
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    from pyro_mfcvae.reproduction.results import shown
+
+    for note in results["notes"]:
+        screen.print(note, style="dim", highlight=False)
+    if not results["table"]:
+        return
+    table = Table(box=box.SIMPLE)
+    for name in ("", "", "metric", "mean (sd)", "published"):
+        table.add_column(name, overflow="fold")
+    for line in results["table"]:
+        cells = (line["row"], line["column"], line["metric"], shown(line)[0], line["published"])
+        table.add_row(*map(escape, cells))
+    screen.print(table)

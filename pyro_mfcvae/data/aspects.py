@@ -1,0 +1,69 @@
+"""Toy data with several aspects that each fall into groups, for counting clusters."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from pyro_mfcvae.data.observations import Dataset, random_split
+from pyro_mfcvae.data.registry import register_dataset
+from pyro_mfcvae.errors import ConfigError
+
+
+@register_dataset("aspects")
+def aspects(
+    n_aspects: int = 3,
+    n_values: int = 4,
+    n_observations: int = 4000,
+    spread: float = 0.12,
+    ratio: float = 2.0,
+    test_fraction: float = 0.2,
+    data_seed: int = 0,
+) -> Dataset:
+    r"""Independent aspects, each with groups on a circle of its own, seen from an odd angle.
+
+    .. math::
+        u_i = r_i \big(\cos(2 \pi a_i / m), \sin(2 \pi a_i / m)\big) + \sigma r_i \epsilon_i,
+        \qquad x = R \, (u_0, \dots, u_{n-1}),
+
+    with values a_i drawn uniformly from the m of aspect i, radii that grow with i by the ratio,
+    and a random rotation R. There are m^n combinations of values.
+
+    Args:
+        n_aspects: n.
+        n_values: m, of each aspect.
+        n_observations: how many.
+        spread: sigma, in radii.
+        ratio: of each radius to the one before; the first is 1.
+        test_fraction: share of the observations that is held out.
+        data_seed: of values, noise, rotation and split.
+
+    Returns:
+        rows, float32 (N, 2n), with the labels ``aspect_0`` (the smallest) and so on.
+
+    Raises:
+        ConfigError: if a number is out of range.
+    """
+    if n_aspects < 1 or n_values < 2 or n_observations < 2:
+        raise ConfigError(
+            "expected at least 1 aspect, 2 values and 2 observations, got "
+            f"{n_aspects}, {n_values} and {n_observations}"
+        )
+    if not (0 <= spread < math.inf and 0 < ratio < math.inf):
+        raise ConfigError(
+            f"expected a spread from 0 on and a ratio above 0, got {spread} and {ratio}"
+        )
+    generator = np.random.default_rng(data_seed)
+    values = generator.integers(n_values, size=(n_observations, n_aspects))
+    angles = 2 * np.pi * values / n_values
+    radii = ratio ** np.arange(n_aspects)
+    points = np.stack([np.cos(angles), np.sin(angles)], -1)
+    points = radii[:, None] * (points + spread * generator.standard_normal(points.shape))
+    rotation, _ = np.linalg.qr(generator.standard_normal((2 * n_aspects,) * 2))
+    x = torch.from_numpy(points.reshape(n_observations, -1) @ rotation.T).float()
+    train, test = random_split(n_observations, test_fraction, data_seed)
+    labels = {f"aspect_{i}": torch.from_numpy(column) for i, column in enumerate(values.T)}
+    names = {name: tuple(map(str, range(n_values))) for name in labels}
+    return Dataset("aspects", x, train, test, labels, names)

@@ -1,0 +1,37 @@
+"""The experiments of the MFCVAE paper, for ``mfcvae reproduce``."""
+
+from pyro_mfcvae.reproduction import (  # noqa: F401  (they register their experiments)
+    ablations,
+    curves,
+    diversity,
+    pictures,
+    tables,
+    toy,
+)
+from pyro_mfcvae.reproduction.definition import (
+    EXPERIMENTS,
+    SCALES,
+    Arm,
+    Entry,
+    Experiment,
+    Outcome,
+    register_experiments,
+)
+from pyro_mfcvae.reproduction.driver import Plan, Request, reproduce
+from pyro_mfcvae.reproduction.running import Interrupted
+from pyro_mfcvae.reproduction.seeds import get_experiment
+
+__all__ = [
+    "EXPERIMENTS",
+    "SCALES",
+    "Arm",
+    "Entry",
+    "Experiment",
+    "Interrupted",
+    "Outcome",
+    "Plan",
+    "Request",
+    "get_experiment",
+    "register_experiments",
+    "reproduce",
+]

@@ -1,0 +1,151 @@
+"""Training the runs of experiments. A run serves every experiment that has its settings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from pyro_mfcvae.config import Config, config_to_dict
+from pyro_mfcvae.data import Dataset
+from pyro_mfcvae.errors import RunError
+from pyro_mfcvae.evaluation import HeldOutLog
+from pyro_mfcvae.experiment import resume, train
+from pyro_mfcvae.measuring import evaluate_run
+from pyro_mfcvae.reproduction.definition import ON_TRAINING, Arm, Outcome
+from pyro_mfcvae.runs import Run
+from pyro_mfcvae.training import Callback
+from pyro_mfcvae.training.callbacks import Say
+from pyro_mfcvae.training.checkpoints import checkpoints
+
+
+class Interrupted(KeyboardInterrupt):
+    """Training was asked to stop; everything so far is saved."""
+
+
+def run_folder(out: Path, config: Config) -> Path:
+    """Where the run with these settings lives, whatever experiment asks for it.
+
+    Its name tells apart what comes out, not where, how fast or under which name it was trained.
+    """
+    data = {key: value for key, value in config.data.options.items() if key != "data_dir"}
+    training = replace(config.training, device="auto", n_threads=0, checkpoint_every=0, log_every=1)
+    essence = replace(
+        config,
+        preset=None,
+        seed=0,
+        data=replace(config.data, options=data),
+        training=training,
+        sampling_temperature=1.0,
+    )
+    text = json.dumps(config_to_dict(essence, defaults=False), sort_keys=True)
+    digest = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+    return out / "runs" / f"{config.model.name}-{config.data.name}-{digest}-seed-{config.seed}"
+
+
+def finish_run(
+    config: Config,
+    folder: Path,
+    dataset: Dataset,
+    callbacks: Sequence[Callback] = (),
+    say: Say = lambda _: None,
+) -> Run:
+    """Train a run to its end, unless that was done; an interrupted one goes on.
+
+    Its clusters are judged on the training part, too, each time they are on held-out data.
+
+    Args:
+        config: the settings; of a run that exists only the places may be others.
+        folder: of the run.
+        dataset: its data.
+        callbacks: of the training loop.
+        say: is told what is going on.
+
+    Raises:
+        Interrupted: if Ctrl-C or SIGTERM ended the training.
+        RunError: if another process is at it, or the folder holds another run.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    measuring = [_JudgedOnTraining(dataset, folder / "metrics.jsonl")]
+    try:
+        with FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0):
+            run = _begun(folder)
+            if run is None:
+                run, state, _ = train(config, folder, callbacks, say, measuring)
+            elif is_finished(run, dataset):
+                return run
+            else:
+                places = (config.data.options.get("data_dir"), config.training.device)
+                state, _ = resume(run, callbacks, say, *places, measuring)
+    except Timeout:
+        raise RunError(
+            f"another process is training {folder}; wait for its end, or interrupt it"
+        ) from None
+    if state.interrupted:
+        raise Interrupted
+    return run
+
+
+def is_finished(run: Run, dataset: Dataset) -> bool:
+    """Whether all steps were done."""
+    return run.step() >= run.n_steps(len(dataset.train))
+
+
+def measured(
+    run: Run, dataset: Dataset, probed: bool = False, distances: Sequence[str] = ()
+) -> bool:
+    """Whether a run's evaluation is that of its model and data, and has all that is asked for."""
+    known = run.evaluation() or {}
+    same = (known.get("model"), known.get("data")) == (
+        run.checkpoint().model_checksum,
+        dataset.fingerprint,
+    )
+    found = known.get("diversity", {}).get("distances", {})
+    return same and (not probed or "probe" in known) and all(d in found for d in distances)
+
+
+def measure_run(
+    arm: Arm,
+    run: Run,
+    dataset: Dataset,
+    probed: bool = False,
+    distances: Sequence[str] = (),
+    say: Say = lambda _: None,
+) -> Outcome:
+    """Measure a finished run, unless that was done.
+
+    Args:
+        arm: that the run is of.
+        run: the run.
+        dataset: its data.
+        probed: whether classifiers are trained on its latents.
+        distances: of pictures, for the diversity of data and samples.
+        say: is told what is going on.
+    """
+    if not measured(run, dataset, probed, distances):
+        say(f"measuring {run.path.name}")
+        lacks_probe = probed and not measured(run, dataset, probed)
+        evaluate_run(run, dataset, lacks_probe, say=say, distances=distances)
+    return Outcome(arm, run.config.seed, run, dataset, run.evaluation() or {})
+
+
+class _JudgedOnTraining(HeldOutLog):
+    """Judges clusters on the training part each time they are judged on held-out data."""
+
+    part = "train"
+    split = ON_TRAINING
+
+
+def _begun(folder: Path) -> Run | None:
+    """The run in a folder, if there is one; what was killed before its first step is removed."""
+    if not folder.exists():
+        return None
+    if not checkpoints(folder / "checkpoints"):
+        shutil.rmtree(folder)
+        return None
+    return Run(folder)
