@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -228,6 +230,21 @@ def test_an_interrupted_experiment_goes_on(tmp_path):
     seen = next((tmp_path / "interrupted/runs").iterdir())
     splits = [record["split"] for record in Run(seen).metrics()]
     assert splits.count("train_clusters") == splits.count("test") == 3
+
+
+class _Signals(Callback):
+    def on_step(self, state):
+        if state.step == state.n_steps:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_signal_in_the_last_step_ends_the_experiment(tmp_path):
+    request = Request(n_seeds=1, out=tmp_path)
+    with pytest.raises(Interrupted):
+        reproduce(TINY, request, [_Signals()])
+    assert len(list((tmp_path / "runs").glob("mfcvae-*"))) == 1
+    results, _ = reproduce(TINY, request)
+    assert [run["step"] for run in results["runs"]] == [24, 24]
 
 
 def test_what_was_killed_before_its_first_step_is_begun_again(tmp_path):

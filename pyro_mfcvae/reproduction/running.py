@@ -86,7 +86,7 @@ def finish_run(
         raise RunError(
             f"another process is training {folder}; wait for its end, or interrupt it"
         ) from None
-    if state.interrupted:
+    if state.interrupted or state.stop_requested:
         raise Interrupted
     return run
 

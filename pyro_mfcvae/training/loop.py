@@ -46,6 +46,7 @@ def fit(state: TrainingState, callbacks: Sequence[Callback] = ()) -> TrainingSta
             state.failed = True
             raise
         finally:
+            state.stop_requested = stop_requested()
             state.model.eval()
             with ExitStack() as ending:  # every callback ends, even if another one fails
                 for callback in reversed(callbacks):

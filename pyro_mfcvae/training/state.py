@@ -34,6 +34,8 @@ class TrainingState:
         fade: weights of the step under way, (J,) on the device, updated in place.
         step: steps done.
         interrupted: whether the run was asked to stop before its end.
+        stop_requested: whether a signal asked for a stop, which in the last step comes too late to
+            interrupt the run.
         failed: whether an error ended it.
         totals: sums of the terms since the last log point, named by ``term_names``.
         n_totals: steps in these sums.
@@ -50,6 +52,7 @@ class TrainingState:
     data: str = ""
     step: int = 0
     interrupted: bool = False
+    stop_requested: bool = False
     failed: bool = False
     totals: Tensor | None = None
     n_totals: int = 0
