@@ -42,10 +42,10 @@ def intervene() -> None:
     \b
     Examples:
       mfcvae intervene swap runs/shapes-001 --facet 1
-      mfcvae intervene swap runs/shapes-001 --facet 1 --inputs 0,5 --donors 9,12 --pairs
+      mfcvae intervene swap runs/shapes-001 --facet 1 --inputs 0,300 --donors 600,900 --pairs
       mfcvae intervene generate runs/shapes-001 --clusters all --temperature 0.3
       mfcvae intervene traverse runs/shapes-001 --facet 0 --dimension 2
-      mfcvae intervene interpolate runs/shapes-001 --facet 0 --inputs 0,5 --ends 9,12
+      mfcvae intervene interpolate runs/shapes-001 --facet 0 --inputs 0,300 --ends 600,900
       mfcvae intervene means runs/shapes-001 --facet 0,1
     """
 
@@ -184,7 +184,7 @@ def traverse(
     \b
     Examples:
       mfcvae intervene traverse runs/shapes-001 --facet 0 --inputs 5
-      mfcvae intervene traverse runs/shapes-001 --facet 0 --dimension 2 --inputs 0,5,9
+      mfcvae intervene traverse runs/shapes-001 --facet 0 --dimension 2 --inputs 0,300,600
     """
 
     def compute(seen: HeldOut) -> Intervention:
@@ -217,7 +217,7 @@ def interpolate(
 
     \b
     Example:
-      mfcvae intervene interpolate runs/shapes-001 --facet 0 --inputs 0,5 --ends 9,12
+      mfcvae intervene interpolate runs/shapes-001 --facet 0 --inputs 0,300 --ends 600,900
     """
 
     def compute(seen: HeldOut) -> Intervention:

@@ -80,3 +80,7 @@ def test_the_variant_is_what_it_says(n_samples):
     with Noise(0):
         loss = stock.loss(model.model, model.guide("enumerate"), x)
     assert loss == pytest.approx(-elbo.sum().item(), rel=1e-9)
+
+
+def test_no_placeholder_is_left():
+    assert "@@" not in (ROOT / "README.md").read_text()

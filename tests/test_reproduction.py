@@ -280,7 +280,7 @@ def test_a_missing_data_set_can_be_left_out(tmp_path):
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        (Request(only=["six"]), "tiny has no model 'six'; choose of five, three"),
+        (Request(only=["six"]), "tiny has no model 'six'; choose one of five, three"),
         (
             Request(assignments=["training.batch=3"]),
             "^five: unknown setting 'training.batch'.*; choose the models that it fits with --only",

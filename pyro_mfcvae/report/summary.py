@@ -18,6 +18,7 @@ ACCURACY = "majority_accuracy_training_map"
 
 _PARTS = ("train", "test")
 _CLEAR, _SOME = 0.5, 0.25  # share of a factor's entropy that a facet tells
+_ACCURATE = 0.75  # below that nothing is separated
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def _finding_in_words(facts: Facts, j: int) -> str:
             f"facet {j} sorts the held-out observations into {facet['occupied_clusters']['test']} "
             f"of its {facet['n_clusters']} clusters"
         )
-    clear = [f for f in found if f.told >= _CLEAR and f.accuracy >= _CLEAR]
+    clear = [f for f in found if f.told >= _CLEAR and f.accuracy >= _ACCURATE]
     vague = [f for f in found if f.told >= _SOME and f not in clear]
     said = []
     if clear:
@@ -130,7 +131,8 @@ def _redundancy_in_words(redundancy: dict[str, list[list[float]]] | None) -> str
     )
     most = "" if n == 2 else ", more than those of any other two"
     return (
-        f"The clusterings of facets {i} and {j} share an NMI of {nmi:.2f}{most}: {_sameness(nmi)}."
+        f"The clusterings of facets {i} and {j} share an NMI of at least {nmi:.2f}{most}, training "
+        f"and held out: {_sameness(nmi)}."
     )
 
 

@@ -221,7 +221,7 @@ def _arms(experiment: Experiment, request: Request) -> list[Arm]:
     labels = [arm.label for arm in arms]
     if unknown := [label for label in request.only if label not in labels]:
         raise ConfigError(
-            f"{experiment.name} has no model {unknown[0]!r}; choose of {', '.join(labels)}"
+            f"{experiment.name} has no model {unknown[0]!r}; choose one of {', '.join(labels)}"
         )
     found: dict[Path, str] = {}
     for i, arm in enumerate(arms):
