@@ -498,7 +498,7 @@ def test_presets_are_vade_s_own_settings(name):
     convolutional, *numbers = PUBLISHED[name]
     preset = get_preset(name)
     config, shape = preset.config, (3, 32, 32) if "svhn" in name else (1, 28, 28)
-    assert all(number in preset.expected for number in [*numbers, "not measured with this"])
+    assert all(number in preset.expected for number in [*numbers, "not measured at this length"])
     (facet,) = config.model.facets
     assert (facet.n_clusters, facet.latent_dim, facet.covariance) == (10, 10, "diagonal")
     assert facet.learn_weights
