@@ -42,6 +42,9 @@ setup(
         "torchvision>=0.21",
         "typing_extensions>=4.8",
     ],
-    extras_require={"lpips": ["lpips>=0.1.4"], "test": ["pytest>=8", "ruff>=0.6"]},
+    extras_require={
+        "lpips": ["lpips>=0.1.4"],
+        "test": ["lpips>=0.1.4", "pytest>=8", "ruff>=0.6"],
+    },
     entry_points={"console_scripts": ["mfcvae = pyro_mfcvae.cli:main"]},
 )
