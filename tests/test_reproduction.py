@@ -316,6 +316,25 @@ def test_data_must_have_the_factors_that_are_judged_by(tmp_path):
         Plan(TINY, Request(assignments=assignments, out=tmp_path))
 
 
+def test_a_run_that_another_process_has_just_begun_is_passed_over(tmp_path):
+    config = TINY.arms("full")[0].config
+    begun = run_folder(tmp_path, replace(config, seed=7))
+    begun.mkdir(parents=True)
+    results, _ = reproduce(TINY, Request(n_seeds=1, only=["five"], out=tmp_path))
+    assert [run["seed"] for run in results["runs"]] == [0]
+
+
+def test_finished_runs_are_opened_once(tmp_path, monkeypatch):
+    opened = []
+    plan = Plan(TINY, Request(n_seeds=1, out=tmp_path))
+    monkeypatch.setattr(
+        "pyro_mfcvae.reproduction.driver.is_finished",
+        lambda run, _: bool(opened.append(run.path)) or True,
+    )
+    plan.run()
+    assert len(opened) == len(set(opened)) == 2
+
+
 def test_two_processes_do_not_train_one_run(tmp_path):
     config = TINY.arms("full")[0].config
     folder = run_folder(tmp_path, config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -101,6 +102,16 @@ class Outcome:
     run: Run
     dataset: Dataset
     measures: Mapping[str, Any]
+
+    @functools.cached_property
+    def fade(self) -> tuple[float, ...]:
+        """Fade weights of the run's last step."""
+        return self.run.fade()
+
+    @functools.cached_property
+    def seconds(self) -> float | None:
+        """Seconds of the run's training, where they were recorded."""
+        return self.run.training_seconds()
 
     def over_epochs(self, name: str, split: str = "test") -> tuple[list[int], list[float]]:
         """Epochs, and what was measured under a name while the run trained."""

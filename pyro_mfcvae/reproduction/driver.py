@@ -12,7 +12,7 @@ from typing import Any
 from pyro_mfcvae.config import Component, Config, override
 from pyro_mfcvae.data import DATASETS, Dataset, in_folder, load_dataset
 from pyro_mfcvae.drawing.saving import save_figure
-from pyro_mfcvae.errors import ConfigError, DataError
+from pyro_mfcvae.errors import ConfigError, DataError, RunError
 from pyro_mfcvae.evaluation.perceptual import require_lpips
 from pyro_mfcvae.experiment import prepare, resolve_device
 from pyro_mfcvae.files import write_whole
@@ -87,6 +87,7 @@ class Plan:
         if "lpips" in self.distances:
             require_lpips()
         self._datasets: dict[str, Dataset] = {}
+        self._outcomes: dict[Path, Outcome] = {}  # finished runs do not change
         for arm in self.chosen:
             self._check(arm)
 
@@ -168,12 +169,24 @@ class Plan:
             int(path.name.removeprefix(f"{pattern}seed-")) for path in runs.glob(f"{pattern}seed-*")
         )
         for seed in seeds:
-            run = Run(run_folder(self.request.out, replace(arm.config, seed=seed)))
-            dataset = self.dataset(arm.config.data)
-            if is_finished(run, dataset) and measured(
-                run, dataset, self.experiment.probed, self.distances
-            ):
-                yield Outcome(arm, seed, run, dataset, run.evaluation() or {})
+            folder = run_folder(self.request.out, replace(arm.config, seed=seed))
+            if folder not in self._outcomes and (found := self._finished(arm, folder)):
+                self._outcomes[folder] = found
+            if folder in self._outcomes:
+                yield self._outcomes[folder]
+
+    def _finished(self, arm: Arm, folder: Path) -> Outcome | None:
+        """The run in a folder if it is finished and measured; others may be at it right now."""
+        dataset, experiment = self.dataset(arm.config.data), self.experiment
+        try:
+            run = Run(folder)
+            if not is_finished(run, dataset):
+                return None
+            if not measured(run, dataset, experiment.probed, self.distances):
+                return None
+            return Outcome(arm, run.config.seed, run, dataset, run.evaluation() or {})
+        except RunError:
+            return None
 
     def _write(self, folder: Path, n_missing: int = 0, draw: bool = False) -> dict[str, Any]:
         outcomes = self.outcomes()
