@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from pyro_mfcvae.data import Dataset
+from pyro_mfcvae.data import Dataset, spread_out
 from pyro_mfcvae.errors import ConfigError, DataError, OtherDataWarning
 from pyro_mfcvae.experiment import resolve_device
 from pyro_mfcvae.fade_in import KlFloor
@@ -166,9 +165,7 @@ def _bound(trained: Trained, n_samples: int) -> dict[str, Any]:
     return bounds
 
 
-def _diversity(
-    trained: Trained, distances: Sequence[str], temperature: float
-) -> dict[str, Any]:
+def _diversity(trained: Trained, distances: Sequence[str], temperature: float) -> dict[str, Any]:
     """Mean distances of random pairs, of the data and of as many samples of the model."""
     from pyro_mfcvae import evaluation
 
@@ -191,11 +188,6 @@ def _diversity(
         "temperature": temperature,
         "distances": found,
     }
-
-
-def spread_out(x: Tensor, n: int) -> Tensor:
-    """At most n of the observations (N, *event), evenly spread."""
-    return x[torch.linspace(0, len(x) - 1, min(n, len(x))).long()]
 
 
 def compare_run(

@@ -1,9 +1,9 @@
-"""Options of registered parts, checked against the signature of what they are for."""
+"""Options of registered parts, checked against what they are for, and settings by their paths."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -46,3 +46,14 @@ def check_options(
             problem = error.errors()[0]["msg"]
             problem = f"{problem[0].lower()}{problem[1:]}"
             raise ConfigError(f"option {name} of {what}: {problem}, got {value!r}") from None
+
+
+def leaves(values: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Plain settings by their dotted paths; lists of plain values stay whole."""
+    if isinstance(values, list) and any(isinstance(value, dict) for value in values):
+        values = dict(enumerate(values))
+    if not isinstance(values, dict):
+        yield path, values
+        return
+    for key, value in values.items():
+        yield from leaves(value, f"{path}.{key}" if path else str(key))

@@ -115,6 +115,11 @@ def as_float(x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     return x.to(dtype) / 255 if x.dtype == torch.uint8 else x.to(dtype)
 
 
+def spread_out(x: Tensor, n: int) -> Tensor:
+    """At most n of the entries (N, ...), evenly spread: data may be sorted."""
+    return x[torch.linspace(0, len(x) - 1, min(n, len(x))).long()]
+
+
 def random_split(n_observations: int, test_fraction: float, seed: int) -> tuple[Tensor, Tensor]:
     """Indices of a random training and held-out part, a function of the seed.
 

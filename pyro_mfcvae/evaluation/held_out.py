@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import torch
 from typing_extensions import override
 
-from pyro_mfcvae.data.observations import Dataset
+from pyro_mfcvae.data.observations import Dataset, spread_out
 from pyro_mfcvae.evaluation.accuracies import (
     majority_accuracy,
     normalized_mutual_information,
@@ -79,7 +79,7 @@ def held_out_metrics(
     """
     x, labels = dataset.split(part)
     if part == "train" and len(x) > max_observations:
-        rows = torch.linspace(0, len(x) - 1, max_observations).long()
+        rows = spread_out(torch.arange(len(x)), max_observations)
         x, labels = x[rows], {factor: classes[rows] for factor, classes in labels.items()}
     values = elbo_means(model, x, guide, n_samples, fade)
     for j, clusters in enumerate(predict(model, x, fade=fade).clusters):

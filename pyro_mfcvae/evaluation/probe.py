@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pyro_mfcvae.data.observations import Dataset
+from pyro_mfcvae.data.observations import Dataset, spread_out
 from pyro_mfcvae.errors import DataError
 from pyro_mfcvae.evaluation.predictions import BATCH_SIZE, Array, as_model_input, fade_weights
 from pyro_mfcvae.models.base import FacetModel
@@ -52,9 +52,7 @@ def probe(
         raise ValueError(f"expected at least one training observation, got {max_train}")
     if not dataset.labels:
         raise DataError(f"{dataset.name}: a probe needs labels, and there are none")
-    train_rows = dataset.train
-    if max_train is not None and max_train < len(train_rows):
-        train_rows = train_rows[torch.linspace(0, len(train_rows) - 1, max_train).long()]
+    train_rows = spread_out(dataset.train, max_train or len(dataset.train))
     rows = {"train": train_rows, "test": dataset.test}
     latents = {part: _sampled(model, dataset, r, fade, seed, part) for part, r in rows.items()}
     labels = {

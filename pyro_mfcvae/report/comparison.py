@@ -10,21 +10,12 @@ from typing import Any
 from pyro_mfcvae.config import config_to_dict
 from pyro_mfcvae.report.cells import Cell, Table, number, percent, table
 from pyro_mfcvae.report.facts import Facts
-from pyro_mfcvae.report.origin import leaves
+from pyro_mfcvae.report.origin import written
 from pyro_mfcvae.report.summary import status
 from pyro_mfcvae.report.tables import MEASURES
+from pyro_mfcvae.training.checkpoints import MAY_CHANGE
 
-_PLACES = {  # settings without which a run would be the same
-    "preset",
-    "sampling_temperature",
-    "data.options.data_dir",
-    "data.options.path",
-    "training.device",
-    "training.n_threads",
-    "training.log_every",
-    "training.checkpoint_every",
-    "training.evaluate_every",
-}
+_PLACES = MAY_CHANGE | {"training.log_every"}
 _SHOWN = ("majority_accuracy_training_map", "homogeneity", "nmi", "hungarian_accuracy", "ari")
 
 
@@ -221,7 +212,7 @@ def _means(
 
 
 def _settings(facts: Facts) -> dict[str, str]:
-    return dict(leaves(config_to_dict(facts.run.config)))
+    return written(config_to_dict(facts.run.config))
 
 
 def _essential(facts: Facts) -> tuple[tuple[str, str], ...]:

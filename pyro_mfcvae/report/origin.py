@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
 from pyro_mfcvae.config import Config, config_to_dict
+from pyro_mfcvae.options import leaves
 from pyro_mfcvae.presets import PRESETS
 from pyro_mfcvae.report.cells import Table, table
 from pyro_mfcvae.report.facts import Facts
@@ -17,9 +17,9 @@ from pyro_mfcvae.training.callbacks import read_timings
 
 def settings_table(config: Config) -> Table:
     """Every setting by its dotted path, beside the preset's where that differs."""
-    own = dict(leaves(config_to_dict(config)))
+    own = written(config_to_dict(config))
     preset = PRESETS.get(config.preset or "")
-    theirs = dict(leaves(config_to_dict(preset.config))) if preset else own
+    theirs = written(config_to_dict(preset.config)) if preset else own
     if own == theirs:
         caption = "Settings by their dotted paths"
         if preset:
@@ -48,7 +48,7 @@ def origin_table(facts: Facts) -> Table:
     if "command" in recorded:
         rows.insert(0, ["command", command(recorded.pop("command"))])
     rows.append(["training time", _training_time(facts.run)])
-    for name, value in leaves(recorded):
+    for name, value in written(recorded).items():
         rows.append([name.removeprefix("packages.").replace("_", " "), value])
     return table("Origin of this run", ["", "value"], rows, is_text=True)
 
@@ -70,16 +70,9 @@ def command(arguments: Any) -> str:
     return shlex.join([PurePath(words[0]).name, *words[1:]])
 
 
-def leaves(values: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Settings by their dotted paths, as text."""
-    if isinstance(values, list) and any(isinstance(value, dict) for value in values):
-        values = dict(enumerate(values))
-    if not isinstance(values, dict) or not values:
-        if values != {}:
-            yield name, _written(values)
-        return
-    for key, value in values.items():
-        yield from leaves(value, f"{name}.{key}" if name else str(key))
+def written(values: Any) -> dict[str, str]:
+    """Plain settings by their dotted paths, as text."""
+    return {path: _written(value) for path, value in leaves(values)}
 
 
 def _written(value: Any) -> str:

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from typing_extensions import override
 
-from pyro_mfcvae import evaluation, figures
+from pyro_mfcvae import figures
 from pyro_mfcvae.data import as_float
+from pyro_mfcvae.drawing.from_clusters import generate
 from pyro_mfcvae.drawing.held_out import HeldOut, look
+from pyro_mfcvae.drawing.interventions import swap_pairs
 from pyro_mfcvae.reproduction.definition import (
     Arms,
     Drawn,
     Experiment,
-    Outcome,
     Outcomes,
     Scale,
     register_experiments,
@@ -38,22 +39,7 @@ _ONE_SEED: Mapping[Scale, int] = {"full": 1, "reduced": 1, "quick": 1}
 _FEW, _N_COLUMNS = 10, 10  # clusters in the figures of the main text, pictures of each
 _STYLE = {"mnist": 0}  # the facet that is swapped; elsewhere colour, in facet 1
 
-Picture = Callable[["Looked"], "Figure"]
-
-
-@dataclass(frozen=True)
-class Looked:
-    """A run and what its model says of the held-out observations.
-
-    Attributes:
-        title: of the data.
-        style: the facet of style or colour.
-        seen: the held-out observations.
-    """
-
-    title: str
-    style: int
-    seen: HeldOut
+Picture = Callable[[HeldOut, int, str], "Figure"]  # of style facet and title of the data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +62,9 @@ class Pictures(Experiment):
     def draw(self, outcomes: Outcomes) -> Drawn:
         firsts = {o.arm.label: o for o in reversed(outcomes)}
         for label, outcome in firsts.items():
-            yield f"{self.name}-{label}", self.picture(_look(outcome))
+            title = f"{outcome.arm.title}, seed {outcome.seed}"
+            seen = look(outcome.run, outcome.dataset)
+            yield f"{self.name}-{label}", self.picture(seen, _STYLE.get(label, 1), title)
 
     @override
     def notes(self, scale: Scale) -> Sequence[str]:
@@ -89,23 +77,14 @@ _LEFT_OUT = {
 }
 
 
-def _look(outcome: Outcome) -> Looked:
-    return Looked(
-        f"{outcome.arm.title}, seed {outcome.seed}",
-        _STYLE.get(outcome.arm.label, 1),
-        look(outcome.run, outcome.dataset),
-    )
-
-
 def examples(n_clusters: int | None) -> Picture:
     """Held-out observations of each cluster, as in Figure 4."""
 
-    def picture(looked: Looked) -> Figure:
-        seen = looked.seen
+    def picture(seen: HeldOut, style: int, title: str) -> Figure:
         x = seen.drawable(as_float(seen.x).cpu().numpy())
         return figures.facet_examples(
             x, seen.predictions.responsibilities, n_clusters, _N_COLUMNS,
-            f"{looked.title}: held-out observations of each cluster, the surest first",
+            f"{title}: held-out observations of each cluster, the surest first",
         )  # fmt: skip
 
     return picture
@@ -113,47 +92,21 @@ def examples(n_clusters: int | None) -> Picture:
 
 def samples(n_clusters: int | None) -> Picture:
     """Pictures drawn from each cluster, other facets from their priors, as in Figure 6."""
-
-    def picture(looked: Looked) -> Figure:
-        seen = looked.seen
-        chosen = [figures.cluster_order(r)[:n_clusters] for r in seen.predictions.responsibilities]
-        drawn = [
-            seen.drawable(
-                evaluation.sample_clusters(
-                    seen.model, j, clusters, _N_COLUMNS, seen.temperature, fade=seen.fade
-                )
-            )
-            for j, clusters in enumerate(chosen)
-        ]
-        return figures.facet_samples(
-            drawn, chosen, range(len(drawn)),
-            f"{looked.title}: samples of each cluster, other facets from their priors, "
-            f"temperature {seen.temperature:g}",
-        )  # fmt: skip
-
-    return picture
+    return lambda seen, style, title: (
+        generate(seen, n_clusters=n_clusters, n_samples=_N_COLUMNS).figure
+    )
 
 
 def swapped(n_pairs: int) -> Picture:
     """Pairs whose style or colour is exchanged, as in Figure 5."""
 
-    def picture(looked: Looked) -> Figure:
-        seen = looked.seen
-        pairs = contrasting_pairs(seen.predictions.responsibilities, looked.style, n_pairs)
+    def picture(seen: HeldOut, style: int, title: str) -> Figure:
+        pairs = contrasting_pairs(seen.predictions.responsibilities, style, n_pairs)
         if not len(pairs):
             raise ValueError(
-                f"{looked.title}: facet {looked.style} has one cluster in use, so that nothing "
-                "can be swapped"
+                f"{title}: facet {style} has one cluster in use, so that nothing can be swapped"
             )
-        first, second = pairs.T
-        inputs = np.stack([seen.observed(first), seen.observed(second)], 1)
-        exchanged = evaluation.swap_pairs(
-            seen.model, seen.take(first), seen.take(second), looked.style, seen.fade
-        )
-        return figures.swapped_pairs(
-            seen.drawable(inputs), seen.drawable(exchanged),
-            f"{looked.title}: facet {looked.style} exchanged between the two inputs of each pair",
-        )  # fmt: skip
+        return swap_pairs(seen, style, *pairs.T.tolist()).figure
 
     return picture
 

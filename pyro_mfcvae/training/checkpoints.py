@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,13 @@ from pyro_mfcvae.config import Config, Whole, config_from_dict, config_to_dict
 from pyro_mfcvae.data.observations import ObservationSpec
 from pyro_mfcvae.errors import ConfigError, DamagedCheckpointWarning, RunError, TrainingError
 from pyro_mfcvae.models.base import FacetModel
+from pyro_mfcvae.options import leaves
 from pyro_mfcvae.training.callbacks import Callback
 from pyro_mfcvae.training.state import TrainingState
 
 _MODEL, _OPTIMIZER, _STATE = "model.safetensors", "optimizer.safetensors", "state.json"
 _TOTALS = "log.totals"
-_MAY_CHANGE = {
+MAY_CHANGE = {  # settings without which a run would be the same
     "preset",
     "sampling_temperature",
     "data.options.data_dir",
@@ -96,11 +97,11 @@ class Checkpoint:
             raise RunError(
                 f"the settings in checkpoint {self.path} cannot be used: {error}"
             ) from None
-        then, now = (dict(_leaves(config_to_dict(c))) for c in (written, config))
+        then, now = (dict(leaves(config_to_dict(c))) for c in (written, config))
         changed = [
             f"{name} from {then.get(name)!r} to {now.get(name)!r}"
             for name in sorted(then.keys() | now.keys())
-            if then.get(name) != now.get(name) and name not in _MAY_CHANGE
+            if then.get(name) != now.get(name) and name not in MAY_CHANGE
         ]
         if changed:
             raise RunError(
@@ -327,17 +328,6 @@ def _write(path: Path, tensors: Mapping[str, Mapping[str, Tensor]], record: dict
 @functools.cache
 def _adapter() -> TypeAdapter[Checkpoint]:
     return TypeAdapter(Checkpoint)
-
-
-def _leaves(values: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Settings by their dotted paths."""
-    if isinstance(values, list) and any(isinstance(value, dict) for value in values):
-        values = dict(enumerate(values))
-    if not isinstance(values, dict):
-        yield name, values
-        return
-    for key, value in values.items():
-        yield from _leaves(value, f"{name}.{key}" if name else str(key))
 
 
 def _optimizer_tensors(state: TrainingState) -> dict[str, Tensor]:
