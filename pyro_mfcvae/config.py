@@ -129,6 +129,9 @@ class TrainingConfig:
             facet fades in.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...
         dtype: of parameters and activations.
+        precision: of the networks' products: ``"full"``, ``"tf32"`` (CUDA only: 10 bits of
+            mantissa) or ``"bf16"`` (7 bits; parameters, densities and the optimiser keep dtype).
+        cuda_graph: on CUDA, capture the step once and replay it, which spares the launches.
         n_threads: CPU threads; 0 leaves them as they are.
         log_every: steps between log points.
         checkpoint_every: epochs between checkpoints; 0 keeps the last one only.
@@ -152,6 +155,8 @@ class TrainingConfig:
     kl_floor: Annotated[float, Field(ge=0, le=1)] = 0.0
     device: str = "auto"
     dtype: Literal["float32", "float64"] = "float32"
+    precision: Literal["full", "tf32", "bf16"] = "full"
+    cuda_graph: bool = True
     n_threads: Whole = 0
     log_every: Count = 50
     checkpoint_every: Whole = 0

@@ -8,12 +8,25 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from pyro.distributions import Independent, Normal
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.runtime import Message
 from torch import Tensor
+
+
+class Rows(NamedTuple):
+    """A part of a batch.
+
+    Attributes:
+        start: its first observation.
+        n_whole: observations of the whole batch.
+    """
+
+    start: int
+    n_whole: int
 
 
 class Noise(Messenger):
@@ -23,15 +36,24 @@ class Noise(Messenger):
         source: either a mapping from site names to eps, each of the full shape of its site
             (*batch, *event), or a seed; with a seed eps is a function of (seed, step, site).
         step: the step that a seed's noise belongs to.
+        rows: where the observations at hand are a part of a batch, which one: their noise is that
+            part of the whole batch's. Only for a seed.
+
+    Attributes:
+        shapes: {site: shape of its eps}, of the normal sites that have been sampled.
 
     A site of another distribution is sampled under a random state of its own, derived from
     (seed, step, site); with a mapping such a site is refused with a ValueError.
     """
 
-    def __init__(self, source: int | Mapping[str, Tensor], step: int = 0) -> None:
+    def __init__(
+        self, source: int | Mapping[str, Tensor], step: int = 0, rows: Rows | None = None
+    ) -> None:
         super().__init__()
         self.source = source
         self.step = step
+        self.rows = rows
+        self.shapes: dict[str, torch.Size] = {}
 
     def _pyro_sample(self, msg: Message) -> None:
         fn = msg["fn"]
@@ -39,7 +61,9 @@ class Noise(Messenger):
             return
         base = fn.base_dist if isinstance(fn, Independent) else fn
         if isinstance(base, Normal):
-            eps = self._draw(msg["name"], fn.batch_shape + fn.event_shape, base.loc)
+            shape = fn.batch_shape + fn.event_shape
+            self.shapes[msg["name"]] = shape
+            eps = self._draw(msg["name"], shape, len(fn.event_shape), base.loc)
             msg["value"] = base.loc + base.scale * eps
         elif isinstance(self.source, Mapping):
             raise ValueError(
@@ -51,9 +75,14 @@ class Noise(Messenger):
                 msg["value"] = fn.rsample()
         msg["done"] = True
 
-    def _draw(self, name: str, shape: torch.Size, like: Tensor) -> Tensor:
+    def _draw(self, name: str, shape: torch.Size, event_dim: int, like: Tensor) -> Tensor:
         if not isinstance(self.source, Mapping):
-            return site_noise(self.source, self.step, name, shape, like)
+            if self.rows is None:
+                return site_noise(self.source, self.step, name, shape, like)
+            dim = len(shape) - event_dim - 1  # of the plate over observations
+            whole = (*shape[:dim], self.rows.n_whole, *shape[dim + 1 :])
+            eps = site_noise(self.source, self.step, name, torch.Size(whole), like)
+            return eps.narrow(dim, self.rows.start, shape[dim])
         if name not in self.source:
             raise ValueError(f"no noise for site {name!r}, only for {sorted(self.source)}")
         eps = self.source[name]

@@ -29,8 +29,8 @@ from pyro_mfcvae.guides import AnalyticGuide
 from pyro_mfcvae.models import build_model
 from pyro_mfcvae.presets import get_preset
 from pyro_mfcvae.training.initialise import initialise_mixtures, posterior_means
+from pyro_mfcvae.training.optimizer import learning_rate
 from pyro_mfcvae.training.pretrain import pretraining_stages
-from pyro_mfcvae.training.state import learning_rate
 
 SEED = 3
 ANALYTIC = ("vade-analytic", "expectation-analytic")

@@ -48,7 +48,12 @@ class HeldOutLog(Callback):
             n_samples, floor = state.config.guide.n_samples, state.config.training.kl_floor
             with KlFloor(floor):  # so that it is the objective of the training
                 values = held_out_metrics(
-                    state.model, self.dataset, state.guide, n_samples, state.last_fade, self.part
+                    state.model,
+                    self.dataset,
+                    state.objective.guide,
+                    n_samples,
+                    state.last_fade,
+                    self.part,
                 )
             append_metrics(self.path, state, self.split, values)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import pyro
 import torch
@@ -105,6 +105,7 @@ class FacetModel(nn.Module, ABC):
         self.likelihood = _build(LIKELIHOODS, "likelihood", likelihood)
         self.likelihood.check(observation)
         self.guides = nn.ModuleDict()
+        self._network_dtype: torch.dtype | None = None
 
     @abstractmethod
     def model(self, x: Tensor, fade: Tensor | None = None) -> None:
@@ -140,8 +141,10 @@ class FacetModel(nn.Module, ABC):
             J distributions of batch shape (B,) and event shape (D_j,).
         """
         self._check(x)
-        features = self.encoder(x, fade)
-        return [diagonal_normal(head(h)) for head, h in zip(self.heads, features, strict=True)]
+        with self._autocast(x):
+            features = self.encoder(x, fade)
+            parameters = [head(h) for head, h in zip(self.heads, features, strict=True)]
+        return [diagonal_normal(p.to(x.dtype)) for p in parameters]
 
     def decode(self, zs: Sequence[Tensor], fade: Tensor | None = None) -> Independent:
         """p(x | z); its ``mean`` is the picture.
@@ -155,7 +158,9 @@ class FacetModel(nn.Module, ABC):
         """
         if len(zs) != self.n_facets:
             raise ValueError(f"expected latents of {self.n_facets} facets, got {len(zs)}")
-        return self.likelihood(self.decoder(zs, fade), len(self.observation.shape))
+        with self._autocast(zs[0]):
+            parameters = self.decoder(zs, fade)
+        return self.likelihood(parameters.to(zs[0].dtype), len(self.observation.shape))
 
     def forward(
         self,
@@ -227,6 +232,24 @@ class FacetModel(nn.Module, ABC):
                 yield
         finally:
             self.train(was_training)
+
+    @contextmanager
+    def networks_in(self, dtype: torch.dtype | None) -> Iterator[None]:
+        """Let encoder and decoder compute with fewer bits meanwhile; densities keep theirs.
+
+        Args:
+            dtype: such as ``torch.bfloat16``; None leaves the networks as they are.
+        """
+        before, self._network_dtype = self._network_dtype, dtype
+        try:
+            yield
+        finally:
+            self._network_dtype = before
+
+    def _autocast(self, like: Tensor) -> AbstractContextManager:
+        if self._network_dtype is None:
+            return nullcontext()
+        return torch.autocast(like.device.type, self._network_dtype)
 
     def _check(self, x: Tensor) -> None:
         if x.shape[1:] != self.observation.shape:

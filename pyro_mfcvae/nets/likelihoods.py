@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from pyro_mfcvae.data.observations import ObservationSpec
 from pyro_mfcvae.errors import ConfigError, DataError
@@ -61,20 +63,25 @@ class GaussianLikelihood(nn.Module):
         if output_activation not in (None, "sigmoid"):
             raise ConfigError(f'output_activation is "sigmoid" or none, got {output_activation!r}')
         self.output_activation = output_activation
-        # A fixed scale stays a number: as a float32 tensor it would be off in float64.
         self.fixed_scale = None if learn_scale else float(scale)
         if learn_scale:
             self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
+        else:
+            self.register_buffer("scale", torch.tensor(float(scale)), persistent=False)
 
     def forward(self, h: Tensor, event_dim: int) -> dist.Independent:
         """Means (..., *shape) -> p(x | z), with event_dim dimensions in one observation."""
         loc = h.sigmoid() if self.output_activation == "sigmoid" else h
-        if self.fixed_scale is None:
-            scale = self.log_scale.exp()
-        else:
-            scale = loc.new_full((), self.fixed_scale)
+        scale = self.log_scale.exp() if self.fixed_scale is None else self.scale
         normal = dist.Normal(loc, scale, validate_args=False)
         return dist.Independent(normal, event_dim, validate_args=False)
+
+    @override
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
+        super()._apply(fn, recurse)
+        if self.fixed_scale is not None:  # a float32 number would stay off in float64
+            self.scale = torch.full_like(self.scale, self.fixed_scale)
+        return self
 
     def check(self, observation: ObservationSpec) -> None:
         """Raise a DataError where a sigmoid mean cannot reach the data."""

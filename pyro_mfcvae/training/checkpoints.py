@@ -38,6 +38,7 @@ MAY_CHANGE = {  # settings without which a run would be the same
     "data.options.path",
     "training.device",
     "training.n_threads",
+    "training.cuda_graph",
     "training.checkpoint_every",
     "training.evaluate_every",
 }
@@ -336,7 +337,7 @@ def _optimizer_tensors(state: TrainingState) -> dict[str, Tensor]:
         for index, entry in state.optimizer.state_dict()["state"].items()
         for name, value in entry.items()
     }
-    if state.totals is not None:
+    if state.totals is not None and state.n_totals:
         tensors[_TOTALS] = state.totals
     return tensors
 

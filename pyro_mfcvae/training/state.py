@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-import pyro
 import torch
 from torch import Tensor
 
-from pyro_mfcvae.config import Config, TrainingConfig
-from pyro_mfcvae.elbo import ElboTerms
+from pyro_mfcvae.config import Config
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.fade_in import FadeInSchedule, KlFloor
-from pyro_mfcvae.guides import Guide
+from pyro_mfcvae.fade_in import FadeInSchedule
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.noise import Noise
 from pyro_mfcvae.training.batches import Batches
+from pyro_mfcvae.training.objective import Objective
+from pyro_mfcvae.training.optimizer import adam, set_learning_rates
 
 
 @dataclass(eq=False)
@@ -25,7 +23,7 @@ class TrainingState:
 
     Attributes:
         model: the model, on the training device.
-        guide: its guide.
+        objective: what is minimised, a module around the model.
         config: settings of the run.
         batches: the batch of any step.
         optimizer: Adam over all learnt parameters.
@@ -43,7 +41,7 @@ class TrainingState:
     """
 
     model: FacetModel
-    guide: Guide
+    objective: Objective
     config: Config
     batches: Batches
     optimizer: torch.optim.Optimizer
@@ -74,49 +72,52 @@ class TrainingState:
         """Epochs completed."""
         return self.step // self.batches.per_epoch
 
-    def train_step(self) -> ElboTerms:
+    def train_step(self) -> None:
         """Take one step; nothing in it waits for the device."""
-        self._update_fade()
-        training = self.config.training
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(
-                training, group["initial_lr"], self.step, self.n_steps, self.batches.per_epoch
-            )
-        x = self.batches(self.step)
-        with (
-            pyro.validation_enabled(False),
-            Noise(self.config.seed, self.step),
-            KlFloor(training.kl_floor),
-        ):
-            terms = self.model(x, self.fade, self.guide, self.config.guide.n_samples)
-        terms.loss.backward()
+        self.begin_step()
+        noise = Noise(self.config.seed, self.step)
+        loss, values = self.objective(self.batches(self.step), self.fade, noise)
+        loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self._add_up(terms)
-        self.step += 1
-        return terms
+        self.add_up(values)
+        self.end_step()
 
-    def take_means(self) -> dict[str, float]:
-        """Means of all terms since the last call; this waits for the device."""
-        if self.totals is None:
-            return {}
-        means = (self.totals / self.n_totals).tolist()
-        self.totals, self.n_totals = None, 0
-        return dict(zip(self.term_names, means, strict=True))
-
-    def _update_fade(self) -> None:
+    def begin_step(self) -> None:
+        """Set fade weights and learning rates of the step to come."""
         weights = self.schedule(self.step)
         if weights != self.weights:  # a copy to the device at every step would be a waste
             new = torch.tensor(weights, dtype=self.fade.dtype)
             self.fade.copy_(new, non_blocking=True)
             self.weights = weights
+        set_learning_rates(
+            self.optimizer,
+            self.config.training,
+            self.step,
+            self.n_steps,
+            self.batches.per_epoch,
+        )
 
-    def _add_up(self, terms: ElboTerms) -> None:
-        means = terms.means()
-        values = torch.stack(list(means.values()))
-        self.term_names = tuple(means)
-        self.totals = values if self.totals is None else self.totals + values
+    def add_up(self, values: Tensor) -> None:
+        """Add the terms of a step, (T,), to their sums."""
+        if self.totals is None:
+            self.totals = torch.zeros_like(values)
+        self.totals += values
+
+    def end_step(self) -> None:
+        """Count a step whose terms have been added up."""
+        self.term_names = self.objective.term_names
         self.n_totals += 1
+        self.step += 1
+
+    def take_means(self) -> dict[str, float]:
+        """Means of all terms since the last call; this waits for the device."""
+        if self.totals is None or not self.n_totals:
+            return {}
+        means = (self.totals / self.n_totals).tolist()
+        self.totals.zero_()
+        self.n_totals = 0
+        return dict(zip(self.term_names, means, strict=True))
 
 
 def new_state(model: FacetModel, x: Tensor, config: Config) -> TrainingState:
@@ -134,7 +135,7 @@ def new_state(model: FacetModel, x: Tensor, config: Config) -> TrainingState:
     training = config.training
     batches = Batches(x, training.batch_size, config.seed, parameter.dtype)
     check_last_batch(model, len(x), training.batch_size, "training.batch_size")
-    guide = model.guide(config.guide.name)
+    objective = Objective(model, config)
     stages = training.epochs_per_step
     if len(stages) == 1 < model.n_facets:
         # All at once: stages of no length, and no fading in.
@@ -146,10 +147,10 @@ def new_state(model: FacetModel, x: Tensor, config: Config) -> TrainingState:
     )
     return TrainingState(
         model=model,
-        guide=guide,
+        objective=objective,
         config=config,
         batches=batches,
-        optimizer=_adam(model, training),
+        optimizer=adam(model, training),
         schedule=schedule,
         fade=torch.ones(model.n_facets, dtype=parameter.dtype, device=parameter.device),
     )
@@ -175,39 +176,3 @@ def check_last_batch(model: FacetModel, n: int, batch_size: int, setting: str) -
             f"with {n} training observations and {setting}={batch_size} the last batch holds a "
             "single one, which batch norm cannot normalise; choose another batch size"
         )
-
-
-def learning_rate(
-    config: TrainingConfig, initial: float, step: int, n_steps: int, per_epoch: int
-) -> float:
-    """The learning rate at a step (from 0).
-
-    Args:
-        config: with the schedule.
-        initial: learning rate of the first step.
-        step: steps done.
-        n_steps: steps of the whole run.
-        per_epoch: steps of an epoch.
-    """
-    if config.learning_rate_schedule == "constant":
-        return initial
-    if config.learning_rate_schedule == "cosine":
-        return initial * (0.5 * (1 + math.cos(math.pi * step / n_steps)))
-    n_decays = step // per_epoch // config.decay_every
-    lowest = min(config.learning_rate_floor, initial)
-    return max(initial * config.learning_rate_decay**n_decays, lowest)
-
-
-def _adam(model: FacetModel, config: TrainingConfig) -> torch.optim.Adam:
-    mixtures = {id(p) for p in model.facets.parameters()}
-    learnt = [p for p in model.parameters() if p.requires_grad]
-    rate = config.learning_rate
-    groups = [
-        {"params": [p for p in learnt if id(p) not in mixtures], "initial_lr": rate},
-        {
-            "params": [p for p in learnt if id(p) in mixtures],
-            "initial_lr": config.mixture_learning_rate or rate,
-        },
-    ]
-    fused = all(p.device.type in ("cpu", "cuda") for p in learnt)
-    return torch.optim.Adam(groups, lr=rate, eps=config.adam_eps, fused=fused or None)

@@ -1,0 +1,75 @@
+"""The optimiser of a run, and its learning rates as a function of the step."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from pyro_mfcvae.config import TrainingConfig
+from pyro_mfcvae.models.base import FacetModel
+
+
+def adam(model: FacetModel, config: TrainingConfig, capturable: bool = False) -> torch.optim.Adam:
+    """Adam over all learnt parameters, those of the mixtures in a group of their own.
+
+    Args:
+        model: the model, on the training device.
+        config: learning rates and epsilon.
+        capturable: keep step counts and learning rates on the device, as CUDA graphs need it.
+    """
+    mixtures = {id(p) for p in model.facets.parameters()}
+    learnt = [p for p in model.parameters() if p.requires_grad]
+    rate = config.learning_rate
+    groups = [
+        {"params": [p for p in learnt if id(p) not in mixtures], "initial_lr": rate},
+        {
+            "params": [p for p in learnt if id(p) in mixtures],
+            "initial_lr": config.mixture_learning_rate or rate,
+        },
+    ]
+    if capturable:
+        for group in groups:
+            group["lr"] = torch.tensor(group["initial_lr"], device=learnt[0].device)
+    fused = all(p.device.type in ("cpu", "cuda") for p in learnt)
+    return torch.optim.Adam(
+        groups, lr=rate, eps=config.adam_eps, fused=fused or None, capturable=capturable
+    )
+
+
+def set_learning_rates(
+    optimizer: torch.optim.Optimizer,
+    config: TrainingConfig,
+    step: int,
+    n_steps: int,
+    per_epoch: int,
+) -> None:
+    """Give each group its learning rate at a step; arguments as for :func:`learning_rate`."""
+    for group in optimizer.param_groups:
+        rate = learning_rate(config, group["initial_lr"], step, n_steps, per_epoch)
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+
+
+def learning_rate(
+    config: TrainingConfig, initial: float, step: int, n_steps: int, per_epoch: int
+) -> float:
+    """The learning rate at a step (from 0).
+
+    Args:
+        config: with the schedule.
+        initial: learning rate of the first step.
+        step: steps done.
+        n_steps: steps of the whole run.
+        per_epoch: steps of an epoch.
+    """
+    if config.learning_rate_schedule == "constant":
+        return initial
+    if config.learning_rate_schedule == "cosine":
+        return initial * (0.5 * (1 + math.cos(math.pi * step / n_steps)))
+    n_decays = step // per_epoch // config.decay_every
+    lowest = min(config.learning_rate_floor, initial)
+    return max(initial * config.learning_rate_decay**n_decays, lowest)
