@@ -23,6 +23,7 @@ from torch import Tensor
 
 from pyro_mfcvae.enumeration import Program, run_programs
 from pyro_mfcvae.factors import Factors
+from pyro_mfcvae.sharing import densities_shared
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,9 @@ class FacetELBO(TraceEnum_ELBO):
         Raises:
             ValueError: if a program is outside of what this class is valid for.
         """
-        sites = run_programs(model, guide, self.num_particles, args, kwargs)
-        return ElboTerms(**Factors(*sites).terms())
+        with densities_shared():
+            sites = run_programs(model, guide, self.num_particles, args, kwargs)
+            return ElboTerms(**Factors(*sites).terms())
 
     def log_weights(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Tensor:
         """Log p(x, z) - log q(z | x) of every sample, with all clusters summed out.

@@ -21,6 +21,7 @@ from typing_extensions import override
 
 from pyro_mfcvae.components import ClusterCategorical, MixtureComponent
 from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.sharing import computed_once
 
 Covariance = Literal["diagonal", "full"]
 
@@ -145,6 +146,7 @@ class MixturePrior(nn.Module):
         diagonal = F.softplus(self.raw_scale.diagonal(dim1=-2, dim2=-1), beta=self.softplus_beta)
         return self.raw_scale.tril(-1) + torch.diag_embed(diagonal)
 
+    @computed_once
     def component_log_prob(self, z: Tensor) -> Tensor:
         """Log p(z | c) for every c.
 
@@ -168,6 +170,7 @@ class MixturePrior(nn.Module):
         white = white.unflatten(-1, (self.n_clusters, self.latent_dim))
         return _standard_normal_log_prob(white) + _log_diagonal(whitening)
 
+    @computed_once
     def expected_component_log_prob(self, loc: Tensor, scale: Tensor) -> Tensor:
         r"""E log p(z | c) over z ~ N(loc, diag(scale^2)), for every c.
 

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 
+from pyro_mfcvae.errors import TrainingError
 from pyro_mfcvae.training.callbacks import Callback
 from pyro_mfcvae.training.state import TrainingState
 
@@ -26,37 +27,99 @@ def fit(state: TrainingState, callbacks: Sequence[Callback] = ()) -> TrainingSta
     Returns:
         the state.
     """
-    config, per_epoch = state.config.training, state.batches.per_epoch
-    state.model.train()
-    metrics: dict[str, float] = {}
-    with _stop_requested() as stop_requested, cpu_threads(config.n_threads):
-        _call(callbacks, "on_start", state)
+    fit_together([state], [callbacks], state.train_step)
+    return state
+
+
+def fit_together(
+    states: Sequence[TrainingState],
+    callbacks: Sequence[Sequence[Callback]],
+    train_step: Callable[[], None],
+) -> None:
+    """As :func:`fit`, for runs of equal length that take their steps at the same time.
+
+    A run that breaks down ends alone; the others go on.
+
+    Args:
+        states: changed in place, all at one step.
+        callbacks: of each run.
+        train_step: takes one step of every run.
+
+    Raises:
+        TrainingError: once the others have ended, if a run broke down.
+    """
+    lead, config = states[0], states[0].config.training
+    broken: list[TrainingError] = []
+    runs = [_Run(state, own) for state, own in zip(states, callbacks, strict=True)]
+    with (
+        _stop_requested() as stop_requested,
+        cpu_threads(config.n_threads),
+        products_in(config.precision),
+        ExitStack() as ending,
+    ):
+        for run in runs:
+            ending.enter_context(run.ended(stop_requested))
+        for run in runs:
+            run.begin()
+        while lead.step < lead.n_steps and not lead.interrupted:
+            train_step()
+            for run in runs:
+                run.after_step()
+            broken = [run.error for run in runs if run.error is not None]
+            if len(broken) == len(runs):
+                raise broken[0]
+            if stop_requested() and lead.step < lead.n_steps:
+                for run in runs:
+                    run.state.interrupted = True
+    if broken:
+        raise broken[0]
+
+
+class _Run:
+    """One run in the loop: its state, what is called beside its steps, and whether it broke."""
+
+    def __init__(self, state: TrainingState, callbacks: Sequence[Callback]) -> None:
+        self.state, self.callbacks = state, callbacks
+        self.metrics: dict[str, float] = {}
+        self.error: TrainingError | None = None
+
+    def begin(self) -> None:
+        self.state.model.train()
+        self._call("on_start")
+
+    def after_step(self) -> None:
+        if self.error is not None:
+            return
+        state, log_every = self.state, self.state.config.training.log_every
         try:
-            while state.step < state.n_steps and not state.interrupted:
-                state.train_step()
-                _call(callbacks, "on_step", state)
-                if state.step % config.log_every == 0 or state.step == state.n_steps:
-                    metrics = state.take_means()
-                    _call(callbacks, "on_log", state, metrics)
-                if state.step % per_epoch == 0:
-                    _call(callbacks, "on_epoch", state, metrics)
-                if stop_requested() and state.step < state.n_steps:
-                    state.interrupted = True
+            self._call("on_step")
+            if state.step % log_every == 0 or state.step == state.n_steps:
+                self.metrics = state.take_means()
+                self._call("on_log", self.metrics)
+            if state.step % state.batches.per_epoch == 0:
+                self._call("on_epoch", self.metrics)
+        except TrainingError as error:
+            state.failed, self.error = True, error
+
+    @contextmanager
+    def ended(self, stop_requested: Callable[[], bool]) -> Iterator[None]:
+        """Every callback ends, even if another one, or the training, fails."""
+        state = self.state
+        try:
+            yield
         except BaseException:
             state.failed = True
             raise
         finally:
             state.stop_requested = stop_requested()
             state.model.eval()
-            with ExitStack() as ending:  # every callback ends, even if another one fails
-                for callback in reversed(callbacks):
+            with ExitStack() as ending:
+                for callback in reversed(self.callbacks):
                     ending.callback(callback.on_end, state)
-    return state
 
-
-def _call(callbacks: Sequence[Callback], hook: str, *args: object) -> None:
-    for callback in callbacks:
-        getattr(callback, hook)(*args)
+    def _call(self, hook: str, *args: object) -> None:
+        for callback in self.callbacks:
+            getattr(callback, hook)(self.state, *args)
 
 
 @contextmanager
@@ -91,3 +154,17 @@ def cpu_threads(n_threads: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def products_in(precision: str) -> Iterator[None]:
+    """Let CUDA devices compute products in TF32 meanwhile, or keep them from it."""
+    names = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = [backend.allow_tf32 for backend in names]
+    for backend in names:
+        backend.allow_tf32 = precision == "tf32"
+    try:
+        yield
+    finally:
+        for backend, allowed in zip(names, before, strict=True):
+            backend.allow_tf32 = allowed

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from pyro_mfcvae.config import Config
+from pyro_mfcvae.enumeration import enumerated_dim, run_guide
+from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.fade_in import KlFloor
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.noise import Noise
@@ -60,3 +62,21 @@ class Objective(nn.Module):
         self.term_names = tuple(means)
         loss, values = terms.loss, torch.stack(list(means.values()))
         return (loss, values) if share == 1.0 else (loss * share, values * share)
+
+    def noise_shapes(self, x: Tensor, fade: Tensor) -> dict[str, torch.Size]:
+        """{site: shape of its noise} for such a batch; arguments as for :meth:`forward`.
+
+        Raises:
+            ConfigError: if the guide samples from other than normal distributions.
+        """
+        with self.model.evaluating(), pyro.validation_enabled(False), Noise(0) as noise:
+            sites = run_guide(self.guide, self.n_samples, (x, fade), {})
+        for site in sites:
+            if enumerated_dim(site) is None and site["name"] not in noise.shapes:
+                raise ConfigError(
+                    f"guide {type(self.guide).__name__} samples {site['name']!r} from "
+                    f"{type(site['fn']).__name__}; only normal sites can be given their noise from "
+                    "outside, as many runs at once and CUDA graphs need it: train one run at a "
+                    "time, with training.cuda_graph=false"
+                )
+        return noise.shapes
