@@ -21,6 +21,7 @@ from typing_extensions import override
 
 from pyro_mfcvae.components import ClusterCategorical, MixtureComponent
 from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.quadratic import half_squared_norm
 from pyro_mfcvae.sharing import computed_once
 
 Covariance = Literal["diagonal", "full"]
@@ -170,7 +171,6 @@ class MixturePrior(nn.Module):
         white = white.unflatten(-1, (self.n_clusters, self.latent_dim))
         return _standard_normal_log_prob(white) + _log_diagonal(whitening)
 
-    @computed_once
     def expected_component_log_prob(self, loc: Tensor, scale: Tensor) -> Tensor:
         r"""E log p(z | c) over z ~ N(loc, diag(scale^2)), for every c.
 
@@ -291,7 +291,7 @@ class MixturePrior(nn.Module):
 
 
 def _standard_normal_log_prob(white: Tensor) -> Tensor:
-    return -0.5 * white.square().sum(-1) - white.shape[-1] * _HALF_LOG_TWO_PI
+    return -half_squared_norm(white) - white.shape[-1] * _HALF_LOG_TWO_PI
 
 
 def _log_diagonal(factors: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-Density = Callable[..., Tensor]
+Density = Callable[[Any, Tensor], Tensor]
 
 _KNOWN: ContextVar[dict[tuple[Any, ...], tuple[Any, ...]] | None] = ContextVar(
     "known", default=None
@@ -31,16 +31,16 @@ def densities_shared() -> Iterator[None]:
 
 
 def computed_once(density: Density) -> Density:
-    """Decorator: a method of tensors, shared within :func:`densities_shared`."""
+    """Decorator: a method of one tensor, shared within :func:`densities_shared`."""
 
     @functools.wraps(density)
-    def shared(owner: Any, *tensors: Tensor, **named: Tensor) -> Tensor:
+    def shared(owner: Any, z: Tensor) -> Tensor:
         known = _KNOWN.get()
-        if known is None or named:
-            return density(owner, *tensors, **named)
-        key = (density, id(owner), *map(id, tensors))
+        if known is None:
+            return density(owner, z)
+        key = (density, id(owner), id(z))
         if key not in known:  # what has the ids is kept, so that nothing else gets them
-            known[key] = (density(owner, *tensors), owner, tensors)
+            known[key] = (density(owner, z), owner, z)
         return known[key][0]
 
     return shared

@@ -1,0 +1,77 @@
+"""Densities computed once, and the length of vectors without a pass for the squares."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from models import observations, small_model
+
+from pyro_mfcvae import Noise
+from pyro_mfcvae.mixture import MixturePrior
+from pyro_mfcvae.quadratic import half_squared_norm
+from pyro_mfcvae.sharing import computed_once, densities_shared
+
+
+class Counted:
+    def __init__(self):
+        self.n_calls = 0
+
+    @computed_once
+    def density(self, z):
+        self.n_calls += 1
+        return z.square()
+
+
+def test_the_same_tensor_is_computed_once_within():
+    counted, z = Counted(), torch.ones(3)
+    with densities_shared():
+        first = counted.density(z)
+        assert counted.density(z) is first
+        counted.density(z.clone())
+        assert counted.n_calls == 2
+        assert Counted().density(z) is not first
+        with densities_shared():  # a program run within another has its own
+            assert counted.density(z) is not first
+        assert counted.density(z) is first
+    counted.density(z)
+    counted.density(z)
+    assert counted.n_calls == 5
+
+
+def test_ids_of_tensors_that_are_gone_are_not_taken_for_theirs():
+    counted = Counted()
+    with densities_shared():
+        values = [counted.density(torch.full((2,), float(i))) for i in range(50)]
+    assert [value[0].item() for value in values] == [float(i * i) for i in range(50)]
+
+
+@pytest.mark.parametrize("n_samples", [1, 3])
+def test_guide_and_model_share_each_facet_s_density(n_samples, monkeypatch):
+    model, x = small_model(), observations()
+    calls = []
+    whitening = MixturePrior._whitening
+
+    def counted(prior):
+        calls.append(prior)
+        return whitening(prior)
+
+    monkeypatch.setattr(MixturePrior, "_whitening", counted)
+    with Noise(0):
+        model(x, guide="vade", n_samples=n_samples)
+    assert calls == list(model.facets)
+
+
+def test_half_squared_norm_and_its_derivatives():
+    x = torch.randn(4, 3, 5, dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(half_squared_norm(x), 0.5 * (x * x).sum(-1))
+    zero = torch.zeros(2, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.equal(torch.autograd.grad(half_squared_norm(zero).sum(), zero)[0], zero)
+    assert torch.autograd.gradcheck(half_squared_norm, x)
+    assert torch.autograd.gradgradcheck(half_squared_norm, x)
+
+
+def test_half_squared_norm_under_vmap():
+    x = torch.randn(4, 3, 5, dtype=torch.float64)
+    torch.testing.assert_close(torch.vmap(half_squared_norm)(x), half_squared_norm(x))
+    gradient = torch.vmap(torch.func.grad(lambda v: half_squared_norm(v).sum()))(x)
+    torch.testing.assert_close(gradient, x)
