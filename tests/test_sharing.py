@@ -8,7 +8,7 @@ from models import observations, small_model
 
 from pyro_mfcvae import Noise
 from pyro_mfcvae.mixture import MixturePrior
-from pyro_mfcvae.quadratic import half_squared_norm
+from pyro_mfcvae.quadratic import HalfSquaredNorm, half_squared_norm
 from pyro_mfcvae.sharing import computed_once, densities_shared
 
 
@@ -61,17 +61,27 @@ def test_guide_and_model_share_each_facet_s_density(n_samples, monkeypatch):
     assert calls == list(model.facets)
 
 
-def test_half_squared_norm_and_its_derivatives():
+@pytest.fixture(params=[half_squared_norm, HalfSquaredNorm.apply], ids=["few", "many"])
+def half_squares(request):
+    return request.param
+
+
+def test_half_squared_norm_and_its_derivatives(half_squares):
     x = torch.randn(4, 3, 5, dtype=torch.float64, requires_grad=True)
-    torch.testing.assert_close(half_squared_norm(x), 0.5 * (x * x).sum(-1))
+    torch.testing.assert_close(half_squares(x), 0.5 * (x * x).sum(-1))
     zero = torch.zeros(2, 5, dtype=torch.float64, requires_grad=True)
-    assert torch.equal(torch.autograd.grad(half_squared_norm(zero).sum(), zero)[0], zero)
-    assert torch.autograd.gradcheck(half_squared_norm, x)
-    assert torch.autograd.gradgradcheck(half_squared_norm, x)
+    assert torch.equal(torch.autograd.grad(half_squares(zero).sum(), zero)[0], zero)
+    assert torch.autograd.gradcheck(half_squares, x)
+    assert torch.autograd.gradgradcheck(half_squares, x)
 
 
-def test_half_squared_norm_under_vmap():
+def test_half_squared_norm_of_many():
+    x = torch.randn(300, 50, 5, dtype=torch.float64)
+    torch.testing.assert_close(half_squared_norm(x), HalfSquaredNorm.apply(x))
+
+
+def test_half_squared_norm_under_vmap(half_squares):
     x = torch.randn(4, 3, 5, dtype=torch.float64)
-    torch.testing.assert_close(torch.vmap(half_squared_norm)(x), half_squared_norm(x))
-    gradient = torch.vmap(torch.func.grad(lambda v: half_squared_norm(v).sum()))(x)
+    torch.testing.assert_close(torch.vmap(half_squares)(x), half_squares(x))
+    gradient = torch.vmap(torch.func.grad(lambda v: half_squares(v).sum()))(x)
     torch.testing.assert_close(gradient, x)
