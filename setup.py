@@ -21,6 +21,7 @@ setup(
     package_data={
         "pyro_mfcvae.pretrained": ["*/*.json*", "*/checkpoints/*/*"],
         "pyro_mfcvae.report": ["templates/*"],
+        "pyro_mfcvae.sweep": ["example.yaml"],
     },
     install_requires=[
         "click>=8.1",
@@ -43,8 +44,10 @@ setup(
         "typing_extensions>=4.8",
     ],
     extras_require={
+        "distributed": ["lightning-fabric>=2.5"],
         "lpips": ["lpips>=0.1.4"],
-        "test": ["lpips>=0.1.4", "pytest>=8", "ruff>=0.6"],
+        "sweep": ["ray[tune]>=2.9"],
+        "test": ["lightning-fabric>=2.5", "lpips>=0.1.4", "pytest>=8", "ruff>=0.6"],
     },
     entry_points={"console_scripts": ["mfcvae = pyro_mfcvae.cli:main"]},
 )

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 @click.option("--quick", is_flag=True, help="Small models and data of our own, under 3 minutes.")
 @click.option("--reduced", is_flag=True, help="The same settings in fewer epochs.")
 @click.option("--only", metavar="LABEL,LABEL", help="Only these of its models.")
+@click.option("--probe", "probed", is_flag=True,
+              help="Of a preset: train classifiers on each facet's latents, too.")  # fmt: skip
 @click.option("--set", "assignments", metavar="PATH=VALUE", multiple=True,
               help="Change a setting of all models.")  # fmt: skip
 @DATA_DIR
@@ -40,6 +42,7 @@ def reproduce(
     quick: bool,
     reduced: bool,
     only: str | None,
+    probed: bool,
     assignments: tuple[str, ...],
     data_dir: Path | None,
     device: str | None,
@@ -84,7 +87,7 @@ def reproduce(
     screen = console()
     say = sayer(screen)
     say("checking settings and data")
-    for plan in [Plan(get_experiment(name), request) for name in names]:
+    for plan in [Plan(get_experiment(name, probed), request) for name in names]:
         screen.rule(f"{plan.experiment.name}: {plan.experiment.title}")
         try:
             results, folder = plan.run([ProgressBar(screen)], say, screen.print)

@@ -132,6 +132,36 @@ def show_evaluation(screen: Console, results: dict[str, Any]) -> None:
         _show_probe(screen, results["probe"])
 
 
+def show_runs(screen: Console, results: dict[str, dict[str, Any]]) -> None:
+    """Print for several runs what each facet agrees with most, one run in a row.
+
+    Args:
+        screen: the terminal.
+        results: of ``evaluate_run``, by the runs' names; all of the same facets and factors.
+    """
+    facets = range(len(next(iter(results.values()))["facets"]))
+    table = _numbers(
+        "held-out observations: majority accuracy of the factor that a facet agrees with most, "
+        "percent",
+        "ELBO", *(f"facet {j}" for j in facets),
+    )  # fmt: skip
+    for name, result in results.items():
+        table.add_row(
+            escape(name),
+            f"{result['elbo']['test']['elbo']:.2f}",
+            *(_closest(facet["factors"]) for facet in result["facets"]),
+        )
+    screen.print(table)
+
+
+def _closest(factors: dict[str, Any]) -> str:
+    """The factor of the highest NMI and its accuracy."""
+    if not factors:
+        return "no labels"
+    name = max(factors, key=lambda factor: factors[factor]["test"]["nmi"])
+    return escape(f"{name} {100 * factors[name]['test'][_COLUMNS['majority']]:.1f}")
+
+
 def _show_redundancy(screen: Console, nmi: Sequence[Sequence[float]]) -> None:
     pairs = [
         f"{i} and {j}: {nmi[i][j]:.3f}" for i in range(len(nmi)) for j in range(i + 1, len(nmi))

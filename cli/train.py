@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("preset", required=False)
-@click.option("--data", metavar="NAME|FILE", help="A data set's name, or the path of an .npz file.")
+@click.option("--data", metavar="NAME|FILE", help="A data set's name, or an .npz or .h5 file.")
 @DATA_DIR
 @click.option("--guide", metavar="NAME", help="What happens with c: vade, enumerate, ...")
 @click.option("--facets", metavar="D:K,D:K", help="Latent dimensions and clusters, shallow first.")
@@ -31,9 +31,29 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(min=0), help="Of weights, order and noise.")
 @OUT
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, ...")
-@click.option("--resume", "resumed", metavar="RUN", type=click.Path(path_type=Path),
-              help="Go on with an interrupted run.")  # fmt: skip
-def train(resumed: Path | None, out: Path | None, **given: Any) -> None:
+@click.option("--devices", metavar="N", type=click.IntRange(min=1),
+              help="Share each batch out over so many devices [1].")  # fmt: skip
+@click.option("--nodes", metavar="M", type=click.IntRange(min=1),
+              help="On so many machines, each of which is given this command [1].")  # fmt: skip
+@click.option("--timeout", metavar="SECONDS", type=click.FloatRange(min=0, min_open=True),
+              help="Wait so long for a device that does not answer [1800].")  # fmt: skip
+@click.option("--runs", "n_runs", metavar="R", type=click.IntRange(min=1), default=1,
+              help="Train so many seeds at once, counted on from --seed.")  # fmt: skip
+@click.option("--vary", metavar="PATH=VALUE,VALUE", multiple=True,
+              help="Train every one of these values at once, each with all seeds.")  # fmt: skip
+@click.option("--resume", "resumed", metavar="RUN", multiple=True,
+              type=click.Path(path_type=Path),
+              help="Go on with an interrupted run, or with runs trained at once.")  # fmt: skip
+def train(
+    resumed: tuple[Path, ...],
+    out: Path | None,
+    n_runs: int,
+    vary: tuple[str, ...],
+    devices: int | None,
+    nodes: int | None,
+    timeout: float | None,
+    **given: Any,
+) -> None:
     """Train a model, evaluate it and draw, in a new run folder.
 
     PRESET names published or recommended settings (see "mfcvae presets"); the default renders
@@ -45,27 +65,59 @@ def train(resumed: Path | None, out: Path | None, **given: Any) -> None:
       mfcvae train --guide enumerate --seed 3
       mfcvae train --data my.npz --facets 5:20,2:10
       mfcvae train --set training.epochs_per_step=[5,20] --set model.likelihood.options.scale=0.2
+      mfcvae train --runs 5 --vary training.learning_rate=0.0005,0.001
+      mfcvae train --devices 4
       mfcvae train --resume runs/shapes-001
     """
+    from pyro_mfcvae.cli.many_runs import train_many
     from pyro_mfcvae.cli.show import console
+
+    from pyro_mfcvae import experiment
+    from pyro_mfcvae.training.callbacks import ProgressBar
+    from pyro_mfcvae.training.engine import launched
+
+    screen = console()
+    processes = {"n_devices": devices, "n_nodes": nodes, "timeout": timeout}
+    if (n_runs > 1 or vary or len(resumed) > 1) and (devices or nodes):
+        raise ConfigError("several runs at once share one device; leave --devices and --nodes out")
+    if resumed:
+        _resume(screen, resumed, processes, out=out, n_runs=n_runs, vary=vary, **given)
+    elif n_runs > 1 or vary:
+        train_many(screen, _settings(**given), n_runs, vary, out)
+    else:
+        config, bar, say = _settings(**given), ProgressBar(screen), sayer(screen)
+        with launched(config.training.device, **processes) as engine:
+            trained = experiment.train(config, out, [bar], say, engine=engine)
+        _finish(screen, *trained)
+
+
+def _resume(
+    screen: Console,
+    folders: tuple[Path, ...],
+    processes: dict[str, Any],
+    data_dir: Path | None,
+    device: str | None,
+    n_runs: int,
+    **given: Any,
+) -> None:
+    from pyro_mfcvae.cli.many_runs import resume_many
 
     from pyro_mfcvae import experiment
     from pyro_mfcvae.runs import Run
     from pyro_mfcvae.training.callbacks import ProgressBar
+    from pyro_mfcvae.training.engine import launched
 
-    screen = console()
-    bar, say = ProgressBar(screen), sayer(screen)
-    if resumed is None:
-        run, state, dataset = experiment.train(_settings(**given), out, [bar], say)
-    else:
-        data_dir, device = given.pop("data_dir"), given.pop("device")
-        if any(value not in (None, ()) for value in (out, *given.values())):
-            raise ConfigError(
-                "--resume goes on with the run's own settings; beside it only --data-dir and "
-                "--device may be given"
-            )
-        state, dataset = experiment.resume(Run(resumed), [bar], say, data_dir, device)
-        run = Run(resumed)
+    if n_runs > 1 or any(value not in (None, ()) for value in given.values()):
+        raise ConfigError(
+            "--resume goes on with the run's own settings; beside it only --data-dir, "
+            "--device, --devices and --nodes may be given"
+        )
+    if len(folders) > 1:
+        resume_many(screen, folders, data_dir, device)
+        return
+    run, bar, say = Run(folders[0]), ProgressBar(screen), sayer(screen)
+    with launched(device or run.config.training.device, **processes) as engine:
+        state, dataset = experiment.resume(run, [bar], say, data_dir, device, engine=engine)
     _finish(screen, run, state, dataset)
 
 
@@ -114,6 +166,8 @@ def _finish(screen: Console, run: Run, state: TrainingState, dataset: Dataset) -
     from pyro_mfcvae.drawing import draw_run
     from pyro_mfcvae.measuring import evaluate_run
 
+    if not state.engine.is_writer:
+        sys.exit()
     if state.interrupted:
         screen.print(
             f"Interrupted after step {state.step} of {state.n_steps}; nothing is lost. Go on with\n"

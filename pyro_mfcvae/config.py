@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.errors import ConfigError, explain
 
 VERSION = 1
 
@@ -107,6 +107,28 @@ class GuideConfig:
 
 
 @_settings
+class WarpConfig:
+    """How far random warps of pictures go.
+
+    Attributes:
+        rotation: up to so many degrees, either way.
+        shear: up to so much of the distance from the middle.
+        scale: either axis by a factor from exp(-scale) to exp(scale).
+        shift: up to so many pixels, either way.
+        elastic: standard deviation, in pixels, of smooth displacements.
+        facets: whose encoder sees the warped pictures; None means all. What a warp changes is
+            left to the others.
+    """
+
+    rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
+    shear: Annotated[float, Field(ge=0, le=2)] = 0.0
+    scale: Annotated[float, Field(ge=0, le=2)] = 0.0
+    shift: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    elastic: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    facets: Annotated[tuple[Whole, ...], Field(min_length=1)] | None = None
+
+
+@_settings
 class TrainingConfig:
     """How to train.
 
@@ -119,6 +141,7 @@ class TrainingConfig:
         learning_rate_decay: what every step multiplies the learning rates with.
         decay_every: epochs between steps.
         learning_rate_floor: no step goes below it.
+        learning_rate_warm_up: steps over which the learning rates rise from 0 to the schedule's.
         adam_eps: epsilon of Adam.
         pretraining: of encoder and decoder, before the mixtures are placed; None leaves it out.
         epochs_per_step: epochs of each progressive step in order of time (the first belongs to
@@ -127,6 +150,12 @@ class TrainingConfig:
         fade_in_shape: how its weight rises.
         kl_floor: weight of a facet's KL terms before its turn; they rise from there to 1 as the
             facet fades in.
+        kl_start: what all KL terms are multiplied with at first.
+        kl_warm_up: epochs between which that rises to 1.
+        refit_mixtures: epochs before which the mixtures of the facets that train by then are
+            fitted anew, with covariances and weights, to samples of q(z | x).
+        warp: random warps of the pictures that encoders see, while the decoder has to give the
+            pictures as they are; None leaves that out.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...
         dtype: of parameters and activations.
         precision: of the networks' products: ``"full"``, ``"tf32"`` (CUDA only: 10 bits of
@@ -145,6 +174,7 @@ class TrainingConfig:
     learning_rate_decay: Annotated[float, Field(gt=0, le=1)] = 0.9
     decay_every: Count = 10
     learning_rate_floor: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    learning_rate_warm_up: Whole = 0
     adam_eps: Positive = 1e-8
     pretraining: Part | None = None
     epochs_per_step: Annotated[
@@ -153,6 +183,10 @@ class TrainingConfig:
     n_fade_in_batches: Whole = 0
     fade_in_shape: Literal["linear", "cosine"] = "linear"
     kl_floor: Annotated[float, Field(ge=0, le=1)] = 0.0
+    kl_start: Annotated[float, Field(ge=0, le=1)] = 1.0
+    kl_warm_up: tuple[Whole, Whole] = (0, 0)
+    refit_mixtures: tuple[Whole, ...] = ()
+    warp: WarpConfig | None = None
     device: str = "auto"
     dtype: Literal["float32", "float64"] = "float32"
     precision: Literal["full", "tf32", "bf16"] = "full"
@@ -161,6 +195,17 @@ class TrainingConfig:
     log_every: Count = 50
     checkpoint_every: Whole = 0
     evaluate_every: Whole = 0
+
+    def __post_init__(self) -> None:
+        first, last = self.kl_warm_up
+        if last < first:
+            raise ValueError(
+                f"kl_warm_up must be two epochs in order, got {first} and {last}"
+            )
+        if self.precision != "full" and self.dtype != "float32":
+            raise ValueError(
+                f"precision {self.precision} is for dtype float32, got {self.dtype}"
+            )
 
     @property
     def n_epochs(self) -> int:
@@ -194,6 +239,11 @@ class Config:
 
     def __post_init__(self) -> None:
         n_steps, n_facets = len(self.training.epochs_per_step), len(self.model.facets)
+        warp = self.training.warp
+        if warp is not None and max(warp.facets or (0,)) >= n_facets:
+            raise ValueError(
+                f"training.warp.facets must be from 0 to {n_facets - 1}, got {list(warp.facets)}"
+            )
         if n_steps not in (1, n_facets):
             raise ValueError(
                 f"training.epochs_per_step needs one entry per facet ({n_facets}) or a single one "
@@ -220,7 +270,7 @@ def config_from_dict(values: dict[str, Any]) -> Config:
     try:
         return _adapter().validate_python(values)
     except ValidationError as error:
-        raise ConfigError("; ".join(_explain(problem) for problem in error.errors())) from None
+        raise ConfigError("; ".join(explain(problem) for problem in error.errors())) from None
 
 
 def config_to_json(config: Config) -> str:
@@ -338,15 +388,3 @@ def _member(values: Any, key: str, so_far: str, path: str) -> Any:
     if key not in values:
         raise ConfigError(f"unknown setting {path!r}: choose one of {', '.join(values)}")
     return values[key]
-
-
-def _explain(problem: dict[str, Any]) -> str:
-    where = ".".join(str(part) for part in problem["loc"])
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "unexpected_keyword_argument":
-        return f"unknown setting {where!r}"
-    if problem["type"] in ("missing", "missing_argument"):
-        return f"setting {where!r} is missing"
-    if not where:
-        return message
-    return f"{where}: {message[0].lower()}{message[1:]}, got {problem['input']!r}"

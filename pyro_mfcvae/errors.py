@@ -1,5 +1,10 @@
 """Errors that a user can mend, each with what was expected, what came and what to do."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
 
 class ConfigError(ValueError):
     """A setting is unknown, has the wrong type or range, or does not fit the data."""
@@ -23,3 +28,16 @@ class OtherDataWarning(UserWarning):
 
 class TrainingError(RuntimeError):
     """Training cannot go on, for instance because the objective is not finite."""
+
+
+def explain(problem: Mapping[str, Any]) -> str:
+    """One problem that pydantic found in settings, with its place."""
+    where = ".".join(str(part) for part in problem["loc"])
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "unexpected_keyword_argument":
+        return f"unknown setting {where!r}"
+    if problem["type"] in ("missing", "missing_argument"):
+        return f"setting {where!r} is missing"
+    if not where:
+        return message
+    return f"{where}: {message[0].lower()}{message[1:]}, got {problem['input']!r}"

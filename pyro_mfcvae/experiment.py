@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 import torch
 from filelock import FileLock, Timeout
 
-from pyro_mfcvae.config import Config, config_to_json
+from pyro_mfcvae.config import Config
 from pyro_mfcvae.data import Dataset, in_folder, load_dataset
 from pyro_mfcvae.errors import ConfigError, RunError
-from pyro_mfcvae.files import write_whole
 from pyro_mfcvae.models import build_model
 from pyro_mfcvae.noise import derived_seed
 from pyro_mfcvae.runs import Run
@@ -26,10 +25,17 @@ from pyro_mfcvae.training.callbacks import (
     Timings,
     add_timing,
 )
-from pyro_mfcvae.training.checkpoints import Checkpoints, newest_checkpoint, restore
+from pyro_mfcvae.training.checkpoints import (
+    Checkpoints,
+    newest_checkpoint,
+    read_checkpoint,
+    restore,
+)
+from pyro_mfcvae.training.engine import ONE_PROCESS, EndedElsewhere, Engine
 from pyro_mfcvae.training.initialise import initialise_mixtures, initialise_networks
 from pyro_mfcvae.training.loop import cpu_threads
 from pyro_mfcvae.training.pretrain import pretrain, pretraining_stages
+from pyro_mfcvae.training.state import has_batch_norm
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,18 +60,28 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def prepare(config: Config) -> tuple[Dataset, TrainingState]:
+def prepare(
+    config: Config, dataset: Dataset | None = None, engine: Engine = ONE_PROCESS
+) -> tuple[Dataset, TrainingState]:
     """Load the data and build, check and initialise everything for the first step.
 
     Nothing is written, and nothing long is begun before all settings have been checked against
     the data.
 
+    Args:
+        config: the settings.
+        dataset: its data, where they are loaded already.
+        engine: the processes that will share the batches.
+
     Raises:
-        ConfigError: if the settings do not fit each other or the data.
+        ConfigError: if the settings do not fit each other, the data or the processes.
         DataError: if the data cannot be used.
     """
-    device = resolve_device(config.training.device)
-    dataset = load_dataset(config.data)
+    device = engine.device or resolve_device(config.training.device)
+    if engine.n_processes > 1:  # no graph can hold what processes tell each other
+        config = replace(config, training=replace(config.training, cuda_graph=False))
+    if dataset is None:
+        dataset = load_dataset(config.data)
     _check_clusters(config, dataset)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(config.seed, "weights"))
@@ -73,11 +89,31 @@ def prepare(config: Config) -> tuple[Dataset, TrainingState]:
         if config.training.pretraining is not None:
             pretraining_stages(model, config.training.pretraining, len(dataset.train))
         model.to(device, getattr(torch, config.training.dtype))
-        x = dataset.split("train")[0].to(device)
-        state = new_state(model, x, config)
+        state = new_state(model, dataset.split("train")[0], config, engine)
         state.data = dataset.fingerprint
-        initialise_networks(model, x, config.model.initialisation, config.model.initial_spread)
+        initialise_networks(
+            model, state.batches.x, config.model.initialisation, config.model.initial_spread
+        )
     return dataset, state
+
+
+def initialise(state: TrainingState, say: Say) -> float | None:
+    """Pretrain where the settings ask for it, and place the mixtures.
+
+    Returns:
+        seconds of pretraining and placing, if there was any pretraining.
+    """
+    model, config, x = state.model, state.config, state.batches.x
+    pretraining = config.training.pretraining
+    began = time.monotonic()
+    with cpu_threads(config.training.n_threads):
+        if pretraining is not None:
+            say("pretraining")
+            stages = pretraining_stages(model, pretraining, len(x))
+            pretrain(model, x, stages, config.seed, say)
+        say("placing the mixtures")
+        initialise_mixtures(model, x, config.model.mixture_initialisation, config.seed)
+    return None if pretraining is None else time.monotonic() - began
 
 
 def train(
@@ -86,8 +122,12 @@ def train(
     callbacks: Sequence[Callback] = (),
     say: Say = lambda _: None,
     measuring: Sequence[Callback] = (),
+    engine: Engine = ONE_PROCESS,
 ) -> tuple[Run, TrainingState, Dataset]:
     """Train a model from the beginning, in a new run folder.
+
+    Of several processes each calls this with the same arguments. They pretrain and place the
+    mixtures alike, each for itself; process 0's are what they go on with.
 
     Args:
         config: the settings.
@@ -96,33 +136,31 @@ def train(
         say: is told what is going on.
         measuring: callbacks that log, before those that save: a checkpoint must not lie after a
             measurement that is still to come.
+        engine: this process and those that share the batches with it, from
+            :func:`~pyro_mfcvae.training.engine.launched`. Process 0 alone writes, speaks and has
+            callbacks.
 
     Returns:
         the run, the state after its last step, and the data.
 
     Raises:
         ConfigError, DataError: before anything is written, if something does not fit.
-        TrainingError: if pretraining or training breaks down.
+        TrainingError: if pretraining or training breaks down, or another process does.
     """
-    Run.check_path(out)
+    say = _of_writer(say, engine)
+    engine.on_writer(lambda: Run.check_path(out))
     say("preparing the data")
-    dataset, state = prepare(config)
-    _warn_of_unfaded_facets(state, say)
-    x, pretraining = state.batches.x, config.training.pretraining
-    began = time.monotonic()
-    with cpu_threads(config.training.n_threads):
-        if pretraining is not None:
-            say("pretraining")
-            stages = pretraining_stages(state.model, pretraining, len(x))
-            pretrain(state.model, x, stages, config.seed, say)
-        say("placing the mixtures")
-        initialise_mixtures(state.model, x, config.model.mixture_initialisation, config.seed)
-    run = Run.create(config, out)
-    if pretraining is not None:
-        add_timing(run.timings_path, state, 0, time.monotonic() - began)
+    dataset, state = engine.on_all(lambda: prepare(config, engine=engine))
+    warn_of_unfaded_facets(state, say)
+    _warn_of_batch_norm(state, say)
+    seconds = engine.on_all(lambda: initialise(state, say))
+    run = Run(engine.on_writer(lambda: Run.create(config, out).path))
+    if seconds is not None and engine.is_writer:
+        add_timing(run.timings_path, state, 0, seconds)
     say(f"training in {run.path}")
-    with _alone(run):
-        return run, _fit(run, state, dataset, callbacks, measuring), dataset
+    with alone(run, engine):
+        _fit(run, state, [*run_callbacks(run, dataset, measuring), *callbacks])
+    return run, state, dataset
 
 
 def resume(
@@ -132,8 +170,11 @@ def resume(
     data_dir: Path | str | None = None,
     device: str | None = None,
     measuring: Sequence[Callback] = (),
+    engine: Engine = ONE_PROCESS,
 ) -> tuple[TrainingState, Dataset]:
     """Go on with an interrupted run where its newest whole checkpoint left it.
+
+    The number of processes need not be what it was; they must all see the run's folder.
 
     Args:
         run: the run.
@@ -142,59 +183,85 @@ def resume(
         data_dir: folder where the data's files are by now; None leaves the settings as they are.
         device: to train on from now on; None leaves the settings as they are.
         measuring: callbacks that log, before those that save.
+        engine: as for :func:`train`.
 
     Raises:
         ConfigError, DataError: if the new places do not fit; the settings stay as they were.
         RunError: if there is no checkpoint to go on from, the settings or the data have changed,
             or another process is training this run.
-        TrainingError: if training breaks down.
+        TrainingError: if training breaks down, on this process or another one.
     """
-    config = run.config
-    if data_dir is not None:
-        config = replace(config, data=in_folder(config.data, data_dir))
-    if device is not None:
-        config = replace(config, training=replace(config.training, device=device))
-    with _alone(run):
-        checkpoint = newest_checkpoint(run.checkpoints)
-        checkpoint.check_settings(config)
+    say = _of_writer(say, engine)
+    config = elsewhere(run.config, data_dir, device)
+    with alone(run, engine):
+        newest = engine.on_writer(lambda: newest_checkpoint(run.checkpoints).path)
+        checkpoint = engine.on_all(lambda: read_checkpoint(newest))
+        engine.on_all(lambda: checkpoint.check_settings(config))
         say("preparing the data")
-        dataset, state = prepare(config)
+        dataset, state = engine.on_all(lambda: prepare(config, engine=engine))
         if checkpoint.step < state.n_steps:
-            restore(state, checkpoint)
-        if config != run.config:
-            write_whole(run.path / "config.json", config_to_json(config))
-            run = Run(run.path)
+            engine.on_all(lambda: restore(state, checkpoint))
+        engine.on_writer(lambda: run.change(config))
         if checkpoint.step == state.n_steps:
             say(f"{run.path} is finished: nothing is left to train")
             state.model.load_state_dict(run.model(checkpoint).state_dict())
             state.step = state.n_steps
             return state, dataset
         say(f"going on at step {state.step} of {state.n_steps} in {run.path}")
-        return _fit(run, state, dataset, callbacks, measuring), dataset
+        _fit(run, state, [*run_callbacks(run, dataset, measuring), *callbacks])
+        return state, dataset
+
+
+def _fit(run: Run, state: TrainingState, callbacks: Sequence[Callback]) -> None:
+    try:
+        fit(state, callbacks)
+    except EndedElsewhere as error:
+        raise EndedElsewhere(
+            f"{error}. The last checkpoint is kept: go on with mfcvae train --resume {run.path}, "
+            "with any number of devices"
+        ) from error
+
+
+def elsewhere(config: Config, data_dir: Path | str | None, device: str | None) -> Config:
+    """The same settings with the data's files in another folder, or on another device."""
+    if data_dir is not None:
+        config = replace(config, data=in_folder(config.data, data_dir))
+    if device is not None:
+        config = replace(config, training=replace(config.training, device=device))
+    return config
 
 
 @contextmanager
-def _alone(run: Run) -> Iterator[None]:
-    """Keep other processes from training the same run."""
+def alone(run: Run, engine: Engine = ONE_PROCESS) -> Iterator[None]:
+    """Keep other trainings from the same run."""
+    lock = FileLock(run.path / ".lock", timeout=0)
+
+    def take() -> None:
+        try:
+            lock.acquire()
+        except Timeout:
+            raise RunError(
+                f"another process is training {run.path}; wait for its end, or interrupt it"
+            ) from None
+
+    engine.on_writer(take)
     try:
-        with FileLock(run.path / ".lock", timeout=0):
-            yield
-    except Timeout:
-        raise RunError(
-            f"another process is training {run.path}; wait for its end, or interrupt it"
-        ) from None
+        yield
+    finally:
+        lock.release()
 
 
-def _fit(
-    run: Run,
-    state: TrainingState,
-    dataset: Dataset,
-    callbacks: Sequence[Callback],
-    measuring: Sequence[Callback],
-) -> TrainingState:
+def run_callbacks(run: Run, dataset: Dataset, measuring: Sequence[Callback] = ()) -> list[Callback]:
+    """What logs, measures and saves a run.
+
+    Args:
+        run: its folder.
+        dataset: its data.
+        measuring: further callbacks that log, which come before those that save.
+    """
     from pyro_mfcvae.evaluation import HeldOutLog
 
-    own = [
+    return [
         StopAtNonsense(),
         MetricsLog(run.metrics_path),
         HeldOutLog(dataset, run.metrics_path),
@@ -202,16 +269,28 @@ def _fit(
         Checkpoints(run.checkpoints),
         Timings(run.timings_path),
     ]
-    return fit(state, [*own, *callbacks])
 
 
-def _warn_of_unfaded_facets(state: TrainingState, say: Say) -> None:
+def warn_of_unfaded_facets(state: TrainingState, say: Say) -> None:
+    """Say which facets the run will not have let in by its end."""
     for j, weight in enumerate(state.schedule(state.n_steps - 1)):
         if weight < 1:
             say(
                 f"warning: facet {j} will have a fade weight of {weight:.2f} at the end of this "
                 "run; train longer (training.epochs_per_step) or lower training.n_fade_in_batches"
             )
+
+
+def _of_writer(say: Say, engine: Engine) -> Say:
+    return say if engine.is_writer else lambda _: None
+
+
+def _warn_of_batch_norm(state: TrainingState, say: Say) -> None:
+    if has_batch_norm(state.model) and not state.engine.joins_batch_norm:
+        say(
+            "warning: on CPUs batch norm takes its statistics from each process's part of a batch, "
+            "and those of process 0 are saved; the steps are not those of one process"
+        )
 
 
 def _check_clusters(config: Config, dataset: Dataset) -> None:

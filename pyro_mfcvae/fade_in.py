@@ -107,35 +107,43 @@ class Fade(Messenger):
             return
         weight = msg["infer"]["fade"] = self.weight
         for handler in _PYRO_STACK:
-            if isinstance(handler, KlFloor) and handler.floor > 0:
+            if isinstance(handler, KlFloor) and handler.changes_weights:
                 weight = msg["infer"]["kl_weight"] = handler.raised(weight)
         if not any(isinstance(handler, WeighsFacets) for handler in _PYRO_STACK):
             msg["scale"] = msg["scale"] * weight
 
 
 class KlFloor(Messenger):
-    r"""Raises the weights of the facets' KL terms to :math:`\gamma_j = f + (1 - f) \alpha_j`.
+    r"""Sets the weights of the facets' KL terms to :math:`s \, (f + (1 - f) \alpha_j)`.
 
     A facet whose turn has not come is pulled towards its prior with the weight f then, while the
     decoder, which the floor does not reach, still leaves it out. Source: MFCVAE, Appendix D.3
-    ("pretraining"), and its code.
+    ("pretraining"), and its code. The scale s is for a warm-up of the KL terms.
 
     Args:
         floor: f, from 0 to 1.
+        scale: s, a tensor of shape () on the model's device; None means 1.
 
     Raises:
         ConfigError: if the floor is out of range.
     """
 
-    def __init__(self, floor: float) -> None:
+    def __init__(self, floor: float, scale: Tensor | None = None) -> None:
         super().__init__()
         if not 0 <= floor <= 1:
             raise ConfigError(f"the KL floor must be from 0 to 1, got {floor}")
         self.floor = floor
+        self.scale = scale
+
+    @property
+    def changes_weights(self) -> bool:
+        """Whether the weights of the KL terms are others than alpha."""
+        return self.floor > 0 or self.scale is not None
 
     def raised(self, weight: Tensor) -> Tensor:
-        """The weight gamma for an alpha."""
-        return self.floor + (1 - self.floor) * weight
+        """The weight of the KL terms for an alpha."""
+        raised = self.floor + (1 - self.floor) * weight
+        return raised if self.scale is None else raised * self.scale
 
 
 class WeighsFacets(Messenger):

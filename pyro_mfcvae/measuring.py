@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from pyro_mfcvae.data import Dataset, spread_out
+from pyro_mfcvae.data.streamed import StreamedObservations
 from pyro_mfcvae.errors import ConfigError, DataError, OtherDataWarning
 from pyro_mfcvae.experiment import resolve_device
 from pyro_mfcvae.fade_in import KlFloor
@@ -94,7 +95,8 @@ def evaluate_run(
         say: is told what is going on.
         distances: of random pairs of observations and of random pairs of samples, whose means
             are measured (MFCVAE, Table 7): ``"pixels"``, the root of the mean squared difference,
-            and ``"lpips"``, which needs the package of this name.
+            and ``"lpips"``, which needs the package of this name. Of streamed observations pairs
+            are drawn among 10,000, evenly spread.
 
     Returns:
         as :func:`~pyro_mfcvae.evaluation.evaluate`, with the model's ``"step"`` of ``"n_steps"``,
@@ -172,8 +174,11 @@ def _diversity(trained: Trained, distances: Sequence[str], temperature: float) -
     measures = {"pixels": evaluation.pixel_diversity, "lpips": evaluation.perceptual_diversity}
     model, observation = trained.model, trained.dataset.observation
     samples = torch.from_numpy(evaluation.sample(model, _N_COMPARED, temperature, trained.fade))
-    pictures = {"data": trained.dataset.x, "samples": samples}
-    if trained.dataset.x.is_floating_point():
+    x = trained.dataset.x
+    if isinstance(x, StreamedObservations):
+        x = spread_out(x, _N_COMPARED)  # pairs of all of them would be read from all over the file
+    pictures = {"data": x, "samples": samples}
+    if x.is_floating_point():
         low, width = observation.low, (observation.high - observation.low) or 1.0
         pictures = {name: (x - low) / width for name, x in pictures.items()}
     pictures["samples"] = pictures["samples"].clamp(0, 1)  # as they are drawn

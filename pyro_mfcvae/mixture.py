@@ -21,7 +21,7 @@ from typing_extensions import override
 
 from pyro_mfcvae.components import ClusterCategorical, MixtureComponent
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.quadratic import half_squared_norm
+from pyro_mfcvae.quadratic import half_squared_norm, inverse_of_triangular
 from pyro_mfcvae.sharing import computed_once
 
 Covariance = Literal["diagonal", "full"]
@@ -277,10 +277,10 @@ class MixturePrior(nn.Module):
         noise = noise.to(loc.device) * math.sqrt(temperature)
         return loc[c] + (self.scale_tril[c] @ noise.unsqueeze(-1)).squeeze(-1)
 
+    @computed_once
     def _whitening(self) -> Tensor:
         """Inverse Cholesky factors, shape (K, D, D)."""
-        eye = torch.eye(self.latent_dim, dtype=self.loc.dtype, device=self.loc.device)
-        return torch.linalg.solve_triangular(self.scale_tril, eye, upper=False)
+        return inverse_of_triangular(self.scale_tril)
 
     @override
     def extra_repr(self) -> str:

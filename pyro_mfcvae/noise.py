@@ -75,6 +75,10 @@ class Noise(Messenger):
                 msg["value"] = fn.rsample()
         msg["done"] = True
 
+    def numbers(self, name: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """Noise that is no site's, such as of a warp: standard normal, (B, P), named as a site."""
+        return self._draw(name, torch.Size(shape), 1, like)
+
     def _draw(self, name: str, shape: torch.Size, event_dim: int, like: Tensor) -> Tensor:
         if not isinstance(self.source, Mapping):
             if self.rows is None:

@@ -72,6 +72,12 @@ class Run:
         (folder / "environment.json").write_text(json.dumps(_environment(), indent=2) + "\n")
         return cls(folder)
 
+    def change(self, config: Config) -> None:
+        """Take over other settings, of the same run in another place."""
+        if config != self.config:
+            write_whole(self.path / "config.json", config_to_json(config))
+            self.config = config
+
     @staticmethod
     def check_path(path: Path | str | None) -> None:
         """Raise a ConfigError if a given run folder exists."""
@@ -306,6 +312,12 @@ def commit() -> str | None:
     return done.stdout.strip() or None
 
 
+def _n_processes() -> int:
+    distributed = torch.distributed
+    together = distributed.is_available() and distributed.is_initialized()
+    return distributed.get_world_size() if together else 1
+
+
 def _environment() -> dict[str, Any]:
     return {
         "command": sys.argv,
@@ -313,6 +325,7 @@ def _environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "commit": commit(),
         "n_cpus": os.cpu_count(),
+        "n_processes": _n_processes(),
         "cuda_device": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "packages": {name: version(name) for name in _PACKAGES},
     }

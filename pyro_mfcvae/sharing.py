@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-Density = Callable[[Any, Tensor], Tensor]
+Method = Callable[..., Tensor]
 
 _KNOWN: ContextVar[dict[tuple[Any, ...], tuple[Any, ...]] | None] = ContextVar(
     "known", default=None
@@ -19,7 +19,7 @@ _KNOWN: ContextVar[dict[tuple[Any, ...], tuple[Any, ...]] | None] = ContextVar(
 
 @contextmanager
 def densities_shared() -> Iterator[None]:
-    """Compute each marked density of the same tensors once meanwhile.
+    """Compute each marked method of the same tensors once meanwhile.
 
     For a stretch in which neither a parameter nor a latent changes in place.
     """
@@ -30,17 +30,17 @@ def densities_shared() -> Iterator[None]:
         _KNOWN.reset(token)
 
 
-def computed_once(density: Density) -> Density:
-    """Decorator: a method of one tensor, shared within :func:`densities_shared`."""
+def computed_once(compute: Method) -> Method:
+    """Decorator: a method of tensors, or of none, shared within :func:`densities_shared`."""
 
-    @functools.wraps(density)
-    def shared(owner: Any, z: Tensor) -> Tensor:
+    @functools.wraps(compute)
+    def shared(owner: Any, *tensors: Tensor) -> Tensor:
         known = _KNOWN.get()
         if known is None:
-            return density(owner, z)
-        key = (density, id(owner), id(z))
+            return compute(owner, *tensors)
+        key = (compute, id(owner), *map(id, tensors))
         if key not in known:  # what has the ids is kept, so that nothing else gets them
-            known[key] = (density(owner, z), owner, z)
+            known[key] = (compute(owner, *tensors), owner, tensors)
         return known[key][0]
 
     return shared

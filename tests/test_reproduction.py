@@ -328,7 +328,7 @@ def test_finished_runs_are_opened_once(tmp_path, monkeypatch):
     opened = []
     plan = Plan(TINY, Request(n_seeds=1, out=tmp_path))
     monkeypatch.setattr(
-        "pyro_mfcvae.reproduction.driver.is_finished",
+        "pyro_mfcvae.reproduction.running.is_finished",
         lambda run, _: bool(opened.append(run.path)) or True,
     )
     plan.run()

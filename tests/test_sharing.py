@@ -6,9 +6,8 @@ import pytest
 import torch
 from models import observations, small_model
 
-from pyro_mfcvae import Noise
-from pyro_mfcvae.mixture import MixturePrior
-from pyro_mfcvae.quadratic import HalfSquaredNorm, half_squared_norm
+from pyro_mfcvae import Noise, mixture
+from pyro_mfcvae.quadratic import HalfSquaredNorm, half_squared_norm, inverse_of_triangular
 from pyro_mfcvae.sharing import computed_once, densities_shared
 
 
@@ -46,19 +45,19 @@ def test_ids_of_tensors_that_are_gone_are_not_taken_for_theirs():
 
 
 @pytest.mark.parametrize("n_samples", [1, 3])
-def test_guide_and_model_share_each_facet_s_density(n_samples, monkeypatch):
+@pytest.mark.parametrize("guide", ["vade", "expectation-analytic", "vade-analytic"])
+def test_guide_and_model_invert_each_facet_s_factors_once(guide, n_samples, monkeypatch):
     model, x = small_model(), observations()
-    calls = []
-    whitening = MixturePrior._whitening
+    inverted = []
 
-    def counted(prior):
-        calls.append(prior)
-        return whitening(prior)
+    def counted(factors):
+        inverted.append(factors)
+        return inverse_of_triangular(factors)
 
-    monkeypatch.setattr(MixturePrior, "_whitening", counted)
+    monkeypatch.setattr(mixture, "inverse_of_triangular", counted)
     with Noise(0):
-        model(x, guide="vade", n_samples=n_samples)
-    assert calls == list(model.facets)
+        model(x, guide=guide, n_samples=n_samples)
+    assert len(inverted) == model.n_facets
 
 
 @pytest.fixture(params=[half_squared_norm, HalfSquaredNorm.apply], ids=["few", "many"])
@@ -85,3 +84,15 @@ def test_half_squared_norm_under_vmap(half_squares):
     torch.testing.assert_close(torch.vmap(half_squares)(x), half_squares(x))
     gradient = torch.vmap(torch.func.grad(lambda v: half_squares(v).sum()))(x)
     torch.testing.assert_close(gradient, x)
+
+
+def test_inverse_of_triangular_and_its_derivatives():
+    factors = torch.randn(3, 4, 4, dtype=torch.float64).tril()
+    factors.diagonal(dim1=-2, dim2=-1).abs_().add_(0.5)
+    factors.requires_grad_()
+    inverse = inverse_of_triangular(factors)
+    torch.testing.assert_close(inverse, torch.linalg.inv(factors))
+    assert torch.autograd.gradcheck(lambda f: inverse_of_triangular(f.tril()), factors)
+    assert torch.autograd.gradgradcheck(lambda f: inverse_of_triangular(f.tril()), factors)
+    many = torch.vmap(inverse_of_triangular)(factors)
+    torch.testing.assert_close(many, inverse)

@@ -257,7 +257,7 @@ def test_places_that_do_not_fit_leave_a_run_as_it_was():
         resume(run, data_dir="there")
     with pytest.raises(ConfigError, match="device 'nope'"):
         resume(run, device="nope")
-    with experiment._alone(run), pytest.raises(RunError, match="another process"):
+    with experiment.alone(run), pytest.raises(RunError, match="another process"):
         resume(run, device="cpu:0")
     assert (run.path / "config.json").read_bytes() == before
     resume(run, device="cpu:0")

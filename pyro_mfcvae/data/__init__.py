@@ -9,7 +9,13 @@ from pyro_mfcvae.data import (  # noqa: F401  (they register)
     shapes3d,
     svhn,
 )
-from pyro_mfcvae.data.observations import Dataset, ObservationSpec, as_float, spread_out
+from pyro_mfcvae.data.observations import (
+    Dataset,
+    ObservationSpec,
+    as_float,
+    select,
+    spread_out,
+)
 from pyro_mfcvae.data.registry import (
     DATASETS,
     data_settings,
@@ -27,5 +33,6 @@ __all__ = [
     "in_folder",
     "load_dataset",
     "register_dataset",
+    "select",
     "spread_out",
 ]

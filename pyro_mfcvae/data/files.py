@@ -1,24 +1,34 @@
-"""The user's own data, from an .npz file."""
+"""The user's own data, from an .npz or an HDF5 file."""
 
 from __future__ import annotations
 
 import zipfile
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from pyro_mfcvae.data.observations import Dataset, random_split
+from pyro_mfcvae.data.arrays import (
+    check_column,
+    factor_names,
+    labels_from_arrays,
+    observation_layouts,
+)
+from pyro_mfcvae.data.hdf5 import Hdf5Rows, open_hdf5, reading
+from pyro_mfcvae.data.observations import Dataset, own_split
 from pyro_mfcvae.data.registry import register_dataset
+from pyro_mfcvae.data.streamed import StreamedObservations
 from pyro_mfcvae.errors import DataError
 
-_CHANNELS = (1, 3, 4)
+if TYPE_CHECKING:
+    import h5py
+
+_LOADED = 4 * 10**9  # bytes
 _UNREADABLE = (
     OSError, ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile, zlib.error
 )  # fmt: skip
-_RESERVED = ("x", "x_test", "labels", "labels_test", "label_names")
 
 
 @register_dataset("file")
@@ -40,64 +50,20 @@ def file(path: str, test_fraction: float = 0.2, split_seed: int = 0) -> Dataset:
         DataError: if the file is missing, damaged, or its arrays have other shapes or types.
     """
     arrays = _read(Path(path).expanduser())
-    x = observations_from_array(arrays["x"], f"{path}: x")
-    n = len(x)
-    if "x_test" in arrays:
-        x = torch.cat([x, _held_out(arrays["x_test"], x, path)])
-        order = torch.arange(len(x))
-        train, test = order[:n], order[n:]
-    else:
-        train, test = random_split(n, test_fraction, split_seed)
-    labels, names = _labels(arrays, len(x), path)
+    layouts = observation_layouts(arrays, path)
+    parts = [layout.tensor(arrays[name]) for name, layout in layouts.items()]
+    train, test = own_split([len(part) for part in parts], test_fraction, split_seed)
+    x = torch.cat(parts) if len(parts) > 1 else parts[0]
+    labels, names = labels_from_arrays(arrays, len(x), path)
     return Dataset(Path(path).stem, x, train, test, labels, names)
-
-
-def _held_out(array: np.ndarray, x: Tensor, path: str) -> Tensor:
-    x_test = observations_from_array(array, f"{path}: x_test")
-    if x_test.shape[1:] != x.shape[1:] or x_test.dtype != x.dtype:
-        raise DataError(
-            f"{path}: x_test must be like x, {x.dtype} of shape (N, *{tuple(x.shape[1:])}), got "
-            f"{x_test.dtype} {tuple(x_test.shape)}"
-        )
-    return x_test
-
-
-def observations_from_array(array: np.ndarray, what: str) -> Tensor:
-    """Rows or pictures as uint8 or float32, channels first.
-
-    Raises:
-        DataError: if the array has another number of dimensions or a type that is no number.
-    """
-    if array.dtype == np.bool_:
-        array = array.astype(np.uint8) * 255
-    if array.dtype != np.uint8:
-        if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
-            raise DataError(f"{what} must hold numbers, got dtype {array.dtype}")
-        array = array.astype(np.float32)
-    if array.ndim not in (2, 3, 4) or 0 in array.shape:
-        raise DataError(
-            f"{what} must be rows (N, features), grey pictures (N, height, width) or pictures with "
-            f"channels (N, channels, height, width), none empty, got shape {array.shape}"
-        )
-    x = torch.from_numpy(np.ascontiguousarray(array))
-    if x.dim() == 2:
-        return x
-    if x.dim() == 3:
-        return x.unsqueeze(1)
-    first, last = x.shape[1] in _CHANNELS, x.shape[-1] in _CHANNELS
-    if last and (not first or x.shape[1] == x.shape[2]):  # (N, 4, 4, 3) is square, channels last
-        return x.movedim(-1, 1).contiguous()
-    if first:
-        return x
-    raise DataError(
-        f"{what} has shape {tuple(x.shape)}: pictures need 1, 3 or 4 channels in the second or the "
-        "last place"
-    )
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     if path.suffix != ".npz":
-        raise DataError(f"{path}: only .npz files can be read, write one with numpy.savez")
+        raise DataError(
+            f"{path}: only .npz files can be read here, write one with numpy.savez (or an .h5 "
+            "file, see the data set h5)"
+        )
     if not path.is_file():
         raise DataError(f"{path}: there is no such file")
     try:
@@ -105,59 +71,73 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         if isinstance(opened, np.ndarray):
             raise ValueError("it holds a single array, as .npy does")
         with opened as archive:
-            arrays = {name: archive[name] for name in archive.files}
+            return {name: archive[name] for name in archive.files}
     except _UNREADABLE as error:
         raise DataError(f"{path}: cannot be read as .npz ({error})") from error
-    if "x" not in arrays:
-        raise DataError(
-            f"{path}: holds no array 'x' of observations, only {sorted(arrays) or 'nothing'}"
-        )
-    return arrays
 
 
-def _labels(
-    arrays: dict[str, np.ndarray], n: int, path: str
-) -> tuple[dict[str, Tensor], dict[str, tuple[str, ...]]]:
-    """Each factor's classes counted from 0, and the classes' names."""
-    columns = {name: array for name, array in arrays.items() if name not in _RESERVED}
-    if "labels" in arrays:
-        table = _table(arrays["labels"], f"{path}: labels")
-        if "labels_test" in arrays:
-            test = _table(arrays["labels_test"], f"{path}: labels_test")
-            if test.shape[1] != table.shape[1]:
-                raise DataError(
-                    f"{path}: labels_test must have the {table.shape[1]} columns of labels, got "
-                    f"{test.shape[1]}"
-                )
-            table = np.concatenate([table, test])
-        default = np.array([f"label_{i}" for i in range(table.shape[1])])
-        given = arrays.get("label_names", default)
-        if given.shape != (table.shape[1],):
-            raise DataError(
-                f"{path}: label_names needs one name per column of labels ({table.shape[1]}), got "
-                f"shape {given.shape}"
-            )
-        columns |= {str(name): table[:, i] for i, name in enumerate(given)}
-    labels, names = {}, {}
-    for factor, column in columns.items():
-        if column.shape != (n,):
-            raise DataError(
-                f"{path}: labels {factor!r} must have shape ({n},), one for each observation, got "
-                f"{column.shape}"
-            )
-        if np.issubdtype(column.dtype, np.floating) and not (column == np.round(column)).all():
-            raise DataError(
-                f"{path}: labels {factor!r} must be classes (whole numbers or text), got real "
-                "numbers; give them as part of x, or leave them out"
-            )
-        values, classes = np.unique(column, return_inverse=True)
-        labels[factor] = torch.from_numpy(classes.astype(np.int64))
-        names[factor] = tuple(str(value) for value in values)
-    return labels, names
+@register_dataset("h5")
+def h5(
+    path: str,
+    memory: Literal["auto", "stream", "load"] = "auto",
+    test_fraction: float = 0.2,
+    split_seed: int = 0,
+) -> Dataset:
+    """Observations and, if there are any, labels of a person's own that may exceed the memory.
+
+    The HDF5 file holds arrays of the same names, shapes and types as the ``.npz`` file of the data
+    set ``file``; what lies in groups is left alone. Streamed observations are read as they are
+    needed. Chunks of about 1 MB, whole in all places but the first, are read fastest. Real numbers
+    are read once at the beginning, too: networks and likelihoods depend on their range.
+
+    Args:
+        path: of the file.
+        memory: ``"load"`` reads all observations into memory, ``"stream"`` none, and ``"auto"``
+            loads them if they take up to 4 GB as uint8 or float32.
+        test_fraction: share that is held out, without ``x_test``.
+        split_seed: seed of the random split.
+
+    Raises:
+        DataError: if the file is missing, damaged, or its arrays have other shapes or types.
+    """
+    place = Path(path).expanduser()
+    with open_hdf5(place) as opened:
+        arrays = _arrays(opened, place)
+        layouts = observation_layouts(arrays, path)
+        counts = [len(arrays[name]) for name in layouts]
+        n = sum(counts)
+        labels, names = labels_from_arrays(_label_arrays(arrays, n, place), n, path)
+    rows = Hdf5Rows(place, layouts)
+    if memory == "auto":
+        memory = "load" if len(rows) * rows.layout.row_bytes <= _LOADED else "stream"
+    x = rows.read(np.arange(len(rows))) if memory == "load" else StreamedObservations(rows)
+    train, test = own_split(counts, test_fraction, split_seed)
+    return Dataset(place.stem, x, train, test, labels, names)
 
 
-def _table(array: np.ndarray, what: str) -> np.ndarray:
-    """Labels (M,) or (M, factors) as (M, factors)."""
-    if array.ndim not in (1, 2):
-        raise DataError(f"{what} must have shape (N,) or (N, factors), got {array.shape}")
-    return array.reshape(len(array), -1)
+def _arrays(file: h5py.File, path: Path) -> dict[str, h5py.Dataset]:
+    """The file's data sets by name, not read; those without any numbers are left out."""
+    import h5py
+
+    with reading(path):
+        arrays = {name: file[name] for name in file}
+        return {
+            name: array
+            for name, array in arrays.items()
+            if isinstance(array, h5py.Dataset) and array.shape is not None
+        }
+
+
+def _label_arrays(arrays: dict[str, h5py.Dataset], n: int, path: Path) -> dict[str, np.ndarray]:
+    """All arrays but observations, read; what cannot be labels is refused before it is."""
+    import h5py
+
+    for factor in factor_names(arrays):
+        check_column(factor, arrays[factor].shape, n, str(path))
+    read = {}
+    for name, array in arrays.items():
+        if name not in ("x", "x_test"):
+            with reading(path):
+                text = h5py.check_string_dtype(array.dtype) is not None
+                read[name] = array.asstr()[()].astype(str) if text else array[()]
+    return read

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,7 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyro_mfcvae.data.streamed import StreamedObservations
 from pyro_mfcvae.errors import DataError
+
+Observations = Tensor | StreamedObservations
+
+
+_AT_ONCE = 1000  # observations whose limits are looked for
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,8 @@ class Dataset:
 
     Attributes:
         name: how to call it.
-        x: observations, uint8 (N, *shape), read as values / 255, or float32 (N, *shape).
+        x: observations, uint8 (N, *shape), read as values / 255, or float32 (N, *shape); in
+            memory, or in a file that they are read from as they are needed.
         labels: {factor: long tensor (N,)}, classes counted from 0; may be empty.
         class_names: {factor: names of its classes}, where known.
         train: indices of the training observations, long (N_train,).
@@ -61,7 +69,7 @@ class Dataset:
     """
 
     name: str
-    x: Tensor
+    x: Observations
     train: Tensor
     test: Tensor
     labels: dict[str, Tensor] = field(default_factory=dict)
@@ -73,7 +81,7 @@ class Dataset:
             raise DataError(f"{self.name}: there are no observations")
         if self.x.dtype not in (torch.uint8, torch.float32):
             raise DataError(f"{self.name}: x must be uint8 or float32, got {self.x.dtype}")
-        if self.x.is_floating_point() and not bool(self.x.isfinite().all()):
+        if self.x.is_floating_point() and not all(map(math.isfinite, self._limits)):
             raise DataError(f"{self.name}: x has values that are infinite or not a number")
         for factor, values in self.labels.items():
             if values.shape != (n_observations,):
@@ -93,21 +101,37 @@ class Dataset:
         """Shape and range of one observation."""
         if self.x.dtype == torch.uint8:
             return ObservationSpec(tuple(self.x.shape[1:]))
-        return ObservationSpec(tuple(self.x.shape[1:]), float(self.x.min()), float(self.x.max()))
+        return ObservationSpec(tuple(self.x.shape[1:]), *self._limits)
+
+    @functools.cached_property
+    def _limits(self) -> tuple[float, float]:
+        """The smallest and the largest value; not a number where one of them is not."""
+        batches = self.x.split(_AT_ONCE)
+        limits = torch.stack([torch.stack(batch.aminmax()) for batch in batches])
+        return limits[:, 0].min().item(), limits[:, 1].max().item()
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Digest of the observations and their split; labels have no part in training."""
+        """Digest of the observations and their split; labels have no part in training.
+
+        Of streamed observations it covers number, shape, type and a sample that is spread over
+        all of them, so that it takes no longer where there are more.
+        """
         digest = hashlib.blake2b(digest_size=16)
-        for values in (self.x, self.train, self.test):
+        x = self.x
+        if isinstance(x, StreamedObservations):
+            digest.update(f"streamed {tuple(x.shape)}".encode())
+            x = x.sample()
+        for values in (x, self.train, self.test):
             digest.update(f"{values.dtype} {tuple(values.shape)}".encode())
             digest.update(values.cpu().contiguous().numpy())
         return digest.hexdigest()
 
-    def split(self, part: Literal["train", "test"]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Observations and labels of one part of the data."""
+    def split(self, part: Literal["train", "test"]) -> tuple[Observations, dict[str, Tensor]]:
+        """Observations and labels of one part of the data; streamed ones stay in their file."""
         indices = self.train if part == "train" else self.test
-        return self.x[indices], {name: values[indices] for name, values in self.labels.items()}
+        labels = {name: values[indices] for name, values in self.labels.items()}
+        return select(self.x, indices), labels
 
 
 def as_float(x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -115,9 +139,34 @@ def as_float(x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     return x.to(dtype) / 255 if x.dtype == torch.uint8 else x.to(dtype)
 
 
-def spread_out(x: Tensor, n: int) -> Tensor:
+def select(x: Observations, rows: Tensor) -> Observations:
+    """Some of the observations (N, *event), in the order of rows (n,): (n, *event).
+
+    Streamed ones stay in their file; ``x[rows]`` reads them.
+    """
+    return x[rows.to(x.device)] if isinstance(x, Tensor) else x.select(rows)
+
+
+def spread_out(x: Observations, n: int) -> Tensor:
     """At most n of the entries (N, ...), evenly spread: data may be sorted."""
     return x[torch.linspace(0, len(x) - 1, min(n, len(x))).long()]
+
+
+def own_split(counts: Sequence[int], test_fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Indices of the training and held-out part of a person's own data.
+
+    Args:
+        counts: observations of ``x`` and, where there is one, of ``x_test``, which follow them.
+        test_fraction: share that is held out where there is no ``x_test``.
+        seed: of the random split.
+
+    Raises:
+        DataError: if the fraction is needed and not between 0 and 1.
+    """
+    if len(counts) == 1:
+        return random_split(counts[0], test_fraction, seed)
+    order = torch.arange(sum(counts))
+    return order[: counts[0]], order[counts[0] :]
 
 
 def random_split(n_observations: int, test_fraction: float, seed: int) -> tuple[Tensor, Tensor]:

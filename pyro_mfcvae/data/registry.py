@@ -37,7 +37,7 @@ def load_dataset(settings: Component) -> Dataset:
     if settings.name not in DATASETS:
         raise ConfigError(
             f"unknown data set {settings.name!r}; choose one of {', '.join(sorted(DATASETS))}, or "
-            "give the path of an .npz file"
+            "give the path of an .npz or .h5 file"
         )
     loader = DATASETS[settings.name]
     check_options(loader, settings.options, f"data set {settings.name!r}")
@@ -69,5 +69,6 @@ def data_settings(text: str) -> Component:
     """Settings of the data set that a person named: a registered name or a path to a file."""
     if text not in DATASETS and ("." in text or "/" in text):
         path = Path(text).expanduser().resolve()  # the run must find it from any folder
-        return Component(name="file", options={"path": str(path)})
+        name = "h5" if path.suffix in (".h5", ".hdf5") else "file"
+        return Component(name=name, options={"path": str(path)})
     return Component(name=text)

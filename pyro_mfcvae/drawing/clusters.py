@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from pyro_mfcvae import evaluation, figures
-from pyro_mfcvae.data import as_float
 from pyro_mfcvae.drawing.held_out import HeldOut
 
 if TYPE_CHECKING:
@@ -23,17 +22,16 @@ _N_FACTORS = 8  # factors in a figure
 
 def draw_pictures(seen: HeldOut) -> Named:
     """Reconstructions; typical members and samples of each facet's clusters."""
-    shown = seen.drawable(as_float(seen.x).cpu().numpy())
     inputs = seen.choose(None, 24)
     means = evaluation.reconstruct(seen.model, seen.take(inputs), seen.fade)
     yield "reconstructions", figures.reconstructions(
-        shown[inputs], seen.drawable(means),
+        seen.shown[inputs], seen.drawable(means),
         title="held-out observations and their reconstructions",
     )  # fmt: skip
     for j, responsibilities in enumerate(seen.predictions.responsibilities):
         which = _which(responsibilities)
         yield f"clusters-facet-{j}", figures.cluster_examples(
-            shown, responsibilities, n_clusters=_N_DRAWN,
+            seen.shown, responsibilities, n_clusters=_N_DRAWN,
             title=f"facet {j}: typical held-out observations of {which}",
         )  # fmt: skip
         clusters = figures.cluster_order(responsibilities)[:_N_DRAWN]

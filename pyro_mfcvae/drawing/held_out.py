@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pyro_mfcvae import evaluation
 from pyro_mfcvae.data import Dataset, as_float
+from pyro_mfcvae.data.observations import Observations
 from pyro_mfcvae.evaluation import Predictions
 from pyro_mfcvae.evaluation.predictions import check_facet
 from pyro_mfcvae.measuring import open_trained
@@ -30,7 +31,7 @@ class HeldOut:
         model: the model.
         fade: weights of its facets, (J,).
         temperature: of samples.
-        x: observations (N, *event).
+        x: observations (N, *event), read from their file as they are needed if they are streamed.
         labels: classes by factor, (N,) each.
         class_names: by factor, of all classes in the data.
     """
@@ -38,7 +39,7 @@ class HeldOut:
     model: FacetModel
     fade: tuple[float, ...]
     temperature: float
-    x: Tensor
+    x: Observations
     labels: dict[str, Indices]
     class_names: dict[str, tuple[str, ...]]
 
@@ -55,6 +56,11 @@ class HeldOut:
     def observed(self, indices: Indices) -> np.ndarray:
         """Some of the observations, as real numbers: (n, *event)."""
         return as_float(self.take(indices)).cpu().numpy()
+
+    @property
+    def shown(self) -> Shown:
+        """All observations as they are drawn."""
+        return Shown(self)
 
     def take(self, indices: Indices) -> Tensor:
         """Some of the observations (n, *event)."""
@@ -129,6 +135,21 @@ class HeldOut:
         check_facet(self.model, facet)
         counts = np.bincount(self.predictions.clusters[facet])
         return [int(k) for k in np.argsort(-counts, kind="stable") if counts[k]]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Observations with the data's range brought to [0, 1], of which any can be asked for.
+
+    Attributes:
+        seen: model and observations.
+    """
+
+    seen: HeldOut
+
+    def __getitem__(self, indices: Indices) -> np.ndarray:
+        """Some of them, (n,) -> (n, *event)."""
+        return self.seen.drawable(self.seen.observed(indices))
 
 
 def look(run: Run, dataset: Dataset | None = None) -> HeldOut:

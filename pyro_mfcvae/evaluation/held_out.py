@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import torch
 from typing_extensions import override
 
-from pyro_mfcvae.data.observations import Dataset, spread_out
+from pyro_mfcvae.data.observations import Dataset, select, spread_out
 from pyro_mfcvae.evaluation.accuracies import (
     majority_accuracy,
     normalized_mutual_information,
@@ -85,7 +85,7 @@ def held_out_metrics(
     x, labels = dataset.split(part)
     if part == "train" and len(x) > max_observations:
         rows = spread_out(torch.arange(len(x)), max_observations)
-        x, labels = x[rows], {factor: classes[rows] for factor, classes in labels.items()}
+        x, labels = select(x, rows), {factor: classes[rows] for factor, classes in labels.items()}
     values = elbo_means(model, x, guide, n_samples, fade)
     for j, clusters in enumerate(predict(model, x, fade=fade).clusters):
         values[f"occupied_clusters_{j}"] = occupied_clusters(clusters)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyro_mfcvae.data.observations import as_float
+from pyro_mfcvae.data.observations import Observations, as_float
 from pyro_mfcvae.guides import Guide
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.noise import Noise
@@ -41,7 +41,7 @@ class Predictions:
 
 def predict(
     model: FacetModel,
-    x: Tensor,
+    x: Observations,
     batch_size: int = BATCH_SIZE,
     fade: Sequence[float] | None = None,
 ) -> Predictions:
@@ -68,7 +68,7 @@ def predict(
 
 def elbo_means(
     model: FacetModel,
-    x: Tensor,
+    x: Observations,
     guide: str | Guide = "vade",
     n_samples: int = 1,
     fade: Sequence[float] | None = None,
@@ -212,7 +212,7 @@ def check_facet(model: FacetModel, facet: int) -> None:
         raise ValueError(f"expected a facet from 0 to {model.n_facets - 1}, got {facet}")
 
 
-def _batches(model: FacetModel, x: Tensor, batch_size: int) -> Iterator[Tensor]:
+def _batches(model: FacetModel, x: Observations, batch_size: int) -> Iterator[Tensor]:
     """Batches as the model takes them, with the model in evaluation mode in between."""
     with model.evaluating():
         for batch in x.split(batch_size):

@@ -26,12 +26,14 @@ from pyro_mfcvae.figures.pictures import (
     reconstructions,
     swaps,
 )
+from pyro_mfcvae.figures.trials import all_trials
 from pyro_mfcvae.figures.weights import mixture_weights
 
 __all__ = [
     "Curve",
     "Panel",
     "agreement_matrices",
+    "all_trials",
     "changed_settings",
     "cluster_examples",
     "cluster_mean_grid",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,8 +14,14 @@ from pyro_mfcvae.figures.grids import Array, Panel, in_columns, picture_grid, pi
 _N_ROWS = 40  # of clusters, before the next ones stand beside them
 
 
+class Chosen(Protocol):
+    """An array of pictures, or anything else that gives (n, *event) for indices (n,)."""
+
+    def __getitem__(self, indices: NDArray[np.int64]) -> Array: ...
+
+
 def cluster_examples(
-    x: Array,
+    x: Chosen,
     responsibilities: Array,
     n_clusters: int | None = 10,
     n_examples: int = 10,
@@ -40,7 +47,7 @@ def cluster_examples(
 
 
 def facet_examples(
-    x: Array,
+    x: Chosen,
     responsibilities: Sequence[Array],
     n_clusters: int | None = 10,
     n_examples: int = 10,
@@ -68,7 +75,7 @@ def facet_examples(
 
 
 def _examples(
-    x: Array, responsibilities: Array, n_clusters: int | None, n_examples: int, title: str = ""
+    x: Chosen, responsibilities: Array, n_clusters: int | None, n_examples: int, title: str = ""
 ) -> Panel:
     confidence = responsibilities.max(1)
     rows, labels = [], []

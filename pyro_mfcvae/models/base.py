@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import pyro
@@ -106,6 +106,7 @@ class FacetModel(nn.Module, ABC):
         self.likelihood.check(observation)
         self.guides = nn.ModuleDict()
         self._network_dtype: torch.dtype | None = None
+        self._seen: tuple[Tensor, Collection[int]] | None = None
 
     @abstractmethod
     def model(self, x: Tensor, fade: Tensor | None = None) -> None:
@@ -141,10 +142,18 @@ class FacetModel(nn.Module, ABC):
             J distributions of batch shape (B,) and event shape (D_j,).
         """
         self._check(x)
+        parameters = self._posterior_parameters(x, fade)
+        if self._seen is not None:
+            seen, facets = self._seen
+            of_seen = self._posterior_parameters(seen, fade)
+            parameters = [of_seen[j] if j in facets else p for j, p in enumerate(parameters)]
+        return [diagonal_normal(p) for p in parameters]
+
+    def _posterior_parameters(self, x: Tensor, fade: Tensor | None) -> list[Tensor]:
         with self._autocast(x):
             features = self.encoder(x, fade)
             parameters = [head(h) for head, h in zip(self.heads, features, strict=True)]
-        return [diagonal_normal(p.to(x.dtype)) for p in parameters]
+        return [p.to(x.dtype) for p in parameters]
 
     def decode(self, zs: Sequence[Tensor], fade: Tensor | None = None) -> Independent:
         """p(x | z); its ``mean`` is the picture.
@@ -245,6 +254,23 @@ class FacetModel(nn.Module, ABC):
             yield
         finally:
             self._network_dtype = before
+
+    @contextmanager
+    def seeing(self, seen: Tensor | None, facets: Collection[int]) -> Iterator[None]:
+        """Let some facets' encoder see other observations meanwhile, such as warped pictures.
+
+        The ELBO stays a bound on log p(x), for whatever q(z | seen) is (Im et al., "Denoising
+        Criterion for Variational Auto-Encoding Framework", AAAI 2017, Eq. 4).
+
+        Args:
+            seen: of the shape of those that are encoded; None changes nothing.
+            facets: which.
+        """
+        before, self._seen = self._seen, None if seen is None else (seen, facets)
+        try:
+            yield
+        finally:
+            self._seen = before
 
     def _autocast(self, like: Tensor) -> AbstractContextManager:
         if self._network_dtype is None:

@@ -188,6 +188,30 @@ def accuracy(arm: Arm, factor: str, facet: int, row: str, published: str = "") -
     )
 
 
+def probes(arm: Arm, factor: str, published: Sequence[str] = ()) -> list[Entry]:
+    """What a classifier reads out of each facet's latents, and out of all.
+
+    Args:
+        arm: the arm.
+        factor: what it reads.
+        published: numbers, a facet after the other, then of all.
+    """
+    facets = range(len(arm.config.model.facets))
+    latents: dict[str, tuple[str | int, ...]] = {f"z of facet {j}": ("facets", j) for j in facets}
+    latents["z of both" if len(facets) == 2 else "z of all"] = ("all_facets",)
+    return [
+        Entry(
+            arm=arm.label,
+            row=row,
+            column=f"{arm.title}, {factor}",
+            metric="held-out accuracy of scikit-learn's MLPClassifier on sampled latents",
+            path=("probe", *path, factor),
+            published=published[i] if published else "",
+        )
+        for i, (row, path) in enumerate(latents.items())
+    ]
+
+
 def agreement(
     arm: Arm, factor: str, facet: int, row: str, published: Mapping[str, str] | None = None
 ) -> list[Entry]:

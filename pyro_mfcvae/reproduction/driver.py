@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pyro_mfcvae.config import Component, Config, override
-from pyro_mfcvae.data import DATASETS, Dataset, in_folder, load_dataset
+from pyro_mfcvae.config import Component, override
+from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.drawing.saving import save_figure
-from pyro_mfcvae.errors import ConfigError, DataError, RunError
+from pyro_mfcvae.errors import ConfigError, DataError
 from pyro_mfcvae.evaluation.perceptual import require_lpips
-from pyro_mfcvae.experiment import prepare, resolve_device
+from pyro_mfcvae.experiment import prepare
 from pyro_mfcvae.files import write_whole
 from pyro_mfcvae.reproduction.definition import SCALES, Arm, Experiment, Outcome, Scale
 from pyro_mfcvae.reproduction.results import as_markdown, summarise
 from pyro_mfcvae.reproduction.running import (
+    Datasets,
     finish_run,
-    is_finished,
+    finished_outcome,
     measure_run,
-    measured,
+    placed,
     run_folder,
 )
-from pyro_mfcvae.runs import Run
 from pyro_mfcvae.training import Callback
 from pyro_mfcvae.training.callbacks import Say
 
@@ -86,7 +85,7 @@ class Plan:
         self.distances = experiment.distances(request.scale)
         if "lpips" in self.distances:
             require_lpips()
-        self._datasets: dict[str, Dataset] = {}
+        self._datasets = Datasets()
         self._outcomes: dict[Path, Outcome] = {}  # finished runs do not change
         for arm in self.chosen:
             self._check(arm)
@@ -151,10 +150,7 @@ class Plan:
 
     def dataset(self, data: Component) -> Dataset:
         """The data of some settings, loaded once."""
-        key = json.dumps([data.name, data.options], sort_keys=True)
-        if key not in self._datasets:
-            self._datasets[key] = load_dataset(data)
-        return self._datasets[key]
+        return self._datasets.load(data)
 
     def outcomes(self) -> list[Outcome]:
         """All finished and measured runs of the experiment, by arm and seed."""
@@ -176,17 +172,8 @@ class Plan:
                 yield self._outcomes[folder]
 
     def _finished(self, arm: Arm, folder: Path) -> Outcome | None:
-        """The run in a folder if it is finished and measured; others may be at it right now."""
-        dataset, experiment = self.dataset(arm.config.data), self.experiment
-        try:
-            run = Run(folder)
-            if not is_finished(run, dataset):
-                return None
-            if not measured(run, dataset, experiment.probed, self.distances):
-                return None
-            return Outcome(arm, run.config.seed, run, dataset, run.evaluation() or {})
-        except RunError:
-            return None
+        dataset, probed = self.dataset(arm.config.data), self.experiment.probed
+        return finished_outcome(arm, folder, dataset, probed, self.distances)
 
     def _write(self, folder: Path, n_missing: int = 0, draw: bool = False) -> dict[str, Any]:
         outcomes = self.outcomes()
@@ -245,7 +232,7 @@ def _arms(experiment: Experiment, request: Request) -> list[Arm]:
         except ConfigError as error:
             hint = "; choose the models that it fits with --only" if len(arms) > 1 else ""
             raise ConfigError(f"{arm.label}: {error}{hint}") from None
-        arms[i] = replace(arm, config=_placed(config, request))
+        arms[i] = replace(arm, config=placed(config, request.data_dir, request.device))
         same = found.setdefault(run_folder(Path(), config), arm.label)
         if same != arm.label:
             raise ConfigError(
@@ -253,21 +240,6 @@ def _arms(experiment: Experiment, request: Request) -> list[Arm]:
                 "compares nothing"
             )
     return arms
-
-
-def _placed(config: Config, request: Request) -> Config:
-    """Settings with the folder and the device of this machine."""
-    if request.device is not None:
-        resolve_device(request.device)
-        config = replace(config, training=replace(config.training, device=request.device))
-    if request.data_dir is not None and _reads_files(config):
-        config = replace(config, data=in_folder(config.data, request.data_dir))
-    return config
-
-
-def _reads_files(config: Config) -> bool:
-    loader = DATASETS.get(config.data.name)
-    return loader is not None and "data_dir" in inspect.signature(loader).parameters
 
 
 def _draw(

@@ -11,7 +11,6 @@ import numpy as np
 from typing_extensions import override
 
 from pyro_mfcvae import figures
-from pyro_mfcvae.data import as_float
 from pyro_mfcvae.drawing.from_clusters import generate
 from pyro_mfcvae.drawing.held_out import HeldOut, look
 from pyro_mfcvae.drawing.interventions import swap_pairs
@@ -81,9 +80,8 @@ def examples(n_clusters: int | None) -> Picture:
     """Held-out observations of each cluster, as in Figure 4."""
 
     def picture(seen: HeldOut, style: int, title: str) -> Figure:
-        x = seen.drawable(as_float(seen.x).cpu().numpy())
         return figures.facet_examples(
-            x, seen.predictions.responsibilities, n_clusters, _N_COLUMNS,
+            seen.shown, seen.predictions.responsibilities, n_clusters, _N_COLUMNS,
             f"{title}: held-out observations of each cluster, the surest first",
         )  # fmt: skip
 

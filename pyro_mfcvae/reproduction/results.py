@@ -37,7 +37,7 @@ def summarise(
         by seed, ``"mean"``, ``"sd"`` (of a sample; null for a single seed) and ``"published"``.
     """
     trained = {outcome.arm.label for outcome in outcomes}
-    runs = [_run(outcome) for outcome in outcomes]
+    runs = [described(outcome) for outcome in outcomes]
     notes = [*experiment.notes(request.scale), *_warnings(runs)]
     if request.assignments:
         notes.append(f"settings changed: {', '.join(request.assignments)}")
@@ -52,9 +52,12 @@ def summarise(
         "notes": notes,
         "arms": {arm.label: config_to_dict(arm.config) for arm in arms if arm.label in trained},
         "runs": runs,
-        "table": [_line(entry, outcomes) for entry in experiment.entries(arms)
-                  if entry.arm in trained],
-    }  # fmt: skip
+        "table": [
+            table_line(entry, {o.seed: o.measures for o in outcomes if o.arm.label == entry.arm})
+            for entry in experiment.entries(arms)
+            if entry.arm in trained
+        ],
+    }
 
 
 def _warnings(runs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -65,7 +68,8 @@ def _warnings(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def _run(outcome: Outcome) -> dict[str, Any]:
+def described(outcome: Outcome) -> dict[str, Any]:
+    """A finished run: its settings' label, its seed, where it was trained, and its measures."""
     run, measures = outcome.run, outcome.measures
     environment = run.environment()
     return {
@@ -88,8 +92,17 @@ def _run(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _line(entry: Entry, outcomes: Outcomes) -> dict[str, Any]:
-    found = {o.seed: entry.value(o.measures) for o in outcomes if o.arm.label == entry.arm}
+def table_line(entry: Entry, measures: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    """One number over seeds.
+
+    Args:
+        entry: which number.
+        measures: of the finished runs of the entry's arm, by seed.
+
+    Returns:
+        what the entry is, and its ``"values"`` by seed, their ``"mean"`` and ``"sd"``.
+    """
+    found = {seed: entry.value(given) for seed, given in measures.items()}
     values = {seed: value for seed, value in found.items() if value is not None}
     k = "" if entry.n_clusters is None else f", K = {entry.n_clusters}"
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import shutil
 from collections.abc import Sequence
@@ -11,11 +12,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pyro_mfcvae.config import Config, config_to_dict
-from pyro_mfcvae.data import Dataset
+from pyro_mfcvae.config import Component, Config, config_to_dict
+from pyro_mfcvae.data import DATASETS, Dataset, in_folder, load_dataset
 from pyro_mfcvae.errors import RunError
 from pyro_mfcvae.evaluation import HeldOutLog
-from pyro_mfcvae.experiment import resume, train
+from pyro_mfcvae.experiment import resolve_device, resume, train
 from pyro_mfcvae.measuring import evaluate_run
 from pyro_mfcvae.reproduction.definition import ON_TRAINING, Arm, Outcome
 from pyro_mfcvae.runs import Run
@@ -132,6 +133,65 @@ def measure_run(
         lacks_probe = probed and not measured(run, dataset, probed)
         evaluate_run(run, dataset, lacks_probe, say=say, distances=distances)
     return Outcome(arm, run.config.seed, run, dataset, run.evaluation() or {})
+
+
+def finished_outcome(
+    arm: Arm, folder: Path, dataset: Dataset, probed: bool = False, distances: Sequence[str] = ()
+) -> Outcome | None:
+    """The run in a folder if it is finished and measured; others may be at it right now.
+
+    Args:
+        arm: that the run is of.
+        folder: of the run, which may not exist.
+        dataset: its data.
+        probed: whether it must have been probed.
+        distances: that must have been measured.
+    """
+    try:
+        run = Run(folder)
+        if is_finished(run, dataset) and measured(run, dataset, probed, distances):
+            return Outcome(arm, run.config.seed, run, dataset, run.evaluation() or {})
+    except RunError:
+        pass
+    return None
+
+
+class Datasets:
+    """The data of several runs, loaded once for all that share them."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Dataset] = {}
+
+    def load(self, data: Component) -> Dataset:
+        """The data of some settings."""
+        key = json.dumps([data.name, data.options], sort_keys=True)
+        if key not in self._loaded:
+            self._loaded[key] = load_dataset(data)
+        return self._loaded[key]
+
+
+def placed(config: Config, data_dir: Path | None, device: str | None) -> Config:
+    """Settings with the folder of the data's files, where it has any, and the device.
+
+    Args:
+        config: the settings.
+        data_dir: None leaves the folder as it is.
+        device: None leaves the device as it is.
+
+    Raises:
+        ConfigError: if the device cannot be used here.
+    """
+    if device is not None:
+        resolve_device(device)
+        config = replace(config, training=replace(config.training, device=device))
+    if data_dir is not None and _reads_files(config):
+        config = replace(config, data=in_folder(config.data, data_dir))
+    return config
+
+
+def _reads_files(config: Config) -> bool:
+    loader = DATASETS.get(config.data.name)
+    return loader is not None and "data_dir" in inspect.signature(loader).parameters
 
 
 class _JudgedOnTraining(HeldOutLog):

@@ -22,6 +22,7 @@ from pyro_mfcvae.reproduction.definition import (
     Outcomes,
     Scale,
     agreement,
+    probes,
 )
 
 _N_SEEDS = 5
@@ -41,13 +42,15 @@ class Seeds(Experiment):
 
     @override
     def entries(self, arms: Arms) -> Sequence[Entry]:
-        return [
-            entry
-            for arm in arms
-            for j in range(len(arm.config.model.facets))
-            for factor in load_dataset(arm.config.data).labels
-            for entry in agreement(arm, factor, j, f"facet {j}")
-        ]
+        entries: list[Entry] = []
+        for arm in arms:
+            factors = load_dataset(arm.config.data).labels
+            for j in range(len(arm.config.model.facets)):
+                for factor in factors:
+                    entries += agreement(arm, factor, j, f"facet {j}")
+            for factor in factors if self.probed else ():
+                entries += probes(arm, factor)
+        return entries
 
     @override
     def draw(self, outcomes: Outcomes) -> Drawn:
@@ -60,13 +63,21 @@ class Seeds(Experiment):
         yield self.name, figures.spread_over_epochs(panels, label, title)
 
 
-def get_experiment(name: str) -> Experiment:
+def get_experiment(name: str, probed: bool = False) -> Experiment:
     """The experiment called name, or a preset's seeds.
 
+    Args:
+        name: of either.
+        probed: of a preset: whether classifiers are trained on the latents.
+
     Raises:
-        ConfigError: if there is neither.
+        ConfigError: if there is neither, or probing is asked of an experiment.
     """
     if name in EXPERIMENTS:
+        if probed:
+            raise ConfigError(
+                f"{name} is an experiment, which measures what it needs; probe presets only"
+            )
         return EXPERIMENTS[name]
     if name not in PRESETS:
         raise ConfigError(
@@ -75,5 +86,9 @@ def get_experiment(name: str) -> Experiment:
         )
     preset = get_preset(name)
     return Seeds(
-        name=name, title=preset.description, source=preset.source, n_seeds={"full": _N_SEEDS}
+        name=name,
+        title=preset.description,
+        source=preset.source,
+        n_seeds={"full": _N_SEEDS},
+        probed=probed,
     )

@@ -13,6 +13,7 @@ from pyro_mfcvae.reproduction.definition import (
     Scale,
     accuracy,
     agreement,
+    probes,
     register_experiments,
 )
 from pyro_mfcvae.reproduction.published import ACCURACIES, PROBES, VADE
@@ -37,20 +38,11 @@ class ProbeTable(Experiment):
 
     @override
     def entries(self, arms: Arms) -> Sequence[Entry]:
-        latents = {"z of facet 0": ("facets", 0), "z of facet 1": ("facets", 1)}
-        latents["z of both"] = ("all_facets",)
         return [
-            Entry(
-                arm=arm.label,
-                row=row,
-                column=f"{arm.title}, {factor}",
-                metric="held-out accuracy of scikit-learn's MLPClassifier on sampled latents",
-                path=("probe", *path, factor),
-                published=PROBES.get((arm.label, factor), ("", "", ""))[i],
-            )
+            entry
             for arm in arms
             for factor in arm.facets
-            for i, (row, path) in enumerate(latents.items())
+            for entry in probes(arm, factor, PROBES.get((arm.label, factor), ()))
         ]
 
 

@@ -1,12 +1,38 @@
-"""Batches permuted and indexed on the training device."""
+"""Batches, permuted: of observations on the training device, or read ahead from a file."""
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from pyro_mfcvae.data.observations import as_float
+from pyro_mfcvae.data.observations import Observations, as_float
+from pyro_mfcvae.data.streamed import StreamedObservations
 from pyro_mfcvae.noise import derived_seed
+
+BUFFER = 64 * 2**20  # bytes of streamed observations that are shuffled together
+_MIXED = 8  # blocks of the file in a buffer, at least
+
+
+def batches_of(
+    x: Observations, batch_size: int, seed: int, dtype: torch.dtype, device: torch.device
+) -> Batches | StreamedBatches:
+    """Batches of training observations, on the training device.
+
+    Args:
+        x: observations (N, *event), uint8 or floating point; what is in memory is moved to the
+            device at once.
+        batch_size: B.
+        seed: of the order.
+        dtype: of the batches.
+        device: of the batches.
+    """
+    if isinstance(x, StreamedObservations):
+        return StreamedBatches(x, batch_size, seed, dtype, device, BUFFER)
+    return Batches(x.to(device), batch_size, seed, dtype)
 
 
 class Batches:
@@ -37,3 +63,94 @@ class Batches:
             self._order, self._epoch = order.to(self.x.device, non_blocking=True), epoch
         rows = self._order[index * self.batch_size : (index + 1) * self.batch_size]
         return as_float(self.x.index_select(0, rows), self.dtype)
+
+
+class StreamedBatches:
+    """The batch of any step of observations in a file, as a function of (seed, step).
+
+    In each epoch blocks of neighbouring rows are permuted and cut into buffers of whole batches,
+    and rows are permuted within a buffer. Each row comes exactly once, and the short last batch is
+    kept. While one buffer is used, the next is read by a thread, which ends with it; what goes
+    wrong there is raised at the step that needs the buffer.
+
+    Args:
+        x: training observations, (N, *event).
+        batch_size: B.
+        seed: the order of epoch e is a function of (seed, e).
+        dtype: of the batches.
+        device: of the batches.
+        buffer_bytes: of a buffer, roughly; two are held at a time. Eight blocks or one batch are
+            the least.
+    """
+
+    def __init__(
+        self,
+        x: StreamedObservations,
+        batch_size: int,
+        seed: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        buffer_bytes: int,
+    ) -> None:
+        self.x = x.in_file_order()
+        self.batch_size = batch_size
+        self.seed = seed
+        self.dtype = dtype
+        self.device = device
+        self.per_epoch = -(-len(x) // batch_size)
+        self._bounds = self.x.block_bounds()
+        n_rows = max(buffer_bytes // x.row_bytes, _MIXED * int(np.diff(self._bounds).max()))
+        self._batches = min(max(n_rows // batch_size, 1), self.per_epoch)  # of a buffer
+        self._buffers = -(-self.per_epoch // self._batches)  # of an epoch
+        self._number, self._buffer = -1, torch.empty(0)
+        self._next: tuple[int, Future[Tensor]] | None = None
+
+    def __call__(self, step: int) -> Tensor:
+        """Observations of the batch at this step (from 0), shape (B, *event)."""
+        epoch, index = divmod(step, self.per_epoch)
+        buffer, place = divmod(index, self._batches)
+        self._turn_to(epoch * self._buffers + buffer)
+        rows = self._buffer[place * self.batch_size : (place + 1) * self.batch_size]
+        return as_float(rows.to(self.device, non_blocking=True), self.dtype)
+
+    def _turn_to(self, number: int) -> None:
+        """Make this buffer, counted over all epochs, the one in use."""
+        if number == self._number:
+            return
+        self._number, self._buffer = -1, torch.empty(0)  # so that at most two are in memory
+        ahead, self._next = self._next, None
+        reading = ahead[1] if ahead and ahead[0] == number else self._read_ahead(number)
+        self._buffer, self._number = reading.result(), number
+        self._next = number + 1, self._read_ahead(number + 1)
+
+    def _read_ahead(self, number: int) -> Future[Tensor]:
+        epoch, buffer = divmod(number, self._buffers)
+        first, last = self._range(buffer)
+        # Made here, as the thread must leave CUDA alone: graphs may be captured meanwhile.
+        pinned = self.device.type == "cuda"
+        shape = (last - first, *self.x.shape[1:])
+        rows = torch.empty(shape, dtype=self.x.dtype, pin_memory=pinned)
+        thread = ThreadPoolExecutor(1, "read-ahead")
+        reading = thread.submit(lambda: self.x.read(self._order(epoch, first, last), rows))
+        thread.shutdown(wait=False)
+        return reading
+
+    def _range(self, buffer: int) -> tuple[int, int]:
+        """Where a buffer begins and ends among the rows of an epoch."""
+        n_rows = self._batches * self.batch_size
+        return buffer * n_rows, min((buffer + 1) * n_rows, len(self.x))
+
+    def _order(self, epoch: int, first: int, last: int) -> NDArray[np.int64]:
+        """Places in x of the rows of a buffer, batch by batch."""
+        random = np.random.default_rng(derived_seed(self.seed, "blocks", epoch))
+        blocks = random.permutation(len(self._bounds) - 1)
+        ends = np.diff(self._bounds)[blocks].cumsum()  # of the blocks among the epoch's rows
+        some = slice(np.searchsorted(ends, first, side="right"), np.searchsorted(ends, last) + 1)
+        rows = [
+            np.arange(max(stop - end + first, start), min(stop - end + last, stop))
+            for start, stop, end in zip(
+                self._bounds[blocks[some]], self._bounds[blocks[some] + 1], ends[some], strict=True
+            )
+        ]
+        random = np.random.default_rng(derived_seed(self.seed, "order", epoch, first))
+        return random.permutation(np.concatenate(rows))

@@ -8,7 +8,9 @@ import warnings
 import torch
 from torch import Tensor
 
-from pyro_mfcvae.data.observations import as_float
+from pyro_mfcvae.data.observations import Observations, as_float, select
+from pyro_mfcvae.data.streamed import StreamedObservations
+from pyro_mfcvae.mixture import Covariance, MixturePrior
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.nets.initialise import data_dependent, glorot
 from pyro_mfcvae.noise import derived_seed, site_noise
@@ -16,7 +18,7 @@ from pyro_mfcvae.noise import derived_seed, site_noise
 _BATCH = 1000
 
 
-def initialise_networks(model: FacetModel, x: Tensor, how: str, spread: float = 1.0) -> None:
+def initialise_networks(model: FacetModel, x: Observations, how: str, spread: float = 1.0) -> None:
     """Set the weights of encoder, heads and decoder.
 
     Args:
@@ -30,8 +32,8 @@ def initialise_networks(model: FacetModel, x: Tensor, how: str, spread: float = 
     if how == "glorot":
         glorot(model)
     elif how.startswith("data-dependent"):
-        dtype = next(model.parameters()).dtype
-        batch = as_float(x[:: -(-len(x) // _BATCH)], dtype)
+        parameter = next(model.parameters())
+        batch = as_float(x[:: -(-len(x) // _BATCH)].to(parameter.device), parameter.dtype)
         model.train()
         data_dependent(
             model,
@@ -43,7 +45,7 @@ def initialise_networks(model: FacetModel, x: Tensor, how: str, spread: float = 
 
 @torch.no_grad()
 def initialise_mixtures(
-    model: FacetModel, x: Tensor, how: str, seed: int, max_observations: int = 10_000
+    model: FacetModel, x: Observations, how: str, seed: int, max_observations: int = 10_000
 ) -> None:
     """Set the mixtures' means; weights and variances stay as they are but for one choice.
 
@@ -68,34 +70,63 @@ def initialise_mixtures(
             facet.loc.copy_(noise * math.sqrt(2 / sum(facet.loc.shape)))
 
 
+@torch.no_grad()
+def fit_mixture(facet: MixturePrior, z: Tensor, seed: int) -> None:
+    """Fit a mixture anew, covariances and weights included, to latents z (N, D).
+
+    Of samples of q(z | x) it makes the prior that is best for the encoder as it is: the ELBO has
+    E log p(z) over them.
+    """
+    facet.set_components(*_fitted(facet, z, facet.covariance, seed))
+
+
 def _fit_mixtures(
-    model: FacetModel, x: Tensor, seed: int, max_observations: int, complete: bool
+    model: FacetModel, x: Observations, seed: int, max_observations: int, complete: bool
 ) -> None:
+    means = posterior_means(model, drawn(x, seed, max_observations))
+    for facet, z in zip(model.facets, means, strict=True):
+        covariance = facet.covariance if complete else "diagonal"
+        fitted = _fitted(facet, z, covariance, seed)
+        if complete:
+            facet.set_components(*fitted)
+        else:
+            facet.loc.copy_(fitted[0])
+
+
+def drawn(x: Observations, seed: int, n: int) -> Observations:
+    """Up to n observations, drawn at random."""
+    generator = torch.Generator().manual_seed(derived_seed(seed, "mixture"))
+    x = select(x, torch.randperm(len(x), generator=generator)[:n])
+    if isinstance(x, StreamedObservations):
+        x = x.in_file_order()  # so that the file is read once
+    return x
+
+
+def _fitted(
+    facet: MixturePrior, z: Tensor, covariance: Covariance, seed: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Means, (co)variances and weights of a mixture fitted to z (N, D), on its device."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
-    generator = torch.Generator().manual_seed(derived_seed(seed, "mixture"))
-    rows = torch.randperm(len(x), generator=generator)[:max_observations].to(x.device)
-    means = posterior_means(model, x[rows])
-    for facet, z in zip(model.facets, means, strict=True):
-        covariance = "full" if complete and facet.covariance == "full" else "diag"
-        mixture = GaussianMixture(
-            facet.n_clusters, covariance_type=covariance, random_state=derived_seed(seed) % 2**31
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # a start need not be a fit
-            mixture.fit(z.double().cpu().numpy())
-        fitted = (mixture.means_, mixture.covariances_, mixture.weights_)
-        loc, covariances, weights = (torch.from_numpy(values).to(z.device) for values in fitted)
-        if complete:
-            facet.set_components(loc, covariances, weights)
-        else:
-            facet.loc.copy_(loc)
+    mixture = GaussianMixture(
+        facet.n_clusters,
+        covariance_type="full" if covariance == "full" else "diag",
+        random_state=derived_seed(seed) % 2**31,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a start need not be a fit
+        mixture.fit(z.double().cpu().numpy())
+    fitted = (mixture.means_, mixture.covariances_, mixture.weights_)
+    return tuple(torch.from_numpy(values).to(z.device) for values in fitted)
 
 
-def posterior_means(model: FacetModel, x: Tensor) -> list[Tensor]:
+def posterior_means(model: FacetModel, x: Observations) -> list[Tensor]:
     """Means of q(z_j | x) in evaluation mode: x (N, *event) -> J tensors (N, D_j)."""
-    dtype = next(model.parameters()).dtype
+    parameter = next(model.parameters())
     with model.evaluating():
-        parts = [[q.mean for q in model.encode(as_float(b, dtype))] for b in x.split(_BATCH)]
+        parts = [
+            [q.mean for q in model.encode(as_float(batch.to(parameter.device), parameter.dtype))]
+            for batch in x.split(_BATCH)
+        ]
     return [torch.cat(facet) for facet in zip(*parts, strict=True)]

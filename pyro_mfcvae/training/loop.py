@@ -10,8 +10,10 @@ from contextlib import ExitStack, contextmanager
 import torch
 
 from pyro_mfcvae.errors import TrainingError
+from pyro_mfcvae.training.allocator import keep_memory
 from pyro_mfcvae.training.callbacks import Callback
 from pyro_mfcvae.training.state import TrainingState
+from pyro_mfcvae.training.stepping import stepping
 
 
 def fit(state: TrainingState, callbacks: Sequence[Callback] = ()) -> TrainingState:
@@ -22,32 +24,34 @@ def fit(state: TrainingState, callbacks: Sequence[Callback] = ()) -> TrainingSta
 
     Args:
         state: changed in place.
-        callbacks: called in this order.
+        callbacks: called in this order, on process 0.
 
     Returns:
         the state.
     """
-    fit_together([state], [callbacks], state.train_step)
+    engine = state.engine
+    with engine.alert():
+        state.wrapped = engine.wrap(state.objective)
+        fit_together([state], [callbacks if engine.is_writer else ()])
     return state
 
 
-def fit_together(
-    states: Sequence[TrainingState],
-    callbacks: Sequence[Sequence[Callback]],
-    train_step: Callable[[], None],
-) -> None:
-    """As :func:`fit`, for runs of equal length that take their steps at the same time.
+def fit_together(states: Sequence[TrainingState], callbacks: Sequence[Sequence[Callback]]) -> None:
+    """As :func:`fit`, for runs that take their steps at the same time.
 
     A run that breaks down ends alone; the others go on.
 
     Args:
-        states: changed in place, all at one step.
+        states: changed in place.
         callbacks: of each run.
-        train_step: takes one step of every run.
 
     Raises:
+        ConfigError: if the runs cannot be trained together.
         TrainingError: once the others have ended, if a run broke down.
     """
+    train_step = stepping(states)
+    if states[0].fade.device.type == "cpu":
+        keep_memory()
     lead, config = states[0], states[0].config.training
     broken: list[TrainingError] = []
     runs = [_Run(state, own) for state, own in zip(states, callbacks, strict=True)]
@@ -68,9 +72,11 @@ def fit_together(
             broken = [run.error for run in runs if run.error is not None]
             if len(broken) == len(runs):
                 raise broken[0]
-            if stop_requested() and lead.step < lead.n_steps:
+            stop = lead.interrupted or (stop_requested() and lead.step < lead.n_steps)
+            if lead.engine.any(stop):
                 for run in runs:
                     run.state.interrupted = True
+                    run.state.join_totals()
     if broken:
         raise broken[0]
 
@@ -97,6 +103,7 @@ class _Run:
                 self.metrics = state.take_means()
                 self._call("on_log", self.metrics)
             if state.step % state.batches.per_epoch == 0:
+                state.join_totals()
                 self._call("on_epoch", self.metrics)
         except TrainingError as error:
             state.failed, self.error = True, error

@@ -6,17 +6,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pyro
 import torch
 from torch import Tensor, nn
 
 from pyro_mfcvae.config import Config
+from pyro_mfcvae.data.observations import Observations, as_float
 from pyro_mfcvae.enumeration import enumerated_dim, run_guide
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.fade_in import KlFloor
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.noise import Noise
+from pyro_mfcvae.training.warps import Warp
 
+_WARP = "_warp"
+_AT_ONCE = 1000  # observations
 AUTOCAST = {"bf16": torch.bfloat16}
 
 
@@ -25,10 +31,14 @@ class Objective(nn.Module):
 
     Args:
         model: the model, which owns its guide.
-        config: guide, KL floor and precision.
+        config: guide, weights of the KL terms, warps and precision.
 
     Attributes:
         term_names: of the terms, once ``forward`` has run.
+        kl_scale: what the KL terms are multiplied with, shape (); None means 1.
+
+    Raises:
+        ConfigError: if the observations cannot be warped.
     """
 
     def __init__(self, model: FacetModel, config: Config) -> None:
@@ -37,27 +47,39 @@ class Objective(nn.Module):
         self.guide = model.guide(config.guide.name)
         self.n_samples = config.guide.n_samples
         self.kl_floor = config.training.kl_floor
+        parameter = next(model.parameters())
+        scaled = config.training.kl_start < 1
+        self.register_buffer("kl_scale", parameter.new_ones(()) if scaled else None)
+        warp = config.training.warp
+        self.warp = None if warp is None else Warp(warp, model.observation).to(parameter)
+        some = None if warp is None else warp.facets
+        self.warped_facets = range(model.n_facets) if some is None else some
         self.autocast = AUTOCAST.get(config.training.precision)
         self.term_names: tuple[str, ...] = ()
 
     def forward(
-        self, x: Tensor, fade: Tensor, noise: Noise, share: float = 1.0
+        self, x: Tensor, fade: Tensor, noise: Noise, share: float = 1.0, n_parts: int = 1
     ) -> tuple[Tensor, Tensor]:
         """The loss, shape (), and the terms' means, (T,), one for each of ``term_names``.
 
         Args:
             x: observations, shape (B, *event).
             fade: weights of the facets, shape (J,).
-            noise: of the guide's samples.
+            noise: of the guide's samples and the warps.
             share: what both are multiplied with, where the batch is a part of a larger one.
+            n_parts: of the larger one, which share what it costs once.
         """
         with (
             pyro.validation_enabled(False),
             noise,
-            KlFloor(self.kl_floor),
+            KlFloor(self.kl_floor, self.kl_scale),
             self.model.networks_in(self.autocast),
+            self.model.seeing(self._warped(x, noise), self.warped_facets),
         ):
             terms = self.model(x, fade, self.guide, self.n_samples)
+        if n_parts > 1:
+            shared = {name: cost / n_parts for name, cost in terms.shared.items()}
+            terms = replace(terms, shared=shared)
         means = terms.means()
         self.term_names = tuple(means)
         loss, values = terms.loss, torch.stack(list(means.values()))
@@ -79,4 +101,34 @@ class Objective(nn.Module):
                     "outside, as many runs at once and CUDA graphs need it: train one run at a "
                     "time, with training.cuda_graph=false"
                 )
-        return noise.shapes
+        shapes = dict(noise.shapes)
+        if self.warp is not None:
+            shapes[_WARP] = torch.Size((len(x), self.warp.n_numbers))
+        return shapes
+
+    @torch.no_grad()
+    def sampled_latents(self, x: Observations, seed: int) -> list[Tensor]:
+        """Samples of q(z_j | x), one for each observation (N, *event): J tensors (N, D_j).
+
+        The encoder is in evaluation mode, and sees warps as in training.
+        """
+        parameter = next(self.model.parameters())
+        parts = []
+        for i, batch in enumerate(x.split(_AT_ONCE)):
+            batch = as_float(batch.to(parameter.device), parameter.dtype)
+            noise = Noise(seed, i)
+            warped = self._warped(batch, noise)
+            with self.model.evaluating(), self.model.seeing(warped, self.warped_facets):
+                posteriors = [q.base_dist for q in self.model.encode(batch)]
+            parts.append(
+                [
+                    q.loc + q.scale * noise.numbers(f"z_{j}", tuple(q.loc.shape), q.loc)
+                    for j, q in enumerate(posteriors)
+                ]
+            )
+        return [torch.cat(facet) for facet in zip(*parts, strict=True)]
+
+    def _warped(self, x: Tensor, noise: Noise) -> Tensor | None:
+        if self.warp is None:
+            return None
+        return self.warp(x, noise.numbers(_WARP, (len(x), self.warp.n_numbers), x))

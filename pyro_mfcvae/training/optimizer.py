@@ -11,6 +11,11 @@ from pyro_mfcvae.config import TrainingConfig
 from pyro_mfcvae.models.base import FacetModel
 
 
+def is_captured(config: TrainingConfig, device: torch.device) -> bool:
+    """Whether steps on this device are captured as CUDA graphs."""
+    return config.cuda_graph and device.type == "cuda"
+
+
 def adam(model: FacetModel, config: TrainingConfig, capturable: bool = False) -> torch.optim.Adam:
     """Adam over all learnt parameters, those of the mixtures in a group of their own.
 
@@ -66,6 +71,8 @@ def learning_rate(
         n_steps: steps of the whole run.
         per_epoch: steps of an epoch.
     """
+    if step < config.learning_rate_warm_up:
+        initial = initial * (step + 1) / config.learning_rate_warm_up
     if config.learning_rate_schedule == "constant":
         return initial
     if config.learning_rate_schedule == "cosine":

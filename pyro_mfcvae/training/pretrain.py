@@ -23,11 +23,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pyro_mfcvae.config import Component
+from pyro_mfcvae.data.observations import Observations
 from pyro_mfcvae.errors import ConfigError, TrainingError
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.noise import derived_seed
 from pyro_mfcvae.options import check_options
-from pyro_mfcvae.training.batches import Batches
+from pyro_mfcvae.training.batches import batches_of
 from pyro_mfcvae.training.callbacks import Say
 from pyro_mfcvae.training.mirrored import Map, chain, mirrored_layers, posterior_mean
 from pyro_mfcvae.training.state import check_last_batch
@@ -174,12 +175,16 @@ def stacked_denoising(
 
 
 def pretrain(
-    model: FacetModel, x: Tensor, stages: Sequence[Stage], seed: int, say: Say = lambda _: None
+    model: FacetModel,
+    x: Observations,
+    stages: Sequence[Stage],
+    seed: int,
+    say: Say = lambda _: None,
 ) -> None:
     """Run the stages. Order and corruption are functions of the seed.
 
     Args:
-        model: on the device of x; its encoder, heads and decoder are changed in place.
+        model: its encoder, heads and decoder are changed in place.
         x: training observations (N, *event).
         stages: from :func:`pretraining_stages`.
         seed: of order and corruption.
@@ -206,13 +211,13 @@ def pretrain(
         )
 
 
-def _run(stage: Stage, x: Tensor, seed: int, model: FacetModel, say: Say) -> float:
+def _run(stage: Stage, x: Observations, seed: int, model: FacetModel, say: Say) -> float:
     """Train one stage; the mean squared error of its last epoch."""
     parameters = [p for module in stage.trained for p in module.parameters()]
     like = parameters[0]
     fused = like.device.type in ("cpu", "cuda")
     optimizer = torch.optim.Adam(parameters, lr=stage.learning_rate, fused=fused or None)
-    batches = Batches(x, stage.batch_size, seed, like.dtype)
+    batches = batches_of(x, stage.batch_size, seed, like.dtype, like.device)
     n_steps = stage.epochs * batches.per_epoch
     progress = _Progress(stage, n_steps, say)
     total = like.new_zeros(())

@@ -5,16 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pyro_mfcvae.config import Config
+from pyro_mfcvae.data.observations import Observations
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.fade_in import FadeInSchedule
 from pyro_mfcvae.models.base import FacetModel
-from pyro_mfcvae.noise import Noise
-from pyro_mfcvae.training.batches import Batches
+from pyro_mfcvae.noise import Noise, derived_seed
+from pyro_mfcvae.training.batches import Batches, StreamedBatches, batches_of
+from pyro_mfcvae.training.engine import ONE_PROCESS, Engine
+from pyro_mfcvae.training.initialise import drawn, fit_mixture
 from pyro_mfcvae.training.objective import Objective
-from pyro_mfcvae.training.optimizer import adam, set_learning_rates
+from pyro_mfcvae.training.optimizer import adam, is_captured, set_learning_rates
+
+_FITTED = 10_000  # observations that mixtures are fitted to
 
 
 @dataclass(eq=False)
@@ -24,6 +29,7 @@ class TrainingState:
     Attributes:
         model: the model, on the training device.
         objective: what is minimised, a module around the model.
+        wrapped: the objective as the engine has wrapped it, which the steps take.
         config: settings of the run.
         batches: the batch of any step.
         optimizer: Adam over all learnt parameters.
@@ -38,12 +44,14 @@ class TrainingState:
         totals: sums of the terms since the last log point, named by ``term_names``.
         n_totals: steps in these sums.
         weights: what ``fade`` holds, as numbers.
+        engine: this process and the others that share the batches.
     """
 
     model: FacetModel
     objective: Objective
+    wrapped: nn.Module
     config: Config
-    batches: Batches
+    batches: Batches | StreamedBatches
     optimizer: torch.optim.Optimizer
     schedule: FadeInSchedule
     fade: Tensor
@@ -56,6 +64,7 @@ class TrainingState:
     n_totals: int = 0
     term_names: tuple[str, ...] = ()
     weights: tuple[float, ...] = ()
+    engine: Engine = ONE_PROCESS
 
     @property
     def n_steps(self) -> int:
@@ -75,16 +84,25 @@ class TrainingState:
     def train_step(self) -> None:
         """Take one step; nothing in it waits for the device."""
         self.begin_step()
-        noise = Noise(self.config.seed, self.step)
-        loss, values = self.objective(self.batches(self.step), self.fade, noise)
+        x = self.batches(self.step)
+        part = self.engine.part(len(x))
+        noise = Noise(self.config.seed, self.step, part.rows)
+        self.add_up(self.advance(x[part.start : part.stop], noise, part.share))
+        self.end_step()
+
+    def advance(self, x: Tensor, noise: Noise, share: float = 1.0) -> Tensor:
+        """Gradients and the optimiser's step for a batch (B, *event); returns its terms, (T,)."""
+        loss, values = self.wrapped(x, self.fade, noise, share, self.engine.n_processes)
         loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.add_up(values)
-        self.end_step()
+        return values
 
     def begin_step(self) -> None:
-        """Set fade weights and learning rates of the step to come."""
+        """Set weights and learning rates of the step to come, and fit mixtures that are due."""
+        self._refit_mixtures()
+        if self.objective.kl_scale is not None:
+            self.objective.kl_scale.fill_(self.kl_scale())
         weights = self.schedule(self.step)
         if weights != self.weights:  # a copy to the device at every step would be a waste
             new = torch.tensor(weights, dtype=self.fade.dtype)
@@ -98,6 +116,27 @@ class TrainingState:
             self.batches.per_epoch,
         )
 
+    def kl_scale(self) -> float:
+        """What all KL terms are multiplied with in the step to come."""
+        training = self.config.training
+        first, last = (epoch * self.batches.per_epoch for epoch in training.kl_warm_up)
+        if self.step >= last:
+            return 1.0
+        risen = max(self.step - first, 0) / (last - first)
+        return training.kl_start + (1 - training.kl_start) * risen
+
+    def _refit_mixtures(self) -> None:
+        epoch, within = divmod(self.step, self.batches.per_epoch)
+        if within == 0 and epoch in self.config.training.refit_mixtures:
+            seed = derived_seed(self.config.seed, "refit", epoch)
+            samples = self.objective.sampled_latents(drawn(self.batches.x, seed, _FITTED), seed)
+            for facet, z, weight in zip(
+                self.model.facets, samples, self.schedule(self.step), strict=True
+            ):
+                if weight > 0:
+                    fit_mixture(facet, z, seed)
+            self.engine.equalise(self.model.facets.parameters())  # a fit magnifies rounding
+
     def add_up(self, values: Tensor) -> None:
         """Add the terms of a step, (T,), to their sums."""
         if self.totals is None:
@@ -110,31 +149,41 @@ class TrainingState:
         self.n_totals += 1
         self.step += 1
 
+    def join_totals(self) -> None:
+        """Make the sums those of whole batches, on every process. Each must call it."""
+        if self.totals is not None:
+            self.totals = self.engine.mean(self.totals)
+
     def take_means(self) -> dict[str, float]:
         """Means of all terms since the last call; this waits for the device."""
         if self.totals is None or not self.n_totals:
             return {}
+        self.join_totals()
         means = (self.totals / self.n_totals).tolist()
         self.totals.zero_()
         self.n_totals = 0
         return dict(zip(self.term_names, means, strict=True))
 
 
-def new_state(model: FacetModel, x: Tensor, config: Config) -> TrainingState:
+def new_state(
+    model: FacetModel, x: Observations, config: Config, engine: Engine = ONE_PROCESS
+) -> TrainingState:
     """The state before the first step.
 
     Args:
         model: an initialised model, on the training device.
-        x: training observations (N, *event), on the same device.
+        x: training observations (N, *event).
         config: settings of the run.
+        engine: the processes that share the batches.
 
     Raises:
-        ConfigError: if the batches do not fit the data or the networks.
+        ConfigError: if the batches do not fit the data, the networks or the processes.
     """
     parameter = next(model.parameters())
     training = config.training
-    batches = Batches(x, training.batch_size, config.seed, parameter.dtype)
-    check_last_batch(model, len(x), training.batch_size, "training.batch_size")
+    batches = batches_of(x, training.batch_size, config.seed, parameter.dtype, parameter.device)
+    n_processes = engine.n_processes
+    check_last_batch(model, len(x), training.batch_size, "training.batch_size", n_processes)
     objective = Objective(model, config)
     stages = training.epochs_per_step
     if len(stages) == 1 < model.n_facets:
@@ -148,31 +197,54 @@ def new_state(model: FacetModel, x: Tensor, config: Config) -> TrainingState:
     return TrainingState(
         model=model,
         objective=objective,
+        wrapped=objective,
         config=config,
         batches=batches,
-        optimizer=adam(model, training),
+        optimizer=adam(model, training, is_captured(training, parameter.device)),
         schedule=schedule,
         fade=torch.ones(model.n_facets, dtype=parameter.dtype, device=parameter.device),
+        engine=engine,
     )
 
 
-def check_last_batch(model: FacetModel, n: int, batch_size: int, setting: str) -> None:
-    """Refuse a last batch of one observation where there is batch norm.
+def check_last_batch(
+    model: FacetModel, n: int, batch_size: int, setting: str, n_processes: int = 1
+) -> None:
+    """Refuse a last batch with too few observations for each process to have its own.
 
     Args:
-        model: the model.
+        model: the model. Batch norm needs two observations, anything else one.
         n: training observations.
         batch_size: B.
         setting: its name, for the message.
+        n_processes: W, which share each batch.
 
     Raises:
         ConfigError: if they do not fit.
     """
-    has_batch_norm = any(
-        isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in model.modules()
-    )
-    if (n - 1) % batch_size == 0 and has_batch_norm:
-        raise ConfigError(
-            f"with {n} training observations and {setting}={batch_size} the last batch holds a "
-            "single one, which batch norm cannot normalise; choose another batch size"
+    needed = 2 if has_batch_norm(model) else 1
+    if _smallest_part(n, batch_size, n_processes) >= needed:
+        return
+    last = (n - 1) % batch_size + 1
+    fitting = [b for b in range(1, n + 1) if _smallest_part(n, b, n_processes) >= needed]
+    if n_processes == 1:
+        wrong = "a single one, which batch norm cannot normalise"
+    else:
+        wrong = f"{last}, too few for {n_processes} processes" + (
+            " with two for each, as batch norm needs them" if needed == 2 else ""
         )
+    best = min(fitting, key=lambda b: abs(b - batch_size), default=None)
+    raise ConfigError(
+        f"with {n} training observations and {setting}={batch_size} the last batch holds {wrong}; "
+        + (f"choose another batch size, such as {best}" if best else "choose fewer processes")
+    )
+
+
+def has_batch_norm(model: nn.Module) -> bool:
+    """Whether a part of it is batch norm."""
+    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
+
+
+def _smallest_part(n: int, batch_size: int, n_processes: int) -> int:
+    """The fewest observations that a process gets, of whole batches and of the last one."""
+    return min(batch_size, (n - 1) % batch_size + 1) // n_processes

@@ -27,19 +27,14 @@ class Together:
     """Training states that take their steps together.
 
     Args:
-        states: of runs whose settings differ only as :func:`check_alike` allows, at one step.
+        states: of runs that :func:`check_together` lets pass.
 
     Raises:
         ConfigError: if they differ otherwise.
     """
 
     def __init__(self, states: Sequence[TrainingState]) -> None:
-        check_alike([state.config for state in states])
-        if len({state.step for state in states}) > 1:
-            raise ConfigError(
-                "runs trained together must be at one step, got "
-                f"{', '.join(str(state.step) for state in states)}; go on with each alone"
-            )
+        check_together(states)
         self.states = tuple(states)
         self.objective = states[0].objective
         modules = [state.objective for state in states]
@@ -49,14 +44,24 @@ class Together:
 
     def train_step(self) -> None:
         """Take one step of every run; nothing in it waits for the device."""
+        self.begin_step()
+        x = self.batch()
+        self.end_step(self.advance(x, self.noise(x)))
+
+    def begin_step(self) -> None:
+        """Set fade weights and learning rates of the step to come."""
         for state in self.states:
             state.begin_step()
-        x = torch.stack([state.batches(state.step) for state in self.states])
-        values = self.advance(x, self.noise(x))
+
+    def batch(self) -> Tensor:
+        """Batches of the step to come, shape (R, B, *event)."""
+        return torch.stack([state.batches(state.step) for state in self.states])
+
+    def end_step(self, values: Tensor) -> None:
+        """Count a step with these terms, (R, T)."""
         for state, own in zip(self.states, values.unbind(), strict=True):
-            state.add_up(own)
-        for state in self.states:
             state.objective.term_names = self.objective.term_names
+            state.add_up(own)
             state.end_step()
 
     def advance(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
@@ -100,6 +105,21 @@ class Together:
         self, parameters: Tensors, buffers: Tensors, x: Tensor, fade: Tensor, noise: Tensors
     ) -> tuple[Tensor, Tensor]:
         return functional_call(self.objective, (parameters, buffers), (x, fade, Noise(noise)))
+
+
+def check_together(states: Sequence[TrainingState]) -> None:
+    """Make sure that runs can be trained together.
+
+    Raises:
+        ConfigError: if their settings differ in more than :func:`check_alike` allows, or they are
+            not at one step.
+    """
+    check_alike([state.config for state in states])
+    if len({state.step for state in states}) > 1:
+        raise ConfigError(
+            "runs trained together must be at one step, got "
+            f"{', '.join(str(state.step) for state in states)}; go on with each alone"
+        )
 
 
 def check_alike(configs: Sequence[Config]) -> None:

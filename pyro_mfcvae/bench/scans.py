@@ -1,0 +1,116 @@
+"""What a training step costs as one size grows and the others stay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from pyro_mfcvae.bench.timing import (
+    CLOCKS,
+    Clock,
+    Turn,
+    alternate,
+    repeated,
+    steps_per_turn,
+    waiter,
+)
+from pyro_mfcvae.bench.workload import Workload
+from pyro_mfcvae.config import Config, with_facets
+from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.training import TrainingState
+from pyro_mfcvae.training.stepping import stepping
+
+SCANS: Mapping[str, tuple[int, ...]] = {
+    "n_clusters": (25, 100, 500, 2_000),
+    "n_facets": (1, 2, 4, 8),
+    "latent_dim": (2, 8, 32),
+    "n_samples": (1, 2, 4, 8),
+    "batch_size": (32, 128, 512, 2_048),
+    "n_observations": (1_000, 10_000, 100_000),
+}
+QUICK_SCANS: Mapping[str, tuple[int, ...]] = {
+    name: (values[0], values[1]) for name, values in SCANS.items()
+}
+"""The first two values of every scan."""
+
+
+def bench_scans(
+    load: Workload,
+    n_rounds: int,
+    turn_seconds: float,
+    scans: Mapping[str, tuple[int, ...]] = SCANS,
+    clock: Clock = CLOCKS["wall"],
+) -> dict[str, Any]:
+    """Time training steps over each size, its values in turns.
+
+    Of ``n_observations`` the first step of an epoch is timed, which draws the epoch's order.
+
+    Args:
+        load: settings and data; the scanned size takes the place of theirs.
+        n_rounds: turns of every value.
+        turn_seconds: how long a turn with the smallest value is to be.
+        scans: {size: values}.
+        clock: seconds.
+
+    Returns:
+        {size: timings relative to the smallest value}; a value that the model cannot have is left
+        out.
+    """
+    results = {}
+    for name, values in scans.items():
+        steps = _steps(load, name, values)
+        if not steps:
+            continue
+        first, wait = next(iter(steps)), waiter(load.device)
+        n = steps_per_turn(steps[first], turn_seconds, wait)
+        turns = {value: repeated(step, n) for value, step in steps.items()}
+        timings = alternate(turns, n_rounds, n, wait=wait, clock=clock)
+        results[name] = timings.record(first)
+    return results
+
+
+def resized(config: Config, name: str, value: int) -> Config:
+    """Settings with one size replaced, in all facets where it is one of a facet.
+
+    Raises:
+        ConfigError: if the model cannot have it.
+    """
+    facets = config.model.facets
+    if name == "n_samples":
+        return replace(config, guide=replace(config.guide, n_samples=value))
+    if name == "batch_size":
+        return replace(config, training=replace(config.training, batch_size=value))
+    if name == "n_facets":
+        first = f"{facets[0].latent_dim}:{facets[0].n_clusters}"
+        return with_facets(config, ",".join([first] * value))
+    if name == "n_clusters":
+        return with_facets(config, ",".join(f"{facet.latent_dim}:{value}" for facet in facets))
+    if name == "latent_dim":
+        return with_facets(config, ",".join(f"{value}:{facet.n_clusters}" for facet in facets))
+    raise ConfigError(f"unknown size {name!r}; choose one of {', '.join(SCANS)}")
+
+
+def _steps(load: Workload, name: str, values: tuple[int, ...]) -> dict[str, Turn]:
+    """{value: a training step with it}."""
+    steps: dict[str, Turn] = {}
+    for value in values:
+        try:
+            if name == "n_observations":
+                steps[str(value)] = _first_of_an_epoch(load.state(n=value))
+            else:
+                sized = load.with_config(resized(load.config, name, value))
+                steps[str(value)] = stepping([sized.state()])
+        except ConfigError:
+            continue  # VaDE has one facet, for instance
+    return steps
+
+
+def _first_of_an_epoch(state: TrainingState) -> Turn:
+    train_step = stepping([state])
+
+    def step() -> None:
+        state.step += -state.step % state.batches.per_epoch
+        train_step()
+
+    return step

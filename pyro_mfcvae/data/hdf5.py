@@ -1,0 +1,168 @@
+"""Rows of HDF5 data sets, read a block of neighbours at a time."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyro_mfcvae.data.arrays import Layout
+from pyro_mfcvae.errors import DataError
+
+if TYPE_CHECKING:
+    import h5py
+    from numpy.typing import NDArray
+
+_BLOCK = 512 * 2**10  # bytes that a block has at most, unless a single chunk has more
+
+
+class Hdf5Rows:
+    """The rows of one or several data sets of a file, one after the other, as observations.
+
+    HDF5 unpacks whole chunks and is slow at scattered rows. Rows are therefore read in blocks of
+    neighbours, each a whole number of chunks.
+
+    Args:
+        path: of the file.
+        layouts: of the data sets, which have observations of one shape and type, by their names.
+
+    Attributes:
+        layout: of the observations.
+        block_rows: rows of the largest block.
+        chunk_rows: rows of the largest chunk.
+        chunk_bytes: bytes of such a chunk, unpacked.
+
+    Raises:
+        DataError: if the file is missing, damaged, or lacks one of them.
+    """
+
+    def __init__(self, path: Path, layouts: Mapping[str, Layout]) -> None:
+        self.path = Path(os.path.abspath(path))  # the working folder may change
+        self._names, self._layouts = tuple(layouts), tuple(layouts.values())
+        self.layout = self._layouts[0]
+        self._size: int | None = None
+        self._found: list[tuple[tuple[int, ...], np.dtype]] | None = None
+        self._process, self._opened = -1, []
+        arrays = self._arrays()
+        row_bytes = [math.prod(array.shape[1:]) * array.dtype.itemsize for array in arrays]
+        chunks = [array.chunks[0] if array.chunks else 1 for array in arrays]
+        self.chunk_rows, self.chunk_bytes = max(
+            (chunk, chunk * n) for chunk, n in zip(chunks, row_bytes, strict=True)
+        )
+        steps = [
+            chunk * max(_BLOCK // (chunk * n), 1)
+            for chunk, n in zip(chunks, row_bytes, strict=True)
+        ]
+        self.block_rows = max(steps)
+        n_blocks = [-(-len(array) // step) for array, step in zip(arrays, steps, strict=True)]
+        self._steps = np.array(steps)
+        self._starts = np.cumsum([0, *map(len, arrays)])
+        self._first_blocks = np.cumsum([0, *n_blocks])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_process": -1, "_opened": []}
+
+    def block_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Numbers of the blocks that rows (n,) lie in: (n,)."""
+        i = self._array_of(rows)
+        return self._first_blocks[i] + (rows - self._starts[i]) // self._steps[i]
+
+    def read(self, rows: NDArray[np.int64], out: Tensor | None = None) -> Tensor:
+        """Observations in rows (n,), in their order: (n, *event).
+
+        Args:
+            rows: of all data sets together.
+            out: on the CPU, where to put them.
+
+        Raises:
+            DataError: if the file can no longer be read, or has changed.
+        """
+        shape = (len(rows), *self.layout.event)
+        x = torch.empty(shape, dtype=self.layout.dtype) if out is None else out
+        values = x.numpy()  # torch's own indexing would start threads in a thread that reads ahead
+        order = np.argsort(rows, kind="stable")
+        cuts = np.flatnonzero(np.diff(self.block_of(rows[order]))) + 1
+        arrays = self._arrays()
+        for places in np.split(order, cuts) if len(rows) else ():
+            chosen = rows[places]
+            block = self._neighbours(arrays, int(chosen[0]), int(chosen[-1]) + 1)
+            values[places] = block[chosen - chosen[0]]
+        self._check_unchanged()  # beyond the end of a truncated file HDF5 reads zeros
+        return x
+
+    def _neighbours(self, arrays: Sequence[h5py.Dataset], start: int, stop: int) -> np.ndarray:
+        """Observations in rows from start to before stop, which lie in one data set."""
+        i = int(self._array_of(start))
+        first = int(self._starts[i])
+        with reading(self.path):
+            values = arrays[i][start - first : stop - first]
+        return self._layouts[i].observations(values)
+
+    def _array_of(self, rows: NDArray[np.int64] | int) -> NDArray[np.int64]:
+        """Numbers of the data sets that rows (n,) lie in: (n,)."""
+        return np.searchsorted(self._starts, rows, side="right") - 1
+
+    def _arrays(self) -> list[h5py.Dataset]:
+        """The data sets, opened anew in another process, where HDF5's own handle is of no use."""
+        self._check_unchanged()
+        if self._process != os.getpid():
+            file = open_hdf5(self.path)
+            with reading(self.path):
+                arrays = [file[name] for name in self._names]
+            found = [(array.shape, array.dtype) for array in arrays]
+            if self._found not in (None, found):
+                raise self._changed("arrays of other shapes or types")
+            self._found, self._opened, self._process = found, arrays, os.getpid()
+        return self._opened
+
+    def _check_unchanged(self) -> None:
+        try:
+            size = self.path.stat().st_size
+        except OSError as error:
+            raise DataError(
+                f"{self.path}: there is no such file ({error.strerror}); put it back, or give its "
+                "folder with --data-dir"
+            ) from None
+        if self._size is None:
+            self._size = size
+        elif size != self._size:
+            raise self._changed(f"{size} bytes instead of {self._size}")
+
+    def _changed(self, how: str) -> DataError:
+        return DataError(
+            f"{self.path}: the file has changed since it was opened, it now has {how}; put the old "
+            "one back, or begin anew"
+        )
+
+
+def open_hdf5(path: Path) -> h5py.File:
+    """The file, open for reading.
+
+    Raises:
+        DataError: if it is missing or damaged.
+    """
+    import h5py
+
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file")
+    with reading(path):
+        return h5py.File(path, "r")
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Around reads of the file alone: what they raise means that it is damaged."""
+    try:
+        yield
+    except (OSError, RuntimeError, LookupError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as HDF5 ({error})") from error

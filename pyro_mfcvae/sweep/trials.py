@@ -1,0 +1,132 @@
+"""The runs of a sweep, checked before any of them is trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pyro_mfcvae.config import Config, override
+from pyro_mfcvae.errors import ConfigError, DataError
+from pyro_mfcvae.experiment import prepare
+from pyro_mfcvae.reproduction.definition import Arm
+from pyro_mfcvae.reproduction.running import Datasets, placed, run_folder
+from pyro_mfcvae.sweep.spec import Spec, Values
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One run of a sweep.
+
+    Attributes:
+        arm: its settings, which it shares with the trials that differ by the seed only.
+        values: what its settings differ in from those of other trials, by dotted path.
+        config: its settings with its seed.
+        folder: of the run.
+    """
+
+    arm: Arm
+    values: Values
+    config: Config
+    folder: Path
+
+    @property
+    def seed(self) -> int:
+        """Of the run."""
+        return self.config.seed
+
+    @property
+    def name(self) -> str:
+        """The same wherever and whenever these settings are trained with this seed."""
+        return self.folder.name
+
+    def __str__(self) -> str:
+        return f"{self.arm.label}, seed {self.seed}"
+
+
+def all_trials(
+    spec: Spec, out: Path, data_dir: Path | None = None, device: str | None = None
+) -> list[Trial]:
+    """Every setting with every seed, seed by seed.
+
+    Args:
+        spec: the sweep.
+        out: the folder with the folder ``runs``.
+        data_dir: folder of the data's files.
+        device: to train on; None leaves the settings as they are.
+
+    Raises:
+        ConfigError: if a setting does not fit, or two settings are one model.
+    """
+    base = _changed(spec.config(), spec.set, "set")
+    names = short_names(spec.varied)
+    found: dict[Path, str] = {}
+    arms = []
+    for values in spec.settings():
+        label = in_words(values, names) or base.preset or base.data.name
+        config = placed(_changed(base, values, label), data_dir, device)
+        same = found.setdefault(run_folder(out, config), label)
+        if same != label:
+            raise ConfigError(f"{same} and {label} are one model; vary what makes a difference")
+        arms.append((Arm(label, config, label), values))
+    return [
+        Trial(arm, values, config, run_folder(out, config))
+        for seed in spec.seeds
+        for arm, values in arms
+        for config in [replace(arm.config, seed=seed)]
+    ]
+
+
+def check(trials: Sequence[Trial], spec: Spec, datasets: Datasets) -> None:
+    """Tell before hours of work what does not fit or is missing.
+
+    Args:
+        trials: of which one per setting is built and initialised.
+        spec: the sweep, with the objective.
+        datasets: keeps the data.
+
+    Raises:
+        ConfigError, DataError: with the setting that it is about.
+    """
+    for trial in {trial.arm.label: trial for trial in reversed(trials)}.values():
+        try:
+            dataset = datasets.load(trial.config.data)
+            spec.objective.check(trial.config, dataset)
+            prepare(trial.config, dataset)
+        except (ConfigError, DataError) as error:
+            raise type(error)(f"{trial.arm.label}: {error}") from None
+
+
+def short_names(paths: Sequence[str]) -> dict[str, str]:
+    """The shortest end of each dotted path that tells it from the others.
+
+    An end begins neither with a number nor with ``name``, which says nothing by itself.
+    """
+    names = {}
+    for path in paths:
+        parts = path.split(".")
+        for start in range(len(parts) - 1, -1, -1):
+            name = ".".join(parts[start:])
+            same = [other for other in paths if f".{other}".endswith(f".{name}")]
+            if same == [path] and not (parts[start].isdecimal() or parts[start] == "name"):
+                break
+        names[path] = name
+    return names
+
+
+def in_words(values: Mapping[str, object], names: Mapping[str, str]) -> str:
+    """Values by their short names, in one line."""
+    return ", ".join(f"{names[path]} {as_text(value)}" for path, value in values.items())
+
+
+def as_text(value: object) -> str:
+    """A value as it stands in tables, text without quotes."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _changed(config: Config, values: Values, label: str) -> Config:
+    try:
+        return override(config, [f"{path}={json.dumps(value)}" for path, value in values.items()])
+    except ConfigError as error:
+        raise ConfigError(f"{label}: {error}" if label else str(error)) from None

@@ -1,0 +1,77 @@
+"""What tests/test_distributed.py has several processes do: ``python distributed_job.py JOB``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from models import tiny_config
+
+from pyro_mfcvae import experiment
+from pyro_mfcvae.config import Config
+from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.runs import Run
+from pyro_mfcvae.training import Callback
+from pyro_mfcvae.training.engine import Engine, launched
+
+
+class StopAt(Callback):
+    """Interrupts a run after a step, from process 0 alone, which alone has callbacks."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step(self, state):
+        if state.step == self.step:
+            state.interrupted = True
+
+
+def config(dtype: str = "float64") -> Config:
+    """77 observations: in float64 the last batch, of 11, has uneven parts; in float32 others do."""
+    batch_size = "22" if dtype == "float64" else "23"
+    return tiny_config(**{"training.dtype": dtype, "training.batch_size": batch_size})
+
+
+def train(engine: Engine) -> None:
+    """Two whole runs, a halted one, one with batch norm, and failures of one process each."""
+    experiment.train(config(), "whole", say=print, engine=engine)
+    experiment.train(config("float32"), "whole-32", engine=engine)
+    experiment.train(config(), "halted", [StopAt(7)], engine=engine)
+    normed = {"model.encoder.options.batch_norm": "true", "training.epochs_per_step": "[1]"}
+    experiment.train(tiny_config(**normed), "normed", say=print, engine=engine)
+    parameter = torch.nn.Parameter(torch.full((2,), float(engine.rank)))
+    engine.equalise([parameter])
+    outcome = {
+        "equalised": parameter.tolist(),
+        "again": _failure(lambda: experiment.train(config(), "whole", engine=engine)),
+        "other": _failure(lambda: engine.on_all(lambda: _fail_on(1, engine))),
+        "any": [engine.any(engine.rank == 1), engine.any(False)],
+    }
+    Path(f"outcome-{engine.rank}.json").write_text(json.dumps(outcome))
+
+
+def resume(engine: Engine) -> None:
+    """The rest of the halted run."""
+    experiment.resume(Run("halted"), engine=engine)
+
+
+def _fail_on(rank: int, engine: Engine) -> None:
+    if engine.rank == rank:
+        raise ConfigError(f"process {rank} has no data")
+
+
+def _failure(work) -> list[str]:
+    try:
+        work()
+    except Exception as error:
+        return [type(error).__name__, str(error)]
+    return []
+
+
+if __name__ == "__main__":
+    # Under torchrun the numbers of processes are known.
+    n_devices = 2 if sys.argv[1] == "train" else None
+    with launched("cpu", n_devices, timeout=100) as engine:
+        {"train": train, "resume": resume}[sys.argv[1]](engine)

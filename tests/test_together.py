@@ -1,0 +1,338 @@
+"""Many runs as one program, and captured steps, against the same runs trained alone."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from click.testing import CliRunner
+from models import relative_error, tiny_config
+from pyro_mfcvae.cli import main
+
+from pyro_mfcvae.config import override
+from pyro_mfcvae.errors import ConfigError, RunError, TrainingError
+from pyro_mfcvae.experiment import initialise, prepare, resume, train
+from pyro_mfcvae.guides import GUIDES, Guide, register_guide
+from pyro_mfcvae.many_runs import resume_together, seeds_and_settings, train_together
+from pyro_mfcvae.noise import Noise
+from pyro_mfcvae.runs import Run
+from pyro_mfcvae.training import Callback, fit_together
+from pyro_mfcvae.training.captured import N_WARM_UP, Alone, Captured
+from pyro_mfcvae.training.loop import products_in
+from pyro_mfcvae.training.together import Together, check_alike
+
+N_STEPS = 20
+
+
+@pytest.fixture(autouse=True)
+def _in_own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def double(**replaced: str):
+    return tiny_config(**{"training.dtype": "float64"} | replaced)
+
+
+def begun(config):
+    """A state before its first step, and the mixtures placed."""
+    _, state = prepare(config)
+    initialise(state, lambda _: None)
+    state.model.train()
+    return state
+
+
+def same(alone, together):
+    """Whether two states hold the same numbers, optimiser and sums of terms included.
+
+    The tolerance leaves room for Adam, which divides the rounding errors of gradients near 0 by
+    their own size; a run with another seed is off by 1e-2.
+    """
+    theirs = together.model.state_dict()
+    for name, a in alone.model.state_dict().items():
+        torch.testing.assert_close(theirs[name], a, rtol=1e-5, atol=1e-6)
+    moments = [state.optimizer.state_dict()["state"] for state in (alone, together)]
+    assert moments[0].keys() == moments[1].keys()
+    for key, entry in moments[0].items():
+        for name, a in entry.items():
+            atol = 1e-6 * float(a.abs().max())
+            torch.testing.assert_close(moments[1][key][name], a, rtol=1e-5, atol=atol)
+    assert together.take_means() == pytest.approx(alone.take_means(), rel=1e-7)
+    assert (together.step, together.last_fade) == (alone.step, alone.last_fade)
+    return True
+
+
+SETTINGS = [
+    {},
+    {"guide.name": "enumerate"},
+    {"guide.name": "vade-analytic", "guide.n_samples": "3"},
+    {"model.encoder.options.batch_norm": "true", "model.decoder.options.batch_norm": "true"},
+    {"training.kl_floor": "0.2", "model.encoder.options.fade": "true"},
+    {"model.facets.0.covariance": "full", "model.facets.0.learn_weights": "false"},
+    {"model.likelihood.options.learn_scale": "true"},
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_each_run_takes_the_steps_that_it_takes_alone(settings):
+    configs = [double(seed=str(seed), **settings) for seed in (0, 5, 7)]
+    alone, runs = ([begun(config) for config in configs] for _ in range(2))
+    together = Together(runs)
+    for _ in range(N_STEPS):
+        together.train_step()
+        for state in alone:
+            state.train_step()
+    assert all(same(a, b) for a, b in zip(alone, runs, strict=True))
+    assert relative_error(runs[0].model.facets[1].loc, runs[1].model.facets[1].loc) > 0.01
+
+
+def test_a_convolutional_network_with_weight_norm():
+    settings = {
+        "model.encoder": '{"name": "conv-ladder"}',
+        "model.decoder": '{"name": "conv-ladder"}',
+    }
+    changes = [f"{path}={value}" for path, value in settings.items()]
+    configs = [override(double(seed=str(seed)), changes) for seed in (0, 1)]
+    alone, runs = ([begun(config) for config in configs] for _ in range(2))
+    together = Together(runs)
+    for _ in range(6):
+        together.train_step()
+        for state in alone:
+            state.train_step()
+    assert all(same(a, b) for a, b in zip(alone, runs, strict=True))
+
+
+def test_settings_of_equal_shapes_may_differ():
+    configs = [
+        double(
+            **{
+                "training.learning_rate": rate,
+                "model.facets.1.initial_variance": variance,
+                "model.likelihood.options.scale": scale,
+            }
+        )
+        for rate, variance, scale in (("1e-3", "0.01", "0.3"), ("4e-3", "0.2", "0.5"))
+    ]
+    alone, runs = ([begun(config) for config in configs] for _ in range(2))
+    together = Together(runs)
+    for _ in range(N_STEPS):
+        together.train_step()
+        for state in alone:
+            state.train_step()
+    assert all(same(a, b) for a, b in zip(alone, runs, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"training.batch_size": "24"}, r"training\.batch_size \(20 and 24\)"),
+        ({"guide.name": "enumerate"}, "guide.name"),
+        ({"model.facets.0.n_clusters": "7"}, r"model\.facets\.0\.n_clusters"),
+    ],
+)
+def test_other_differences_are_refused(setting, message):
+    with pytest.raises(ConfigError, match=f"cannot differ in {message}"):
+        check_alike([tiny_config(), tiny_config(**setting)])
+
+
+def test_runs_at_different_steps_are_refused():
+    states = [begun(tiny_config(seed=str(seed))) for seed in (0, 1)]
+    states[0].train_step()
+    with pytest.raises(ConfigError, match="must be at one step, got 1, 0"):
+        Together(states)
+
+
+def test_a_guide_with_other_distributions_is_refused():
+    @register_guide("laplace")
+    class Laplace(Guide):
+        def facet(self, j, posterior):
+            normal = posterior.base_dist
+            pyro.sample(f"z_{j}", dist.Laplace(normal.loc, normal.scale).to_event(1))
+
+    try:
+        states = [begun(tiny_config(seed=str(s), **{"guide.name": "laplace"})) for s in (0, 1)]
+        states[0].train_step()  # alone it trains
+        with pytest.raises(ConfigError, match="guide Laplace samples 'z_0' from .*one run at a"):
+            Together([begun(state.config) for state in states]).train_step()
+    finally:
+        del GUIDES["laplace"]
+
+
+class Replayed:
+    """Graphs without a CUDA device: a captured computation is computed again at each replay."""
+
+    def __init__(self):
+        self.n_warm_up = self.n_captured = self.n_replayed = 0
+
+    def warm_up(self, compute):
+        self.n_warm_up += 1
+        return compute()
+
+    def capture(self, compute):
+        self.n_captured += 1
+        values = torch.zeros(())
+
+        def run():
+            self.n_replayed += 1
+            result = compute()
+            values.resize_(result.shape).copy_(result)
+
+        return run, values
+
+
+@pytest.mark.parametrize("n_runs", [1, 2])
+def test_captured_steps_read_what_changes_from_tensors_that_stay(n_runs):
+    settings = {"training.learning_rate_schedule": "cosine"}
+    configs = [double(seed=str(seed), **settings) for seed in range(n_runs)]
+    alone, runs = ([begun(config) for config in configs] for _ in range(2))
+    for state in runs:
+        for group in state.optimizer.param_groups:
+            group["lr"] = torch.tensor(group["lr"], dtype=torch.float64)
+    graphs = Replayed()
+    captured = Captured(Together(runs) if n_runs > 1 else Alone(runs[0]), graphs)
+    for _ in range(alone[0].n_steps):
+        captured.train_step()
+        for state in alone:
+            state.train_step()
+    assert all(same(a, b) for a, b in zip(alone, runs, strict=True))
+    # 77 training scenes in batches of 20: three whole ones and a short one in each of 6 epochs
+    assert (graphs.n_captured, graphs.n_warm_up) == (2, 2 * N_WARM_UP)
+    assert graphs.n_replayed == 24 - 2 * N_WARM_UP
+
+
+def test_runs_in_folders_equal_runs_trained_alone():
+    configs = seeds_and_settings(double(), 2, {"training.learning_rate": ["0.001", "0.003"]})
+    assert list(configs) == [
+        "learning_rate-0.001-seed-0", "learning_rate-0.001-seed-1",
+        "learning_rate-0.003-seed-0", "learning_rate-0.003-seed-1",
+    ]  # fmt: skip
+    runs, states, _ = train_together(configs, "all")
+    assert [run.path for run in runs] == [Path("all") / name for name in configs]
+    single, state, _ = train(configs["learning_rate-0.003-seed-1"], "single")
+    last = runs[-1]
+    assert {p.name for p in last.path.rglob("*")} == {p.name for p in single.path.rglob("*")}
+    assert last.config == single.config
+    for ours, theirs in zip(last.metrics(), single.metrics(), strict=True):
+        assert (ours["step"], ours["split"]) == (theirs["step"], theirs["split"])
+        assert ours["values"] == pytest.approx(theirs["values"], rel=1e-9)
+    for a, b in zip(state.model.parameters(), states[-1].model.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+class StopAt(Callback):
+    def __init__(self, step):
+        self.step = step
+
+    def on_step(self, state):
+        state.interrupted = state.interrupted or state.step == self.step
+
+
+def test_interrupted_runs_go_on_together_and_alone():
+    configs = {f"seed-{seed}": double(seed=str(seed)) for seed in (0, 1)}
+    whole, _, _ = train_together(configs, "whole")
+    runs, states, _ = train_together(configs, "parts", [StopAt(9)])
+    assert [state.step for state in states] == [9, 9]
+    runs, states, _ = resume_together(runs, [StopAt(14)])
+    assert [run.step() for run in runs] == [14, 14]
+    resume(runs[0], [StopAt(16)])
+    with pytest.raises(ConfigError, match="must be at one step, got 16, 14"):
+        resume_together(runs)
+    resume(runs[0])
+    resume_together(runs[1:])
+    for ours, theirs in zip(runs, whole, strict=True):
+        assert len(ours.metrics()) == len(theirs.metrics())
+        a, b = ours.model().state_dict(), theirs.model().state_dict()
+        assert all(torch.allclose(a[name], b[name], rtol=1e-9) for name in a)
+    with pytest.raises(RunError, match="is finished; leave it out"):
+        resume_together(runs)
+
+
+def test_a_run_that_breaks_down_ends_alone():
+    class Spoil(Callback):
+        def on_step(self, state):
+            if state.step == 7:
+                with torch.no_grad():
+                    state.model.facets[0].loc.fill_(math.nan)
+
+    states = [begun(tiny_config(seed=str(seed))) for seed in (0, 1)]
+    ended = []
+
+    class Watch(Callback):
+        def on_log(self, state, metrics):
+            if not all(map(math.isfinite, metrics.values())):
+                raise TrainingError(f"seed {state.config.seed} broke down")
+
+        def on_end(self, state):
+            ended.append((state.config.seed, state.step, state.failed))
+
+    with pytest.raises(TrainingError, match="seed 0 broke down"):
+        fit_together(states, [[Spoil(), Watch()], [Watch()]])
+    assert sorted(ended) == [(0, 24, True), (1, 24, False)]
+    assert all(bool(p.isfinite().all()) for p in states[1].model.parameters())
+
+
+def test_from_the_terminal():
+    options = json.dumps(tiny_config().data.options)
+    done = CliRunner().invoke(
+        main,
+        ["train", "--runs", "2", "--set", f"data.options={options}", "--facets", "3:6,2:5",
+         "--set", "training.epochs_per_step=[1,1]", "--set", "training.device=cpu"],
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "seed-0" in done.output
+    assert "seed-1" in done.output
+    assert "mfcvae report runs/shapes-001 runs/shapes-002" in done.output
+    assert Run("runs/shapes-002").config.seed == 1
+    assert (Path("runs/shapes-002") / "figures").is_dir()
+    wrong = CliRunner().invoke(main, ["train", "--vary", "training.learning_rate"])
+    assert wrong.exit_code == 2
+    assert "expected --vary PATH=VALUE,VALUE" in wrong.output
+    both = CliRunner().invoke(main, ["train", "--resume", "runs/shapes-001", "--runs", "2"])
+    assert "--resume goes on with the run's own settings" in both.output
+
+
+def test_precision_of_the_networks():
+    x = torch.rand(8, 3, 8, 8)
+    full, less = (begun(tiny_config(**{"training.precision": p})) for p in ("full", "bf16"))
+    with Noise(0):
+        terms = full.model.eval().elbo(x)
+    with less.model.eval().networks_in(torch.bfloat16), Noise(0):
+        rounded = less.model.elbo(x)
+        posterior = less.model.encode(x)[0]
+    assert rounded.elbo.dtype == posterior.mean.dtype == torch.float32
+    relative = relative_error(rounded.reconstruction, terms.reconstruction)
+    assert 0 < relative < 2**-6  # a few of the 8 bits of a product
+    with Noise(0):
+        assert torch.equal(less.model.elbo(x).kl_c, terms.kl_c)  # outside all is as it was
+    for _ in range(4):
+        less.train_step()
+    assert all(p.dtype == torch.float32 for p in less.model.parameters())
+
+
+def test_tf32_is_allowed_within_a_run_only():
+    backends = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = [backend.allow_tf32 for backend in backends]
+    for precision in ("full", "tf32"):
+        with products_in(precision):
+            assert [b.allow_tf32 for b in backends] == [precision == "tf32"] * 2
+    assert [backend.allow_tf32 for backend in backends] == before
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("n_runs", [1, 3])
+def test_cuda_graphs_take_the_same_steps(n_runs):
+    configs = [double(seed=str(seed), **{"training.device": "cuda"}) for seed in range(n_runs)]
+    off = {"training.device": "cuda", "training.cuda_graph": "false"}
+    alone = [begun(double(seed=str(seed), **off)) for seed in range(n_runs)]
+    runs = [begun(config) for config in configs]
+    captured = Captured(Together(runs) if n_runs > 1 else Alone(runs[0]))
+    for _ in range(N_STEPS):
+        captured.train_step()
+        for state in alone:
+            state.train_step()
+    assert all(same(a, b) for a, b in zip(alone, runs, strict=True))
