@@ -160,7 +160,7 @@ def test_data_of_one_s_own():
         (["train", "--data", "flat.npz"], 1, r"got shape \(5,\)"),
         (["train", "--out", "taken"], 2, "taken exists already"),
         (["train", "--resume", "taken"], 1, "no run folder"),
-        (["train", "--resume", "taken", "--seed", "3"], 2, "only --data-dir, --device, --devices and --nodes"),
+        (["train", "--resume", "taken", "--seed", "3"], 2, "only --data-dir, --device, --devices"),
         (["evaluate", "nowhere"], 1, "no run folder"),
         (["evaluate"], 2, "Missing argument"),
         (["figures", "taken"], 1, "no run folder"),

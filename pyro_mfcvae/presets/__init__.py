@@ -2,6 +2,7 @@
 
 from pyro_mfcvae.presets import (  # noqa: F401  (registers their presets)
     default,
+    fast,
     published,
     three_facets,
     vade,

@@ -191,7 +191,9 @@ def placed(config: Config, data_dir: Path | None, device: str | None) -> Config:
 
 def _reads_files(config: Config) -> bool:
     loader = DATASETS.get(config.data.name)
-    return loader is not None and "data_dir" in inspect.signature(loader).parameters
+    if loader is None:
+        return False
+    return not {"data_dir", "path"}.isdisjoint(inspect.signature(loader).parameters)
 
 
 class _JudgedOnTraining(HeldOutLog):

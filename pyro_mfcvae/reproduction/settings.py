@@ -53,6 +53,12 @@ def main_factor(scale: Scale) -> Mapping[str, int]:
 
 _REDUCED: dict[str, Sequence[str]] = {
     "mnist": ("training.epochs_per_step=[100,31]", "training.n_fade_in_batches=2300"),
+    "mnist-fast": (
+        "training.epochs_per_step=[10,9]",
+        "training.n_fade_in_batches=2500",
+        "training.kl_warm_up=[6,9]",
+        "training.refit_mixtures=[6]",
+    ),
     "svhn": ("training.epochs_per_step=[10,31]", "training.n_fade_in_batches=1500"),
     "shapes3d-1": ("training.epochs_per_step=[25,75]", "training.n_fade_in_batches=500"),
     "shapes3d-2": ("training.epochs_per_step=[25,75]", "training.n_fade_in_batches=500"),
