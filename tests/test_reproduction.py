@@ -40,8 +40,8 @@ from pyro_mfcvae.runs import Run
 from pyro_mfcvae.training import Callback
 
 PUBLISHED = {
-    "table-1", "table-2", "table-shapes", "table-7", "ablations", "fast-ablations", "figure-1", "figure-7",
-    "figure-10", "figure-12", *(f"figure-{n}" for n in (4, 5, 6, *range(13, 25))),
+    "table-1", "table-2", "table-shapes", "table-7", "ablations", "fast-ablations", "figure-1",
+    "figure-7", "figure-10", "figure-12", *(f"figure-{n}" for n in (4, 5, 6, *range(13, 25))),
 }  # fmt: skip
 
 ACCURACY = ("facets", 1, "factors", "floor_hue", "test", "majority_accuracy")
