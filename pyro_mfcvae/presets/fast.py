@@ -54,8 +54,8 @@ MNIST_FAST = register_preset(
                     rotation=15, shear=0.2, scale=0.15, shift=2, elastic=1, facets=(1,)
                 ),
                 precision="bf16",
-                checkpoint_every=2,
-                evaluate_every=2,
+                checkpoint_every=4,
+                evaluate_every=4,
             ),
         ),
         description="MNIST in minutes: style in facet 0, digit in facet 1",
