@@ -22,7 +22,7 @@ if TYPE_CHECKING:
               help="CPU threads of all candidates.")  # fmt: skip
 @click.option("--quick", is_flag=True, help="Few short rounds, under a minute on two cores.")
 @click.option("--only", metavar="PART,PART",
-              help="Only these: steps, scans, memory, density, imports.")  # fmt: skip
+              help="Only these: steps, scans, streaming, memory, density, imports.")  # fmt: skip
 @click.option("--rounds", "n_rounds", metavar="N", type=click.IntRange(min=1),
               help="Turns of every candidate [15, with --quick 5].")  # fmt: skip
 @click.option("--clock", type=click.Choice(["wall", "cpu"]), default="wall", show_default=True,
@@ -40,7 +40,8 @@ def bench(only: str | None, out: Path, **given: Any) -> None:
     All candidates take turns in one process: networks alone, the hand-written step, our step with
     every guide, and training with its log. Besides: the cost of a step over K, J, D, S, B and N,
     memory, the full-covariance density, and imports. Data that are not there are replaced by noise
-    of their shape. The promises at the end are judged on the same run.
+    of their shape. The promises at the end are judged on the same run. bench.json is written after
+    every part, so that Ctrl-C loses the one under way only.
 
     \b
     Examples:
@@ -60,8 +61,11 @@ def bench(only: str | None, out: Path, **given: Any) -> None:
     request.check()
     out.mkdir(parents=True, exist_ok=True)  # rather now than after an hour of measuring
     screen = console()
-    record = run_bench(request, sayer(screen))
-    write_whole(out / "bench.json", json.dumps(record, indent=1) + "\n")
+
+    def keep(record: dict[str, Any]) -> None:
+        write_whole(out / "bench.json", json.dumps(record, indent=1) + "\n")
+
+    record = run_bench(request, sayer(screen), keep)
     written = ["bench.json"]
     if any("steps" in results or results.get("scans") for results in record["presets"].values()):
         save_figure(out / "bench.png", bench_figure(record))
@@ -79,9 +83,13 @@ def _show(screen: Console, record: dict[str, Any]) -> None:
     for preset, results in record["presets"].items():
         if "steps" in results:
             _show_times(screen, f"{preset}: a training step", results["steps"])
+            for setting in results["steps"]["left_out"]:
+                screen.print(f"by hand and networks alone do without {setting}", highlight=False)
             _show_end_to_end(screen, results["steps"]["end_to_end"])
         for size, scan in results.get("scans", {}).items():
             _show_times(screen, f"{preset}: a training step over {size}", scan)
+        if "streaming" in results:
+            _show_times(screen, f"{preset}: observations read from a file", results["streaming"])
         if "memory" in results:
             _show_memory(screen, preset, results["memory"])
     if "density" in record:

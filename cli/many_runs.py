@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 from pyro_mfcvae.cli.options import sayer
 
 from pyro_mfcvae.errors import ConfigError
@@ -73,10 +74,17 @@ def _train(screen: Console, train: Callable[[], Trained], names: Sequence[str]) 
         sys.exit(130)
     say = sayer(screen)
     results = {}
-    for name, run in zip(names, runs, strict=True):
-        say(f"evaluating and drawing {run.path}")
-        results[name] = evaluate_run(run, dataset)
-        draw_run(run, dataset)
+    try:
+        for name, run in zip(names, runs, strict=True):
+            say(f"evaluating and drawing {run.path}")
+            results[name] = evaluate_run(run, dataset)
+            draw_run(run, dataset)
+    except KeyboardInterrupt:
+        click.echo(
+            "Interrupted; the trained models are safe. Go on with mfcvae evaluate and mfcvae "
+            f"figures for each of\n    {folders}"
+        )
+        sys.exit(130)
     show_runs(screen, results)
     screen.print(
         f"side by side: mfcvae report {folders}", highlight=False, soft_wrap=True, markup=False

@@ -159,7 +159,7 @@ class TrainingConfig:
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...
         dtype: of parameters and activations.
         precision: of the networks' products: ``"full"``, ``"tf32"`` (CUDA only: 10 bits of
-            mantissa) or ``"bf16"`` (7 bits; parameters, densities and the optimiser keep dtype).
+            mantissa) or ``"bf16"`` (7 bits). Parameters, densities and the optimiser keep dtype.
         cuda_graph: on CUDA, capture the step once and replay it, which spares the launches.
         n_threads: CPU threads; 0 leaves them as they are.
         log_every: steps between log points.
@@ -199,13 +199,14 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         first, last = self.kl_warm_up
         if last < first:
+            raise ValueError(f"kl_warm_up must be two epochs in order, got {first} and {last}")
+        if self.kl_start < 1 and not last:
             raise ValueError(
-                f"kl_warm_up must be two epochs in order, got {first} and {last}"
+                f"kl_start {self.kl_start:g} needs kl_warm_up, the epochs between which it rises "
+                "to 1, such as [5,15]"
             )
         if self.precision != "full" and self.dtype != "float32":
-            raise ValueError(
-                f"precision {self.precision} is for dtype float32, got {self.dtype}"
-            )
+            raise ValueError(f"precision {self.precision} is for dtype float32, got {self.dtype}")
 
     @property
     def n_epochs(self) -> int:

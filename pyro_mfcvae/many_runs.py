@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pyro_mfcvae.config import Config, override
 from pyro_mfcvae.data import Dataset
-from pyro_mfcvae.errors import RunError
+from pyro_mfcvae.errors import ConfigError, RunError, TrainingError
 from pyro_mfcvae.experiment import (
     alone,
     elsewhere,
@@ -23,6 +23,7 @@ from pyro_mfcvae.runs import Run
 from pyro_mfcvae.training import Callback, TrainingState, fit_together
 from pyro_mfcvae.training.callbacks import Say, add_timing
 from pyro_mfcvae.training.checkpoints import newest_checkpoint, restore
+from pyro_mfcvae.training.engine import check_one_process
 from pyro_mfcvae.training.together import check_alike, check_together
 
 Trained = tuple[list[Run], list[TrainingState], Dataset]
@@ -39,16 +40,24 @@ def seeds_and_settings(
         varied: {dotted path: values}, of which every combination is taken.
 
     Raises:
-        ConfigError: if a path or value is wrong, or the runs could not be trained together.
+        ConfigError: if a path or value is wrong, two runs would be the same, or they could not be
+            trained together.
     """
     paths = dict(varied or {})
     configs = {}
     for values in product(*paths.values()):
         assignments = [f"{path}={value}" for path, value in zip(paths, values, strict=True)]
         changed = override(config, assignments)
-        parts = [f"{path.rpartition('.')[2]}-{v}" for path, v in zip(paths, values, strict=True)]
-        for seed in range(config.seed, config.seed + n_seeds):
-            configs["-".join([*parts, f"seed-{seed}"])] = replace(changed, seed=seed)
+        parts = [
+            f"{path.rpartition('.')[2]}-{value}"
+            for path, value in zip(paths, values, strict=True)
+            if path != "seed"
+        ]
+        for seed in range(changed.seed, changed.seed + n_seeds):
+            name, one = "-".join([*parts, f"seed-{seed}"]), replace(changed, seed=seed)
+            if one in configs.values():
+                raise ConfigError(f"{name} would be trained twice; give each value once")
+            configs[name] = one
     check_alike(list(configs.values()))
     return configs
 
@@ -78,6 +87,7 @@ def train_together(
         ConfigError, DataError: before anything is written, if something does not fit.
         TrainingError: once the others have ended, if a run breaks down.
     """
+    check_one_process()
     check_alike(list(configs.values()))
     folders = {name: None if out is None else Path(out) / name for name in configs}
     for folder in folders.values():
@@ -115,10 +125,14 @@ def resume_together(
         device: to train on from now on; None leaves the settings as they are.
 
     Raises:
-        ConfigError: if the runs cannot be trained together, or stand at different steps.
+        ConfigError: if the runs cannot be trained together, stand at different steps, or one is
+            given twice.
         RunError: as for :func:`pyro_mfcvae.experiment.resume`, or if a run is finished.
         TrainingError: once the others have ended, if a run breaks down.
     """
+    check_one_process()
+    if len({run.path.resolve() for run in runs}) < len(runs):
+        raise ConfigError("one of the runs was given twice; give each once")
     configs = [elsewhere(run.config, data_dir, device) for run in runs]
     check_alike(configs)
     with _alone(runs):
@@ -144,7 +158,7 @@ def _prepared(configs: Iterable[Config]) -> tuple[list[TrainingState], Dataset]:
     dataset = None
     for config in configs:
         dataset, state = prepare(config, dataset)
-        if states and hasattr(state.batches, "x"):
+        if states:
             state.batches.x = states[0].batches.x  # once on the device is enough
         states.append(state)
     assert dataset is not None
@@ -167,4 +181,10 @@ def _fit(
 ) -> None:
     own = [run_callbacks(run, dataset) for run in runs]
     own[0] += callbacks
-    fit_together(states, own)
+    try:
+        fit_together(states, own)
+    except TrainingError as error:
+        broken = [str(r.path) for r, state in zip(runs, states, strict=True) if state.failed]
+        others = [str(r.path) for r, state in zip(runs, states, strict=True) if not state.failed]
+        saved = f". Saved are {', '.join(others)}: see mfcvae evaluate" if others else ""
+        raise TrainingError(f"{', '.join(broken)}: {error}{saved}") from error

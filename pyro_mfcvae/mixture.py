@@ -21,7 +21,7 @@ from typing_extensions import override
 
 from pyro_mfcvae.components import ClusterCategorical, MixtureComponent
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.quadratic import half_squared_norm, inverse_of_triangular
+from pyro_mfcvae.quadratic import half_squared_norm, inverse_of_triangular, whole_products
 from pyro_mfcvae.sharing import computed_once
 
 Covariance = Literal["diagonal", "full"]
@@ -166,8 +166,9 @@ class MixturePrior(nn.Module):
             white = (z.unsqueeze(-2) - self.loc) / scale
             return _standard_normal_log_prob(white) - scale.log().sum(-1)
         whitening = self._whitening()
-        offset = (whitening @ self.loc.unsqueeze(-1)).flatten()
-        white = F.linear(z, whitening.flatten(0, 1), -offset)
+        with whole_products():
+            offset = (whitening @ self.loc.unsqueeze(-1)).flatten()
+            white = F.linear(z, whitening.flatten(0, 1), -offset)
         white = white.unflatten(-1, (self.n_clusters, self.latent_dim))
         return _standard_normal_log_prob(white) + _log_diagonal(whitening)
 
@@ -192,7 +193,9 @@ class MixturePrior(nn.Module):
             precisions = self.scale.square().reciprocal()
         else:
             precisions = self._whitening().square().sum(-2)  # diagonals of the inverse covariances
-        return self.component_log_prob(loc) - 0.5 * F.linear(scale.square(), precisions)
+        with whole_products():
+            traces = F.linear(scale.square(), precisions)
+        return self.component_log_prob(loc) - 0.5 * traces
 
     def component_log_prob_at(self, z: Tensor, c: Tensor) -> Tensor:
         """Log p(z | c) for one given cluster each.
@@ -280,7 +283,8 @@ class MixturePrior(nn.Module):
     @computed_once
     def _whitening(self) -> Tensor:
         """Inverse Cholesky factors, shape (K, D, D)."""
-        return inverse_of_triangular(self.scale_tril)
+        with whole_products():
+            return inverse_of_triangular(self.scale_tril)
 
     @override
     def extra_repr(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -10,6 +12,24 @@ from typing_extensions import override
 
 _FEW = 2**16
 """Numbers below which a function of our own costs more Python than it spares memory."""
+
+
+@contextmanager
+def whole_products() -> Iterator[None]:
+    """Keep CUDA devices from computing matrix products in TF32 meanwhile.
+
+    For differences of large products, of which its 10 bits leave little. Gradients, which are
+    computed later, may have it: there is no such difference in them.
+    """
+    matmul = torch.backends.cuda.matmul
+    if not matmul.allow_tf32:
+        yield
+        return
+    matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        matmul.allow_tf32 = True
 
 
 class HalfSquaredNorm(torch.autograd.Function):

@@ -101,3 +101,25 @@ def tiny_config(**replaced: str) -> Config:
     } | replaced
     config = with_facets(get_preset("shapes").config, "3:6,2:5")
     return override(config, [f"{path}={value}" for path, value in settings.items()])
+
+
+class Replayed:
+    """Graphs without a CUDA device: a captured computation is computed again at each replay."""
+
+    def __init__(self):
+        self.n_warm_up = self.n_captured = self.n_replayed = 0
+
+    def warm_up(self, compute):
+        self.n_warm_up += 1
+        return compute()
+
+    def capture(self, compute):
+        self.n_captured += 1
+        values = torch.zeros(())
+
+        def run():
+            self.n_replayed += 1
+            result = compute()
+            values.resize_(result.shape).copy_(result)
+
+        return run, values

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+import torch.nn.functional as F
 from models import observations, small_model
 
 from pyro_mfcvae import Noise, mixture
 from pyro_mfcvae.quadratic import HalfSquaredNorm, half_squared_norm, inverse_of_triangular
 from pyro_mfcvae.sharing import computed_once, densities_shared
+from pyro_mfcvae.training.loop import products_in
 
 
 class Counted:
@@ -58,6 +62,22 @@ def test_guide_and_model_invert_each_facet_s_factors_once(guide, n_samples, monk
     with Noise(0):
         model(x, guide=guide, n_samples=n_samples)
     assert len(inverted) == model.n_facets
+
+
+def test_densities_are_not_computed_in_tf32(monkeypatch):
+    matmul, allowed = torch.backends.cuda.matmul, []
+
+    def linear(*arguments):
+        allowed.append(matmul.allow_tf32)
+        return F.linear(*arguments)
+
+    monkeypatch.setattr(mixture, "F", SimpleNamespace(linear=linear, softplus=F.softplus))
+    before = matmul.allow_tf32
+    with products_in("tf32"):
+        small_model().facets[0].log_prob(torch.zeros(3, dtype=torch.float64))
+        assert matmul.allow_tf32
+    assert allowed == [False]
+    assert matmul.allow_tf32 == before
 
 
 @pytest.fixture(params=[half_squared_norm, HalfSquaredNorm.apply], ids=["few", "many"])

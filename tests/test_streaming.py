@@ -1,10 +1,9 @@
-"""Observations that stay in an HDF5 file: reading, batches, whole runs."""
+"""Training on observations that stay in an HDF5 file: batches, memory, whole runs."""
 
 from __future__ import annotations
 
 import json
 import os
-import pickle
 import subprocess
 import sys
 import threading
@@ -14,15 +13,14 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from hdf5_files import integers, load, numbered, write
 from models import tiny_config
 
 from pyro_mfcvae import evaluation
-from pyro_mfcvae.config import Component, override
-from pyro_mfcvae.data import Dataset, data_settings, hdf5, in_folder, load_dataset, select
-from pyro_mfcvae.data import files as files_module
-from pyro_mfcvae.data.streamed import StreamedObservations
+from pyro_mfcvae.config import override
+from pyro_mfcvae.data import hdf5, load_dataset, select
 from pyro_mfcvae.drawing import draw_run
-from pyro_mfcvae.errors import ConfigError, DataError, OtherDataWarning, RunError
+from pyro_mfcvae.errors import DataError, OtherDataWarning, RunError
 from pyro_mfcvae.experiment import prepare, resume, train
 from pyro_mfcvae.measuring import compare_run, evaluate_run
 from pyro_mfcvae.runs import Run
@@ -44,293 +42,8 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(batches, "BUFFER", 1)
 
 
-def _write(path="my.h5", storage=None, **arrays):
-    with h5py.File(path, "w") as file:
-        for name, array in arrays.items():
-            if name in ("x", "x_test"):
-                file.create_dataset(name, data=array, **(storage or {}))
-            else:
-                file[name] = array
-    return path
-
-
-def _load(path="my.h5", memory="stream", **options):
-    options |= {"path": str(path), "memory": memory}
-    return load_dataset(Component(name="h5", options=options))
-
-
-def _integers(*shape, seed=0, high=256, dtype=np.uint8):
-    return np.random.default_rng(seed).integers(0, high, shape).astype(dtype)
-
-
-def _numbered(n, chunk, path="numbered.h5"):
-    """Streamed observations (n, 1) whose values are their rows."""
-    _write(path, {"chunks": (chunk, 1)}, x=np.arange(n, dtype=np.float32)[:, None])
-    return _load(path).x
-
-
-# --- reading ---
-
-
-@pytest.mark.parametrize("storage", [{}, {"chunks": True, "compression": "gzip"}])
-@pytest.mark.parametrize("dtype", ["uint8", "bool", "float64", ">f4", "int16"])
-@pytest.mark.parametrize(
-    "shape", [(20, 7), (20, 8, 9), (20, 8, 9, 3), (20, 3, 8, 9), (20, 1, 8, 3), (20, 4, 4, 3)]
-)
-def test_streamed_loaded_and_npz_are_the_same_observations(shape, dtype, storage):
-    x = _integers(*shape).astype(dtype) if dtype != "bool" else _integers(*shape) > 99
-    _write(storage=storage, x=x, x_test=x[:7])
-    np.savez("my.npz", x=x, x_test=x[:7])
-    expected = load_dataset(Component(name="file", options={"path": "my.npz"}))
-    for memory in ("stream", "load"):
-        dataset = _load(memory=memory)
-        assert isinstance(dataset.x, StreamedObservations) == (memory == "stream")
-        assert (dataset.x.shape, dataset.x.dtype) == (expected.x.shape, expected.x.dtype)
-        assert dataset.observation == expected.observation
-        assert torch.equal(dataset.x[:], expected.x)
-        assert torch.equal(dataset.train, expected.train)
-        for part in ("train", "test"):
-            assert torch.equal(dataset.split(part)[0][:], expected.split(part)[0])
-
-
-INDICES = [
-    slice(None), slice(3, 40, 5), slice(None, None, -1), slice(90, 200), slice(5, 5), 0, -1,
-    torch.tensor([61, 2, 2, 59, 60, -1]), np.array([7, 3]), [4, 90], [],
-    torch.randperm(91, generator=torch.Generator().manual_seed(0)),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("index", INDICES, ids=str)
-def test_any_rows_in_any_order(index, small_blocks):
-    """The second array begins at row 60, within a block's length of the end of the first."""
-    x, x_test = _integers(60, 5), _integers(31, 5, seed=1)
-    _write(storage={"chunks": (8, 2)}, x=x, x_test=x_test)
-    streamed, whole = _load().x, torch.from_numpy(np.concatenate([x, x_test]))
-    expected = whole[index] if not isinstance(index, slice) else whole.numpy()[index]
-    np.testing.assert_array_equal(streamed[index], expected)
-    rows = torch.arange(90, -1, -3)
-    some = select(streamed, rows)
-    assert len(some) == 31
-    if not isinstance(index, slice) and np.max(np.asarray(index), initial=0) >= 31:
-        with pytest.raises(IndexError, match=r"indices of 31 observations, got [3-9]\d"):
-            some[index]
-    else:
-        expected = whole[rows].numpy()[index] if isinstance(index, slice) else whole[rows][index]
-        np.testing.assert_array_equal(some[index], expected)
-
-
-def test_only_what_is_asked_for_is_read(small_blocks, monkeypatch):
-    streamed, asked = _numbered(100, 10), []
-    inner = hdf5.Hdf5Rows._neighbours
-    monkeypatch.setattr(
-        hdf5.Hdf5Rows, "_neighbours",
-        lambda *args: asked.append(args[2:]) or inner(*args),
-    )  # fmt: skip
-    assert streamed[[57, 3, 51, 99, 5]].flatten().tolist() == [57, 3, 51, 99, 5]
-    assert asked == [(3, 6), (51, 58), (99, 100)]
-    asked.clear()
-    select(streamed, torch.arange(50)).select(torch.tensor([1]))
-    len(streamed.in_file_order())
-    assert not asked
-    monkeypatch.setattr("pyro_mfcvae.data.streamed._AT_ONCE", 80)  # 20 rows
-    parts = streamed.split(7)
-    assert next(parts).flatten().tolist() == list(range(7))
-    assert max(stop for _, stop in asked) == 21  # whole batches that fill 20 rows
-    assert [len(part) for part in parts] == [7] * 13 + [2]
-    assert streamed.is_floating_point()
-
-
-@pytest.mark.parametrize(
-    ("index", "message"),
-    [
-        (100, "indices of 100 observations, got 100"),
-        ([3, -101], "got -101"),
-        (torch.tensor([True, False]), r"whole numbers, got bool \(2,\)"),
-        (torch.tensor([[1, 2]]), r"got int64 \(1, 2\)"),
-        ([0.5], "got float32"),
-    ],
-)
-def test_bad_indices(index, message):
-    with pytest.raises(IndexError, match=message):
-        _numbered(100, 10)[index]
-
-
-def test_a_copy_in_another_process_opens_the_file_anew():
-    streamed = _numbered(100, 10)
-    assert torch.equal(pickle.loads(pickle.dumps(streamed))[5:9], streamed[5:9])
-    os.mkdir("elsewhere")
-    os.chdir("elsewhere")
-    child = os.fork()
-    if child == 0:  # HDF5 handles of the parent must not be used here
-        opened = streamed.file._process
-        right = streamed[[99, 1]].flatten().tolist() == [99.0, 1.0]
-        os._exit(0 if right and streamed.file._process == os.getpid() != opened else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    copied = pickle.dumps(streamed)
-    os.rename("../numbered.h5", "../gone.h5")
-    for gone in (streamed, pickle.loads(copied)):
-        with pytest.raises(DataError, match=r"numbered.h5: there is no such file.*--data-dir"):
-            gone[0]
-    _numbered(90, 10, "../numbered.h5")
-    with pytest.raises(DataError, match=r"has changed since it was opened, it now has \d+ bytes"):
-        streamed[0]
-
-
-def test_arrays_of_another_shape_are_seen_when_the_file_is_opened_again():
-    copied = pickle.loads(pickle.dumps(_numbered(99, 99)))
-    size = Path("numbered.h5").stat().st_size
-    _write("numbered.h5", {"chunks": (99, 1)}, x=np.zeros((99, 1), np.int32))
-    assert Path("numbered.h5").stat().st_size == size
-    with pytest.raises(DataError, match="it now has arrays of other shapes or types"):
-        copied[0]
-
-
-def test_a_file_that_is_truncated_while_it_is_read(monkeypatch):
-    """HDF5 itself takes what is missing for zeros."""
-    streamed, inner = _numbered(100_000, 100_000), hdf5.Hdf5Rows._neighbours
-
-    def truncated(*args):
-        os.truncate("numbered.h5", 10_000)
-        return inner(*args)
-
-    monkeypatch.setattr(hdf5.Hdf5Rows, "_neighbours", truncated)
-    with pytest.raises(DataError, match="it now has 10000 bytes instead of 4"):
-        streamed[[99_999]]
-
-
-def test_chunks_too_large_to_stream(monkeypatch):
-    monkeypatch.setattr("pyro_mfcvae.data.streamed._WIDEST_CHUNK", 2**20)
-    x = np.zeros((2**19, 3), np.uint8)
-    _write(storage={"chunks": (2**19, 3)}, x=x)
-    with pytest.raises(DataError, match="chunks of 524288 observations hold 2 MB, .* at most 1;"):
-        _load()
-    assert len(_load(memory="load").x) == len(x)
-
-
-# --- a person's own file ---
-
-
-X = np.zeros((9, 2))
-BAD = [
-    {"y": np.zeros((3, 2))}, {"x": np.zeros(3)}, {"x": np.zeros((9, 5, 6, 7))},
-    {"x": np.array([[1j, 2]] * 5)}, {"x": np.zeros((0, 2))}, {"x": X, "kind": np.zeros(8, int)},
-    {"x": X, "x_test": np.zeros((9, 3))}, {"x": X, "x_test": X.astype(np.uint8)},
-    {"x": X, "kind": np.zeros((9, 1), int)}, {"x": X, "labels": np.zeros((8, 2), int)},
-    {"x": X, "labels": np.zeros((9, 2), int), "label_names": np.zeros(1)},
-    {"x": X, "labels": np.array(3)}, {"x": X, "age": np.linspace(0, 1, 9)},
-    {"x": X, "x_test": X[:2], "labels": np.zeros((9, 2), int),
-     "labels_test": np.zeros((2, 3), int)},
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("arrays", BAD, ids=str)
-def test_the_rules_are_those_of_the_npz_file(arrays):
-    np.savez("my.npz", **arrays)
-    _write(**arrays)
-    with pytest.raises(DataError) as npz:
-        load_dataset(Component(name="file", options={"path": "my.npz"}))
-    for memory in ("stream", "load"):
-        with pytest.raises(DataError) as streamed:
-            _load(memory=memory)
-        assert str(streamed.value) == str(npz.value).replace("my.npz", "my.h5")
-
-
-def test_labels_and_what_is_left_alone():
-    x = _integers(6, 4)
-    _write(x=x, x_test=x[:2], labels=_integers(8, 2, high=3), label_names=["size", "kind"],
-           colour=list("rgbrgbrg"), fixed=np.array(list("ababbbbb"), "S1"))  # fmt: skip
-    with h5py.File("my.h5", "a") as file:
-        file["notes/of/mine"] = np.zeros(3)
-        file["empty"] = h5py.Empty("f")
-    dataset = _load()
-    assert dataset.name == "my"
-    assert set(dataset.labels) == {"size", "kind", "colour", "fixed"}
-    assert dataset.class_names["colour"] == ("b", "g", "r")
-    assert dataset.labels["fixed"].tolist() == [0, 1, 0, 1, 1, 1, 1, 1]
-    assert torch.equal(dataset.split("test")[1]["colour"], torch.tensor([2, 1]))
-
-
-def test_missing_and_damaged_files():
-    with pytest.raises(DataError, match="none.h5: there is no such file"):
-        _load("none.h5")
-    Path("text.h5").write_bytes(b"hello")
-    with pytest.raises(DataError, match="text.h5: cannot be read as HDF5"):
-        _load("text.h5")
-    _write("broken.h5", {"chunks": (5, 30), "compression": "gzip"}, x=_integers(50, 30))
-    with h5py.File("broken.h5") as file:
-        chunk = file["x"].id.get_chunk_info(3)
-    damaged = bytearray(Path("broken.h5").read_bytes())
-    damaged[chunk.byte_offset : chunk.byte_offset + chunk.size] = bytes(chunk.size)
-    Path("broken.h5").write_bytes(damaged)
-    assert len(_load("broken.h5").x) == 50  # nobody has looked at the chunk
-    for read in (lambda: _load("broken.h5").x[:], lambda: _load("broken.h5", "load")):
-        with pytest.raises(DataError, match=r"broken.h5: cannot be read as HDF5 \(.*filter"):
-            read()
-
-
-def test_what_is_loaded(monkeypatch):
-    _write(x=_integers(20, 5))
-    monkeypatch.setattr(files_module, "_LOADED", 100)
-    assert isinstance(_load(memory="auto").x, torch.Tensor)
-    monkeypatch.setattr(files_module, "_LOADED", 99)
-    assert isinstance(_load(memory="auto").x, StreamedObservations)
-    with pytest.raises(ConfigError, match="option memory .*'auto', 'stream' or 'load'"):
-        _load(memory="all")
-    for suffix in ("h5", "hdf5"):
-        settings = data_settings(f"/a/b.{suffix}")
-        assert settings == Component(name="h5", options={"path": f"/a/b.{suffix}"})
-    assert in_folder(settings, "/c").options == {"path": "/c/b.hdf5"}
-
-
-def test_real_numbers_are_looked_through_piece_by_piece(monkeypatch, small_blocks):
-    monkeypatch.setattr("pyro_mfcvae.data.streamed._AT_ONCE", 1)
-    x = np.random.default_rng(0).normal(size=(5000, 3))
-    x[3210, 1], x[4999, 2] = -9, 7.5
-    rows, inner = [], hdf5.Hdf5Rows.read
-    monkeypatch.setattr(
-        hdf5.Hdf5Rows, "read", lambda *args: rows.append(len(args[1])) or inner(*args)
-    )
-    _write(storage={"chunks": (100, 3)}, x=x)
-    assert (_load().observation.low, _load().observation.high) == (-9, 7.5)
-    assert max(rows) == 1000
-    assert sum(rows) == 2 * 5000  # once for each time that it is opened
-    for wrong in (np.nan, np.inf, -np.inf, 1e39):  # the last is beyond float32
-        x[2345, 0] = wrong
-        _write(storage={"chunks": (100, 3)}, x=x)
-        with (
-            np.errstate(over="ignore"),
-            pytest.raises(DataError, match="infinite or not a number"),
-        ):
-            _load()
-
-
-def test_the_fingerprint_tells_data_apart_and_reads_few(monkeypatch):
-    x = _integers(20_000, 1000)
-    _write(storage={"chunks": (100, 1000)}, x=x)
-    dataset = _load()
-    read, inner = [], hdf5.Hdf5Rows.read
-    monkeypatch.setattr(
-        hdf5.Hdf5Rows, "read", lambda *args: read.append(len(args[1])) or inner(*args)
-    )
-    first = dataset.fingerprint
-    assert read == [64 * (64 * 1024 // 1000)]
-    _write("copy.h5", {"chunks": (7, 1000), "compression": "gzip"}, x=x[:, :])
-    os.utime("my.h5", (0, 0))
-    assert _load().fingerprint == _load("copy.h5").fingerprint == first
-    assert _load(split_seed=1).fingerprint != first
-    assert _load(memory="load").fingerprint != first
-    x[-1, -1] += 1
-    _write("changed.h5", x=x)
-    assert _load("changed.h5").fingerprint != first
-    few = _numbered(5, 5)
-    assert few.sample().flatten().tolist() == [0, 1, 2, 3, 4]
-
-
-# --- batches ---
-
-
 def _streamed_batches(n=1000, chunk=20, batch_size=32, seed=0, buffer_bytes=1, x=None):
-    x = _numbered(n, chunk) if x is None else x
+    x = numbered(n, chunk) if x is None else x
     return StreamedBatches(x, batch_size, seed, torch.float32, CPU, buffer_bytes)
 
 
@@ -388,7 +101,7 @@ def test_rows_are_from_all_over_the_file(small_blocks):
 
 
 def test_a_part_of_the_file_and_rows_in_any_order(small_blocks):
-    x = _numbered(500, 10)
+    x = numbered(500, 10)
     rows = torch.randperm(500, generator=torch.Generator().manual_seed(0))[:321]
     shuffled, ordered = (_streamed_batches(x=select(x, r)) for r in (rows, rows.sort().values))
     found = _epoch(shuffled)
@@ -399,10 +112,10 @@ def test_a_part_of_the_file_and_rows_in_any_order(small_blocks):
 
 
 def test_one_factory_for_both():
-    x = _integers(40, 3)
-    _write(x=x)
+    x = integers(40, 3)
+    write(x=x)
     in_memory = batches_of(torch.from_numpy(x), 7, 0, torch.float64, CPU)
-    streamed = batches_of(_load().x, 7, 0, torch.float64, CPU)
+    streamed = batches_of(load().x, 7, 0, torch.float64, CPU)
     assert isinstance(in_memory, Batches)
     assert isinstance(streamed, StreamedBatches)
     assert streamed.per_epoch == in_memory.per_epoch == 6
@@ -415,8 +128,8 @@ def test_one_factory_for_both():
 @pytest.mark.parametrize("how", ["truncated", "removed", "damaged"])
 def test_what_goes_wrong_ahead_is_raised_at_the_step_that_needs_it(how, small_blocks):
     storage = {"chunks": (20, 30), "compression": "gzip"}
-    _write("numbered.h5", storage, x=_integers(1000, 30))
-    one = _streamed_batches(x=_load("numbered.h5").x)
+    write("numbered.h5", storage, x=integers(1000, 30))
+    one = _streamed_batches(x=load("numbered.h5").x)
     path, whole = Path("numbered.h5"), Path("numbered.h5").read_bytes()
     one(0)
     one._next[1].result()  # the second buffer is there, the third is not
@@ -482,8 +195,8 @@ print(*found, max(used() for batch in x.split(100)))
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux' /proc")
 def test_memory_is_bounded_and_does_not_grow():
     """80 MB to train on, in buffers of 4 MB; a batch as float32 takes 1.6 MB."""
-    x = np.tile(_integers(1000, 4096), (24, 1))
-    _write("large.h5", {"chunks": (128, 4096)}, x=np.concatenate([x, x[:576]]))
+    x = np.tile(integers(1000, 4096), (24, 1))
+    write("large.h5", {"chunks": (128, 4096)}, x=np.concatenate([x, x[:576]]))
     command = [sys.executable, "-c", BOUNDED]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -491,9 +204,6 @@ def test_memory_is_bounded_and_does_not_grow():
     assert first - before < 60  # two buffers, HDF5's cache and batches are 20; the rest libraries
     assert later[-1] - first < 16  # what the allocator keeps; all buffers would be 160
     assert split - before < 70  # another two pieces of 4 MB
-
-
-# --- whole runs ---
 
 
 class StopAt(Callback):
@@ -515,15 +225,15 @@ def _config(memory="stream", **settings):
 def mine(small_blocks):
     """300 noisy pictures in two classes, 240 of them to train on, in chunks of 8."""
     kind = np.arange(300) % 2
-    x = np.where(kind[:, None, None, None], 200, 50) + _integers(300, 8, 8, 3, high=50)
-    _write("mine.h5", {"chunks": (8, 8, 8, 3)}, x=x.astype(np.uint8), kind=kind)
+    x = np.where(kind[:, None, None, None], 200, 50) + integers(300, 8, 8, 3, high=50)
+    write("mine.h5", {"chunks": (8, 8, 8, 3)}, x=x.astype(np.uint8), kind=kind)
 
 
 def _parameters(model):
     return torch.nn.utils.parameters_to_vector(model.parameters()).detach()
 
 
-def test_an_interrupted_streamed_run_goes_on_bit_for_bit(mine):
+def test_an_interrupted_streamed_run_goes_on_bit_for_bit(mine, monkeypatch):
     config = _config()
     whole, state, dataset = train(config, "whole")
     assert isinstance(state.batches, StreamedBatches)
@@ -536,6 +246,8 @@ def test_an_interrupted_streamed_run_goes_on_bit_for_bit(mine):
     assert whole.metrics() == halted.metrics()
     assert evaluate_run(whole, dataset) == evaluate_run(halted)
     assert halted.evaluation()["n_observations"] == {"train": 240, "test": 60}
+    # Figures are made, but not rendered, which takes longest and reads no observations.
+    monkeypatch.setattr("pyro_mfcvae.drawing.run.save_figure", lambda path, figure: None)
     drawn = draw_run(halted)
     assert {path.stem for path in drawn} >= {"clusters-facet-0", "reconstructions", "curves"}
     _no_threads_are_left()
@@ -544,7 +256,7 @@ def test_an_interrupted_streamed_run_goes_on_bit_for_bit(mine):
 def test_other_data_are_refused_when_a_run_goes_on(mine):
     halted, _, _ = train(_config(), "halted", [StopAt(3)])
     with h5py.File("mine.h5") as old:
-        _write("new.h5", x=old["x"][()][::-1], kind=old["kind"][()])
+        write("new.h5", x=old["x"][()][::-1], kind=old["kind"][()])
     os.replace("new.h5", "mine.h5")
     with pytest.raises(RunError, match="data"):
         resume(halted)
@@ -578,7 +290,7 @@ def test_loaded_and_streamed_runs_begin_alike_and_measure_alike(mine):
 def test_everything_that_is_measured_of_a_run(mine, likelihood):
     if likelihood == "gaussian":  # real numbers have a range to be brought to [0, 1]
         x = np.random.default_rng(0).normal(size=(300, 8, 8, 3))
-        _write("mine.h5", {"chunks": (8, 8, 8, 3)}, x=x, kind=np.arange(300) % 2)
+        write("mine.h5", {"chunks": (8, 8, 8, 3)}, x=x, kind=np.arange(300) % 2)
     settings = {"training.epochs_per_step": "[1,1]", "model.likelihood.name": likelihood}
     if likelihood == "bernoulli":
         settings["model.likelihood.options"] = "{}"
@@ -620,23 +332,11 @@ def test_pretraining_and_data_dependent_initialisation_read_batches(mine, monkey
     assert max(read) <= 80  # of 300, in eight blocks of 8 that are filled up with whole batches
 
 
-def test_a_dataset_of_ones_own_may_be_streamed():
-    x = _numbered(100, 10)
-    order = torch.randperm(100, generator=torch.Generator().manual_seed(0))
-    dataset = Dataset("own", x, order[:70], order[70:], {"kind": torch.arange(100)})
-    seen, labels = dataset.split("test")
-    assert isinstance(seen, StreamedObservations)
-    assert torch.equal(seen[:].flatten().long(), labels["kind"])
-    assert (dataset.observation.low, dataset.observation.high) == (0, 99)
-    with pytest.raises(DataError, match="labels 'kind' must have shape"):
-        Dataset("own", x, order[:70], order[70:], {"kind": torch.arange(99)})
-
-
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_streamed_batches_on_a_cuda_device(small_blocks):
     cuda = torch.device("cuda")
-    x = _numbered(1000, 20)
+    x = numbered(1000, 20)
     one, other = (StreamedBatches(x, 32, 0, torch.float32, d, 1) for d in (cuda, CPU))
     for step in range(2 * one.per_epoch):
         assert one(step).device.type == "cuda"

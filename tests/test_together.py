@@ -11,7 +11,8 @@ import pyro.distributions as dist
 import pytest
 import torch
 from click.testing import CliRunner
-from models import relative_error, tiny_config
+from distributed_job import StopAt
+from models import Replayed, relative_error, tiny_config
 from pyro_mfcvae.cli import main
 
 from pyro_mfcvae.config import override
@@ -22,7 +23,9 @@ from pyro_mfcvae.many_runs import resume_together, seeds_and_settings, train_tog
 from pyro_mfcvae.noise import Noise
 from pyro_mfcvae.runs import Run
 from pyro_mfcvae.training import Callback, fit_together
-from pyro_mfcvae.training.captured import N_WARM_UP, Alone, Captured
+from pyro_mfcvae.training import state as training_state
+from pyro_mfcvae.training.captured import N_WARM_UP, Alone, Captured, CudaGraphs
+from pyro_mfcvae.training.engine import check_one_process
 from pyro_mfcvae.training.loop import products_in
 from pyro_mfcvae.training.together import Together, check_alike
 
@@ -146,7 +149,7 @@ def test_runs_at_different_steps_are_refused():
         Together(states)
 
 
-def test_a_guide_with_other_distributions_is_refused():
+def test_a_guide_with_other_distributions_is_refused(monkeypatch):
     @register_guide("laplace")
     class Laplace(Guide):
         def facet(self, j, posterior):
@@ -158,30 +161,11 @@ def test_a_guide_with_other_distributions_is_refused():
         states[0].train_step()  # alone it trains
         with pytest.raises(ConfigError, match="guide Laplace samples 'z_0' from .*one run at a"):
             Together([begun(state.config) for state in states]).train_step()
+        monkeypatch.setattr(training_state, "is_captured", lambda *_: True)
+        with pytest.raises(ConfigError, match="with training.cuda_graph=false"):
+            prepare(states[0].config)  # before anything long has begun
     finally:
         del GUIDES["laplace"]
-
-
-class Replayed:
-    """Graphs without a CUDA device: a captured computation is computed again at each replay."""
-
-    def __init__(self):
-        self.n_warm_up = self.n_captured = self.n_replayed = 0
-
-    def warm_up(self, compute):
-        self.n_warm_up += 1
-        return compute()
-
-    def capture(self, compute):
-        self.n_captured += 1
-        values = torch.zeros(())
-
-        def run():
-            self.n_replayed += 1
-            result = compute()
-            values.resize_(result.shape).copy_(result)
-
-        return run, values
 
 
 @pytest.mark.parametrize("n_runs", [1, 2])
@@ -223,19 +207,13 @@ def test_runs_in_folders_equal_runs_trained_alone():
         torch.testing.assert_close(a, b)
 
 
-class StopAt(Callback):
-    def __init__(self, step):
-        self.step = step
-
-    def on_step(self, state):
-        state.interrupted = state.interrupted or state.step == self.step
-
-
 def test_interrupted_runs_go_on_together_and_alone():
     configs = {f"seed-{seed}": double(seed=str(seed)) for seed in (0, 1)}
     whole, _, _ = train_together(configs, "whole")
     runs, states, _ = train_together(configs, "parts", [StopAt(9)])
     assert [state.step for state in states] == [9, 9]
+    with pytest.raises(ConfigError, match="was given twice; give each once"):
+        resume_together([*runs, Run("parts/seed-0")])
     runs, states, _ = resume_together(runs, [StopAt(14)])
     assert [run.step() for run in runs] == [14, 14]
     resume(runs[0], [StopAt(16)])
@@ -273,6 +251,109 @@ def test_a_run_that_breaks_down_ends_alone():
         fit_together(states, [[Spoil(), Watch()], [Watch()]])
     assert sorted(ended) == [(0, 24, True), (1, 24, False)]
     assert all(bool(p.isfinite().all()) for p in states[1].model.parameters())
+
+
+def test_a_step_that_cannot_be_captured_says_what_to_do():
+    class Refusing(Replayed):
+        def capture(self, compute):
+            raise RuntimeError("operation not permitted when stream is capturing")
+
+    captured = Captured(Alone(begun(tiny_config())), Refusing())
+    for _ in range(N_WARM_UP + 1):  # three whole batches and a short one
+        captured.train_step()
+    message = r"training\.cuda_graph=false \(operation not permitted"
+    with pytest.raises(TrainingError, match=message):
+        captured.train_step()
+
+
+def test_nonsense_stays_in_its_own_run():
+    alone, *runs = [begun(double(seed=seed)) for seed in ("1", "0", "1")]
+    with torch.no_grad():
+        runs[0].model.facets[1].loc.fill_(math.nan)
+    together = Together(runs)
+    for _ in range(6):
+        together.train_step()
+        alone.train_step()
+    assert not math.isfinite(runs[0].take_means()["elbo"])
+    assert same(alone, runs[1])
+
+
+class Ending(Callback):
+    """Notes which runs have begun and ended; some fail on the way."""
+
+    def __init__(self, notes, begins=True, ends=True):
+        self.notes, self.begins, self.ends = notes, begins, ends
+
+    def on_start(self, state):
+        if not self.begins:
+            raise OSError("no space left")
+        self.notes.append(("begun", state.config.seed))
+
+    def on_step(self, state):
+        state.interrupted = state.step == 2
+
+    def on_end(self, state):
+        self.notes.append(("ended", state.config.seed, state.failed))
+        if not self.ends:
+            raise TrainingError("no longer finite")
+
+
+def test_a_run_that_cannot_be_saved_leaves_the_others_alone():
+    states, notes = [begun(tiny_config(seed=str(seed))) for seed in (0, 1, 2)], []
+    callbacks = [[Ending(notes)], [Ending(notes, ends=False)], [Ending(notes)]]
+    with pytest.raises(TrainingError, match="no longer finite"):
+        fit_together(states, callbacks)
+    assert notes[3:] == [("ended", seed, False) for seed in (0, 1, 2)]
+    assert [state.failed for state in states] == [False, True, False]
+
+
+def test_what_has_not_begun_does_not_end():
+    states, notes = [begun(tiny_config(seed=str(seed))) for seed in (0, 1, 2)], []
+    callbacks = [[Ending(notes)], [Ending(notes, begins=False), Ending(notes)], [Ending(notes)]]
+    with pytest.raises(OSError, match="no space left"):
+        fit_together(states, callbacks)
+    assert notes == [("begun", 0), ("ended", 0, True)]
+
+
+def test_the_message_names_the_run_that_broke_down_and_those_that_did_not():
+    class Spoil(Callback):
+        def on_step(self, state):
+            with torch.no_grad():
+                state.model.facets[1].loc.fill_(math.nan)
+
+    configs = {f"seed-{seed}": tiny_config(seed=str(seed)) for seed in (0, 1)}
+    with pytest.raises(
+        TrainingError, match="^all/seed-0: .* Saved are all/seed-1: see mfcvae eval"
+    ):
+        train_together(configs, "all", [Spoil()])
+    assert [Run(f"all/seed-{seed}").step() for seed in (0, 1)] == [0, 24]
+
+
+def test_seeds_may_be_listed_and_no_run_is_trained_twice():
+    configs = seeds_and_settings(tiny_config(), 1, {"seed": ["3", "8"]})
+    assert {name: config.seed for name, config in configs.items()} == {"seed-3": 3, "seed-8": 8}
+    assert list(seeds_and_settings(tiny_config(), 2, {"seed": ["4"]})) == ["seed-4", "seed-5"]
+    for twice in ({"seed": ["3", "3"]}, {"training.learning_rate": ["0.001", "1e-3"]}):
+        with pytest.raises(ConfigError, match="would be trained twice; give each value once"):
+            seeds_and_settings(tiny_config(), 1, twice)
+
+
+def test_runs_under_torchrun_are_refused(monkeypatch):
+    variables = {"TORCHELASTIC_RUN_ID": "1", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "4"}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    message = "torchrun has started 4 processes; give the command without it"
+    with pytest.raises(ConfigError, match=message):
+        train_together({"only": tiny_config()})
+    with pytest.raises(ConfigError, match=message):
+        resume_together([])
+    done = CliRunner().invoke(main, ["train", "--runs", "2"])
+    assert done.exit_code == 2
+    assert message in " ".join(done.output.split())
+    assert not any(Path().iterdir())
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    check_one_process()
 
 
 def test_from_the_terminal():
@@ -330,9 +411,22 @@ def test_cuda_graphs_take_the_same_steps(n_runs):
     off = {"training.device": "cuda", "training.cuda_graph": "false"}
     alone = [begun(double(seed=str(seed), **off)) for seed in range(n_runs)]
     runs = [begun(config) for config in configs]
-    captured = Captured(Together(runs) if n_runs > 1 else Alone(runs[0]))
+    steps = Together(runs) if n_runs > 1 else Alone(runs[0])
+    captured = Captured(steps, CudaGraphs(runs[0].fade.device))
     for _ in range(N_STEPS):
         captured.train_step()
         for state in alone:
             state.train_step()
     assert all(same(a, b) for a, b in zip(alone, runs, strict=True))
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_cuda_graphs_on_another_device_than_the_current_one():
+    config = double(**{"training.device": "cuda:1"})
+    alone, state = begun(config), begun(config)
+    captured = Captured(Alone(state), CudaGraphs(state.fade.device))
+    for _ in range(N_STEPS):
+        captured.train_step()
+        alone.train_step()
+    assert same(alone, state)

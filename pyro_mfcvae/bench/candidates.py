@@ -93,7 +93,7 @@ def training_steps(load: Workload, names: Sequence[str] | None = None) -> dict[s
         try:
             step = stepping([load.state(name)])
             step()
-        except (ConfigError, ValueError):
+        except ConfigError:
             continue  # it needs what these settings do not have
         steps[name] = step
     return steps

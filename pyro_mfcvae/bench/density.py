@@ -7,15 +7,7 @@ from typing import Any
 import torch
 from torch.distributions import MultivariateNormal
 
-from pyro_mfcvae.bench.timing import (
-    CLOCKS,
-    Clock,
-    Turn,
-    alternate,
-    repeated,
-    steps_per_turn,
-    waiter,
-)
+from pyro_mfcvae.bench.timing import CLOCKS, Clock, Turn, take_turns
 from pyro_mfcvae.mixture import MixturePrior
 
 OURS, TORCH = "MixturePrior", "MultivariateNormal"
@@ -38,7 +30,7 @@ def bench_density(
     Args:
         device: to compute on.
         n_rounds: turns of either.
-        turn_seconds: how long a turn is to be.
+        turn_seconds: how long a turn of torch's is to be.
         clock: seconds.
         n_clusters: K.
         latent_dim: D.
@@ -48,18 +40,10 @@ def bench_density(
         sizes, the largest relative difference between both densities, and timings.
     """
     prior, z = density_inputs(device, n_clusters, latent_dim, batch_size)
-    turns = {name: _with_gradient(prior, z, name) for name in (OURS, TORCH)}
+    steps = {name: _with_gradient(prior, z, name) for name in (OURS, TORCH)}
     with torch.no_grad():
         ours, theirs = (log_prob(prior, z, name) for name in (OURS, TORCH))
-    wait = waiter(device)
-    n = steps_per_turn(turns[TORCH], turn_seconds, wait)
-    timings = alternate(
-        {name: repeated(turn, n) for name, turn in turns.items()},
-        n_rounds,
-        n,
-        wait=wait,
-        clock=clock,
-    )
+    timings = take_turns(steps, TORCH, n_rounds, turn_seconds, device, clock)
     return {
         "n_clusters": n_clusters,
         "latent_dim": latent_dim,
@@ -91,8 +75,8 @@ def log_prob(prior: MixturePrior, z: torch.Tensor, name: str) -> torch.Tensor:
 
 
 def _with_gradient(prior: MixturePrior, z: torch.Tensor, name: str) -> Turn:
-    def turn() -> None:
+    def step() -> None:
         log_prob(prior, z, name).sum().backward()
         prior.loc.grad = prior.raw_scale.grad = z.grad = None
 
-    return turn
+    return step

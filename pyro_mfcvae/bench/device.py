@@ -14,14 +14,15 @@ from pyro_mfcvae.bench.timing import Turn
 _ON_DEVICE = ("kernel", "gpu_memcpy", "gpu_memset")  # categories of the profiler's trace
 
 
-def what_waits(step: Turn, n_steps: int = 3) -> str | None:
+def what_waits(step: Turn, device: torch.device, n_steps: int = 3) -> str | None:
     """What made the host wait for the device in a step; None if nothing did.
 
     Args:
         step: which has been taken before, in graphs as often as it takes to capture them.
+        device: what it computes on.
         n_steps: steps to watch.
     """
-    torch.cuda.synchronize()
+    torch.cuda.synchronize(device)
     before = torch.cuda.get_sync_debug_mode()
     torch.cuda.set_sync_debug_mode("error")
     try:
@@ -34,13 +35,16 @@ def what_waits(step: Turn, n_steps: int = 3) -> str | None:
     return None
 
 
-def kernel_seconds(step: Turn, n_steps: int = 20) -> float:
-    """Seconds per step that kernels, copies and fills take on the device, summed up."""
-    torch.cuda.synchronize()
+def kernel_seconds(step: Turn, device: torch.device, n_steps: int = 20) -> float:
+    """Seconds per step that kernels, copies and fills take on the device, summed up.
+
+    Those of replayed graphs are among them, each by itself.
+    """
+    torch.cuda.synchronize(device)
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
         for _ in range(n_steps):
             step()
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(device)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trace.json"
         profiler.export_chrome_trace(str(path))

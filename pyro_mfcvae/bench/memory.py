@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -23,9 +24,13 @@ _ALLOCATION = "[memory]"  # what torch's profiler calls the record of one
 def bench_memory(load: Workload) -> dict[str, Any]:
     """Peak memory of one step of every candidate.
 
+    No step is captured: a graph would keep for itself what its step needs at the peak.
+
     Returns:
         ``"candidates"`` with bytes for each, and how they were measured.
     """
+    training = replace(load.config.training, cuda_graph=False)
+    load = load.with_config(replace(load.config, training=training))
     makers = {NETWORKS: networks, BY_HAND: by_hand}
     peaks = {name: peak_bytes(make(load), load.device) for name, make in makers.items()}
     for guide in sorted(GUIDES):
@@ -39,8 +44,7 @@ def peak_bytes(step: Turn, device: torch.device) -> int:
     """The most bytes in tensors during a step, less those before it.
 
     Args:
-        step: is taken twice before, for optimisers allocate their state in the first; not more
-            often, for a captured step keeps its memory.
+        step: is taken twice before, for optimisers allocate their state in the first.
         device: where the tensors are.
     """
     for _ in range(2):

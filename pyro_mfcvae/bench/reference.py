@@ -72,7 +72,7 @@ class HandWrittenMixture(nn.Module):
 class HandWritten(nn.Module):
     """The objective, with networks and parameters that begin as a model's.
 
-    Valid for Bernoulli and Gaussian likelihoods, without a KL floor.
+    Valid for Bernoulli and Gaussian likelihoods, without a KL floor, a KL warm-up or warps.
 
     Args:
         model: of the library; its networks are copied, its guides left out.

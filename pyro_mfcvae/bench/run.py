@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +18,7 @@ from pyro_mfcvae.bench.imports import bench_imports
 from pyro_mfcvae.bench.memory import bench_memory
 from pyro_mfcvae.bench.scans import QUICK_SCANS, SCANS, bench_scans
 from pyro_mfcvae.bench.steps import bench_steps
+from pyro_mfcvae.bench.streaming import bench_streaming
 from pyro_mfcvae.bench.targets import judge
 from pyro_mfcvae.bench.timing import CLOCKS
 from pyro_mfcvae.bench.workload import Workload, describe, workload
@@ -31,8 +32,11 @@ from pyro_mfcvae.training.allocator import keep_memory
 from pyro_mfcvae.training.callbacks import Say
 from pyro_mfcvae.training.loop import cpu_threads, products_in
 
-PARTS = ("steps", "scans", "memory", "density", "imports")
+PARTS = ("steps", "scans", "streaming", "memory", "density", "imports")
+_OF_PRESETS = ("steps", "scans", "streaming", "memory")
 PRESETS = ("mnist", "shapes", "shapes3d-1", "svhn")
+Keep = Callable[[dict[str, Any]], None]
+
 _PACKAGES = ("pyro_mfcvae", "pyro-ppl", "torch", "numpy")
 
 
@@ -139,8 +143,18 @@ class Request:
             return config  # rendered data need no folder
 
 
-def run_bench(request: Request, say: Say = lambda _: None) -> dict[str, Any]:
+def run_bench(
+    request: Request, say: Say = lambda _: None, keep: Keep = lambda _: None
+) -> dict[str, Any]:
     """Measure what was asked for.
+
+    ``fit`` lets a process keep its memory on a CPU. So that all candidates gain from it, this
+    happens before anything is measured, and lasts as long as the process.
+
+    Args:
+        request: what to measure.
+        say: is told what is being measured.
+        keep: is given the record after every part, with what there is by then.
 
     Returns:
         ``"command"``, ``"clock"``, ``"memory_kept"`` by the process, ``"machine"``, ``"presets"``
@@ -148,31 +162,43 @@ def run_bench(request: Request, say: Say = lambda _: None) -> dict[str, Any]:
         parts that were not asked for are missing.
 
     Raises:
-        ConfigError, DataError: before anything is measured, if something does not fit.
+        ConfigError: if something does not fit; of names and settings before anything is measured.
+        DataError: if files of a preset are damaged.
+        TrainingError: if the reference is not the library's objective, or a run breaks down.
     """
     configs = request.configs()
     device = request.torch_device()
     record: dict[str, Any] = {
         "command": request.command(),
         "clock": request.clock,
-        "memory_kept": keep_memory(),
+        "memory_kept": device.type == "cpu" and keep_memory(),
         "presets": {},
     }
+
+    def done() -> None:
+        record["targets"] = judge(record)
+        keep(record)
+
     with cpu_threads(request.n_threads or 0):
         record["machine"] = machine(device)
-        if any(request.asks(part) for part in ("steps", "scans", "memory")):
+        if any(request.asks(part) for part in _OF_PRESETS):
             for name, config in configs.items():
-                record["presets"][name] = _bench_preset(name, config, device, request, say)
+                load = workload(config, device)
+                results = record["presets"][name] = describe(load)
+                for part, found in _of_preset(name, load, request, say):
+                    results[part] = found
+                    done()
         if request.asks("density"):
             say("density")
             record["density"] = bench_density(
                 device, request.rounds, request.turn_seconds, CLOCKS[request.clock]
             )
+            done()
         if request.asks("imports"):
             say("imports")
             n_rounds = min(request.rounds, 3) if request.quick else request.rounds
             record["imports"] = bench_imports(n_rounds, request.clock)
-    record["targets"] = judge(record)
+            done()
     return record
 
 
@@ -192,26 +218,27 @@ def machine(device: torch.device) -> dict[str, Any]:
     }
 
 
-def _bench_preset(
-    name: str, config: Config, device: torch.device, request: Request, say: Say
-) -> dict[str, Any]:
-    load = workload(config, device)
+def _of_preset(
+    name: str, load: Workload, request: Request, say: Say
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Measures a preset, part by part."""
     if load.made_up:
         say(f"{name}: its files are missing, so noise of their shape is trained on")
-    results = describe(load)
     scans = QUICK_SCANS if request.quick else SCANS
     rounds, seconds, clock = request.rounds, request.turn_seconds, CLOCKS[request.clock]
     parts: dict[str, Callable[[Workload], dict[str, Any]]] = {
-        "steps": lambda load: bench_steps(load, rounds, seconds, request.full, clock),
+        "steps": lambda load: bench_steps(
+            load, rounds, seconds, request.full, clock, lambda text: say(f"{name}: {text}")
+        ),
         "scans": lambda load: bench_scans(load, min(rounds, 5), seconds / 4, scans, clock),
+        "streaming": lambda load: bench_streaming(load, min(rounds, 7), clock),
         "memory": bench_memory,
     }
-    with products_in(config.training.precision):
+    with products_in(load.config.training.precision):
         for part, bench in parts.items():
             if request.asks(part):
                 say(f"{name}: {part}")
-                results[part] = bench(load)
-    return results
+                yield part, bench(load)
 
 
 def _cpu_model() -> str:

@@ -6,15 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from pyro_mfcvae.bench.timing import (
-    CLOCKS,
-    Clock,
-    Turn,
-    alternate,
-    repeated,
-    steps_per_turn,
-    waiter,
-)
+from pyro_mfcvae.bench.timing import CLOCKS, Clock, Turn, take_turns
 from pyro_mfcvae.bench.workload import Workload
 from pyro_mfcvae.config import Config, with_facets
 from pyro_mfcvae.errors import ConfigError
@@ -28,6 +20,7 @@ SCANS: Mapping[str, tuple[int, ...]] = {
     "n_samples": (1, 2, 4, 8),
     "batch_size": (32, 128, 512, 2_048),
     "n_observations": (1_000, 10_000, 100_000),
+    "n_runs": (1, 2, 5, 10),
 }
 QUICK_SCANS: Mapping[str, tuple[int, ...]] = {
     name: (values[0], values[1]) for name, values in SCANS.items()
@@ -44,7 +37,8 @@ def bench_scans(
 ) -> dict[str, Any]:
     """Time training steps over each size, its values in turns.
 
-    Of ``n_observations`` the first step of an epoch is timed, which draws the epoch's order.
+    Of ``n_observations`` the first step of an epoch is timed, which draws the epoch's order; of
+    ``n_runs`` a step of all runs at once.
 
     Args:
         load: settings and data; the scanned size takes the place of theirs.
@@ -62,10 +56,8 @@ def bench_scans(
         steps = _steps(load, name, values)
         if not steps:
             continue
-        first, wait = next(iter(steps)), waiter(load.device)
-        n = steps_per_turn(steps[first], turn_seconds, wait)
-        turns = {value: repeated(step, n) for value, step in steps.items()}
-        timings = alternate(turns, n_rounds, n, wait=wait, clock=clock)
+        first = next(iter(steps))
+        timings = take_turns(steps, first, n_rounds, turn_seconds, load.device, clock)
         results[name] = timings.record(first)
     return results
 
@@ -98,12 +90,18 @@ def _steps(load: Workload, name: str, values: tuple[int, ...]) -> dict[str, Turn
         try:
             if name == "n_observations":
                 steps[str(value)] = _first_of_an_epoch(load.state(n=value))
+            elif name == "n_runs":
+                steps[str(value)] = stepping([_seeded(load, seed) for seed in range(value)])
             else:
                 sized = load.with_config(resized(load.config, name, value))
                 steps[str(value)] = stepping([sized.state()])
         except ConfigError:
             continue  # VaDE has one facet, for instance
     return steps
+
+
+def _seeded(load: Workload, seed: int) -> TrainingState:
+    return load.with_config(replace(load.config, seed=seed)).state()
 
 
 def _first_of_an_epoch(state: TrainingState) -> Turn:

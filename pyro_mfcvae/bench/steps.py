@@ -8,6 +8,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import override
+
 from pyro_mfcvae.bench.candidates import (
     BY_HAND,
     FIT,
@@ -27,9 +29,13 @@ from pyro_mfcvae.bench.timing import (
     repeated,
     steps_per_turn,
     waiter,
+    warm_up_turns,
 )
 from pyro_mfcvae.bench.workload import Workload
 from pyro_mfcvae.errors import TrainingError
+from pyro_mfcvae.training import Callback, TrainingState, fit, new_state
+from pyro_mfcvae.training.callbacks import MetricsLog, Say, StopAtNonsense
+from pyro_mfcvae.training.checkpoints import Checkpoints
 
 _TOLERANCE = 1e-8  # in float64, of gradients that are sums of a thousand terms
 _N_RARE_ROUNDS = 3  # of what happens once in hundreds of steps
@@ -41,6 +47,7 @@ def bench_steps(
     turn_seconds: float,
     full: bool = False,
     clock: Clock = CLOCKS["wall"],
+    say: Say = lambda _: None,
 ) -> dict[str, Any]:
     """Time networks, the hand-written step, ours with every guide, and ``fit``.
 
@@ -49,15 +56,18 @@ def bench_steps(
         n_rounds: turns of every candidate.
         turn_seconds: how long a turn of the hand-written step is to be.
         full: train a whole run as well, and time it.
-        clock: seconds.
+        clock: seconds; of a whole run always those on the wall.
+        say: is told how far it is.
 
     Returns:
         timings relative to the hand-written step, ``"deviation"`` of that from the library,
-        ``"end_to_end"``, and on CUDA ``"device"``.
+        ``"left_out"`` with settings that only our own steps follow, ``"end_to_end"``, and on CUDA
+        ``"device"``.
 
     Raises:
         ConfigError: if the hand-written objective does not know the settings.
-        TrainingError: if it is not the library's objective.
+        TrainingError: if it is not the library's objective, or a whole run breaks down.
+        KeyboardInterrupt: if Ctrl-C or SIGTERM ended a whole run.
     """
     off = deviation(load)
     if off > _TOLERANCE:
@@ -69,24 +79,33 @@ def bench_steps(
     device = measured = None
     with tempfile.TemporaryDirectory() as name:
         hand = by_hand(load)
-        n = steps_per_turn(hand, turn_seconds, wait)
+        n = steps_per_turn(hand, turn_seconds, load.device)
         ours = training_steps(load)
         steps = {NETWORKS: networks(load), BY_HAND: hand} | ours
         turns = {name: repeated(step, n) for name, step in steps.items()}
         with closing(EndToEnd(load, Path(name), n)) as end_to_end:
             turns[FIT] = end_to_end.turn
-            timings = alternate(turns, n_rounds, n, wait=wait, clock=clock)
+            n_warm_up = warm_up_turns(load.device, n)
+            timings = alternate(turns, n_rounds, n, n_warm_up, wait, clock)
+            say("checkpoints and held-out measurements")
             rare = _rare(load, end_to_end, clock)
         if load.device.type == "cuda":
+            say("waits and kernels")
             step = ours[guide]
-            device = {"waits": what_waits(step), "kernel_seconds": kernel_seconds(step)}
+            device = {
+                "waits": what_waits(step, load.device),
+                "kernel_seconds": kernel_seconds(step, load.device),
+            }
+        whole = _end_to_end(load, timings, rare)
         if full:
-            measured = _whole_run(load, Path(name) / "whole")
+            say(f"a whole run, of about {whole['full_length']:.0f} s")
+            measured = _whole_run(load, Path(name) / "whole", say)
     return {
         "guide": guide,
         "deviation": off,
+        "left_out": ["training.warp"] if load.config.training.warp is not None else [],
         **timings.record(BY_HAND),
-        "end_to_end": _end_to_end(load, timings, rare) | {"measured_full_length": measured},
+        "end_to_end": whole | {"measured_full_length": measured},
         "device": device,
     }
 
@@ -102,7 +121,10 @@ def _rare(load: Workload, end_to_end: EndToEnd, clock: Clock) -> dict[str, float
 
 
 def _end_to_end(load: Workload, timings: Timings, rare: dict[str, float]) -> dict[str, Any]:
-    """What a real run's steps take, with what happens every few epochs shared out among them."""
+    """What a real run's steps take, with what happens every few epochs shared out among them.
+
+    ``"ratio"`` has the log and checkpoints in it, but no measurements on held-out data.
+    """
     training, guide = load.config.training, load.config.guide.name
     every = {
         "checkpoints": training.checkpoint_every,
@@ -124,12 +146,9 @@ def _end_to_end(load: Workload, timings: Timings, rare: dict[str, float]) -> dic
     }
 
 
-def _whole_run(load: Workload, folder: Path) -> float:
-    """Seconds of a whole run, saved and measured on held-out data as in a real one."""
+def _whole_run(load: Workload, folder: Path, say: Say) -> float:
+    """Seconds from the first step of a run to its end, with all that a real one logs and saves."""
     from pyro_mfcvae.evaluation import HeldOutLog
-    from pyro_mfcvae.training import fit, new_state
-    from pyro_mfcvae.training.callbacks import MetricsLog, StopAtNonsense
-    from pyro_mfcvae.training.checkpoints import Checkpoints
 
     folder.mkdir()
     log = folder / "metrics.jsonl"
@@ -139,8 +158,24 @@ def _whole_run(load: Workload, folder: Path) -> float:
         MetricsLog(log),
         HeldOutLog(load.dataset, log),
         Checkpoints(folder / "checkpoints"),
+        _Tenths(say),
     ]
     began = time.perf_counter()
     fit(state, own)
     waiter(load.device)()
-    return time.perf_counter() - began
+    seconds = time.perf_counter() - began
+    if state.interrupted or state.stop_requested:  # a signal ends a training in good order
+        raise KeyboardInterrupt
+    return seconds
+
+
+class _Tenths(Callback):
+    """Says ten times in a run how far it is."""
+
+    def __init__(self, say: Say) -> None:
+        self.say = say
+
+    @override
+    def on_step(self, state: TrainingState) -> None:
+        if 10 * state.step // state.n_steps > 10 * (state.step - 1) // state.n_steps:
+            self.say(f"step {state.step:,} of {state.n_steps:,}")

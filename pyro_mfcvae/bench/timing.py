@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from pyro_mfcvae.training.captured import N_WARM_UP
+
 Turn = Callable[[], object]
 Clock = Callable[[], float]
 
@@ -126,6 +128,29 @@ def alternate(
     return Timings({name: tuple(values) for name, values in seconds.items()}, n_steps)
 
 
+def take_turns(
+    steps: Mapping[str, Turn],
+    first: str,
+    n_rounds: int,
+    turn_seconds: float,
+    device: torch.device,
+    clock: Clock = CLOCKS["wall"],
+) -> Timings:
+    """Time steps in turns, each made of as many of them.
+
+    Args:
+        steps: {name: one step}.
+        first: name of the step of which a turn is to take so many seconds.
+        n_rounds: turns of each.
+        turn_seconds: of the first one's turn.
+        device: what they compute on.
+        clock: seconds.
+    """
+    n = steps_per_turn(steps[first], turn_seconds, device)
+    turns = {name: repeated(step, n) for name, step in steps.items()}
+    return alternate(turns, n_rounds, n, warm_up_turns(device, n), waiter(device), clock)
+
+
 def quartiles(values: list[float] | tuple[float, ...]) -> tuple[float, float]:
     """First and third quartile; of a single value, the value twice."""
     if len(values) == 1:
@@ -151,9 +176,15 @@ def repeated(step: Turn, n: int) -> Turn:
     return turn
 
 
-def steps_per_turn(step: Turn, seconds: float, wait: Callable[[], None], most: int = 200) -> int:
+def warm_up_turns(device: torch.device, n: int) -> int:
+    """Turns of n steps before any is timed: on CUDA enough for steps to be captured in them."""
+    return -(-(N_WARM_UP + 1) // n) if device.type == "cuda" else 1
+
+
+def steps_per_turn(step: Turn, seconds: float, device: torch.device, most: int = 200) -> int:
     """How many steps make a turn of about so many seconds; takes a few of them to find out."""
-    for _ in range(2):
+    wait = waiter(device)
+    for _ in range(max(2, warm_up_turns(device, 1))):
         step()
     wait()
     began = time.perf_counter()

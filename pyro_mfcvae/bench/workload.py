@@ -130,12 +130,12 @@ def missing_shape(data: Component) -> tuple[tuple[int, ...], int, int] | None:
 
 
 def noise(name: str, shape: tuple[int, ...], n_train: int, n_test: int) -> Dataset:
-    """Noise in the shape of a data set: pictures, uint8 (N, *shape), without labels."""
+    """Noise in the shape of a data set: pictures, uint8 (N, *shape), in ten classes by turns."""
     generator = torch.Generator().manual_seed(0)
     n = n_train + n_test
     x = torch.randint(0, 256, (n, *shape), dtype=torch.uint8, generator=generator)
     rows = torch.arange(n)
-    return Dataset(name, x, rows[:n_train], rows[n_train:])
+    return Dataset(name, x, rows[:n_train], rows[n_train:], {"class": rows % 10})
 
 
 def longer(config: Config) -> Config:

@@ -139,5 +139,5 @@ def _label_arrays(arrays: dict[str, h5py.Dataset], n: int, path: Path) -> dict[s
         if name not in ("x", "x_test"):
             with reading(path):
                 text = h5py.check_string_dtype(array.dtype) is not None
-                read[name] = array.asstr()[()].astype(str) if text else array[()]
+                read[name] = np.asarray(array.asstr()[()], dtype=str) if text else array[()]
     return read

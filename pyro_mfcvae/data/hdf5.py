@@ -37,7 +37,7 @@ class Hdf5Rows:
         layout: of the observations.
         block_rows: rows of the largest block.
         chunk_rows: rows of the largest chunk.
-        chunk_bytes: bytes of such a chunk, unpacked.
+        chunk_bytes: bytes of these rows, unpacked.
 
     Raises:
         DataError: if the file is missing, damaged, or lacks one of them.
@@ -53,8 +53,8 @@ class Hdf5Rows:
         arrays = self._arrays()
         row_bytes = [math.prod(array.shape[1:]) * array.dtype.itemsize for array in arrays]
         chunks = [array.chunks[0] if array.chunks else 1 for array in arrays]
-        self.chunk_rows, self.chunk_bytes = max(
-            (chunk, chunk * n) for chunk, n in zip(chunks, row_bytes, strict=True)
+        self.chunk_bytes, self.chunk_rows = max(
+            (chunk * n, chunk) for chunk, n in zip(chunks, row_bytes, strict=True)
         )
         steps = [
             chunk * max(_BLOCK // (chunk * n), 1)

@@ -18,7 +18,6 @@ from pyro_mfcvae.errors import DataError
 
 Observations = Tensor | StreamedObservations
 
-
 _AT_ONCE = 1000  # observations whose limits are looked for
 
 

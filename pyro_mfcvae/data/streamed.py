@@ -91,6 +91,10 @@ class StreamedObservations:
             IndexError: if one of them does not exist, or they are no whole numbers.
             DataError: if the file can no longer be read, or has changed.
         """
+        return self.file.read(self._in_file(places), out)
+
+    def _in_file(self, places: NDArray[np.integer]) -> NDArray[np.int64]:
+        """The file's rows at places (n,) among these observations."""
         n = len(self)
         places = places if places.size else np.empty(0, dtype=np.int64)
         if places.dtype.kind not in "iu" or places.ndim != 1:
@@ -101,8 +105,7 @@ class StreamedObservations:
         if len(wrong):
             raise IndexError(f"expected indices of {n} observations, got {wrong[0]}")
         places = np.where(places < 0, places + n, places)
-        rows = places if self._rows is None else self._rows[places]
-        return self.file.read(rows, out)
+        return places if self._rows is None else self._rows[places]
 
     def split(self, n: int) -> Iterator[Tensor]:
         """Read all observations, n at a time."""
@@ -112,9 +115,12 @@ class StreamedObservations:
             yield from self[start : start + at_once].split(n)
 
     def select(self, rows: Tensor) -> StreamedObservations:
-        """Some of the observations (n,), which stay in the file."""
-        rows = rows.cpu().numpy()
-        return StreamedObservations(self.file, rows if self._rows is None else self._rows[rows])
+        """Some of the observations (n,), which stay in the file.
+
+        Raises:
+            IndexError: if one of them does not exist, or they are no whole numbers.
+        """
+        return StreamedObservations(self.file, self._in_file(rows.cpu().numpy()))
 
     def in_file_order(self) -> StreamedObservations:
         """The same observations in the order that they are stored in."""

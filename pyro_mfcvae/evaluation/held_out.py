@@ -46,7 +46,8 @@ class HeldOutLog(Callback):
         every = state.config.training.evaluate_every
         if every and (state.epoch % every == 0 or state.step == state.n_steps):
             n_samples, floor = state.config.guide.n_samples, state.config.training.kl_floor
-            with KlFloor(floor):  # so that it is the objective of the training
+            # What is measured is the objective of the last step.
+            with KlFloor(floor, state.objective.kl_scale):
                 values = held_out_metrics(
                     state.model,
                     self.dataset,

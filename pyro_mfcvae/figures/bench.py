@@ -80,7 +80,9 @@ def _draw_scan(axes: Axes, size: str, scanned: Mapping[str, Results]) -> None:
     ticks: set[int] = set()
     drawn: list[float] = []
     for color, (preset, scans) in enumerate(scanned.items()):
-        candidates = scans.get(size, {}).get("candidates", {})
+        if size not in scans:
+            continue
+        candidates = scans[size]["candidates"]
         values = [int(value) for value in candidates]
         milliseconds = [1e3 * candidate["seconds"] for candidate in candidates.values()]
         axes.loglog(values, milliseconds, "o-", ms=4, color=f"C{color}", label=preset)

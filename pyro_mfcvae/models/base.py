@@ -142,11 +142,11 @@ class FacetModel(nn.Module, ABC):
             J distributions of batch shape (B,) and event shape (D_j,).
         """
         self._check(x)
-        parameters = self._posterior_parameters(x, fade)
-        if self._seen is not None:
-            seen, facets = self._seen
-            of_seen = self._posterior_parameters(seen, fade)
-            parameters = [of_seen[j] if j in facets else p for j, p in enumerate(parameters)]
+        seen, facets = (x, range(self.n_facets)) if self._seen is None else self._seen
+        parameters = self._posterior_parameters(seen, fade)
+        if not all(j in facets for j in range(self.n_facets)):
+            plain = self._posterior_parameters(x, fade)
+            parameters = [p if j in facets else plain[j] for j, p in enumerate(parameters)]
         return [diagonal_normal(p) for p in parameters]
 
     def _posterior_parameters(self, x: Tensor, fade: Tensor | None) -> list[Tensor]:

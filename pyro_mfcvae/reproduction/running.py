@@ -171,7 +171,7 @@ class Datasets:
 
 
 def placed(config: Config, data_dir: Path | None, device: str | None) -> Config:
-    """Settings with the folder of the data's files, where it has any, and the device.
+    """Settings with the folder of the data's files, where they have any, and the device.
 
     Args:
         config: the settings.

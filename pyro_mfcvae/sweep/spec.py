@@ -95,8 +95,8 @@ class Random:
     Attributes:
         n_trials: how many different ones; each is trained with every seed.
         space: what each setting is drawn from, by dotted path.
-        seed: of the draws. With more trials, or another setting in the space, the values drawn
-            before stay the same.
+        seed: of the draws. With more trials the settings drawn before stay the same; with another
+            setting in the space so do the values of the others, unless some came twice.
     """
 
     n_trials: Count

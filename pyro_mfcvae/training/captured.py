@@ -13,6 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from pyro_mfcvae.errors import TrainingError
 from pyro_mfcvae.noise import Noise, site_noise
 from pyro_mfcvae.training.state import TrainingState
 
@@ -95,15 +96,16 @@ class Captured:
 
     Args:
         steps: of one run or many. Their optimisers keep learning rates and counts on the device.
-        graphs: makes the graphs; None takes CUDA's.
+        graphs: makes the graphs.
 
     Raises:
         ConfigError: at the first step, if the guide samples from other than normal distributions.
+        TrainingError: at the first step to be captured, if it cannot be.
     """
 
-    def __init__(self, steps: Steps, graphs: Graphs | None = None) -> None:
+    def __init__(self, steps: Steps, graphs: Graphs) -> None:
         self.steps = steps
-        self.graphs = graphs or CudaGraphs()
+        self.graphs = graphs
         self._n_taken: dict[torch.Size, int] = {}
         self._captured: dict[torch.Size, _CapturedStep] = {}
 
@@ -132,7 +134,16 @@ class _CapturedStep:
     ) -> None:
         self.x = x.clone()
         self.noise = {name: eps.clone() for name, eps in noise.items()}
-        self.run, self.values = graphs.capture(lambda: steps.advance(self.x, self.noise))
+        try:
+            self.run, self.values = graphs.capture(lambda: steps.advance(self.x, self.noise))
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            raise TrainingError(
+                "a step cannot be captured as a CUDA graph: something in it waits for the device, "
+                "or copies from the host; mend that, or train with --set "
+                f"training.cuda_graph=false ({error})"
+            ) from error
 
     def replay(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
         self.x.copy_(x)
@@ -143,15 +154,20 @@ class _CapturedStep:
 
 
 class CudaGraphs:
-    """CUDA graphs that share their memory, for no two of them run at once."""
+    """CUDA graphs that share their memory, for no two of them run at once.
 
-    def __init__(self) -> None:
+    Args:
+        device: of the computations, which need not be the current one.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
         self.pool = torch.cuda.graph_pool_handle()
-        self.stream = torch.cuda.Stream()
+        self.stream = torch.cuda.Stream(device)
 
     def warm_up(self, compute: Compute) -> Tensor:
         """Compute as it is, on the stream that captures."""
-        current = torch.cuda.current_stream()
+        current = torch.cuda.current_stream(self.device)
         self.stream.wait_stream(current)
         with torch.cuda.stream(self.stream):
             values = compute()
@@ -161,6 +177,9 @@ class CudaGraphs:
     def capture(self, compute: Compute) -> tuple[Callable[[], None], Tensor]:
         """What replays the computation, and its result, which each replay overwrites."""
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
+        with (
+            torch.cuda.device(self.device),  # which is waited for before the capture begins
+            torch.cuda.graph(graph, pool=self.pool, stream=self.stream),
+        ):
             values = compute()
         return graph.replay, values

@@ -155,15 +155,32 @@ def launched(
         raise SystemExit(130 if isinstance(error, KeyboardInterrupt) else 1) from None
 
 
+def check_one_process() -> None:
+    """Raise a ConfigError where torchrun has started several processes, for what one does alone."""
+    n_devices, n_nodes = _started_by_torchrun() or (1, 1)
+    if n_devices * n_nodes > 1:
+        raise ConfigError(
+            "several runs at once share one device, but torchrun has started "
+            f"{n_devices * n_nodes} processes; give the command without it"
+        )
+
+
+def _started_by_torchrun() -> tuple[int, int] | None:
+    """Devices of each machine and machines, where torchrun has started this process."""
+    if not torch.distributed.is_available() or not torch.distributed.is_torchelastic_launched():
+        return None
+    n_local = int(os.environ["LOCAL_WORLD_SIZE"])
+    return n_local, int(os.environ["WORLD_SIZE"]) // n_local
+
+
 def _numbers(n_devices: int | None, n_nodes: int | None) -> tuple[int, int]:
     """Devices of each machine and machines: given, or those of torchrun, or one."""
     for name, given in (("--devices", n_devices), ("--nodes", n_nodes)):
         if given is not None and given < 1:
             raise ConfigError(f"{name} must be 1 or more, got {given}")
-    if not torch.distributed.is_available() or not torch.distributed.is_torchelastic_launched():
+    started = _started_by_torchrun()
+    if started is None:
         return n_devices or 1, n_nodes or 1
-    n_local = int(os.environ["LOCAL_WORLD_SIZE"])
-    started = n_local, int(os.environ["WORLD_SIZE"]) // n_local
     for name, given, there in zip(
         ("--devices", "--nodes"), (n_devices, n_nodes), started, strict=True
     ):

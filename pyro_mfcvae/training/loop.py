@@ -59,10 +59,8 @@ def fit_together(states: Sequence[TrainingState], callbacks: Sequence[Sequence[C
         _stop_requested() as stop_requested,
         cpu_threads(config.n_threads),
         products_in(config.precision),
-        ExitStack() as ending,
+        _ended(runs, stop_requested),
     ):
-        for run in runs:
-            ending.enter_context(run.ended(stop_requested))
         for run in runs:
             run.begin()
         while lead.step < lead.n_steps and not lead.interrupted:
@@ -86,12 +84,15 @@ class _Run:
 
     def __init__(self, state: TrainingState, callbacks: Sequence[Callback]) -> None:
         self.state, self.callbacks = state, callbacks
+        self.begun: list[Callback] = []
         self.metrics: dict[str, float] = {}
         self.error: TrainingError | None = None
 
     def begin(self) -> None:
         self.state.model.train()
-        self._call("on_start")
+        for callback in self.callbacks:
+            callback.on_start(self.state)
+            self.begun.append(callback)
 
     def after_step(self) -> None:
         if self.error is not None:
@@ -108,25 +109,35 @@ class _Run:
         except TrainingError as error:
             state.failed, self.error = True, error
 
-    @contextmanager
-    def ended(self, stop_requested: Callable[[], bool]) -> Iterator[None]:
-        """Every callback ends, even if another one, or the training, fails."""
-        state = self.state
+    def end(self) -> None:
+        self.state.model.eval()
         try:
-            yield
-        except BaseException:
-            state.failed = True
-            raise
-        finally:
-            state.stop_requested = stop_requested()
-            state.model.eval()
             with ExitStack() as ending:
-                for callback in reversed(self.callbacks):
-                    ending.callback(callback.on_end, state)
+                for callback in reversed(self.begun):
+                    ending.callback(callback.on_end, self.state)
+        except BaseException:
+            self.state.failed = True
+            raise
 
     def _call(self, hook: str, *args: object) -> None:
         for callback in self.callbacks:
             getattr(callback, hook)(self.state, *args)
+
+
+@contextmanager
+def _ended(runs: Sequence[_Run], stop_requested: Callable[[], bool]) -> Iterator[None]:
+    """Every callback that has begun ends, even if another one, another run or training fails."""
+    try:
+        yield
+    except BaseException:
+        for run in runs:
+            run.state.failed = True
+        raise
+    finally:
+        with ExitStack() as ending:
+            for run in reversed(runs):
+                run.state.stop_requested = stop_requested()
+                ending.callback(run.end)
 
 
 @contextmanager

@@ -107,10 +107,17 @@ class Objective(nn.Module):
         return shapes
 
     @torch.no_grad()
-    def sampled_latents(self, x: Observations, seed: int) -> list[Tensor]:
-        """Samples of q(z_j | x), one for each observation (N, *event): J tensors (N, D_j).
+    def sampled_latents(
+        self, x: Observations, seed: int, fade: Tensor | None = None
+    ) -> list[Tensor]:
+        """Samples of q(z_j | x), one for each observation: J tensors (N, D_j).
 
         The encoder is in evaluation mode, and sees warps as in training.
+
+        Args:
+            x: observations (N, *event).
+            seed: of the samples and the warps.
+            fade: weights of the facets, shape (J,); None means ones.
         """
         parameter = next(self.model.parameters())
         parts = []
@@ -119,7 +126,7 @@ class Objective(nn.Module):
             noise = Noise(seed, i)
             warped = self._warped(batch, noise)
             with self.model.evaluating(), self.model.seeing(warped, self.warped_facets):
-                posteriors = [q.base_dist for q in self.model.encode(batch)]
+                posteriors = [q.base_dist for q in self.model.encode(batch, fade)]
             parts.append(
                 [
                     q.loc + q.scale * noise.numbers(f"z_{j}", tuple(q.loc.shape), q.loc)

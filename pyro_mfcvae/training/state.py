@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_mfcvae.config import Config
-from pyro_mfcvae.data.observations import Observations
+from pyro_mfcvae.data.observations import Observations, as_float
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.fade_in import FadeInSchedule
 from pyro_mfcvae.models.base import FacetModel
@@ -82,7 +82,7 @@ class TrainingState:
         return self.step // self.batches.per_epoch
 
     def train_step(self) -> None:
-        """Take one step; nothing in it waits for the device."""
+        """Take one step; nothing in it waits for the device, but where mixtures are refitted."""
         self.begin_step()
         x = self.batches(self.step)
         part = self.engine.part(len(x))
@@ -100,7 +100,6 @@ class TrainingState:
 
     def begin_step(self) -> None:
         """Set weights and learning rates of the step to come, and fit mixtures that are due."""
-        self._refit_mixtures()
         if self.objective.kl_scale is not None:
             self.objective.kl_scale.fill_(self.kl_scale())
         weights = self.schedule(self.step)
@@ -108,6 +107,7 @@ class TrainingState:
             new = torch.tensor(weights, dtype=self.fade.dtype)
             self.fade.copy_(new, non_blocking=True)
             self.weights = weights
+        self._refit_mixtures()
         set_learning_rates(
             self.optimizer,
             self.config.training,
@@ -122,18 +122,20 @@ class TrainingState:
         first, last = (epoch * self.batches.per_epoch for epoch in training.kl_warm_up)
         if self.step >= last:
             return 1.0
-        risen = max(self.step - first, 0) / (last - first)
+        if self.step <= first:
+            return training.kl_start
+        risen = (self.step - first) / (last - first)
         return training.kl_start + (1 - training.kl_start) * risen
 
     def _refit_mixtures(self) -> None:
         epoch, within = divmod(self.step, self.batches.per_epoch)
         if within == 0 and epoch in self.config.training.refit_mixtures:
             seed = derived_seed(self.config.seed, "refit", epoch)
-            samples = self.objective.sampled_latents(drawn(self.batches.x, seed, _FITTED), seed)
-            for facet, z, weight in zip(
-                self.model.facets, samples, self.schedule(self.step), strict=True
-            ):
-                if weight > 0:
+            x = drawn(self.batches.x, seed, _FITTED)
+            samples = self.objective.sampled_latents(x, seed, self.fade)
+            for facet, z, weight in zip(self.model.facets, samples, self.weights, strict=True):
+                # A run that has broken down says so at its next log point, and alone.
+                if weight > 0 and bool(z.isfinite().all()):
                     fit_mixture(facet, z, seed)
             self.engine.equalise(self.model.facets.parameters())  # a fit magnifies rounding
 
@@ -177,7 +179,8 @@ def new_state(
         engine: the processes that share the batches.
 
     Raises:
-        ConfigError: if the batches do not fit the data, the networks or the processes.
+        ConfigError: if the batches do not fit the data, the networks or the processes, or the guide
+            does not fit CUDA graphs.
     """
     parameter = next(model.parameters())
     training = config.training
@@ -185,6 +188,11 @@ def new_state(
     n_processes = engine.n_processes
     check_last_batch(model, len(x), training.batch_size, "training.batch_size", n_processes)
     objective = Objective(model, config)
+    fade = torch.ones(model.n_facets, dtype=parameter.dtype, device=parameter.device)
+    captured = is_captured(training, parameter.device)
+    if captured:  # what graphs cannot hold is better found now than after a pretraining
+        few = as_float(batches.x[:2].to(parameter.device), parameter.dtype)
+        objective.noise_shapes(few, fade)
     stages = training.epochs_per_step
     if len(stages) == 1 < model.n_facets:
         # All at once: stages of no length, and no fading in.
@@ -200,9 +208,9 @@ def new_state(
         wrapped=objective,
         config=config,
         batches=batches,
-        optimizer=adam(model, training, is_captured(training, parameter.device)),
+        optimizer=adam(model, training, captured),
         schedule=schedule,
-        fade=torch.ones(model.n_facets, dtype=parameter.dtype, device=parameter.device),
+        fade=fade,
         engine=engine,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 
-from pyro_mfcvae.training.captured import Alone, Captured
+from pyro_mfcvae.training.captured import Alone, Captured, CudaGraphs
 from pyro_mfcvae.training.optimizer import is_captured
 from pyro_mfcvae.training.state import TrainingState
 from pyro_mfcvae.training.together import Together, check_together
@@ -25,15 +25,16 @@ def stepping(states: Sequence[TrainingState]) -> Callable[[], None]:
         ConfigError: if they may not.
     """
     lead = states[0]
-    captured = is_captured(lead.config.training, lead.fade.device)
+    device = lead.fade.device
+    captured = is_captured(lead.config.training, device)
     captured = captured and lead.engine.n_processes == 1
     if len(states) == 1:
-        return Captured(Alone(lead)).train_step if captured else lead.train_step
+        return Captured(Alone(lead), CudaGraphs(device)).train_step if captured else lead.train_step
     check_together(states)
-    if lead.fade.device.type == "cpu":
+    if device.type == "cpu":
         return functools.partial(_in_turn, states)
     together = Together(states)
-    return Captured(together).train_step if captured else together.train_step
+    return Captured(together, CudaGraphs(device)).train_step if captured else together.train_step
 
 
 def _in_turn(states: Sequence[TrainingState]) -> None:
