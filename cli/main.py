@@ -13,6 +13,7 @@ from pyro_mfcvae.cli.commands import COMMANDS
 from typing_extensions import override
 
 from pyro_mfcvae import __version__
+from pyro_mfcvae.allocator import keep_memory
 from pyro_mfcvae.errors import (
     ConfigError,
     DamagedCheckpointWarning,
@@ -78,6 +79,7 @@ def main(debug: bool) -> None:
       mfcvae evaluate runs/shapes-001     tables of a finished run
       mfcvae --debug train ...            with the traceback of an error
     """
+    keep_memory()
 
 
 for command in COMMANDS:

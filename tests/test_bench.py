@@ -15,14 +15,17 @@ from click.testing import CliRunner
 from models import tiny_config
 from pyro_mfcvae.cli import main
 
-from pyro_mfcvae.bench import Request, imports, memory, run, run_bench
+from pyro_mfcvae.bench import Request, imports, memory, run, run_bench, streaming
 from pyro_mfcvae.bench.candidates import BY_HAND, FIT, NETWORKS, training_steps
 from pyro_mfcvae.bench.density import OURS, TORCH, bench_density
 from pyro_mfcvae.bench.memory import bench_memory, peak_bytes
 from pyro_mfcvae.bench.scans import SCANS, bench_scans, resized
 from pyro_mfcvae.bench.steps import bench_steps
+from pyro_mfcvae.bench.streaming import IN_MEMORY
+from pyro_mfcvae.bench.targets import judge
 from pyro_mfcvae.bench.workload import missing_shape, workload
 from pyro_mfcvae.config import Component, config_to_dict
+from pyro_mfcvae.data import load_dataset
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.figures.bench import bench_figure
 from pyro_mfcvae.guides import GUIDES, Guide
@@ -101,6 +104,29 @@ def test_sizes_that_a_model_cannot_have_are_left_out():
     assert bench_scans(load, 1, 0.0, {"n_facets": (2,)}) == {}
 
 
+def test_streamed_steps_take_the_observations_of_the_workload(tmp_path):
+    load = workload(tiny_config(), CPU)
+    streaming.write(tmp_path / "x.h5", load.x, "gzip")
+    dataset = load_dataset(
+        Component(name="h5", options={"path": str(tmp_path / "x.h5"), "memory": "stream"})
+    )
+    x = dataset.split("train")[0]
+    assert x.dtype == load.x.dtype
+    assert torch.equal(x[torch.arange(len(x))], load.x)
+
+
+def test_promises_of_streaming_and_of_runs_at_once():
+    candidates = {"in memory": {"ratio": 1.0}, "streamed": {"ratio": 1.3}}
+    runs = {"n_runs": {"candidates": {"1": {"ratio": 1.0}, "10": {"ratio": 2.0}}}}
+    presets = {"mnist": {"streaming": {"candidates": candidates}, "scans": runs}}
+    judged = {
+        device: [(t["measured"], t["limit"], t["passed"]) for t in judge(
+            {"machine": {"device": device}, "presets": presets})]
+        for device in ("cpu", "cuda:1")
+    }  # fmt: skip
+    assert judged == {"cpu": [(1.3, 1.2, False)], "cuda:1": [(2.0, 2.5, True)]}
+
+
 def test_peak_memory_of_a_step():
     mebibyte = 2**18  # numbers with 32 bits
 
@@ -168,7 +194,15 @@ def test_command_line(tmp_path, monkeypatch):
     tiny = config_to_dict(tiny_config())
     settings = [f"{part}={json.dumps(tiny[part])}" for part in ("data", "model", "training")]
     changed = [word for setting in settings for word in ("--set", setting)]
-    parts = ("--only", "steps, scans,memory,density", "--quick", "--rounds", "1", "--threads", "1")
+    parts = (
+        "--only",
+        "steps, scans,streaming,memory,density",
+        "--quick",
+        "--rounds",
+        "1",
+        "--threads",
+        "1",
+    )
     threads = torch.get_num_threads()
     result = _mfcvae("shapes", "--device", "cpu", *parts, *changed)
     assert result.exit_code == 0, result.output
@@ -193,13 +227,14 @@ def test_command_line(tmp_path, monkeypatch):
     shapes = record["presets"]["shapes"]
     assert set(shapes["steps"]["candidates"]) == {NETWORKS, BY_HAND, FIT, *GUIDES}
     assert set(shapes["scans"]) == set(SCANS)
+    assert set(shapes["streaming"]["candidates"]) == {IN_MEMORY, "streamed", "streamed, gzip"}
     assert set(shapes["memory"]["candidates"]) == {NETWORKS, BY_HAND, *GUIDES}
     assert all(n_bytes > 0 for n_bytes in shapes["memory"]["candidates"].values())
     assert shapes["n_steps"] == 24
     seconds = shapes["steps"]["end_to_end"]["seconds_per_step"]
     whole = shapes["steps"]["end_to_end"]["full_length"]
     assert whole == pytest.approx(24 * sum(seconds.values()))
-    assert len(record["targets"]) == len(GUIDES) + 2
+    assert len(record["targets"]) == len(GUIDES) + 4
     with pytest.raises(ValueError, match="neither steps nor scans"):
         bench_figure(record | {"presets": {}})
 
@@ -244,7 +279,10 @@ def test_the_record_is_kept_after_every_part(monkeypatch):
     ("arguments", "message"),
     [
         (("svhm",), "unknown preset 'svhm'"),
-        (("--only", "steps,speed"), "unknown part speed; choose from steps, scans, memory"),
+        (
+            ("--only", "steps,speed"),
+            "unknown part speed; choose from steps, scans, streaming, memory",
+        ),
         (("shapes", "--set", "training.speed=1"), "unknown setting 'training.speed'"),
         (("shapes", "--device", "cuda:99"), "device 'cuda:99' cannot be used here"),
     ],

@@ -19,6 +19,7 @@ _SIZES = {
     "n_samples": "samples of z, S",
     "batch_size": "batch size, B",
     "n_observations": "observations, N: first step of an epoch",
+    "n_runs": "runs at once, R",
 }
 _N_COLUMNS = 3
 

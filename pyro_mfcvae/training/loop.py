@@ -10,7 +10,6 @@ from contextlib import ExitStack, contextmanager
 import torch
 
 from pyro_mfcvae.errors import TrainingError
-from pyro_mfcvae.training.allocator import keep_memory
 from pyro_mfcvae.training.callbacks import Callback
 from pyro_mfcvae.training.state import TrainingState
 from pyro_mfcvae.training.stepping import stepping
@@ -50,8 +49,6 @@ def fit_together(states: Sequence[TrainingState], callbacks: Sequence[Sequence[C
         TrainingError: once the others have ended, if a run broke down.
     """
     train_step = stepping(states)
-    if states[0].fade.device.type == "cpu":
-        keep_memory()
     lead, config = states[0], states[0].config.training
     broken: list[TrainingError] = []
     runs = [_Run(state, own) for state, own in zip(states, callbacks, strict=True)]

@@ -18,7 +18,8 @@ def keep_memory() -> bool:
     """Let the process keep the memory that it once had; returns whether it will.
 
     Otherwise a step on a CPU spends some percent of its time on pages that it gave back a step
-    before (7 % with the networks for MNIST). Only for glibc; it lasts as long as the process.
+    before (7 % with the networks for MNIST). Only for glibc. It lasts as long as the process, so it
+    is for the command line and for programs that do nothing else; the library leaves it to them.
     """
     if not sys.platform.startswith("linux"):
         return False

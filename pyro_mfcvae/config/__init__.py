@@ -1,0 +1,50 @@
+"""Settings of a run: frozen dataclasses to and from JSON, unknown keys refused.
+
+Built directly, the dataclasses raise pydantic's ``ValidationError`` (a ``ValueError``) for values
+of the wrong type or range; the functions turn it into one ``ConfigError``.
+"""
+
+from pyro_mfcvae.config.changes import override, parse_facets, with_facets
+from pyro_mfcvae.config.parts import (
+    Component,
+    Count,
+    FacetConfig,
+    GuideConfig,
+    ModelConfig,
+    Options,
+    Part,
+    Positive,
+    Whole,
+)
+from pyro_mfcvae.config.run import (
+    VERSION,
+    Config,
+    config_from_dict,
+    config_from_json,
+    config_to_dict,
+    config_to_json,
+)
+from pyro_mfcvae.config.training import TrainingConfig, WarpConfig
+
+__all__ = [
+    "VERSION",
+    "Component",
+    "Config",
+    "Count",
+    "FacetConfig",
+    "GuideConfig",
+    "ModelConfig",
+    "Options",
+    "Part",
+    "Positive",
+    "TrainingConfig",
+    "WarpConfig",
+    "Whole",
+    "config_from_dict",
+    "config_from_json",
+    "config_to_dict",
+    "config_to_json",
+    "override",
+    "parse_facets",
+    "with_facets",
+]

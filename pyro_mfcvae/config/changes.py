@@ -1,0 +1,110 @@
+"""Settings changed as a person names them: by dotted paths, or facets as ``D:K,D:K``."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from pyro_mfcvae.config.parts import FacetConfig
+from pyro_mfcvae.config.run import Config, config_from_dict, config_to_dict
+from pyro_mfcvae.errors import ConfigError
+
+
+def override(config: Config, assignments: Iterable[str]) -> Config:
+    """Settings with some replaced, each given as ``dotted.path=value``.
+
+    The value is read as JSON where it is JSON, else as text. Numbers in the path index lists.
+
+    Raises:
+        ConfigError: if an assignment has no ``=``, its path is unknown or its value is wrong.
+    """
+    values = config_to_dict(config)
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        if not equals:
+            raise ConfigError(
+                "expected dotted.path=value, such as training.learning_rate=1e-3, got "
+                f"{assignment!r}"
+            )
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            value = text
+        _assign(values, path.strip(), value)
+    return config_from_dict(values)
+
+
+def parse_facets(text: str) -> tuple[FacetConfig, ...]:
+    """Facets from ``D:K,D:K``, shallow first.
+
+    Raises:
+        ConfigError: if the text has another form, or a number is not positive.
+    """
+    facets = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*:\s*(\d+)\s*", part)
+        if not match or not all(int(number) for number in match.groups()):
+            raise ConfigError(
+                "facets are given as D:K,D:K (latent dimensions and clusters, both at least 1, "
+                f"shallow facet first), such as 10:80,2:40; got {text!r}"
+            )
+        latent_dim, n_clusters = map(int, match.groups())
+        facets.append(FacetConfig(latent_dim=latent_dim, n_clusters=n_clusters))
+    return tuple(facets)
+
+
+def with_facets(config: Config, text: str) -> Config:
+    """Settings with other facets, given as ``D:K,D:K``; the rest is fitted to their number.
+
+    A facet keeps the covariance and so on of the one in its place, or of the first. With another
+    number of facets, each progressive step but the last is as long as the first was.
+
+    Raises:
+        ConfigError: if the text has another form.
+    """
+    old = config.model.facets
+    facets = parse_facets(text)
+    likes = old if len(old) == len(facets) else old[:1] * len(facets)
+    facets = tuple(
+        replace(like, latent_dim=facet.latent_dim, n_clusters=facet.n_clusters)
+        for facet, like in zip(facets, likes, strict=True)
+    )
+    steps = config.training.epochs_per_step
+    if len(steps) > 1 and len(facets) != len(old):
+        steps = (sum(steps),) if len(facets) == 1 else steps[:1] * (len(facets) - 1) + steps[-1:]
+    return replace(
+        config,
+        model=replace(config.model, facets=facets),
+        training=replace(config.training, epochs_per_step=steps),
+    )
+
+
+def _assign(values: Any, path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    free = False  # below "options" the part that takes them says what there is
+    for depth, key in enumerate(parents):
+        if free and isinstance(values, dict):
+            values.setdefault(key, {})
+        values = _member(values, key, ".".join(parents[: depth + 1]), path)
+        free = free or key == "options"
+    if not (free and isinstance(values, dict)):
+        _member(values, last, path, path)
+    key = int(last) if isinstance(values, list) else last
+    old = values.get(key) if isinstance(values, dict) else None
+    is_part = isinstance(old, dict) and old.keys() == {"name", "options"}
+    values[key] = {"name": value, "options": {}} if is_part and isinstance(value, str) else value
+
+
+def _member(values: Any, key: str, so_far: str, path: str) -> Any:
+    if isinstance(values, list):
+        if key.isdecimal() and int(key) < len(values):
+            return values[int(key)]
+        raise ConfigError(f"{so_far} in {path!r}: expected a number from 0 to {len(values) - 1}")
+    if not isinstance(values, dict):
+        raise ConfigError(f"unknown setting {path!r}: {so_far.rpartition('.')[0]} has no parts")
+    if key not in values:
+        raise ConfigError(f"unknown setting {path!r}: choose one of {', '.join(values)}")
+    return values[key]

@@ -1,0 +1,95 @@
+"""Settings of a whole run, to and from JSON."""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from pyro_mfcvae.config.parts import GuideConfig, ModelConfig, Part, Positive, Whole, settings
+from pyro_mfcvae.config.training import TrainingConfig
+from pyro_mfcvae.errors import ConfigError, explain
+
+VERSION = 1
+
+
+@settings
+class Config:
+    """A whole run.
+
+    Attributes:
+        version: of this layout.
+        preset: name of the settings that these come from.
+        seed: of weights, order and noise.
+        data: the data set.
+        model: the model.
+        guide: the guide.
+        training: how to train.
+        sampling_temperature: tau of the figures' samples, drawn with covariances tau * Sigma.
+    """
+
+    version: Literal[1] = VERSION
+    preset: str | None = None
+    seed: Whole = 0
+    data: Part
+    model: ModelConfig
+    guide: GuideConfig = GuideConfig()
+    training: TrainingConfig
+    sampling_temperature: Positive = 1.0
+
+    def __post_init__(self) -> None:
+        n_steps, n_facets = len(self.training.epochs_per_step), len(self.model.facets)
+        warp = self.training.warp
+        if warp is not None and max(warp.facets or (0,)) >= n_facets:
+            raise ValueError(
+                f"training.warp.facets must be from 0 to {n_facets - 1}, got {list(warp.facets)}"
+            )
+        if n_steps not in (1, n_facets):
+            raise ValueError(
+                f"training.epochs_per_step needs one entry per facet ({n_facets}) or a single one "
+                f"to train all facets at once, got {n_steps}"
+            )
+
+
+@functools.cache
+def _adapter() -> TypeAdapter[Config]:
+    return TypeAdapter(Config)
+
+
+def config_to_dict(config: Config, defaults: bool = True) -> dict[str, Any]:
+    """The settings as plain lists and dictionaries, on request without those at their default."""
+    return _adapter().dump_python(config, mode="json", exclude_defaults=not defaults)
+
+
+def config_from_dict(values: dict[str, Any]) -> Config:
+    """Settings from plain lists and dictionaries.
+
+    Raises:
+        ConfigError: if a key is unknown or missing, or a value has the wrong type or range.
+    """
+    try:
+        return _adapter().validate_python(values)
+    except ValidationError as error:
+        raise ConfigError("; ".join(explain(problem) for problem in error.errors())) from None
+
+
+def config_to_json(config: Config) -> str:
+    """The settings as indented JSON."""
+    return json.dumps(config_to_dict(config), indent=2) + "\n"
+
+
+def config_from_json(text: str) -> Config:
+    """Settings from JSON.
+
+    Raises:
+        ConfigError: if the text is no JSON object, or as for :func:`config_from_dict`.
+    """
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"the settings are not JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"the settings must be a JSON object, got {type(values).__name__}")
+    return config_from_dict(values)

@@ -1,0 +1,121 @@
+"""Settings of a training."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from pyro_mfcvae.config.parts import Count, Part, Positive, Whole, settings
+
+
+def _one_as_tuple(given: Any) -> Any:
+    return (given,) if isinstance(given, int) else given
+
+
+@settings
+class WarpConfig:
+    """How far random warps of pictures go.
+
+    Attributes:
+        rotation: up to so many degrees, either way.
+        shear: up to so much of the distance from the middle.
+        scale: either axis by a factor from exp(-scale) to exp(scale).
+        shift: up to so many pixels, either way.
+        elastic: standard deviation, in pixels, of smooth displacements.
+        facets: whose encoder sees the warped pictures; None means all. What a warp changes is
+            left to the others.
+    """
+
+    rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
+    shear: Annotated[float, Field(ge=0, le=2)] = 0.0
+    scale: Annotated[float, Field(ge=0, le=2)] = 0.0
+    shift: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    elastic: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    facets: Annotated[tuple[Whole, ...], Field(min_length=1)] | None = None
+
+
+@settings
+class TrainingConfig:
+    """How to train.
+
+    Attributes:
+        batch_size: B.
+        learning_rate: of Adam.
+        mixture_learning_rate: of Adam for the mixtures' parameters; None takes learning_rate.
+        learning_rate_schedule: ``"constant"``, ``"cosine"`` down to 0 over the whole run, or
+            ``"step"`` as the next three say.
+        learning_rate_decay: what every step multiplies the learning rates with.
+        decay_every: epochs between steps.
+        learning_rate_floor: no step goes below it.
+        learning_rate_warm_up: steps over which the learning rates rise from 0 to the schedule's.
+        adam_eps: epsilon of Adam.
+        pretraining: of encoder and decoder, before the mixtures are placed; None leaves it out.
+        epochs_per_step: epochs of each progressive step in order of time (the first belongs to
+            the deepest facet), one per facet; a single number trains all facets at once.
+        n_fade_in_batches: batches that a facet takes to fade in.
+        fade_in_shape: how its weight rises.
+        kl_floor: weight of a facet's KL terms before its turn; they rise from there to 1 as the
+            facet fades in.
+        kl_start: what all KL terms are multiplied with at first.
+        kl_warm_up: epochs between which that rises to 1.
+        refit_mixtures: epochs before which the mixtures of the facets that train by then are
+            fitted anew, with covariances and weights, to samples of q(z | x).
+        warp: random warps of the pictures that encoders see, while the decoder has to give the
+            pictures as they are; None leaves that out.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...
+        dtype: of parameters and activations.
+        precision: of the networks' products: ``"full"``, ``"tf32"`` (CUDA only: 10 bits of
+            mantissa) or ``"bf16"`` (7 bits). Parameters, densities and the optimiser keep dtype.
+        cuda_graph: on CUDA, capture the step once and replay it, which spares the launches.
+        n_threads: CPU threads; 0 leaves them as they are.
+        log_every: steps between log points.
+        checkpoint_every: epochs between checkpoints; 0 keeps the last one only.
+        evaluate_every: epochs between measurements on held-out data; 0 leaves them to the end.
+    """
+
+    batch_size: Count
+    learning_rate: Positive
+    mixture_learning_rate: Positive | None = None
+    learning_rate_schedule: Literal["constant", "cosine", "step"] = "constant"
+    learning_rate_decay: Annotated[float, Field(gt=0, le=1)] = 0.9
+    decay_every: Count = 10
+    learning_rate_floor: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    learning_rate_warm_up: Whole = 0
+    adam_eps: Positive = 1e-8
+    pretraining: Part | None = None
+    epochs_per_step: Annotated[
+        tuple[Count, ...], Field(min_length=1), BeforeValidator(_one_as_tuple)
+    ]
+    n_fade_in_batches: Whole = 0
+    fade_in_shape: Literal["linear", "cosine"] = "linear"
+    kl_floor: Annotated[float, Field(ge=0, le=1)] = 0.0
+    kl_start: Annotated[float, Field(ge=0, le=1)] = 1.0
+    kl_warm_up: tuple[Whole, Whole] = (0, 0)
+    refit_mixtures: tuple[Whole, ...] = ()
+    warp: WarpConfig | None = None
+    device: str = "auto"
+    dtype: Literal["float32", "float64"] = "float32"
+    precision: Literal["full", "tf32", "bf16"] = "full"
+    cuda_graph: bool = True
+    n_threads: Whole = 0
+    log_every: Count = 50
+    checkpoint_every: Whole = 0
+    evaluate_every: Whole = 0
+
+    def __post_init__(self) -> None:
+        first, last = self.kl_warm_up
+        if last < first:
+            raise ValueError(f"kl_warm_up must be two epochs in order, got {first} and {last}")
+        if self.kl_start < 1 and not last:
+            raise ValueError(
+                f"kl_start {self.kl_start:g} needs kl_warm_up, the epochs between which it rises "
+                "to 1, such as [5,15]"
+            )
+        if self.precision != "full" and self.dtype != "float32":
+            raise ValueError(f"precision {self.precision} is for dtype float32, got {self.dtype}")
+
+    @property
+    def n_epochs(self) -> int:
+        """Epochs of all progressive steps together."""
+        return sum(self.epochs_per_step)
