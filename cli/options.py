@@ -16,7 +16,7 @@ DATA_DIR = click.option(
     "--data-dir",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Folder of the data's files (downloaded, or that of an .npz file).",
+    help="Folder of the data's files (downloaded, or that of an .npz or .h5 file).",
 )
 OUT = click.option(
     "--out", type=click.Path(path_type=Path), help="A new run folder [runs/NAME-001]."

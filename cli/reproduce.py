@@ -70,7 +70,7 @@ def reproduce(
 
     if not names:
         for experiment in sorted(EXPERIMENTS.values(), key=_kind_and_number):
-            click.echo(f"{experiment.name:<13}{experiment.title} ({experiment.source})")
+            click.echo(f"{experiment.name:<16}{experiment.title} ({experiment.source})")
         return
     if quick and reduced:
         raise ConfigError("--quick and --reduced exclude each other; give one of them")

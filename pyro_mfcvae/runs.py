@@ -80,9 +80,13 @@ class Run:
 
     @staticmethod
     def check_path(path: Path | str | None) -> None:
-        """Raise a ConfigError if a given run folder exists."""
+        """Raise a ConfigError if a given run folder exists, or none can be made there."""
         if path is not None and Path(path).exists():
             raise ConfigError(f"{path} exists already; choose a new folder")
+        folder = Path("runs" if path is None else path).absolute()
+        above = next(place for place in (folder, *folder.parents) if place.exists())
+        if not (above.is_dir() and os.access(above, os.W_OK)):
+            raise ConfigError(f"no run folder can be made: {above} is no folder to write in")
 
     @property
     def metrics_path(self) -> Path:

@@ -159,6 +159,7 @@ def test_data_of_one_s_own():
           "--set", "model.likelihood.options={}"], 1, r"needs values in \[0, 1\], got \[0, 9\]"),
         (["train", "--data", "flat.npz"], 1, r"got shape \(5,\)"),
         (["train", "--out", "taken"], 2, "taken exists already"),
+        (["train", "--out", "taken/mine.txt/run"], 2, "mine.txt is no folder to write in"),
         (["train", "--resume", "taken"], 1, "no run folder"),
         (["train", "--resume", "taken", "--seed", "3"], 2, "only --data-dir, --device, --devices"),
         (["evaluate", "nowhere"], 1, "no run folder"),
@@ -191,7 +192,7 @@ def test_one_clear_message_and_nothing_overwritten(arguments, status, message):
 
 
 def test_the_unforeseen_is_one_message_too(monkeypatch):
-    def broken(*_):
+    def broken(*_, **__):
         raise ZeroDivisionError("by zero")
 
     monkeypatch.setattr("pyro_mfcvae.experiment.train", broken)

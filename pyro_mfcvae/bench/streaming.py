@@ -35,7 +35,7 @@ _N_BUFFERS = 2  # of a turn
 def bench_streaming(load: Workload, n_rounds: int, clock: Clock = CLOCKS["wall"]) -> dict[str, Any]:
     """Time training steps on a file of the training observations, and on them in memory.
 
-    Buffers are 16 times smaller than in a real run, so that every turn comes to new ones.
+    Buffers are 16 times smaller than in a real run, or more, so that every turn comes to new ones.
 
     Args:
         load: settings and data.
@@ -46,17 +46,18 @@ def bench_streaming(load: Workload, n_rounds: int, clock: Clock = CLOCKS["wall"]
         timings relative to those in memory.
     """
     batch_bytes = load.x[0].nbytes * load.config.training.batch_size
-    n = _N_BUFFERS * max(1, math.ceil(_BUFFER / batch_bytes))
+    buffer_bytes = min(_BUFFER, load.x.nbytes // 4)
+    n = _N_BUFFERS * max(1, math.ceil(buffer_bytes / batch_bytes))
     with tempfile.TemporaryDirectory() as folder:
         turns = {IN_MEMORY: repeated(stepping([load.state()]), n)}
         for name, compression in _STORED.items():
             path = Path(folder) / f"{compression}.h5"
             write(path, load.x, compression)
-            turns[name] = repeated(_streamed(load, path), n)
+            turns[name] = repeated(_streamed(load, path, buffer_bytes), n)
         timings = alternate(
             turns, n_rounds, n, warm_up_turns(load.device, n), waiter(load.device), clock
         )
-    return {"buffer_bytes": _BUFFER, "chunk_bytes": _CHUNK, **timings.record(IN_MEMORY)}
+    return {"buffer_bytes": buffer_bytes, "chunk_bytes": _CHUNK, **timings.record(IN_MEMORY)}
 
 
 def write(path: Path, x: Tensor, compression: str | None) -> None:
@@ -71,12 +72,12 @@ def write(path: Path, x: Tensor, compression: str | None) -> None:
         file["x_test"] = x[:1].cpu().numpy()
 
 
-def _streamed(load: Workload, path: Path) -> Turn:
+def _streamed(load: Workload, path: Path, buffer_bytes: int) -> Turn:
     dataset = load_dataset(Component(name="h5", options={"path": str(path), "memory": "stream"}))
     x = dataset.split("train")[0]
     config = longer(load.config)
     state = new_state(load.model(), x, config)
     state.batches = StreamedBatches(
-        x, config.training.batch_size, config.seed, load.dtype, load.device, _BUFFER
+        x, config.training.batch_size, config.seed, load.dtype, load.device, buffer_bytes
     )
     return stepping([state])
