@@ -69,6 +69,18 @@ def same(alone, together):
     return True
 
 
+def trained_as_alone(configs, n_steps=N_STEPS):
+    """States trained together, once they have proved to be those of runs trained alone."""
+    alone, runs = ([begun(config) for config in configs] for _ in range(2))
+    together = Together(runs)
+    for _ in range(n_steps):
+        together.train_step()
+        for state in alone:
+            state.train_step()
+    assert all(same(a, b) for a, b in zip(alone, runs, strict=True))
+    return runs
+
+
 SETTINGS = [
     {},
     {"guide.name": "enumerate"},
@@ -83,13 +95,7 @@ SETTINGS = [
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_each_run_takes_the_steps_that_it_takes_alone(settings):
     configs = [double(seed=str(seed), **settings) for seed in (0, 5, 7)]
-    alone, runs = ([begun(config) for config in configs] for _ in range(2))
-    together = Together(runs)
-    for _ in range(N_STEPS):
-        together.train_step()
-        for state in alone:
-            state.train_step()
-    assert all(same(a, b) for a, b in zip(alone, runs, strict=True))
+    runs = trained_as_alone(configs)
     assert relative_error(runs[0].model.facets[1].loc, runs[1].model.facets[1].loc) > 0.01
 
 
@@ -100,13 +106,7 @@ def test_a_convolutional_network_with_weight_norm():
     }
     changes = [f"{path}={value}" for path, value in settings.items()]
     configs = [override(double(seed=str(seed)), changes) for seed in (0, 1)]
-    alone, runs = ([begun(config) for config in configs] for _ in range(2))
-    together = Together(runs)
-    for _ in range(6):
-        together.train_step()
-        for state in alone:
-            state.train_step()
-    assert all(same(a, b) for a, b in zip(alone, runs, strict=True))
+    trained_as_alone(configs, 6)
 
 
 def test_settings_of_equal_shapes_may_differ():
@@ -120,13 +120,7 @@ def test_settings_of_equal_shapes_may_differ():
         )
         for rate, variance, scale in (("1e-3", "0.01", "0.3"), ("4e-3", "0.2", "0.5"))
     ]
-    alone, runs = ([begun(config) for config in configs] for _ in range(2))
-    together = Together(runs)
-    for _ in range(N_STEPS):
-        together.train_step()
-        for state in alone:
-            state.train_step()
-    assert all(same(a, b) for a, b in zip(alone, runs, strict=True))
+    trained_as_alone(configs)
 
 
 @pytest.mark.parametrize(

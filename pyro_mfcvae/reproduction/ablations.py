@@ -66,6 +66,7 @@ _FAST_CHANGES: Changes = {
     "digit-covariance": {"diagonal": ("model.facets.1.covariance=diagonal",)},
     "digit-dim": {"5": ("model.facets.1.latent_dim=5",)},
     "style-dim": {"5": ("model.facets.0.latent_dim=5",)},
+    "precision": {"full": ("training.precision=full",)},
 }
 
 
