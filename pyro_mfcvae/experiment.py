@@ -151,7 +151,7 @@ def train(
     engine.on_writer(lambda: Run.check_path(out))
     say("preparing the data")
     dataset, state = engine.on_all(lambda: prepare(config, engine=engine))
-    warn_of_unfaded_facets(state, say)
+    warn_of_what_comes_too_late(state, say)
     _warn_of_batch_norm(state, say)
     seconds = engine.on_all(lambda: initialise(state, say))
     run = Run(engine.on_writer(lambda: Run.create(config, out).path))
@@ -271,8 +271,20 @@ def run_callbacks(run: Run, dataset: Dataset, measuring: Sequence[Callback] = ()
     ]
 
 
-def warn_of_unfaded_facets(state: TrainingState, say: Say) -> None:
-    """Say which facets the run will not have let in by its end."""
+def warn_of_what_comes_too_late(state: TrainingState, say: Say) -> None:
+    """Say what the run will not have come to by its end."""
+    training = state.config.training
+    late = [epoch for epoch in training.refit_mixtures if epoch >= training.n_epochs]
+    if late:
+        say(
+            f"warning: training.refit_mixtures has {', '.join(map(str, late))}, but this run ends "
+            f"after {training.n_epochs} epochs: those mixtures will not be fitted"
+        )
+    if training.kl_start < 1 and training.kl_warm_up[1] > training.n_epochs:
+        say(
+            f"warning: training.kl_warm_up ends at epoch {training.kl_warm_up[1]}, but this run "
+            f"after {training.n_epochs}: the KL terms will not have their full weight"
+        )
     for j, weight in enumerate(state.schedule(state.n_steps - 1)):
         if weight < 1:
             say(

@@ -17,7 +17,7 @@ from pyro_mfcvae.experiment import (
     initialise,
     prepare,
     run_callbacks,
-    warn_of_unfaded_facets,
+    warn_of_what_comes_too_late,
 )
 from pyro_mfcvae.runs import Run
 from pyro_mfcvae.training import Callback, TrainingState, fit_together
@@ -76,7 +76,7 @@ def train_together(
     Args:
         configs: settings of the runs by name, which differ as
             :func:`~pyro_mfcvae.training.together.check_alike` allows.
-        out: the runs are ``out/NAME``, which must not exist; None numbers them under ``runs``.
+        out: the runs are ``out/NAME``; it must not exist. None numbers them under ``runs``.
         callbacks: of the training loop, called for the first run.
         say: is told what is going on.
 
@@ -89,12 +89,11 @@ def train_together(
     """
     check_one_process()
     check_alike(list(configs.values()))
+    Run.check_path(out)
     folders = {name: None if out is None else Path(out) / name for name in configs}
-    for folder in folders.values():
-        Run.check_path(folder)
     say("preparing the data")
     states, dataset = _prepared(configs.values())
-    warn_of_unfaded_facets(states[0], say)
+    warn_of_what_comes_too_late(states[0], say)
     seconds = []
     for name, state in zip(configs, states, strict=True):
         seconds.append(initialise(state, lambda text, name=name: say(f"{name}: {text}")))

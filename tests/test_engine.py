@@ -125,6 +125,7 @@ def test_one_process_needs_nothing(monkeypatch):
         ({"n_nodes": 2}, "--nodes=2 needs MASTER_ADDR, MASTER_PORT, NODE_RANK in the environment"),
         ({"n_devices": 2, "device": "cuda:1"}, "expected cpu or cuda, got 'cuda:1'"),
         ({"n_devices": 64, "device": "cuda"}, "--devices=64 but this machine has [0-9]+ CUDA"),
+        ({"n_devices": 9999, "device": "cpu"}, "--devices=9999 but this machine has [0-9]+ CPUs"),
     ],
 )
 def test_impossible_numbers_and_devices(arguments, message, monkeypatch):

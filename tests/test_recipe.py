@@ -334,3 +334,22 @@ def test_the_whole_recipe_together_and_captured_equals_it_alone(facets):
 def test_settings_that_make_no_sense_are_refused(setting, message):
     with pytest.raises(ConfigError, match=message):
         override(tiny_config(**{"training.dtype": "float64"}), [setting])
+
+
+def test_what_comes_after_the_end_is_warned_of(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = tiny_config(
+        **{
+            "training.epochs_per_step": "[1,1]",
+            "training.n_fade_in_batches": "1",
+            "training.kl_start": "0.1",
+            "training.kl_warm_up": "[1,3]",
+            "training.refit_mixtures": "[1,2,7]",
+        }
+    )
+    said = []
+    train(config, "run", say=said.append)
+    warnings = [text for text in said if text.startswith("warning")]
+    assert len(warnings) == 2
+    assert "refit_mixtures has 2, 7, but this run ends after 2 epochs" in warnings[0]
+    assert "kl_warm_up ends at epoch 3, but this run after 2" in warnings[1]

@@ -201,6 +201,13 @@ def test_runs_in_folders_equal_runs_trained_alone():
         torch.testing.assert_close(a, b)
 
 
+def test_an_existing_folder_is_left_alone():
+    Path("mine").mkdir()
+    with pytest.raises(ConfigError, match="mine exists already; choose a new folder"):
+        train_together({"seed-0": double()}, "mine")
+    assert not list(Path("mine").iterdir())
+
+
 def test_interrupted_runs_go_on_together_and_alone():
     configs = {f"seed-{seed}": double(seed=str(seed)) for seed in (0, 1)}
     whole, _, _ = train_together(configs, "whole")

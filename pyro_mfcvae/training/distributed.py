@@ -203,9 +203,12 @@ def _accelerator(device: str, n_devices: int) -> str:
         raise ConfigError(
             f"each of several processes has its own device: expected cpu or cuda, got {device!r}"
         )
-    if device == "cuda" and torch.cuda.device_count() < n_devices:
+    if device == "cuda":
+        n_here, what, remedy = torch.cuda.device_count(), "CUDA devices", ", or for --device cpu"
+    else:
+        n_here, what, remedy = max(os.cpu_count() or 1, 2), "CPUs to share out", ""
+    if n_here < n_devices:
         raise ConfigError(
-            f"--devices={n_devices} but this machine has {torch.cuda.device_count()} CUDA devices; "
-            "ask for fewer, or for --device cpu"
+            f"--devices={n_devices} but this machine has {n_here} {what}; ask for fewer{remedy}"
         )
     return device
