@@ -172,6 +172,7 @@ class MixturePrior(nn.Module):
         white = white.unflatten(-1, (self.n_clusters, self.latent_dim))
         return _standard_normal_log_prob(white) + _log_diagonal(whitening)
 
+    @computed_once
     def expected_component_log_prob(self, loc: Tensor, scale: Tensor) -> Tensor:
         r"""E log p(z | c) over z ~ N(loc, diag(scale^2)), for every c.
 

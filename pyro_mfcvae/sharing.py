@@ -30,6 +30,17 @@ def densities_shared() -> Iterator[None]:
         _KNOWN.reset(token)
 
 
+def _identity(tensor: Tensor) -> Any:
+    """What two views of the same numbers have in common; else the tensor's own id.
+
+    Plates expand distributions, also where there is nothing to expand.
+    """
+    base = tensor._base
+    if base is None:
+        return id(tensor)
+    return id(base), tensor.storage_offset(), tensor.shape, tensor.stride()
+
+
 def computed_once(compute: Method) -> Method:
     """Decorator: a method of tensors, or of none, shared within :func:`densities_shared`."""
 
@@ -38,7 +49,7 @@ def computed_once(compute: Method) -> Method:
         known = _KNOWN.get()
         if known is None:
             return compute(owner, *tensors)
-        key = (compute, id(owner), *map(id, tensors))
+        key = (compute, id(owner), *map(_identity, tensors))
         if key not in known:  # what has the ids is kept, so that nothing else gets them
             known[key] = (compute(owner, *tensors), owner, tensors)
         return known[key][0]

@@ -41,6 +41,17 @@ def test_the_same_tensor_is_computed_once_within():
     assert counted.n_calls == 5
 
 
+def test_views_of_the_same_numbers_are_one():
+    counted, z = Counted(), torch.arange(6.0).reshape(2, 3)
+    with densities_shared():
+        left, right = z.chunk(2, -1)
+        first = counted.density(left)
+        assert counted.density(left.expand(left.shape)) is first
+        for other in (right, left[:1], left.mT, left.clone()):
+            assert torch.equal(counted.density(other), other.square())
+    assert counted.n_calls == 5
+
+
 def test_ids_of_tensors_that_are_gone_are_not_taken_for_theirs():
     counted = Counted()
     with densities_shared():
@@ -116,3 +127,18 @@ def test_inverse_of_triangular_and_its_derivatives():
     assert torch.autograd.gradgradcheck(lambda f: inverse_of_triangular(f.tril()), factors)
     many = torch.vmap(inverse_of_triangular)(factors)
     torch.testing.assert_close(many, inverse)
+
+
+def test_guide_and_model_share_the_expected_density(monkeypatch):
+    model, x = small_model(), observations()
+    densities = []
+    whitened = mixture.half_squared_norm
+
+    def counted(white):
+        densities.append(white)
+        return whitened(white)
+
+    monkeypatch.setattr(mixture, "half_squared_norm", counted)
+    with Noise(0):
+        model(x, guide="vade-analytic")
+    assert len(densities) == model.n_facets
