@@ -33,6 +33,7 @@ from pyro_mfcvae.reproduction import (
 )
 from pyro_mfcvae.reproduction.curves import OverEpochs, Panel, best_facet
 from pyro_mfcvae.reproduction.definition import ON_TRAINING
+from pyro_mfcvae.reproduction.driver import _arms
 from pyro_mfcvae.reproduction.pictures import contrasting_pairs
 from pyro_mfcvae.reproduction.results import as_markdown, shown
 from pyro_mfcvae.reproduction.running import run_folder
@@ -96,6 +97,13 @@ def test_every_experiment_is_sound_at_every_scale(name, scale):
         assert all(j < len(arm.config.model.facets) for j in arm.facets.values())
         if scale == "quick":
             assert arm.config.data.name in ("shapes", "aspects")
+
+
+def test_data_of_models_that_are_not_asked_for_are_found_as_well(tmp_path):
+    request = Request("reduced", only=["mnist"], data_dir=tmp_path, device="cpu")
+    arms = {arm.label: arm.config for arm in _arms(get_experiment("table-2"), request)}
+    for label in ("mnist", "vade-mnist", "vade-svhn"):
+        assert arms[label].data.options["data_dir"] == str(tmp_path)
 
 
 def test_everything_that_is_promised_is_there():

@@ -226,6 +226,8 @@ def _arms(experiment: Experiment, request: Request) -> list[Arm]:
     found: dict[Path, str] = {}
     for i, arm in enumerate(arms):
         if request.only and arm.label not in request.only:
+            # Finished runs of it are shown, for which its data are needed.
+            arms[i] = replace(arm, config=placed(arm.config, request.data_dir, request.device))
             continue
         try:
             config = override(arm.config, request.assignments)
