@@ -17,6 +17,7 @@ from pyro_mfcvae.fade_in import KlFloor
 from pyro_mfcvae.models import FacetModel
 from pyro_mfcvae.runs import Run
 from pyro_mfcvae.training.callbacks import Say
+from pyro_mfcvae.training.state import kl_scale
 
 # Kept while model and data are the same.
 _SLOW = ("importance_weighted_bound", "probe", "diversity")
@@ -72,6 +73,16 @@ def open_trained(run: Run, dataset: Dataset | None = None) -> Trained:
     return Trained(model, dataset, checkpoint.step, checkpoint.fade, checkpoint.model_checksum)
 
 
+def _weights_of_training(run: Run, trained: Trained) -> KlFloor:
+    """Weighs the KL terms as the last step did: what is measured is its objective."""
+    training = run.config.training
+    per_epoch = -(-len(trained.dataset.train) // training.batch_size)
+    scale = kl_scale(training, max(trained.step - 1, 0), per_epoch)
+    if scale == 1:
+        return KlFloor(training.kl_floor)
+    return KlFloor(training.kl_floor, next(trained.model.parameters()).new_tensor(scale))
+
+
 def evaluate_run(
     run: Run,
     dataset: Dataset | None = None,
@@ -115,7 +126,7 @@ def evaluate_run(
     _check_possible(trained, probed, distances)
     guide, before = run.config.guide, run.evaluation() or {}
     results = {"step": trained.step, "n_steps": run.n_steps(len(trained.dataset.train))}
-    with KlFloor(run.config.training.kl_floor):  # so that it is the objective of the training
+    with _weights_of_training(run, trained):
         results |= evaluation.evaluate(
             trained.model, trained.dataset, guide.name, guide.n_samples, trained.fade
         )
@@ -222,7 +233,7 @@ def compare_run(
 
     trained = open_trained(run, dataset)
     x = spread_out(trained.dataset.split("test")[0], n_observations)
-    with KlFloor(run.config.training.kl_floor):
+    with _weights_of_training(run, trained):
         results = compare_guides(
             trained.model, x, guides, n_samples, n_draws, trained.fade, run.config.seed, on_draw
         )

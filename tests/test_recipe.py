@@ -15,12 +15,14 @@ from pyro_mfcvae.config import WarpConfig, override
 from pyro_mfcvae.data.observations import ObservationSpec
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.experiment import initialise, prepare, resume, train
+from pyro_mfcvae.measuring import evaluate_run
 from pyro_mfcvae.noise import Noise, site_noise
 from pyro_mfcvae.runs import Run
 from pyro_mfcvae.training.captured import Alone, Captured
 from pyro_mfcvae.training.checkpoints import restore
 from pyro_mfcvae.training.initialise import fit_mixture
 from pyro_mfcvae.training.optimizer import learning_rate
+from pyro_mfcvae.training.state import kl_scale
 from pyro_mfcvae.training.together import Together
 from pyro_mfcvae.training.warps import Warp
 
@@ -164,9 +166,7 @@ def test_the_kl_terms_warm_up():
 
 def test_the_kl_terms_may_jump():
     state = begun(**{"training.kl_warm_up": "[2,2]"})
-    scales = []
-    for state.step in range(12):
-        scales.append(state.kl_scale())
+    scales = [kl_scale(state.config.training, step, 4) for step in range(12)]
     assert scales == [0.1] * 8 + [1.0] * 4
 
 
@@ -353,3 +353,14 @@ def test_what_comes_after_the_end_is_warned_of(tmp_path, monkeypatch):
     assert len(warnings) == 2
     assert "refit_mixtures has 2, 7, but this run ends after 2 epochs" in warnings[0]
     assert "kl_warm_up ends at epoch 3, but this run after 2" in warnings[1]
+
+
+@pytest.mark.parametrize(("stop", "scale"), [(7, 0.1 + 0.9 * 2 / 8), (16, 1.0)])
+def test_a_run_is_measured_by_the_objective_of_its_last_step(stop, scale, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run, _, dataset = train(override(tiny_config(), [f"{k}={v}" for k, v in RECIPE.items()]),
+                            "run", [StopAt(stop)])  # fmt: skip
+    terms = evaluate_run(run, dataset)["elbo"]["test"]
+    kl = {j: terms[f"kl_z_{j}"] + terms[f"kl_c_{j}"] for j in range(2)}
+    weighed = sum(scale * terms[f"fade_{j}"] * kl[j] for j in range(2))
+    assert terms["elbo"] == pytest.approx(terms["reconstruction"] - weighed)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pyro_mfcvae.config import Config
+from pyro_mfcvae.config import Config, TrainingConfig
 from pyro_mfcvae.data.observations import Observations, as_float
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.fade_in import FadeInSchedule
@@ -101,7 +101,8 @@ class TrainingState:
     def begin_step(self) -> None:
         """Set weights and learning rates of the step to come, and fit mixtures that are due."""
         if self.objective.kl_scale is not None:
-            self.objective.kl_scale.fill_(self.kl_scale())
+            scale = kl_scale(self.config.training, self.step, self.batches.per_epoch)
+            self.objective.kl_scale.fill_(scale)
         weights = self.schedule(self.step)
         if weights != self.weights:  # a copy to the device at every step would be a waste
             new = torch.tensor(weights, dtype=self.fade.dtype)
@@ -115,17 +116,6 @@ class TrainingState:
             self.n_steps,
             self.batches.per_epoch,
         )
-
-    def kl_scale(self) -> float:
-        """What all KL terms are multiplied with in the step to come."""
-        training = self.config.training
-        first, last = (epoch * self.batches.per_epoch for epoch in training.kl_warm_up)
-        if self.step >= last:
-            return 1.0
-        if self.step <= first:
-            return training.kl_start
-        risen = (self.step - first) / (last - first)
-        return training.kl_start + (1 - training.kl_start) * risen
 
     def _refit_mixtures(self) -> None:
         epoch, within = divmod(self.step, self.batches.per_epoch)
@@ -165,6 +155,16 @@ class TrainingState:
         self.totals.zero_()
         self.n_totals = 0
         return dict(zip(self.term_names, means, strict=True))
+
+
+def kl_scale(training: TrainingConfig, step: int, per_epoch: int) -> float:
+    """What all KL terms are multiplied with at a step (from 0), with so many steps an epoch."""
+    first, last = (epoch * per_epoch for epoch in training.kl_warm_up)
+    if step >= last:
+        return 1.0
+    if step <= first:
+        return training.kl_start
+    return training.kl_start + (1 - training.kl_start) * (step - first) / (last - first)
 
 
 def new_state(
