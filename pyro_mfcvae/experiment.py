@@ -78,8 +78,6 @@ def prepare(
         DataError: if the data cannot be used.
     """
     device = engine.device or resolve_device(config.training.device)
-    if engine.n_processes > 1:  # no graph can hold what processes tell each other
-        config = replace(config, training=replace(config.training, cuda_graph=False))
     if dataset is None:
         dataset = load_dataset(config.data)
     _check_clusters(config, dataset)

@@ -51,7 +51,8 @@ def computed_once(compute: Method) -> Method:
             return compute(owner, *tensors)
         key = (compute, id(owner), *map(_identity, tensors))
         if key not in known:  # what has the ids is kept, so that nothing else gets them
-            known[key] = (compute(owner, *tensors), owner, tensors)
+            bases = [tensor._base for tensor in tensors]
+            known[key] = (compute(owner, *tensors), owner, tensors, bases)
         return known[key][0]
 
     return shared

@@ -52,6 +52,13 @@ def test_views_of_the_same_numbers_are_one():
     assert counted.n_calls == 5
 
 
+def test_ids_of_bases_that_are_gone_are_not_taken_for_theirs():
+    counted = Counted()
+    with densities_shared():
+        values = [counted.density(torch.full((4,), float(i))[:2]) for i in range(50)]
+    assert [value[0].item() for value in values] == [float(i * i) for i in range(50)]
+
+
 def test_ids_of_tensors_that_are_gone_are_not_taken_for_theirs():
     counted = Counted()
     with densities_shared():

@@ -27,6 +27,7 @@ from pyro_mfcvae.training import state as training_state
 from pyro_mfcvae.training.captured import N_WARM_UP, Alone, Captured, CudaGraphs
 from pyro_mfcvae.training.engine import check_one_process
 from pyro_mfcvae.training.loop import products_in
+from pyro_mfcvae.training.optimizer import is_captured
 from pyro_mfcvae.training.together import Together, check_alike
 
 N_STEPS = 20
@@ -160,6 +161,16 @@ def test_a_guide_with_other_distributions_is_refused(monkeypatch):
             prepare(states[0].config)  # before anything long has begun
     finally:
         del GUIDES["laplace"]
+
+
+@pytest.mark.parametrize(
+    ("device", "n_processes", "cuda_graph", "captured"),
+    [("cuda", 1, "true", True), ("cuda", 2, "true", False), ("cuda", 1, "false", False),
+     ("cpu", 1, "true", False)],
+)  # fmt: skip
+def test_which_steps_are_captured(device, n_processes, cuda_graph, captured):
+    training = tiny_config(**{"training.cuda_graph": cuda_graph}).training
+    assert is_captured(training, torch.device(device), n_processes) == captured
 
 
 @pytest.mark.parametrize("n_runs", [1, 2])

@@ -20,6 +20,7 @@ from pyro_mfcvae.noise import Noise
 from pyro_mfcvae.training import Callback, TrainingState, fit
 from pyro_mfcvae.training.callbacks import MetricsLog, StopAtNonsense
 from pyro_mfcvae.training.checkpoints import Checkpoints
+from pyro_mfcvae.training.objective import AUTOCAST
 from pyro_mfcvae.training.stepping import stepping
 
 if TYPE_CHECKING:
@@ -67,9 +68,8 @@ def by_hand(load: Workload) -> Turn:
 
 def autocast(load: Workload) -> Precision:
     """What the networks compute under, by ``training.precision``."""
-    if load.config.training.precision != "bf16":
-        return nullcontext
-    return lambda: torch.autocast(load.device.type, torch.bfloat16)
+    dtype = AUTOCAST.get(load.config.training.precision)
+    return nullcontext if dtype is None else lambda: torch.autocast(load.device.type, dtype)
 
 
 def first_fade(load: Workload) -> Tensor:

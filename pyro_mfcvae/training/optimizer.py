@@ -11,9 +11,15 @@ from pyro_mfcvae.config import TrainingConfig
 from pyro_mfcvae.models.base import FacetModel
 
 
-def is_captured(config: TrainingConfig, device: torch.device) -> bool:
-    """Whether steps on this device are captured as CUDA graphs."""
-    return config.cuda_graph and device.type == "cuda"
+def is_captured(config: TrainingConfig, device: torch.device, n_processes: int) -> bool:
+    """Whether steps are captured as CUDA graphs, which cannot hold what processes tell each other.
+
+    Args:
+        config: which may switch it off.
+        device: to train on.
+        n_processes: W, which share each batch.
+    """
+    return config.cuda_graph and device.type == "cuda" and n_processes == 1
 
 
 def adam(model: FacetModel, config: TrainingConfig, capturable: bool = False) -> torch.optim.Adam:

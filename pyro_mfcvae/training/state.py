@@ -189,7 +189,7 @@ def new_state(
     check_last_batch(model, len(x), training.batch_size, "training.batch_size", n_processes)
     objective = Objective(model, config)
     fade = torch.ones(model.n_facets, dtype=parameter.dtype, device=parameter.device)
-    captured = is_captured(training, parameter.device)
+    captured = is_captured(training, parameter.device, n_processes)
     if captured:  # what graphs cannot hold is better found now than after a pretraining
         few = as_float(batches.x[:2].to(parameter.device), parameter.dtype)
         objective.noise_shapes(few, fade)

@@ -26,8 +26,7 @@ def stepping(states: Sequence[TrainingState]) -> Callable[[], None]:
     """
     lead = states[0]
     device = lead.fade.device
-    captured = is_captured(lead.config.training, device)
-    captured = captured and lead.engine.n_processes == 1
+    captured = is_captured(lead.config.training, device, lead.engine.n_processes)
     if len(states) == 1:
         return Captured(Alone(lead), CudaGraphs(device)).train_step if captured else lead.train_step
     check_together(states)
