@@ -1,9 +1,12 @@
 """Observations and labels: rendered scenes, published data sets, the user's own files."""
 
 from pyro_mfcvae.data import (  # noqa: F401  (they register)
+    arcs,
     aspects,
+    celeba,
     colored_mnist,
     files,
+    mixed,
     mnist,
     shapes,
     shapes3d,
@@ -21,6 +24,7 @@ from pyro_mfcvae.data.registry import (
     data_settings,
     in_folder,
     load_dataset,
+    reads_files,
     register_dataset,
 )
 
@@ -32,6 +36,7 @@ __all__ = [
     "data_settings",
     "in_folder",
     "load_dataset",
+    "reads_files",
     "register_dataset",
     "select",
     "spread_out",

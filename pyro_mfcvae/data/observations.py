@@ -65,6 +65,10 @@ class Dataset:
         class_names: {factor: names of its classes}, where known.
         train: indices of the training observations, long (N_train,).
         test: indices of the held-out observations, long (N_test,).
+        strata: what batches hold in equal shares, counted from 0, long (N,); None leaves batches
+            to chance. These are no labels: training knows which observations are of one stratum.
+            For domain alignment a stratum is a domain (Peis et al., "Unsupervised Learning of
+            Global Factors in Deep Generative Models", 2020, Section 4.2).
     """
 
     name: str
@@ -73,6 +77,7 @@ class Dataset:
     test: Tensor
     labels: dict[str, Tensor] = field(default_factory=dict)
     class_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    strata: Tensor | None = None
 
     def __post_init__(self) -> None:
         n_observations = len(self.x)
@@ -88,6 +93,13 @@ class Dataset:
                     f"{self.name}: labels {factor!r} must have shape ({n_observations},), one for "
                     f"each observation, got {tuple(values.shape)}"
                 )
+        if self.strata is not None and (
+            self.strata.shape != (n_observations,) or self.strata.dtype != torch.long
+        ):
+            raise DataError(
+                f"{self.name}: strata must be long of shape ({n_observations},), one for each "
+                f"observation, got {self.strata.dtype} {tuple(self.strata.shape)}"
+            )
         for part, indices in (("training", self.train), ("held-out", self.test)):
             if len(indices) == 0:
                 raise DataError(
@@ -111,7 +123,7 @@ class Dataset:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Digest of the observations and their split; labels have no part in training.
+        """Digest of the observations, their split and their strata; labels do not train.
 
         Of streamed observations it covers number, shape, type and a sample that is spread over
         all of them, so that it takes no longer where there are more.
@@ -121,7 +133,8 @@ class Dataset:
         if isinstance(x, StreamedObservations):
             digest.update(f"streamed {tuple(x.shape)}".encode())
             x = x.sample()
-        for values in (x, self.train, self.test):
+        strata = () if self.strata is None else (self.strata,)
+        for values in (x, self.train, self.test, *strata):
             digest.update(f"{values.dtype} {tuple(values.shape)}".encode())
             digest.update(values.cpu().contiguous().numpy())
         return digest.hexdigest()
@@ -131,6 +144,11 @@ class Dataset:
         indices = self.train if part == "train" else self.test
         labels = {name: values[indices] for name, values in self.labels.items()}
         return select(self.x, indices), labels
+
+    @property
+    def train_strata(self) -> Tensor | None:
+        """Strata of the training observations, long (N_train,)."""
+        return None if self.strata is None else self.strata[self.train]
 
 
 def as_float(x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -44,6 +44,13 @@ def load_dataset(settings: Component) -> Dataset:
     return loader(**settings.options)
 
 
+def reads_files(name: str) -> bool:
+    """Whether a data set is known and has files, so that they can lie in another folder."""
+    if name not in DATASETS:
+        return False
+    return not {"data_dir", "path"}.isdisjoint(inspect.signature(DATASETS[name]).parameters)
+
+
 def in_folder(settings: Component, folder: Path | str) -> Component:
     """Settings of the same data set with its files in this folder.
 

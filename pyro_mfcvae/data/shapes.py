@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from platformdirs import user_cache_path
 from torch import Tensor
 
 from pyro_mfcvae.data.observations import Dataset, random_split
+from pyro_mfcvae.data.pictures import check_size, resized
 from pyro_mfcvae.data.registry import register_dataset
 from pyro_mfcvae.data.scenes import FACTORS, SHAPE_NAMES, render_scenes
 from pyro_mfcvae.errors import ConfigError
@@ -51,19 +51,9 @@ def shapes(
     check_size(size)
     grid = factor_grid({"wall_hue": [5], "object_hue": [6]} if factors is None else factors)
     indices = np.array(list(itertools.product(*grid.values())))
-    pictures = _resized(_rendered(indices), size)
+    pictures = resized(torch.from_numpy(_rendered(indices)).movedim(-1, 1), size)
     train, test = random_split(len(indices), test_fraction, split_seed)
     return Dataset("shapes", pictures, train, test, *factor_labels(grid, indices))
-
-
-def check_size(size: int) -> None:
-    """Refuse a height and width in pixels that pictures cannot have.
-
-    Raises:
-        ConfigError: if it is not from 4 to 512.
-    """
-    if not isinstance(size, int) or not 4 <= size <= 512:
-        raise ConfigError(f"size must be a whole number of pixels from 4 to 512, got {size!r}")
 
 
 def factor_grid(factors: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
@@ -137,18 +127,3 @@ def cache_folder() -> Path:
     """Where derived files are kept: MFCVAE_CACHE, or the system's cache folder for the user."""
     given = os.environ.get("MFCVAE_CACHE")
     return Path(given) if given else user_cache_path("pyro_mfcvae")
-
-
-def _resized(pictures: np.ndarray, size: int) -> Tensor:
-    """uint8 (N, H, W, 3) -> uint8 (N, 3, size, size)."""
-    x = torch.from_numpy(pictures).movedim(-1, 1)
-    if size == x.shape[-1]:
-        return x.contiguous()
-    parts = [
-        F.interpolate(part.float(), (size, size), mode="bilinear", antialias=True)
-        .round()
-        .clamp(0, 255)
-        .to(torch.uint8)
-        for part in x.split(1000)
-    ]
-    return torch.cat(parts)

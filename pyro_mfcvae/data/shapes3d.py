@@ -15,9 +15,10 @@ from torch import Tensor
 
 from pyro_mfcvae.data.folders import data_folder
 from pyro_mfcvae.data.observations import Dataset
+from pyro_mfcvae.data.pictures import check_size
 from pyro_mfcvae.data.registry import register_dataset
 from pyro_mfcvae.data.scenes import HUES, ORIENTATIONS_DEGREES, SCALES, SHAPE_NAMES
-from pyro_mfcvae.data.shapes import check_size, factor_grid, factor_labels
+from pyro_mfcvae.data.shapes import factor_grid, factor_labels
 from pyro_mfcvae.errors import ConfigError, DataError
 
 if TYPE_CHECKING:

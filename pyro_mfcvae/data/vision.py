@@ -69,7 +69,7 @@ def load_digits(
     """
     parts = [_part(files, data_folder(data_dir), train) for train in (True, False)]
     counts = [
-        _count(option, n, len(digits))
+        checked_count(option, n, len(digits))
         for (option, n), (_, digits) in zip(
             (("n_train", n_train), ("n_test", n_test)), parts, strict=True
         )
@@ -156,7 +156,12 @@ def _check(pictures: Tensor, digits: Tensor, shape: tuple[int, int, int]) -> Non
         raise DataError(f"expected digits from 0 to 9, got {int(wrong[0])}")
 
 
-def _count(name: str, given: int | None, available: int) -> int:
+def checked_count(name: str, given: int | None, available: int) -> int:
+    """How many of the available pictures to take: all, if no number is given.
+
+    Raises:
+        ConfigError: if the number, an option of this name, is not from 1 to all.
+    """
     if given is None:
         return available
     if not isinstance(given, int) or not 1 <= given <= available:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pyro_mfcvae.data.observations import Observations, as_float
 from pyro_mfcvae.data.streamed import StreamedObservations
+from pyro_mfcvae.errors import DataError
 from pyro_mfcvae.noise import derived_seed
 
 BUFFER = 64 * 2**20  # bytes of streamed observations that are shuffled together
@@ -18,7 +19,12 @@ _MIXED = 8  # blocks of the file in a buffer, at least
 
 
 def batches_of(
-    x: Observations, batch_size: int, seed: int, dtype: torch.dtype, device: torch.device
+    x: Observations,
+    batch_size: int,
+    seed: int,
+    dtype: torch.dtype,
+    device: torch.device,
+    strata: Tensor | None = None,
 ) -> Batches | StreamedBatches:
     """Batches of training observations, on the training device.
 
@@ -29,23 +35,52 @@ def batches_of(
         seed: of the order.
         dtype: of the batches.
         device: of the batches.
+        strata: what each batch holds in equal shares, long (N,).
+
+    Raises:
+        DataError: if observations with strata stay in a file.
     """
     if isinstance(x, StreamedObservations):
+        if strata is not None:
+            raise DataError(
+                "batches of equal shares need observations in memory, got some that are read from "
+                "a file as they are needed; load them (memory='load'), or leave the strata out"
+            )
         return StreamedBatches(x, batch_size, seed, dtype, device, BUFFER)
-    return Batches(x.to(device), batch_size, seed, dtype)
+    return Batches(x.to(device), batch_size, seed, dtype, strata)
 
 
 class Batches:
     """The batch of any step, as a function of (seed, step). The short last batch is kept.
+
+    With strata every batch, the last one too, has as many observations of each as of any other, or
+    one more. Each observation comes exactly once an epoch if the strata are equally large (to
+    within one); of larger ones a part is left out, another in each epoch, and smaller ones repeat.
 
     Args:
         x: training observations, uint8 or floating point, (N, *event), on the training device.
         batch_size: B.
         seed: the order of epoch e is a function of (seed, e).
         dtype: of the batches.
+        strata: what each batch holds in equal shares, long (N,).
+
+    Raises:
+        DataError: if there is not one stratum for each observation.
     """
 
-    def __init__(self, x: Tensor, batch_size: int, seed: int, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        x: Tensor,
+        batch_size: int,
+        seed: int,
+        dtype: torch.dtype,
+        strata: Tensor | None = None,
+    ) -> None:
+        if strata is not None and strata.shape != (len(x),):
+            raise DataError(
+                f"strata must have shape ({len(x)},), one for each observation, got "
+                f"{tuple(strata.shape)}"
+            )
         self.x = x
         self.batch_size = batch_size
         self.seed = seed
@@ -53,16 +88,33 @@ class Batches:
         self.per_epoch = -(-len(x) // batch_size)
         self._epoch = -1
         self._order = torch.empty(0, dtype=torch.long)
+        self._strata = _members(torch.zeros(len(x)) if strata is None else strata)
 
     def __call__(self, step: int) -> Tensor:
         """Observations of the batch at this step (from 0), shape (B, *event)."""
         epoch, index = divmod(step, self.per_epoch)
         if epoch != self._epoch:
-            generator = torch.Generator().manual_seed(derived_seed(self.seed, "order", epoch))
-            order = torch.randperm(len(self.x), generator=generator)
+            order = self._new_order(epoch)
             self._order, self._epoch = order.to(self.x.device, non_blocking=True), epoch
         rows = self._order[index * self.batch_size : (index + 1) * self.batch_size]
         return as_float(self.x.index_select(0, rows), self.dtype)
+
+    def _new_order(self, epoch: int) -> Tensor:
+        """Rows of x in the order of an epoch, (N,); strata take turns."""
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, "order", epoch))
+        order = torch.empty(len(self.x), dtype=torch.long)
+        for turn, rows in enumerate(self._strata):
+            places = order[turn :: len(self._strata)]
+            shuffled = rows[torch.randperm(len(rows), generator=generator)]
+            places.copy_(shuffled[torch.arange(len(places)) % len(rows)])
+        return order
+
+
+def _members(strata: Tensor) -> list[Tensor]:
+    """Rows of each stratum of (N,), the largest first: what is left over in an epoch is theirs."""
+    _, stratum, counts = strata.cpu().unique(return_inverse=True, return_counts=True)
+    by_size = counts.argsort(descending=True, stable=True).tolist()
+    return [torch.nonzero(stratum == s).flatten() for s in by_size]
 
 
 class StreamedBatches:
