@@ -19,9 +19,12 @@ from pyro_mfcvae.errors import (
     DamagedCheckpointWarning,
     DataError,
     OtherDataWarning,
+    OtherModelWarning,
     RunError,
     TrainingError,
 )
+
+_OWN = (DamagedCheckpointWarning, OtherDataWarning, OtherModelWarning)
 
 
 class Commands(click.Group):
@@ -57,7 +60,7 @@ def _plain_warnings() -> Iterator[None]:
         show = warnings.showwarning
 
         def show_plainly(message: Warning | str, category: type[Warning], *place: Any) -> None:
-            if issubclass(category, (DamagedCheckpointWarning, OtherDataWarning)):
+            if issubclass(category, _OWN):
                 click.echo(f"warning: {message}", err=True)
             else:
                 show(message, category, *place)

@@ -20,21 +20,39 @@ if TYPE_CHECKING:
 
 
 def train_many(
-    screen: Console, config: Config, n_seeds: int, vary: Sequence[str], out: Path | None
+    screen: Console,
+    config: Config,
+    n_seeds: int,
+    vary: Sequence[str],
+    out: Path | None,
+    besides: str,
 ) -> None:
-    """Train, evaluate and draw seeds and settings, each in a run folder of its own."""
+    """Train, evaluate and draw seeds and settings, each in a run folder of its own.
+
+    Args:
+        screen: the terminal.
+        config: settings of the first one.
+        n_seeds: R.
+        vary: settings, each ``PATH=VALUE,VALUE``.
+        out: folder of the run folders; None numbers them under ``runs``.
+        besides: what commands on the runs need, from :func:`~.options.again`.
+    """
     from pyro_mfcvae.many_runs import seeds_and_settings, train_together
     from pyro_mfcvae.training.callbacks import ProgressBar
 
     configs = seeds_and_settings(config, n_seeds, dict(map(_values, vary)))
     bar, say = ProgressBar(screen), sayer(screen)
-    _train(screen, lambda: train_together(configs, out, [bar], say), list(configs))
+    _train(screen, lambda: train_together(configs, out, [bar], say), list(configs), besides)
 
 
 def resume_many(
-    screen: Console, folders: Sequence[Path], data_dir: Path | None, device: str | None
+    screen: Console,
+    folders: Sequence[Path],
+    data_dir: Path | None,
+    device: str | None,
+    besides: str,
 ) -> None:
-    """Go on with interrupted runs that were trained at once."""
+    """Go on with interrupted runs that were trained at once; besides as in :func:`train_many`."""
     from pyro_mfcvae.many_runs import resume_together
     from pyro_mfcvae.runs import Run
     from pyro_mfcvae.training.callbacks import ProgressBar
@@ -42,7 +60,7 @@ def resume_many(
     runs = [Run(folder) for folder in folders]
     bar, say = ProgressBar(screen), sayer(screen)
     names = [str(folder) for folder in folders]
-    _train(screen, lambda: resume_together(runs, [bar], say, data_dir, device), names)
+    _train(screen, lambda: resume_together(runs, [bar], say, data_dir, device), names, besides)
 
 
 def _values(text: str) -> tuple[str, list[str]]:
@@ -56,7 +74,9 @@ def _values(text: str) -> tuple[str, list[str]]:
     return path.strip(), [value.strip() for value in values.split(",")]
 
 
-def _train(screen: Console, train: Callable[[], Trained], names: Sequence[str]) -> None:
+def _train(
+    screen: Console, train: Callable[[], Trained], names: Sequence[str], besides: str
+) -> None:
     from pyro_mfcvae.cli.show import show_runs
 
     from pyro_mfcvae.drawing import draw_run
@@ -68,7 +88,7 @@ def _train(screen: Console, train: Callable[[], Trained], names: Sequence[str]) 
         again = " ".join(f"--resume {run.path}" for run in runs)
         screen.print(
             f"Interrupted after step {states[0].step} of {states[0].n_steps}; nothing is lost. Go "
-            f"on with\n    mfcvae train {again}",
+            f"on with\n    mfcvae train {again}{besides}",
             highlight=False, soft_wrap=True, markup=False,
         )  # fmt: skip
         sys.exit(130)
@@ -82,10 +102,11 @@ def _train(screen: Console, train: Callable[[], Trained], names: Sequence[str]) 
     except KeyboardInterrupt:
         click.echo(
             "Interrupted; the trained models are safe. Go on with mfcvae evaluate and mfcvae "
-            f"figures for each of\n    {folders}"
+            f"figures{besides} for each of\n    {folders}"
         )
         sys.exit(130)
     show_runs(screen, results)
     screen.print(
-        f"side by side: mfcvae report {folders}", highlight=False, soft_wrap=True, markup=False
-    )
+        f"side by side: mfcvae report {folders}{besides}",
+        highlight=False, soft_wrap=True, markup=False,
+    )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,9 +19,36 @@ DATA_DIR = click.option(
     type=click.Path(path_type=Path),
     help="Folder of the data's files (downloaded, or that of an .npz or .h5 file).",
 )
+
+
+def _load(ctx: click.Context, _param: click.Parameter, files: tuple[str, ...]) -> None:
+    if files and not ctx.resilient_parsing:
+        from pyro_mfcvae.models import load_model_file
+
+        for file in files:
+            load_model_file(file)
+
+
+MODEL_FILES = click.option(
+    "--model",
+    metavar="FILE.py:Name",
+    multiple=True,
+    expose_value=False,
+    callback=_load,
+    help="Import FILE.py, for a run whose model is Name of that file; can be repeated.",
+)
+MODEL = click.option(
+    "--model", metavar="NAME|FILE.py:Name",
+    help="Another model: mfcvae, vade, ..., or one of your own in FILE.py.",
+)  # fmt: skip
 OUT = click.option(
     "--out", type=click.Path(path_type=Path), help="A new run folder [runs/NAME-001]."
 )
+
+
+def again(model: str | None) -> str:
+    """What a command on a run needs besides, if the run was trained with this --model."""
+    return f" --model {shlex.quote(model)}" if model is not None and ":" in model else ""
 
 
 def sayer(screen: Console) -> Callable[[str], None]:

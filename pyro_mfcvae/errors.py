@@ -26,6 +26,10 @@ class OtherDataWarning(UserWarning):
     """Data are not those that a run was trained on."""
 
 
+class OtherModelWarning(UserWarning):
+    """A file with a person's own model is not the one that a run was trained with."""
+
+
 class TrainingError(RuntimeError):
     """Training cannot go on, for instance because the objective is not finite."""
 

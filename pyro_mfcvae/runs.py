@@ -23,6 +23,7 @@ from pyro_mfcvae.data import Dataset, in_folder, load_dataset
 from pyro_mfcvae.errors import ConfigError, RunError
 from pyro_mfcvae.files import write_whole
 from pyro_mfcvae.models import FacetModel, build_model
+from pyro_mfcvae.models.registry import model_class
 from pyro_mfcvae.training.callbacks import read_metrics, read_timings
 from pyro_mfcvae.training.checkpoints import Checkpoint, newest_checkpoint, save_model_only
 
@@ -140,9 +141,14 @@ class Run:
             checkpoint: of this run; None takes the newest whole one.
 
         Raises:
-            RunError: if there is no such checkpoint, or it belongs to another model.
+            RunError: if there is no such checkpoint, it belongs to another model, or the model is
+                from a file that :func:`~pyro_mfcvae.load_model_file` was not given.
         """
         checkpoint = checkpoint or self.checkpoint()
+        try:
+            model_class(self.config.model)
+        except ConfigError as error:
+            raise RunError(f"{self.path} cannot be opened: {error}") from None
         dtype = getattr(torch, self.config.training.dtype)
         try:
             with torch.random.fork_rng(devices=[]):
@@ -185,8 +191,8 @@ class Run:
         """Copy what is needed to use the model, and nothing that is needed to train it further.
 
         The copy has the newest whole checkpoint without its optimiser, settings, log, evaluation
-        and environment, all without folders of this machine: of a file of data only the name
-        stays.
+        and environment, all without folders of this machine: of a file of data, or with a model,
+        only the name stays.
 
         Args:
             path: of the copy, which must not exist.
@@ -204,7 +210,8 @@ class Run:
         options = {name: value for name, value in data.options.items() if name != "data_dir"}
         if "path" in options:
             options["path"] = Path(options["path"]).name
-        copy = Run.create(replace(self.config, data=replace(data, options=options)), path)
+        data, model_settings = replace(data, options=options), self.config.model.without_folder()
+        copy = Run.create(replace(self.config, data=data, model=model_settings), path)
         with copy.removed_on_failure():
             save_model_only(
                 model, copy.checkpoints, checkpoint.step, checkpoint.fade, checkpoint.data

@@ -85,16 +85,24 @@ def _written(value: Any) -> str:
 
 def how_to_repeat(facts: Facts) -> str:
     """Python that trains a run again from its settings."""
+    loaded = "".join(f"load_model_file({text!r})\n" for text in _model_file(facts))
     return (
-        "from pyro_mfcvae import Run\n"
-        "from pyro_mfcvae.experiment import train\n\n"
+        f"from pyro_mfcvae import Run{', load_model_file' if loaded else ''}\n"
+        f"from pyro_mfcvae.experiment import train\n\n{loaded}"
         f"run, state, dataset = train(Run({str(facts.run.path)!r}).config)"
     )
 
 
 def how_to_measure(facts: Facts) -> str:
     """Commands that measure and draw a run again."""
+    model = [word for text in _model_file(facts) for word in ("--model", text)]
     return "\n".join(
-        shlex.join(["mfcvae", name, str(facts.run.path)])
+        shlex.join(["mfcvae", name, str(facts.run.path), *model])
         for name in ("evaluate", "figures", "report")
     )
+
+
+def _model_file(facts: Facts) -> list[str]:
+    """How the file of a model of one's own is named, if it is one; where it lies by now is open."""
+    model = facts.run.config.model
+    return [] if model.source is None else [f"path/to/{model.source.file}:{model.name}"]

@@ -25,16 +25,22 @@ class Sweep:
         out: folder of the results and, in ``runs``, of the trials.
         data_dir: folder of the data's files.
         device: to train on; None leaves the settings as they are.
+        model: a model's name, or ``path/to/file.py:Name``; None leaves the settings as they are.
 
     Raises:
         ConfigError, DataError: if something does not fit or is missing.
     """
 
     def __init__(
-        self, spec: Spec, out: Path, data_dir: Path | None = None, device: str | None = None
+        self,
+        spec: Spec,
+        out: Path,
+        data_dir: Path | None = None,
+        device: str | None = None,
+        model: str | None = None,
     ) -> None:
         self.spec, self.out = spec, out
-        self.trials = all_trials(spec, out, data_dir, device)
+        self.trials = all_trials(spec, out, data_dir, device, model)
         self._datasets = Datasets()
         check(self.trials, spec, self._datasets)
         self.records = {trial.name: self._found(trial) for trial in self.trials}

@@ -9,15 +9,18 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from types import MappingProxyType
 
 import torch
 from typing_extensions import override
 
+from pyro_mfcvae.config import ModelSource
+from pyro_mfcvae.models.user import load_again, loaded_files
 from pyro_mfcvae.reproduction.running import Datasets, Interrupted, finish_run, measure_run
 from pyro_mfcvae.sweep.trials import Trial
 from pyro_mfcvae.training import Callback, TrainingState
@@ -83,7 +86,8 @@ class Processes(SweepEngine):
     """Several at a time, each trial in a process of its own.
 
     The processes are started afresh: a script that uses this needs the guard
-    ``if __name__ == "__main__"``, and parts that it registers must be registered on import.
+    ``if __name__ == "__main__"``, and parts that it registers must be registered on import, or in
+    a file that was given to :func:`~pyro_mfcvae.load_model_file`.
 
     Args:
         n_jobs: processes at a time. The CPU threads are divided among them, unless the settings
@@ -113,13 +117,19 @@ class Processes(SweepEngine):
                 raise
 
 
-def attempt(trial: Trial, datasets: Datasets, callbacks: Sequence[Callback] = ()) -> str | None:
+def attempt(
+    trial: Trial,
+    datasets: Datasets,
+    callbacks: Sequence[Callback] = (),
+    files: Mapping[str, ModelSource] = MappingProxyType({}),
+) -> str | None:
     """Train and measure a trial.
 
     Args:
         trial: the trial.
         datasets: its data, among others.
         callbacks: of the training loop.
+        files: with models of one's own, which this process has not loaded yet.
 
     Returns:
         what went wrong, in words, or None.
@@ -128,6 +138,7 @@ def attempt(trial: Trial, datasets: Datasets, callbacks: Sequence[Callback] = ()
         Interrupted: if the training was asked to stop.
     """
     try:
+        load_again(files)
         dataset = datasets.load(trial.config.data)
         run = finish_run(trial.config, trial.folder, dataset, callbacks)
         measure_run(trial.arm, run, dataset)
@@ -160,14 +171,16 @@ class _Worker:
 def _start(trial: Trial, n_threads: int) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(trial, n_threads, theirs))
+    process = context.Process(target=_work, args=(trial, loaded_files(), n_threads, theirs))
     with _handled(signal.SIGINT, signal.SIG_IGN):  # inherited: Ctrl-C is for this process alone
         process.start()
     theirs.close()
     return _Worker(trial, process, ours)
 
 
-def _work(trial: Trial, n_threads: int, connection: Connection) -> None:
+def _work(
+    trial: Trial, files: dict[str, ModelSource], n_threads: int, connection: Connection
+) -> None:
     """What a process does."""
     if hasattr(os, "setsid"):
         os.setsid()  # out of reach of the terminal: a second signal would end it unsaved
@@ -181,7 +194,7 @@ def _work(trial: Trial, n_threads: int, connection: Connection) -> None:
 
     with cpu_threads(n_threads):
         try:
-            error = attempt(trial, Datasets(), [_Reports(tell)])
+            error = attempt(trial, Datasets(), [_Reports(tell)], files)
         except Interrupted:
             error = None
     connection.send(("end", error))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +12,9 @@ from typing import Any
 
 from typing_extensions import override
 
+from pyro_mfcvae.config import ModelSource
 from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.models.user import loaded_files
 from pyro_mfcvae.reproduction.running import Datasets, Interrupted
 from pyro_mfcvae.sweep.engines import SweepEngine, Watch, attempt
 from pyro_mfcvae.sweep.trials import Trial
@@ -26,7 +28,7 @@ class OnRay(SweepEngine):
     """As many trials at a time as Ray has room for, each in a worker of its own.
 
     A cluster that was joined with ``ray.init`` before is used; all of its machines must see the
-    folder of the runs and the data under the same paths.
+    folder of the runs, the data and files with models of one's own under the same paths.
 
     Args:
         storage: folder of Tune's own records.
@@ -53,7 +55,13 @@ class OnRay(SweepEngine):
         ended: set[int] = set()
         n_threads = max(1, int(self.cpus_per_trial))
         self.tune.run(
-            partial(_train, trials=list(trials), n_threads=n_threads, folder=os.getcwd()),
+            partial(
+                _train,
+                trials=list(trials),
+                files=loaded_files(),
+                n_threads=n_threads,
+                folder=os.getcwd(),
+            ),
             config={"trial": self.tune.grid_search(list(range(len(trials))))},
             resources_per_trial={"cpu": self.cpus_per_trial, "gpu": self.gpus_per_trial},
             callbacks=[_reporter(self.tune, trials, watch, ended)],
@@ -67,12 +75,16 @@ class OnRay(SweepEngine):
 
 
 def _train(
-    config: dict[str, int], trials: Sequence[Trial], n_threads: int, folder: str
+    config: dict[str, int],
+    trials: Sequence[Trial],
+    files: Mapping[str, ModelSource],
+    n_threads: int,
+    folder: str,
 ) -> dict[str, Any]:
     """What a worker does."""
     os.chdir(folder)  # Tune begins elsewhere, where relative paths lead nowhere
     with cpu_threads(n_threads):
-        return {"error": attempt(trials[config["trial"]], Datasets())}
+        return {"error": attempt(trials[config["trial"]], Datasets(), files=files)}
 
 
 def _reporter(tune: ModuleType, trials: Sequence[Trial], watch: Watch, ended: set[int]) -> object:

@@ -10,6 +10,7 @@ from pathlib import Path
 from pyro_mfcvae.config import Config, override
 from pyro_mfcvae.errors import ConfigError, DataError
 from pyro_mfcvae.experiment import prepare
+from pyro_mfcvae.models.user import with_model
 from pyro_mfcvae.reproduction.definition import Arm
 from pyro_mfcvae.reproduction.running import Datasets, placed, run_folder
 from pyro_mfcvae.sweep.spec import Spec, Values
@@ -46,7 +47,11 @@ class Trial:
 
 
 def all_trials(
-    spec: Spec, out: Path, data_dir: Path | None = None, device: str | None = None
+    spec: Spec,
+    out: Path,
+    data_dir: Path | None = None,
+    device: str | None = None,
+    model: str | None = None,
 ) -> list[Trial]:
     """Every setting with every seed, seed by seed.
 
@@ -55,11 +60,17 @@ def all_trials(
         out: the folder with the folder ``runs``.
         data_dir: folder of the data's files.
         device: to train on; None leaves the settings as they are.
+        model: a model's name, or ``path/to/file.py:Name``; None leaves the settings as they are.
 
     Raises:
         ConfigError: if a setting does not fit, or two settings are one model.
     """
-    base = _changed(spec.config(), spec.set, "set")
+    base = spec.config()
+    if model is not None:
+        if twice := {"model.name", "model.source"}.intersection([*spec.set, *spec.varied]):
+            raise ConfigError(f"the model is given and set by {twice.pop()}, too; leave one out")
+        base = with_model(base, model)
+    base = _changed(base, spec.set, "set")
     names = short_names(spec.varied)
     found: dict[Path, str] = {}
     arms = []

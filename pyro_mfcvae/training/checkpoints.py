@@ -36,6 +36,7 @@ MAY_CHANGE = {  # settings without which a run would be the same
     "sampling_temperature",
     "data.options.data_dir",
     "data.options.path",
+    "model.source.path",
     "training.device",
     "training.n_threads",
     "training.cuda_graph",
