@@ -12,8 +12,12 @@ if TYPE_CHECKING:
     from pyro_mfcvae.fade_in import Fade as Fade
     from pyro_mfcvae.fade_in import FadeInSchedule as FadeInSchedule
     from pyro_mfcvae.mixture import MixturePrior as MixturePrior
+    from pyro_mfcvae.models import GMVAE as GMVAE
     from pyro_mfcvae.models import MFCVAE as MFCVAE
+    from pyro_mfcvae.models import UGVAE as UGVAE
+    from pyro_mfcvae.models import VLAC as VLAC
     from pyro_mfcvae.models import VaDE as VaDE
+    from pyro_mfcvae.models import load_model_file as load_model_file
     from pyro_mfcvae.noise import Noise as Noise
     from pyro_mfcvae.official import import_official as import_official
     from pyro_mfcvae.official import import_run as import_run
@@ -25,13 +29,17 @@ _HOMES = {
     "Fade": "fade_in",
     "FadeInSchedule": "fade_in",
     "FacetELBO": "elbo",
+    "GMVAE": "models",
     "MFCVAE": "models",
     "MixturePrior": "mixture",
     "Noise": "noise",
     "Run": "runs",
+    "UGVAE": "models",
+    "VLAC": "models",
     "VaDE": "models",
     "import_official": "official",
     "import_run": "official",
+    "load_model_file": "models",
     "open_pretrained": "pretrained",
     "predict": "evaluation",
 }

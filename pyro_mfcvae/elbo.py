@@ -33,12 +33,15 @@ class ElboTerms:
     Attributes:
         reconstruction: E log p(x | z), shape (B,).
         kl_z: KL of z_j, shape (B, J): log q(z_j | x) - E log p(z_j | c_j); where c_j is summed
-            out of the model, log q(z_j | x) - log p(z_j).
+            out of the model, log q(z_j | x) - log p(z_j). Of a latent that the batch shares,
+            divided by B.
         kl_c: KL of c_j, shape (B, J); zero where c_j is summed out of the model.
         fade: weights alpha_j, shape (J,).
         kl_weight: weights of both KLs, shape (J,), where a KL floor raises them above alpha_j.
         other: further costs per observation, {site: (B,)}.
-        shared: costs that the batch has once, divided by B, {site: ()}.
+        shared: costs of no facet that the batch has once, divided by B, {site: ()}.
+        min_information: lambda, in nats: what the KL of every c_j costs at least, on the mean over
+            the batch; None leaves that out.
     """
 
     reconstruction: Tensor
@@ -48,6 +51,7 @@ class ElboTerms:
     kl_weight: Tensor | None = None
     other: Mapping[str, Tensor] = field(default_factory=dict)
     shared: Mapping[str, Tensor] = field(default_factory=dict)
+    min_information: float | None = None
 
     @property
     def elbo(self) -> Tensor:
@@ -64,8 +68,21 @@ class ElboTerms:
 
     @property
     def loss(self) -> Tensor:
-        """Minus the mean ELBO, shape ()."""
-        return -self.elbo.mean()
+        r"""Minus the mean ELBO, shape (); with a minimum of information what raises it to that.
+
+        .. math::
+            \max\big(\lambda, \tfrac1B \sum_i KL_{c_j}(x_i)\big)
+
+        then stands for the KL of c_j, so that below lambda it has no gradient. Source:
+        Dilokthanakul et al., "Deep Unsupervised Clustering with Gaussian Mixture Variational
+        Autoencoders", 2016, Section 3.3, after Kingma et al., "Improving Variational Inference with Inverse
+        Autoregressive Flow", 2016.
+        """
+        loss = -self.elbo.mean()
+        if self.min_information is None:
+            return loss
+        missing = (self.min_information - self.kl_c.mean(0)).relu()
+        return loss + (missing * self.weights).sum()
 
     def means(self) -> dict[str, Tensor]:
         """Every term averaged over the batch, detached, as tensors of shape ()."""

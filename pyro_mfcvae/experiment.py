@@ -87,7 +87,8 @@ def prepare(
         if config.training.pretraining is not None:
             pretraining_stages(model, config.training.pretraining, len(dataset.train))
         model.to(device, getattr(torch, config.training.dtype))
-        state = new_state(model, dataset.split("train")[0], config, engine)
+        x = dataset.split("train")[0]
+        state = new_state(model, x, config, engine, dataset.train_strata)
         state.data = dataset.fingerprint
         initialise_networks(
             model, state.batches.x, config.model.initialisation, config.model.initial_spread

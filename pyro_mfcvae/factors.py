@@ -12,7 +12,7 @@ import torch
 from pyro.distributions import Independent, Normal
 from torch import Tensor
 
-from pyro_mfcvae.components import MixtureComponent
+from pyro_mfcvae.components import MixtureComponent, RelaxedCluster
 from pyro_mfcvae.enumeration import (
     ANALYTIC,
     DATA_DIM,
@@ -45,6 +45,9 @@ class Factors:
         self.guide_sites, self.model_sites = guide_sites, model_sites
         self.sites = [*guide_sites, *model_sites]
         analytic = {site["name"]: site for site in guide_sites if is_analytic(site)}
+        self.relaxed = {
+            name for name, site in analytic.items() if isinstance(site["fn"], RelaxedCluster)
+        }
         self.log_probs = {
             id(site): _log_prob(site, analytic.get(site["name"])) for site in self.sites
         }
@@ -70,11 +73,14 @@ class Factors:
         fade = self._weights("fade", like=zero)
         if fade is None:
             fade = zero.new_ones(self._n_facets)
+        n_data = self._batch_size()
+        for kind, j in [*means]:
+            if kind == "shared_kl":
+                means["kl_z", j] = means.pop((kind, j)).mean() / n_data
         kl = {
             name: _stack([means.pop((name, j), zero) for j in range(len(fade))], like=zero)
             for name in ("kl_z", "kl_c")
         }
-        n_data = self._batch_size()
         return {
             "reconstruction": reconstruction,
             **kl,
@@ -103,7 +109,7 @@ class Factors:
         n_data, total = self._batch_size(), 0.0
         for (kind, _), costs in self.costs.items():
             cost = reduce(add, costs)
-            total = total - (cost / n_data if kind == "shared" else cost)
+            total = total - (cost / n_data if kind in ("shared", "shared_kl") else cost)
         total = total.reshape(total.shape[-2:]) if total.dim() > 2 else total
         return total if total.dim() == 2 else total.unsqueeze(0)
 
@@ -124,12 +130,13 @@ class Factors:
     def _term(self, site: Site) -> Term:
         """The term that a site's cost belongs to."""
         if not in_data_plate(site):
-            return "shared", site["name"]
+            facet = self.facets.get(site["name"])
+            return ("shared", site["name"]) if facet is None else ("shared_kl", facet)
         if site["is_observed"]:
             return _RECONSTRUCTION
         if site["name"] in self.facets:
-            kind = "kl_z" if enumerated_dim(site) is None else "kl_c"
-            return kind, self.facets[site["name"]]
+            is_cluster = enumerated_dim(site) is not None or site["name"] in self.relaxed
+            return "kl_c" if is_cluster else "kl_z", self.facets[site["name"]]
         return "other", site["name"]
 
     def _component_term(self, sites: list[Site]) -> Term:
@@ -248,21 +255,27 @@ def _log_prob(site: Site, under: Site | None = None) -> Tensor:
 
 
 def _expected_log_prob(site: Site, under: Site) -> Tensor:
-    """E log p over the normal q of a guide's site, for that site itself or the model's."""
+    """E log p over the q of a guide's site, for that site itself or the model's."""
     q, p = under["fn"], site["fn"]
+    if isinstance(q, RelaxedCluster):
+        return q.expected_log_prob(p)
     normal = q.base_dist if isinstance(q, Independent) else None
     if not isinstance(normal, Normal) or q.event_dim != 1:
         raise ValueError(
             f"guide site {under['name']!r} is marked {ANALYTIC!r}, which needs "
-            f"Normal(...).to_event(1), got {type(normal or q).__name__}; leave out the mark"
+            f"Normal(...).to_event(1) or a RelaxedCluster, got {type(normal or q).__name__}; leave "
+            "out the mark"
         )
     if site is under:
         return -q.entropy()
+    if isinstance(p, Independent) and isinstance(p.base_dist, Normal) and p.event_dim == 1:
+        traces = (normal.scale / p.base_dist.scale).square().sum(-1)
+        return p.log_prob(normal.loc) - 0.5 * traces
     if not isinstance(p, MixtureComponent):
         raise ValueError(
             f"guide site {under['name']!r} is marked {ANALYTIC!r}, which needs a MixtureComponent "
-            f"(MixturePrior.component) as the model's site, got {type(p).__name__}; leave out the "
-            "mark"
+            "(MixturePrior.component) or Normal(...).to_event(1) as the model's site, got "
+            f"{type(p).__name__}; leave out the mark"
         )
     return p.expected_log_prob(normal.loc, normal.scale)
 

@@ -11,7 +11,6 @@ Source: MFCVAE, Eq. 1 and Appendix A (Eq. 15-17). Symbols: K ``n_clusters``, D
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import torch
@@ -19,21 +18,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
-from pyro_mfcvae.components import ClusterCategorical, MixtureComponent
+from pyro_mfcvae.densities import MixtureDensities, log_diagonal, standard_normal_log_prob
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.quadratic import half_squared_norm, inverse_of_triangular, whole_products
+from pyro_mfcvae.quadratic import inverse_of_triangular, whole_products
 from pyro_mfcvae.sharing import computed_once
 
 Covariance = Literal["diagonal", "full"]
 
-_HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
-
-class MixturePrior(nn.Module):
+class MixturePrior(MixtureDensities, nn.Module):
     r"""The prior :math:`p(z) = \sum_c \pi_c \mathcal N(z; \mu_c, \Sigma_c)` of one facet.
 
     The variances (diagonal) or the diagonals of the Cholesky factors (full covariance) are a
-    softplus of ``raw_scale``, as in the first authors' implementation.
+    softplus of ``raw_scale``, as in the first authors' implementation. With one cluster it is the
+    plain prior :math:`\mathcal N(0, I)` of a variational auto-encoder, with nothing to learn.
 
     Args:
         n_clusters: K, number of mixture components.
@@ -78,7 +76,15 @@ class MixturePrior(nn.Module):
         self.loc = nn.Parameter(torch.randn(n_clusters, latent_dim))
         shape = (n_clusters, latent_dim) + ((latent_dim,) if covariance == "full" else ())
         self.raw_scale = nn.Parameter(torch.zeros(shape))
-        self.reset_variance(initial_variance)
+        self.reset_variance(initial_variance if n_clusters > 1 else 1.0)
+        if n_clusters == 1:
+            nn.init.zeros_(self.loc)
+            self.requires_grad_(False)
+
+    @property
+    def is_learnt(self) -> bool:
+        """Whether there are components to place and to learn."""
+        return self.n_clusters > 1
 
     @torch.no_grad()
     def reset_variance(self, variance: float) -> None:
@@ -128,6 +134,7 @@ class MixturePrior(nn.Module):
             self.logits.copy_(weights.log())
 
     @property
+    @override
     def log_weights(self) -> Tensor:
         """Log pi, shape (K,)."""
         return torch.log_softmax(self.logits, dim=-1)
@@ -147,6 +154,7 @@ class MixturePrior(nn.Module):
         diagonal = F.softplus(self.raw_scale.diagonal(dim1=-2, dim2=-1), beta=self.softplus_beta)
         return self.raw_scale.tril(-1) + torch.diag_embed(diagonal)
 
+    @override
     @computed_once
     def component_log_prob(self, z: Tensor) -> Tensor:
         """Log p(z | c) for every c.
@@ -164,14 +172,15 @@ class MixturePrior(nn.Module):
         if self.covariance == "diagonal":
             scale = self.scale
             white = (z.unsqueeze(-2) - self.loc) / scale
-            return _standard_normal_log_prob(white) - scale.log().sum(-1)
+            return standard_normal_log_prob(white) - scale.log().sum(-1)
         whitening = self._whitening()
         with whole_products():
             offset = (whitening @ self.loc.unsqueeze(-1)).flatten()
             white = F.linear(z, whitening.flatten(0, 1), -offset)
         white = white.unflatten(-1, (self.n_clusters, self.latent_dim))
-        return _standard_normal_log_prob(white) + _log_diagonal(whitening)
+        return standard_normal_log_prob(white) + log_diagonal(whitening)
 
+    @override
     @computed_once
     def expected_component_log_prob(self, loc: Tensor, scale: Tensor) -> Tensor:
         r"""E log p(z | c) over z ~ N(loc, diag(scale^2)), for every c.
@@ -198,88 +207,40 @@ class MixturePrior(nn.Module):
             traces = F.linear(scale.square(), precisions)
         return self.component_log_prob(loc) - 0.5 * traces
 
+    @override
     def component_log_prob_at(self, z: Tensor, c: Tensor) -> Tensor:
         """Log p(z | c) for one given cluster each.
 
         Args:
             z: latents, shape (..., D).
-            c: clusters, long, broadcastable with the batch shape of z.
+            c: clusters, long, broadcastable with the batch shape of z; or relaxed, floating-point
+                shares of all clusters (..., K), whose means and Cholesky factors are averaged.
 
         Returns:
             the broadcast batch shape.
         """
+        if c.is_floating_point():
+            return self._relaxed_log_prob(z, c)
         difference = z - self.loc[c]
         if self.covariance == "diagonal":
             scale = self.scale[c]
-            return _standard_normal_log_prob(difference / scale) - scale.log().sum(-1)
+            return standard_normal_log_prob(difference / scale) - scale.log().sum(-1)
         whitening = self._whitening()[c]
         white = (whitening @ difference.unsqueeze(-1)).squeeze(-1)
-        return _standard_normal_log_prob(white) + _log_diagonal(whitening)
+        return standard_normal_log_prob(white) + log_diagonal(whitening)
 
-    def log_joint(self, z: Tensor) -> Tensor:
-        """Log p(z, c) for every c: (..., D) -> (..., K)."""
-        return self.component_log_prob(z) + self.log_weights
+    def _relaxed_log_prob(self, z: Tensor, c: Tensor) -> Tensor:
+        difference = z - c @ self.loc
+        if self.covariance == "diagonal":
+            scale = c @ self.scale
+            return standard_normal_log_prob(difference / scale) - scale.log().sum(-1)
+        factors = (c @ self.scale_tril.flatten(1)).unflatten(-1, self.scale_tril.shape[1:])
+        white = torch.linalg.solve_triangular(factors, difference.unsqueeze(-1), upper=False)
+        return standard_normal_log_prob(white.squeeze(-1)) - log_diagonal(factors)
 
-    def log_prob(self, z: Tensor) -> Tensor:
-        """Log p(z), the mixture's density: (..., D) -> (...)."""
-        return self.log_joint(z).logsumexp(-1)
-
-    def log_responsibilities(self, z: Tensor) -> Tensor:
-        """Log p(c | z): (..., D) -> (..., K)."""
-        return self.log_joint(z).log_softmax(-1)
-
-    def responsibilities(self, z: Tensor) -> Tensor:
-        """p(c | z): (..., D) -> (..., K)."""
-        return self.log_joint(z).softmax(-1)
-
-    def cluster(self) -> ClusterCategorical:
-        """The distribution p(c), to be used as a Pyro site."""
-        return ClusterCategorical(logits=self.log_weights, validate_args=False)
-
-    def component(self, c: Tensor) -> MixtureComponent:
-        """The distribution p(z | c), to be used as a Pyro site, for c of any shape."""
-        return MixtureComponent(self, c)
-
-    @torch.no_grad()
-    def sample(
-        self,
-        sample_shape: tuple[int, ...] = (),
-        c: Tensor | int | None = None,
-        temperature: float = 1.0,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        r"""Draw z from p(z), or from p(z | c) where c is given.
-
-        Args:
-            sample_shape: shape of the draws.
-            c: clusters, broadcast with ``sample_shape``; None draws them from pi.
-            temperature: tau; the covariance of a component becomes tau * Sigma.
-            generator: source of randomness, on the CPU.
-
-        Returns:
-            shape (*sample_shape, D), the shape broadcast with that of c.
-
-        Raises:
-            ValueError: if the temperature is negative or c is out of range.
-        """
-        if temperature < 0:
-            raise ValueError(f"temperature must not be negative, got {temperature}")
-        loc = self.loc.detach()
-        if c is None:
-            n_draws = math.prod(sample_shape)
-            weights = self.log_weights.exp().cpu()
-            c = torch.multinomial(weights, n_draws, replacement=True, generator=generator)
-            c = c.reshape(sample_shape)
-        c = torch.as_tensor(c)
-        sample_shape = torch.broadcast_shapes(sample_shape, c.shape)
-        if c.numel() and not (int(c.min()) >= 0 and int(c.max()) < self.n_clusters):
-            raise ValueError(
-                f"clusters must lie in 0..{self.n_clusters - 1}, got {int(c.min())}..{int(c.max())}"
-            )
-        c = c.to(loc.device).expand(sample_shape)
-        noise = torch.randn(*sample_shape, self.latent_dim, generator=generator, dtype=loc.dtype)
-        noise = noise.to(loc.device) * math.sqrt(temperature)
-        return loc[c] + (self.scale_tril[c] @ noise.unsqueeze(-1)).squeeze(-1)
+    @override
+    def transform(self, noise: Tensor, c: Tensor) -> Tensor:
+        return self.loc[c] + (self.scale_tril[c] @ noise.unsqueeze(-1)).squeeze(-1)
 
     @computed_once
     def _whitening(self) -> Tensor:
@@ -293,14 +254,6 @@ class MixturePrior(nn.Module):
             f"n_clusters={self.n_clusters}, latent_dim={self.latent_dim}, "
             f"covariance={self.covariance!r}, learn_weights={self.logits.requires_grad}"
         )
-
-
-def _standard_normal_log_prob(white: Tensor) -> Tensor:
-    return -half_squared_norm(white) - white.shape[-1] * _HALF_LOG_TWO_PI
-
-
-def _log_diagonal(factors: Tensor) -> Tensor:
-    return factors.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
 
 def _softplus_inverse(value: Tensor, beta: float) -> Tensor:

@@ -42,8 +42,9 @@ class Noise(Messenger):
     Attributes:
         shapes: {site: shape of its eps}, of the normal sites that have been sampled.
 
-    A site of another distribution is sampled under a random state of its own, derived from
-    (seed, step, site); with a mapping such a site is refused with a ValueError.
+    A distribution with a method ``from_normal``, such as a relaxed cluster, makes its own sample of
+    such noise. A site of any other distribution is sampled under a random state of its own, derived
+    from (seed, step, site); with a mapping such a site is refused with a ValueError.
     """
 
     def __init__(
@@ -65,6 +66,10 @@ class Noise(Messenger):
             self.shapes[msg["name"]] = shape
             eps = self._draw(msg["name"], shape, len(fn.event_shape), base.loc)
             msg["value"] = base.loc + base.scale * eps
+        elif hasattr(fn, "from_normal"):
+            shape = fn.batch_shape + fn.event_shape
+            self.shapes[msg["name"]] = shape
+            msg["value"] = fn.from_normal(self._draw(msg["name"], shape, 1, fn.logits))
         elif isinstance(self.source, Mapping):
             raise ValueError(
                 f"site {msg['name']!r} is {type(base).__name__}; only normal sites take given noise"

@@ -26,8 +26,10 @@ def check_options(
         ConfigError: if an option is unknown, missing or of another type.
     """
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    signature = list(inspect.signature(part).parameters.values())[n_given:]
-    parameters = [parameter for parameter in signature if parameter.kind in named]
+    signature = inspect.signature(part).parameters.values()
+    positional = [p for p in signature if p.kind in (named[0], inspect.Parameter.POSITIONAL_ONLY)]
+    given = positional[:n_given]  # there may be fewer, and *args for the rest
+    parameters = [p for p in signature if p.kind in named and p not in given]
     known = [parameter.name for parameter in parameters]
     unknown = sorted(set(options) - set(known))
     if unknown:

@@ -6,11 +6,11 @@ import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
-Method = Callable[..., Tensor]
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 _KNOWN: ContextVar[dict[tuple[Any, ...], tuple[Any, ...]] | None] = ContextVar(
     "known", default=None
@@ -45,7 +45,7 @@ def computed_once(compute: Method) -> Method:
     """Decorator: a method of tensors, or of none, shared within :func:`densities_shared`."""
 
     @functools.wraps(compute)
-    def shared(owner: Any, *tensors: Tensor) -> Tensor:
+    def shared(owner: Any, *tensors: Tensor) -> Any:
         known = _KNOWN.get()
         if known is None:
             return compute(owner, *tensors)

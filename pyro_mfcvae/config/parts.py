@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
@@ -50,15 +52,35 @@ Part = Annotated[
 
 
 @settings
+class ModelSource:
+    """The file of a model of one's own.
+
+    Attributes:
+        path: of the file.
+        sha256: checksum of what it held.
+    """
+
+    path: str
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+    @property
+    def file(self) -> str:
+        """The file's name without its folder."""
+        return PurePath(self.path).name
+
+
+@settings
 class ModelConfig:
     """Which model, and its parts.
 
     Attributes:
-        name: a registered model.
+        name: a registered model, or a class in a file.
+        source: that file, for a model of one's own. It is never imported because settings name it.
         facets: shallow first.
         likelihood: p(x | z).
         encoder: features for q(z | x).
         decoder: parameters of p(x | z).
+        options: further ones of this model.
         initialisation: of the networks' weights. ``"data-dependent-published"`` leaves the weights
             of weight-normalised convolutions as they are, as the first authors' code does.
         initial_spread: standard deviation of each layer's output after data-dependent
@@ -70,20 +92,37 @@ class ModelConfig:
     """
 
     name: str = "mfcvae"
+    source: ModelSource | None = None
     facets: Annotated[tuple[FacetConfig, ...], Field(min_length=1)]
     likelihood: Part
     encoder: Part
     decoder: Part
+    options: Options = Field(default_factory=dict)
     initialisation: Literal["default", "glorot", "data-dependent", "data-dependent-published"] = (
         "default"
     )
     initial_spread: Positive = 1.0
     mixture_initialisation: Literal["gmm", "gmm-complete", "glorot", "random"] = "gmm"
 
+    def without_folder(self) -> ModelConfig:
+        """The same settings, with nothing but the name of the file of a model of one's own."""
+        if self.source is None:
+            return self
+        return replace(self, source=replace(self.source, path=self.source.file))
+
 
 @settings
 class GuideConfig:
-    """Which guide, and S, the samples of z per observation."""
+    """Which guide.
+
+    Attributes:
+        name: a registered guide.
+        n_samples: S, samples of z per observation.
+        temperature: of relaxed clusters, at first and in the end; it falls exponentially.
+        temperature_epochs: epochs that it falls over; 0 takes the whole run.
+    """
 
     name: str = "vade"
     n_samples: Count = 1
+    temperature: tuple[Positive, Positive] = (1.0, 0.5)
+    temperature_epochs: Whole = 0

@@ -59,6 +59,9 @@ class TrainingConfig:
             facet fades in.
         kl_start: what all KL terms are multiplied with at first.
         kl_warm_up: epochs between which that rises to 1.
+        kl_weight: what all KL terms are multiplied with besides, as in a beta-VAE.
+        min_information: what the KL of every facet's clusters costs at least, in nats, on the mean
+            over the batch; 0 leaves that out.
         refit_mixtures: epochs before which the mixtures of the facets that train by then are
             fitted anew, with covariances and weights, to samples of q(z | x).
         warp: random warps of the pictures that encoders see, while the decoder has to give the
@@ -92,6 +95,8 @@ class TrainingConfig:
     kl_floor: Annotated[float, Field(ge=0, le=1)] = 0.0
     kl_start: Annotated[float, Field(ge=0, le=1)] = 1.0
     kl_warm_up: tuple[Whole, Whole] = (0, 0)
+    kl_weight: Positive = 1.0
+    min_information: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     refit_mixtures: tuple[Whole, ...] = ()
     warp: WarpConfig | None = None
     device: str = "auto"

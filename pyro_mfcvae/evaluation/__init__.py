@@ -6,6 +6,7 @@ from pyro_mfcvae.evaluation.accuracies import (
     assignment_entropy,
     class_weighted_accuracy,
     contingency,
+    exemplar_accuracy,
     homogeneity,
     hungarian_accuracy,
     majority_accuracy,
@@ -17,8 +18,18 @@ from pyro_mfcvae.evaluation.accuracies import (
 )
 from pyro_mfcvae.evaluation.bound import importance_weighted_bound
 from pyro_mfcvae.evaluation.compare import compare_guides
+from pyro_mfcvae.evaluation.conditional import prior_log_density, traverse_condition
 from pyro_mfcvae.evaluation.diversity import pixel_diversity
+from pyro_mfcvae.evaluation.embedding import neighbour_embedding
 from pyro_mfcvae.evaluation.evaluate import evaluate
+from pyro_mfcvae.evaluation.groups import (
+    Kind,
+    classify_groups,
+    draw_groups,
+    group_latents,
+    told_apart,
+    values_of,
+)
 from pyro_mfcvae.evaluation.held_out import HeldOutLog, held_out_metrics
 from pyro_mfcvae.evaluation.interventions import (
     cluster_means,
@@ -29,6 +40,7 @@ from pyro_mfcvae.evaluation.interventions import (
     traverse_dimensions,
 )
 from pyro_mfcvae.evaluation.latents import Projection, project
+from pyro_mfcvae.evaluation.layers import resample_facets, sample_components
 from pyro_mfcvae.evaluation.matrices import (
     agreement_matrices,
     majority_maps,
@@ -45,21 +57,29 @@ from pyro_mfcvae.evaluation.predictions import (
     sample_clusters,
 )
 from pyro_mfcvae.evaluation.probe import probe
+from pyro_mfcvae.evaluation.shared_latents import between_groups, domain_follows, shared_and_own
 
 __all__ = [
     "HeldOutLog",
+    "Kind",
     "Predictions",
     "Projection",
     "adjusted_rand_index",
     "agreement",
     "agreement_matrices",
     "assignment_entropy",
+    "between_groups",
     "class_weighted_accuracy",
+    "classify_groups",
     "cluster_means",
     "compare_guides",
     "contingency",
+    "domain_follows",
+    "draw_groups",
     "elbo_means",
     "evaluate",
+    "exemplar_accuracy",
+    "group_latents",
     "held_out_metrics",
     "homogeneity",
     "hungarian_accuracy",
@@ -69,22 +89,30 @@ __all__ = [
     "majority_map",
     "majority_maps",
     "mapped_accuracy",
+    "neighbour_embedding",
     "normalized_mutual_information",
     "occupied_clusters",
     "perceptual_diversity",
     "pixel_diversity",
     "predict",
+    "prior_log_density",
     "probe",
     "project",
     "reconstruct",
     "redundancy",
     "require_lpips",
+    "resample_facets",
     "sample",
     "sample_clusters",
+    "sample_components",
+    "shared_and_own",
     "stored_factors",
     "stored_matrices",
     "swap_facets",
     "swap_pairs",
+    "told_apart",
     "traverse",
+    "traverse_condition",
     "traverse_dimensions",
+    "values_of",
 ]

@@ -99,6 +99,27 @@ def hungarian_accuracy(labels: ArrayLike, clusters: ArrayLike) -> float:
     return float(counts[rows, columns].sum() / counts.sum())
 
 
+def exemplar_accuracy(labels: ArrayLike, responsibilities: ArrayLike) -> float:
+    """Accuracy where each cluster stands for the class of its most confident exemplar.
+
+    One observation speaks for a whole cluster, the first of several that are equally sure. Several
+    clusters may stand for one class. It is the accuracy of the GMVAE paper.
+
+    Args:
+        labels: classes (N,).
+        responsibilities: q(c | x), (N, K).
+
+    Raises:
+        ValueError: if there are none, or lengths differ.
+    """
+    labels, r = _counted("labels", labels), np.asarray(responsibilities)
+    if r.ndim != 2 or len(r) != len(labels) or not r.shape[1]:
+        raise ValueError(
+            f"expected responsibilities (N, K) of the {len(labels)} labels, got shape {r.shape}"
+        )
+    return mapped_accuracy(labels, r.argmax(1), labels[r.argmax(0)])
+
+
 def normalized_mutual_information(labels: ArrayLike, clusters: ArrayLike) -> float:
     """Mutual information over the mean of both entropies, from 0 to 1."""
     from sklearn.metrics import normalized_mutual_info_score
@@ -177,7 +198,10 @@ def assignment_entropy(responsibilities: ArrayLike, *, normalized: bool = False)
 
 
 def agreement(
-    labels: ArrayLike, clusters: ArrayLike, cluster_map: IntArray | None = None
+    labels: ArrayLike,
+    clusters: ArrayLike,
+    cluster_map: IntArray | None = None,
+    responsibilities: ArrayLike | None = None,
 ) -> dict[str, float]:
     """All measures of agreement by name.
 
@@ -186,6 +210,8 @@ def agreement(
         clusters: clusters (N,).
         cluster_map: classes of the clusters (K,), learnt on other observations; adds
             ``majority_accuracy_training_map``.
+        responsibilities: q(c | x), (N, K), that the clusters are the largest of; adds
+            ``exemplar_accuracy``.
 
     Raises:
         ValueError: if the arrays are empty, differ in length, or hold negative numbers, or if a
@@ -201,6 +227,8 @@ def agreement(
     }
     if cluster_map is not None:
         result["majority_accuracy_training_map"] = mapped_accuracy(labels, clusters, cluster_map)
+    if responsibilities is not None:
+        result["exemplar_accuracy"] = exemplar_accuracy(labels, responsibilities)
     return result
 
 

@@ -45,10 +45,16 @@ def importance_weighted_bound(
         shape (N,), float64, on the CPU.
 
     Raises:
-        ValueError: if there are no samples.
+        ValueError: if there are no samples, or observations share a latent.
+        ConfigError: if the guide ``enumerate`` does not fit the model.
     """
     if n_samples < 1:
         raise ValueError(f"expected at least one sample, got {n_samples}")
+    if model.group_size is not None:
+        raise ValueError(
+            "an importance-weighted bound needs observations that are independent, but those of a "
+            "batch share a latent here; take the ELBO of elbo_means"
+        )
     guide, weights = model.guide("enumerate"), fade_weights(model, fade)
     n_observations = max(1, _ROWS // n_samples)
     n_at_once = min(n_samples, _ROWS)

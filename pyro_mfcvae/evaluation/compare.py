@@ -12,14 +12,17 @@ with equality for ``vade``. Both sides are computed from the samples alone, apar
 Guides with KLs in closed form do not use the samples for them, so that in a single draw gap and
 prediction differ. Theirs is predicted from other samples of z than those that q(c | x) may be made
 of: then the two agree on average over the noise, and the least gap is that of these other samples.
-Source: MFCVAE, Theorem 2 and Appendix C.
+A q(c | x, z) of every sample by itself (``posterior``, and any where the network sees z) may lie
+below the least gap, which is that of one q(c | x) for all samples. ``relaxed`` is no bound, and no
+gap of it is predicted. Where ``enumerate`` does not fit the model there is no reference: then only
+terms, gradients and times compare. Source: MFCVAE, Theorem 2 and Appendix C.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,15 +30,19 @@ import pyro
 import torch
 from torch import Tensor
 
+from pyro_mfcvae.components import RelaxedCluster
 from pyro_mfcvae.elbo import ElboTerms
 from pyro_mfcvae.enumeration import Site, is_analytic, run_guide
 from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.evaluation.fitting import fitting_guides
 from pyro_mfcvae.evaluation.predictions import as_model_input, fade_weights
-from pyro_mfcvae.guides import GUIDES
+from pyro_mfcvae.guides import Guide
 from pyro_mfcvae.models.base import FacetModel
-from pyro_mfcvae.noise import Noise
+from pyro_mfcvae.noise import Noise, site_noise
 
 REFERENCE = "enumerate"
+
+Gaps = tuple[float, float] | None
 
 
 def compare_guides(
@@ -48,15 +55,16 @@ def compare_guides(
     seed: int = 0,
     on_draw: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """Measure every guide with every number of samples under the same noise.
+    """Measure every guide that fits with every number of samples under the same noise.
 
     The model is in evaluation mode meanwhile: batch norm uses its running statistics. The guides
     take turns at every draw, so that a machine that slows down slows all of them.
 
     Args:
         model: the model, on any device.
-        x: one batch of observations (B, *event).
-        guides: names; None takes all. ``enumerate`` is always measured, as the reference.
+        x: one batch of observations (B, *event). Where those of a batch share a latent, the bound
+            depends on B.
+        guides: names; None takes all. ``enumerate`` is measured wherever it fits, as the reference.
         n_samples: numbers S of samples per observation.
         n_draws: draws of the noise; draw d has the noise of (seed, d).
         fade: weights of the facets; None means ones.
@@ -64,43 +72,46 @@ def compare_guides(
         on_draw: called after every pass of one guide.
 
     Returns:
-        ``{"reference", "n_observations", "n_draws", "seed", "fade", "guides": [{"guide",
-        "n_samples", "elbo", "elbo_standard_error", "terms", "gap", "predicted_gap", "least_gap",
-        "gap_mismatch", "gradient_norm", "gradient_variance", "seconds"}]}``: means over
-        observations and draws in nats; ``gap`` to the reference beside the prediction from the
-        samples and the least that any q(c | x) could have, with the largest difference between
-        gap and prediction in any draw (mere noise where KLs are in closed form); norm of the mean
-        and total variance over draws of the loss's gradient with respect to all parameters of
-        q(z | x); median time of a forward and backward pass.
+        ``{"reference", "n_observations", "group_size", "n_draws", "seed", "fade", "guides":
+        [{"guide", "is_bound", "n_samples", "elbo", "elbo_standard_error", "terms", "gap",
+        "predicted_gap", "least_gap", "gap_mismatch", "gradient_norm", "gradient_variance",
+        "seconds"}], "left_out": {guide: why it does not fit}}``: means over observations and draws
+        in nats; ``gap`` to the reference beside the prediction from the samples and the least that
+        any q(c | x) could have, with the largest difference between gap and prediction in any draw
+        (mere noise where KLs are in closed form), None where there is no reference or nothing can
+        be predicted; norm of the mean and total variance over draws of the loss's gradient with
+        respect to all parameters of q(z | x); median time of a forward and backward pass.
 
     Raises:
-        ConfigError: if a guide is unknown, or a number is too small.
+        ConfigError: if a guide is unknown, none of them fits, or a number is too small.
     """
-    names = _names(guides)
     if n_draws < 2 or not n_samples or min(n_samples) < 1:
         raise ConfigError(
             "a comparison needs at least 2 draws, to tell a variance, and numbers of samples from "
             f"1 on; got {n_draws} draws and {list(n_samples)} samples"
         )
+    fitting, left_out = fitting_guides(model, guides, REFERENCE)
     weights, x = fade_weights(model, fade), as_model_input(model, x)
     rows = []
     with model.evaluating(gradients=True):
         for s in n_samples:
-            measured = {name: _Measured() for name in names}
-            for name in names:
-                _pass(model, x, weights, name, s, seed)  # the first one is slower
+            measured = {name: _Measured() for name in fitting}
+            for guide in fitting.values():
+                _pass(model, x, weights, guide, s, seed)  # the first one is slower
             for draw in range(n_draws):
-                for name in names:
-                    measured[name].add(*_pass(model, x, weights, name, s, seed, draw))
+                for name, guide in fitting.items():
+                    measured[name].add(*_pass(model, x, weights, guide, s, seed, draw))
                     on_draw()
-            rows += [m.row(name, s, measured[REFERENCE]) for name, m in measured.items()]
+            rows += [m.row(name, s, measured.get(REFERENCE)) for name, m in measured.items()]
     return {
-        "reference": REFERENCE,
+        "reference": REFERENCE if REFERENCE in fitting else None,
         "n_observations": len(x),
+        "group_size": model.group_size,
         "n_draws": n_draws,
         "seed": seed,
         "fade": [1.0] * model.n_facets if fade is None else list(fade),
         "guides": rows,
+        "left_out": left_out,
     }
 
 
@@ -109,30 +120,30 @@ class _Measured:
     """What the passes of one guide with one number of samples gave."""
 
     terms: list[dict[str, float]] = field(default_factory=list)
-    predicted: list[float] = field(default_factory=list)
-    least: list[float] = field(default_factory=list)
+    gaps: list[Gaps] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    is_bound: bool = True
     gradient_sum: Tensor | None = None
     squared_norms: list[float] = field(default_factory=list)
 
     def add(
-        self, terms: ElboTerms, gradient: Tensor, gaps: tuple[float, float], seconds: float
+        self, terms: ElboTerms, gradient: Tensor, gaps: Gaps, is_bound: bool, seconds: float
     ) -> None:
         self.terms.append({name: value.item() for name, value in terms.means().items()})
-        self.predicted.append(gaps[0])
-        self.least.append(gaps[1])
+        self.gaps.append(gaps)
+        self.is_bound = is_bound
         self.seconds.append(seconds)
         gradient = gradient.double()
         self.squared_norms.append(gradient.square().sum().item())
         self.gradient_sum = gradient if self.gradient_sum is None else self.gradient_sum + gradient
 
-    def row(self, name: str, n_samples: int, reference: _Measured) -> dict[str, Any]:
+    def row(self, name: str, n_samples: int, reference: _Measured | None) -> dict[str, Any]:
         n = len(self.terms)
         elbos = [terms["elbo"] for terms in self.terms]
-        gaps = [r["elbo"] - elbo for r, elbo in zip(reference.terms, elbos, strict=True)]
         mean_norm = self.gradient_sum.square().sum().item() / n**2
         return {
             "guide": name,
+            "is_bound": self.is_bound,
             "n_samples": n_samples,
             "elbo": statistics.mean(elbos),
             "elbo_standard_error": statistics.stdev(elbos) / n**0.5,
@@ -141,36 +152,43 @@ class _Measured:
                 for key in self.terms[0]
                 if key != "elbo" and not key.startswith("fade_")
             },
-            "gap": statistics.mean(gaps),
-            "predicted_gap": statistics.mean(self.predicted),
-            "least_gap": statistics.mean(self.least),
-            "gap_mismatch": max(abs(a - b) for a, b in zip(gaps, self.predicted, strict=True)),
+            **self._gaps_to(reference),
             "gradient_norm": mean_norm**0.5,
             "gradient_variance": (sum(self.squared_norms) - n * mean_norm) / (n - 1),
             "seconds": statistics.median(self.seconds),
         }
 
-
-def _names(guides: Sequence[str] | None) -> list[str]:
-    unknown = [name for name in guides or () if name not in GUIDES]
-    if unknown:
-        raise ConfigError(f"unknown guide {unknown[0]!r}; choose from {', '.join(sorted(GUIDES))}")
-    chosen = GUIDES if guides is None else guides
-    return [REFERENCE, *sorted(set(chosen) - {REFERENCE})]
+    def _gaps_to(self, reference: _Measured | None) -> dict[str, float | None]:
+        found = dict.fromkeys(("gap", "predicted_gap", "least_gap", "gap_mismatch"))
+        if reference is None:
+            return found
+        pairs = zip(reference.terms, self.terms, strict=True)
+        gaps = [theirs["elbo"] - own["elbo"] for theirs, own in pairs]
+        found["gap"] = statistics.mean(gaps)
+        if self.is_bound:
+            predicted, least = zip(*self.gaps, strict=True)
+            found["predicted_gap"] = statistics.mean(predicted)
+            found["least_gap"] = statistics.mean(least)
+            found["gap_mismatch"] = max(abs(a - b) for a, b in zip(gaps, predicted, strict=True))
+        return found
 
 
 def _pass(
     model: FacetModel,
     x: Tensor,
     weights: Tensor | None,
-    name: str,
+    guide: Guide,
     n_samples: int,
     seed: int,
     draw: int = 0,
-) -> tuple[ElboTerms, Tensor, tuple[float, float], float]:
-    """One forward and backward pass; terms, gradient of q(z | x), gaps from the samples, time."""
-    learnt = [p for p in model.parameters() if p.requires_grad]
-    guide = model.guide(name)
+) -> tuple[ElboTerms, Tensor, Gaps, bool, float]:
+    """One forward and backward pass.
+
+    Returns:
+        its terms, the gradient of q(z | x), the gaps from the samples where there are any,
+        whether it is a bound, and seconds.
+    """
+    learnt = [p for p in (*model.parameters(), *guide.parameters()) if p.requires_grad]
     _wait(x.device)
     started = time.perf_counter()
     with pyro.validation_enabled(False), Noise(seed, draw):
@@ -178,45 +196,60 @@ def _pass(
     gradients = torch.autograd.grad(terms.loss, learnt, allow_unused=True)
     _wait(x.device)
     seconds = time.perf_counter() - started
-    encoder = {id(p) for part in (model.encoder, model.heads) for p in part.parameters()}
+    networks = {id(p) for part in model.posterior_networks for p in part.parameters()}
     gradient = torch.cat(
         [
             (torch.zeros_like(p) if g is None else g).flatten()
             for p, g in zip(learnt, gradients, strict=True)
-            if id(p) in encoder
+            if id(p) in networks
         ]
     )
-    with torch.no_grad():
-        with Noise(seed, draw):
-            sites = samples = run_guide(guide, n_samples, (x, weights), {})
-        if any(is_analytic(site) for site in sites):
-            with Noise(seed, -1 - draw):
-                samples = run_guide(guide, n_samples, (x, weights), {})
-        gaps = _gaps(model, x, sites, samples, terms.weights.tolist())
-    return terms, gradient, gaps, seconds
+    with torch.no_grad(), Noise(seed, draw):
+        sites = {site["name"]: site for site in run_guide(guide, n_samples, (x, weights), {})}
+    is_bound = not any(isinstance(site["fn"], RelaxedCluster) for site in sites.values())
+    gaps = None
+    if is_bound and not model.latents_given_clusters:
+        with torch.no_grad():
+            gaps = _gaps(model, len(x), sites, terms.weights.tolist(), (seed, -1 - draw))
+    return terms, gradient, gaps, is_bound, seconds
 
 
 def _gaps(
     model: FacetModel,
-    x: Tensor,
-    sites: Sequence[Site],
-    samples: Sequence[Site],
+    n_observations: int,
+    sites: Mapping[str, Site],
     weights: Sequence[float],
+    other_noise: tuple[int, int],
 ) -> tuple[float, float]:
-    """The gap that q(c | x) of the sites makes at samples of z, and the least possible there."""
-    q = {site["name"]: site["fn"] for site in sites}
-    z = {site["name"]: site["value"] for site in samples}
+    """The gap that q(c | x) of a guide's sites makes at samples of z, and the least possible there.
+
+    Where expectations over q(z_j | x) are in closed form, its samples are others, of this (seed,
+    step).
+    """
+    zs = [sites[f"z_{j}"]["value"] for j in range(model.n_facets)]
     predicted = least = 0.0
     for j, facet in enumerate(model.facets):
-        log_responsibilities = facet.log_responsibilities(z[f"z_{j}"])
-        log_responsibilities = log_responsibilities.reshape(-1, len(x), facet.n_clusters)
+        if facet.n_clusters == 1:
+            continue
+        z = _drawn_anew(sites[f"z_{j}"], *other_noise) if is_analytic(sites[f"z_{j}"]) else zs[j]
+        log_responsibilities = model.prior(j, zs).log_responsibilities(z)
+        log_responsibilities = log_responsibilities.reshape(-1, n_observations, facet.n_clusters)
         log_z = log_responsibilities.mean(0).logsumexp(-1)
         least -= weights[j] * log_z.mean().item()
-        if f"c_{j}" in q:
-            log_q = q[f"c_{j}"].logits
+        if f"c_{j}" in sites:
+            log_q = sites[f"c_{j}"]["fn"].logits
+            log_q = log_q.reshape(-1, n_observations, facet.n_clusters)
             kl = (log_q.exp() * (log_q - log_responsibilities)).sum(-1)
             predicted += weights[j] * kl.mean().item()
     return predicted, least
+
+
+def _drawn_anew(site: Site, seed: int, step: int) -> Tensor:
+    """Another sample of a normal site's distribution."""
+    normal = site["fn"].base_dist
+    return normal.loc + normal.scale * site_noise(
+        seed, step, site["name"], normal.loc.shape, normal.loc
+    )
 
 
 def _wait(device: torch.device) -> None:

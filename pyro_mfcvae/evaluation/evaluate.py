@@ -85,8 +85,10 @@ def _facet(
         factors[factor] = {
             "n_classes": int(max(given[factor].max() for given in labels.values())) + 1,
             **{
-                part: agreement(labels[part][factor], clusters[part], cluster_map)
-                for part in clusters
+                part: agreement(
+                    labels[part][factor], clusters[part], cluster_map, p.responsibilities[j]
+                )
+                for part, p in predictions.items()
             },
         }
     return {

@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from pyro_mfcvae.data.observations import Dataset, select, spread_out
 from pyro_mfcvae.evaluation.accuracies import (
+    exemplar_accuracy,
     majority_accuracy,
     normalized_mutual_information,
     occupied_clusters,
@@ -80,18 +81,20 @@ def held_out_metrics(
         max_observations: of the training part take so many, evenly spread.
 
     Returns:
-        the terms under their own names, ``occupied_clusters_J``, ``majority_accuracy_J_FACTOR``
-        and ``nmi_J_FACTOR``.
+        the terms under their own names, ``occupied_clusters_J``, ``majority_accuracy_J_FACTOR``,
+        ``exemplar_accuracy_J_FACTOR`` and ``nmi_J_FACTOR``.
     """
     x, labels = dataset.split(part)
     if part == "train" and len(x) > max_observations:
         rows = spread_out(torch.arange(len(x)), max_observations)
         x, labels = select(x, rows), {factor: classes[rows] for factor, classes in labels.items()}
     values = elbo_means(model, x, guide, n_samples, fade)
-    for j, clusters in enumerate(predict(model, x, fade=fade).clusters):
+    seen = predict(model, x, fade=fade)
+    for j, (clusters, r) in enumerate(zip(seen.clusters, seen.responsibilities, strict=True)):
         values[f"occupied_clusters_{j}"] = occupied_clusters(clusters)
         for factor, classes in labels.items():
             classes = classes.cpu().numpy()
             values[f"majority_accuracy_{j}_{factor}"] = majority_accuracy(classes, clusters)
+            values[f"exemplar_accuracy_{j}_{factor}"] = exemplar_accuracy(classes, r)
             values[f"nmi_{j}_{factor}"] = normalized_mutual_information(classes, clusters)
     return values

@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from pyro_mfcvae.evaluation.predictions import (
-    BATCH_SIZE,
     Array,
-    as_model_input,
+    batches,
     check_facet,
     decode_means,
     fade_weights,
@@ -260,9 +259,5 @@ def _prior_deviation(prior: MixturePrior) -> Tensor:
 def _latents(model: FacetModel, x: Tensor, fade: Fade) -> list[Tensor]:
     """Means of q(z_j | x), J tensors (N, D_j)."""
     weights = fade_weights(model, fade)
-    with model.evaluating():
-        parts = [
-            [q.mean for q in model.encode(as_model_input(model, batch), weights)]
-            for batch in x.split(BATCH_SIZE)
-        ]
+    parts = [[q.mean for q in model.encode(batch, weights)] for batch in batches(model, x)]
     return [torch.cat(facet) for facet in zip(*parts, strict=True)]

@@ -16,6 +16,7 @@ TITLES = {
     "majority_accuracy_training_map": "majority accuracy, training map",
     "majority_accuracy": "majority accuracy, own map",
     "class_weighted_accuracy": "class-weighted accuracy",
+    "exemplar_accuracy": "exemplar accuracy",
     "hungarian_accuracy": "Hungarian accuracy",
     "nmi": "NMI",
     "ari": "ARI",
@@ -28,6 +29,7 @@ def agreement_matrices(
     clusters: Sequence[ArrayLike],
     labels: Mapping[str, ArrayLike],
     cluster_maps: Sequence[Mapping[str, IntArray]] | None = None,
+    responsibilities: Sequence[ArrayLike] | None = None,
 ) -> Matrices:
     """All measures of agreement between every facet's clusters and every factor's classes.
 
@@ -36,6 +38,8 @@ def agreement_matrices(
         labels: classes (N,) of F factors.
         cluster_maps: of J facets, classes (K_j,) of the clusters by factor, learnt on other
             observations as by :func:`majority_maps`; adds ``majority_accuracy_training_map``.
+        responsibilities: of J facets, (N, K_j), that the clusters are the largest of; adds
+            ``exemplar_accuracy``.
 
     Returns:
         ``{measure: (J, F)}``, factors in the order of the labels.
@@ -50,14 +54,15 @@ def agreement_matrices(
             f"expected at least one facet and one factor, got {len(clusters)} and {len(labels)}"
         )
     maps = [{}] * len(clusters) if cluster_maps is None else list(cluster_maps)
+    sure = [None] * len(clusters) if responsibilities is None else responsibilities
     if cluster_maps is not None and [set(m) for m in maps] != [set(labels)] * len(clusters):
         raise ValueError(
             f"expected maps for {', '.join(labels)} of {len(clusters)} facets, got "
             f"{[', '.join(m) for m in maps]}"
         )
     return _matrices(
-        [agreement(classes, found, learnt.get(factor)) for factor, classes in labels.items()]
-        for found, learnt in zip(clusters, maps, strict=True)
+        [agreement(classes, found, learnt.get(factor), r) for factor, classes in labels.items()]
+        for found, learnt, r in zip(clusters, maps, sure, strict=True)
     )
 
 

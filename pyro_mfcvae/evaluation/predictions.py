@@ -56,10 +56,11 @@ def predict(
     weights = fade_weights(model, fade)
     responsibilities: list[list[Tensor]] = [[] for _ in model.facets]
     means: list[list[Tensor]] = [[] for _ in model.facets]
-    for batch in _batches(model, x, batch_size):
-        for j, posterior in enumerate(model.encode(batch, weights)):
-            means[j].append(posterior.mean)
-            responsibilities[j].append(model.facets[j].responsibilities(posterior.mean))
+    for batch in batches(model, x, batch_size):
+        zs = [posterior.mean for posterior in model.encode(batch, weights)]
+        for j, (z, assigned) in enumerate(zip(zs, model.assign(batch, zs), strict=True)):
+            means[j].append(z)
+            responsibilities[j].append(assigned)
     return Predictions(
         [torch.cat(parts).cpu().numpy() for parts in responsibilities],
         [torch.cat(parts).cpu().numpy() for parts in means],
@@ -88,7 +89,8 @@ def elbo_means(
     """
     totals: dict[str, float] = {}
     weights = fade_weights(model, fade)
-    for step, batch in enumerate(_batches(model, x, batch_size)):
+    at_once = model.group_size or batch_size  # a batch that shares a latent is what was trained
+    for step, batch in enumerate(batches(model, x, at_once)):
         with Noise(seed, step):
             terms = model(batch, weights, guide, n_samples)
         for name, value in terms.means().items():
@@ -101,7 +103,7 @@ def reconstruct(model: FacetModel, x: Tensor, fade: Sequence[float] | None = Non
     weights = fade_weights(model, fade)
     parts = [
         model.decode([q.mean for q in model.encode(batch, weights)], weights).mean
-        for batch in _batches(model, x, BATCH_SIZE)
+        for batch in batches(model, x, BATCH_SIZE)
     ]
     return torch.cat(parts).cpu().numpy()
 
@@ -131,10 +133,7 @@ def sample(
     if n_samples < 1:
         raise ValueError(f"expected at least one sample, got {n_samples}")
     generator, weights = torch.Generator().manual_seed(seed), fade_weights(model, fade)
-    zs = [
-        prior.sample((n_samples,), temperature=temperature, generator=generator)
-        for prior in model.facets
-    ]
+    zs = model.sample_prior((n_samples,), temperature=temperature, generator=generator)
     with model.evaluating():
         parts = [
             model.decode(batch, weights).mean
@@ -182,13 +181,8 @@ def sample_clusters(
         raise ValueError(f"expected a temperature from 0 on, got {temperature}")
     generator = torch.Generator().manual_seed(seed)
     shape = (len(clusters), n_samples)
-    chosen = torch.tensor(clusters).unsqueeze(-1)
-    zs = [
-        prior.sample(
-            shape, c=chosen if j == facet else None, temperature=temperature, generator=generator
-        )
-        for j, prior in enumerate(model.facets)
-    ]
+    chosen = {facet: torch.tensor(clusters).unsqueeze(-1)}
+    zs = model.sample_prior(shape, chosen, temperature, generator)
     return decode_means(model, zs, fade)
 
 
@@ -212,9 +206,13 @@ def check_facet(model: FacetModel, facet: int) -> None:
         raise ValueError(f"expected a facet from 0 to {model.n_facets - 1}, got {facet}")
 
 
-def _batches(model: FacetModel, x: Observations, batch_size: int) -> Iterator[Tensor]:
-    """Batches as the model takes them, with the model in evaluation mode in between."""
-    with model.evaluating():
+def batches(model: FacetModel, x: Observations, batch_size: int = BATCH_SIZE) -> Iterator[Tensor]:
+    """Batches as the model takes them, with the model in evaluation mode in between.
+
+    Where observations of a group share a latent, all of x is one group.
+    """
+    group = (as_model_input(model, batch) for batch in x.split(batch_size))
+    with model.evaluating(), model.as_group(group):
         for batch in x.split(batch_size):
             yield as_model_input(model, batch)
 

@@ -21,8 +21,7 @@ import pyro
 from torch import Tensor
 from typing_extensions import override
 
-from pyro_mfcvae.fade_in import Fade
-from pyro_mfcvae.models.base import FacetModel, data_plate, register_model
+from pyro_mfcvae.models.base import FacetModel, cluster_site, data_plate, fading, register_model
 from pyro_mfcvae.parameters import announce_parameters
 
 
@@ -39,7 +38,6 @@ class MFCVAE(FacetModel):
         with data_plate(x):
             zs = []
             for j, facet in enumerate(self.facets):
-                with Fade(j, None if fade is None else fade[j]):
-                    c = pyro.sample(f"c_{j}", facet.cluster(), infer={"enumerate": "parallel"})
-                    zs.append(pyro.sample(f"z_{j}", facet.component(c)))
+                with fading(j, fade):
+                    zs.append(pyro.sample(f"z_{j}", facet.component(cluster_site(j, facet))))
             pyro.sample("x", self.decode(zs, fade), obs=x)

@@ -42,6 +42,8 @@ class ConvLadderEncoder(nn.Module):
         batch_norm: normalise after each activation.
         weight_norm: normalise the weights of the convolutions.
         fade: weigh what each facet's rung gives to its head with its fade weight.
+        first_rung: stage of facet 0's rung, from 0; those before it have none, as for a deeper
+            facet of a longer ladder by itself.
     """
 
     def __init__(
@@ -53,11 +55,13 @@ class ConvLadderEncoder(nn.Module):
         batch_norm: bool = True,
         weight_norm: bool = True,
         fade: bool = False,
+        first_rung: int = 0,
     ) -> None:
         super().__init__()
         self.fade = fade
         size = picture_size(shape)
         check_widths([channels], "encoder channels")
+        _check_first_rung(first_rung)
         conv = WeightNormConv2d if weight_norm else nn.Conv2d
 
         def block(n_in: int, n_out: int, size: Size, stride: int) -> tuple[nn.Module, Size]:
@@ -71,17 +75,24 @@ class ConvLadderEncoder(nn.Module):
 
         self.backbone, self.rungs = nn.ModuleList(), nn.ModuleList()
         self.n_features: list[int] = []
+        self.n_backbone: list[int] = []  # channels that each stage gives to the next one
         n_in = shape[0]
-        for j in range(n_facets):
-            n_out = channels * min(2**j, 4)
+        passed: list[nn.Module] = []  # of the stages before the first rung
+        for level in range(first_rung + n_facets):
+            n_out = channels * min(2**level, 4)
             stage, size = block(n_in, n_out, size, stride=2)
+            n_in = n_out
+            if level < first_rung:
+                passed += stage
+                continue
             first, rung_size = block(n_out, n_out, size, stride=2)
-            n_rung = n_out if j == 0 else 2 * n_out
-            second, rung_size = block(n_out, n_rung, rung_size, stride=1 if j == 0 else 2)
-            self.backbone.append(stage)
+            n_rung = n_out if level == 0 else 2 * n_out
+            second, rung_size = block(n_out, n_rung, rung_size, stride=1 if level == 0 else 2)
+            self.backbone.append(nn.Sequential(*passed, *stage))
             self.rungs.append(nn.Sequential(first, second))
             self.n_features.append(n_rung * math.prod(rung_size))
-            n_in = n_out
+            self.n_backbone.append(n_out)
+            passed = []
 
     def forward(self, x: Tensor, fade: Tensor | None = None) -> list[Tensor]:
         """Pictures (B, channels, height, width), fade weights (J,) -> J features (B, F_j)."""
@@ -104,6 +115,7 @@ class ConvLadderDecoder(nn.Module):
         batch_norm: normalise after each activation of a convolution.
         rung_batch_norm: normalise after each rung's activation.
         plain_output: leave activation and batch norm off the last transposed convolution.
+        first_rung: stage that facet 0's rung enters, from 0; none enters those after it.
     """
 
     def __init__(
@@ -115,32 +127,41 @@ class ConvLadderDecoder(nn.Module):
         batch_norm: bool = True,
         rung_batch_norm: bool = True,
         plain_output: bool = False,
+        first_rung: int = 0,
     ) -> None:
         super().__init__()
         self.shape = tuple(shape)
         check_widths([channels], "decoder channels")
-        n_facets = len(latent_dims)
-        sizes = halvings(picture_size(shape), n_facets)
-        widths = [channels * min(4**j, 8) for j in range(n_facets)]
-        self.rung_shapes = [(width, *size) for width, size in zip(widths, sizes[1:], strict=True)]
+        _check_first_rung(first_rung)
+        n_levels = first_rung + len(latent_dims)
+        sizes = halvings(picture_size(shape), n_levels)
+        widths = [channels * min(4**level, 8) for level in range(n_levels)]
+        every = [(width, *size) for width, size in zip(widths, sizes[1:], strict=True)]
+        self.rung_shapes = every[first_rung:]
+
+        def stage(level: int, n_in: int) -> list[nn.Module]:
+            if level == 0:
+                after = [] if plain_output else after_convolution(shape[0], activation, batch_norm)
+                return [upsampling(n_in, shape[0], sizes[1], sizes[0]), *after]
+            below = widths[level - 1]
+            return [
+                upsampling(n_in, 2 * below, sizes[level + 1], sizes[level]),
+                *after_convolution(2 * below, activation, batch_norm),
+                nn.ConvTranspose2d(2 * below, below, 3, padding=1),
+                *after_convolution(below, activation, batch_norm),
+            ]
+
         self.rungs, self.backbone = nn.ModuleList(), nn.ModuleList()
         for j, dim in enumerate(latent_dims):
+            level = first_rung + j
             self.rungs.append(
                 dense([dim, math.prod(self.rung_shapes[j])], activation, rung_batch_norm)
             )
-            n_in = widths[j] if j == n_facets - 1 else 2 * widths[j]
+            layers = stage(level, widths[level] if level == n_levels - 1 else 2 * widths[level])
             if j == 0:
-                after = [] if plain_output else after_convolution(shape[0], activation, batch_norm)
-                stage = [upsampling(n_in, shape[0], sizes[1], sizes[0]), *after]
-            else:
-                below = widths[j - 1]
-                stage = [
-                    upsampling(n_in, 2 * below, sizes[j + 1], sizes[j]),
-                    *after_convolution(2 * below, activation, batch_norm),
-                    nn.ConvTranspose2d(2 * below, below, 3, padding=1),
-                    *after_convolution(below, activation, batch_norm),
-                ]
-            self.backbone.append(nn.Sequential(*stage))
+                for lower in reversed(range(first_rung)):
+                    layers += stage(lower, widths[lower])
+            self.backbone.append(nn.Sequential(*layers))
 
     def forward(self, zs: Sequence[Tensor], fade: Tensor | None = None) -> Tensor:
         """Latents [(..., D_j)] and weights (J,) -> parameters of p(x | z) (..., *shape)."""
@@ -160,6 +181,13 @@ def picture_size(shape: Sequence[int]) -> Size:
             f'shape {tuple(shape)}; choose encoder and decoder "ladder"'
         )
     return shape[1], shape[2]
+
+
+def _check_first_rung(first_rung: int) -> None:
+    if isinstance(first_rung, bool) or not isinstance(first_rung, int) or first_rung < 0:
+        raise ConfigError(
+            f"first_rung is the number of a stage, a whole number from 0, got {first_rung!r}"
+        )
 
 
 def after_convolution(channels: int, activation: str, batch_norm: bool) -> list[nn.Module]:

@@ -65,11 +65,13 @@ class LadderEncoder(nn.Module):
         sizes = [math.prod(shape)]
         self.backbone, self.rungs = nn.ModuleList(), nn.ModuleList()
         self.n_features: list[int] = []
+        self.n_backbone: list[int] = []  # what each stage gives to the next one
         for stage, branch in zip(stages, branches, strict=True):
             sizes = [sizes[-1], *stage]
             self.backbone.append(dense(sizes, activation, batch_norm))
             self.rungs.append(dense([sizes[-1], *branch], activation, batch_norm))
             self.n_features.append([sizes[-1], *branch][-1])
+            self.n_backbone.append(sizes[-1])
 
     def forward(self, x: Tensor, fade: Tensor | None = None) -> list[Tensor]:
         """Observations (B, *shape) and fade weights (J,) -> J features (B, F_j)."""

@@ -48,12 +48,13 @@ class Objective(nn.Module):
         self.n_samples = config.guide.n_samples
         self.kl_floor = config.training.kl_floor
         parameter = next(model.parameters())
-        scaled = config.training.kl_start < 1
+        scaled = config.training.kl_start < 1 or config.training.kl_weight != 1
         self.register_buffer("kl_scale", parameter.new_ones(()) if scaled else None)
         warp = config.training.warp
         self.warp = None if warp is None else Warp(warp, model.observation).to(parameter)
         some = None if warp is None else warp.facets
         self.warped_facets = range(model.n_facets) if some is None else some
+        self.min_information = config.training.min_information or None
         self.autocast = AUTOCAST.get(config.training.precision)
         self.term_names: tuple[str, ...] = ()
 
@@ -80,6 +81,8 @@ class Objective(nn.Module):
         if n_parts > 1:
             shared = {name: cost / n_parts for name, cost in terms.shared.items()}
             terms = replace(terms, shared=shared)
+        if self.min_information is not None:
+            terms = replace(terms, min_information=self.min_information)
         means = terms.means()
         self.term_names = tuple(means)
         loss, values = terms.loss, torch.stack(list(means.values()))

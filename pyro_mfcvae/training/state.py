@@ -103,6 +103,9 @@ class TrainingState:
         if self.objective.kl_scale is not None:
             scale = kl_scale(self.config.training, self.step, self.batches.per_epoch)
             self.objective.kl_scale.fill_(scale)
+        temperature = getattr(self.objective.guide, "temperature", None)
+        if temperature is not None:
+            temperature.fill_(relaxation(self.config, self.step, self.batches.per_epoch))
         weights = self.schedule(self.step)
         if weights != self.weights:  # a copy to the device at every step would be a waste
             new = torch.tensor(weights, dtype=self.fade.dtype)
@@ -125,7 +128,7 @@ class TrainingState:
             samples = self.objective.sampled_latents(x, seed, self.fade)
             for facet, z, weight in zip(self.model.facets, samples, self.weights, strict=True):
                 # A run that has broken down says so at its next log point, and alone.
-                if weight > 0 and bool(z.isfinite().all()):
+                if facet.is_learnt and weight > 0 and bool(z.isfinite().all()):
                     fit_mixture(facet, z, seed)
             self.engine.equalise(self.model.facets.parameters())  # a fit magnifies rounding
 
@@ -159,6 +162,17 @@ class TrainingState:
 
 def kl_scale(training: TrainingConfig, step: int, per_epoch: int) -> float:
     """What all KL terms are multiplied with at a step (from 0), with so many steps an epoch."""
+    return training.kl_weight * _warm_up(training, step, per_epoch)
+
+
+def relaxation(config: Config, step: int, per_epoch: int) -> float:
+    """Temperature of relaxed clusters at a step (from 0), with so many steps an epoch."""
+    first, last = config.guide.temperature
+    n_epochs = config.guide.temperature_epochs or config.training.n_epochs
+    return first * (last / first) ** min(step / (n_epochs * per_epoch), 1.0)
+
+
+def _warm_up(training: TrainingConfig, step: int, per_epoch: int) -> float:
     first, last = (epoch * per_epoch for epoch in training.kl_warm_up)
     if step >= last:
         return 1.0
@@ -168,7 +182,11 @@ def kl_scale(training: TrainingConfig, step: int, per_epoch: int) -> float:
 
 
 def new_state(
-    model: FacetModel, x: Observations, config: Config, engine: Engine = ONE_PROCESS
+    model: FacetModel,
+    x: Observations,
+    config: Config,
+    engine: Engine = ONE_PROCESS,
+    strata: Tensor | None = None,
 ) -> TrainingState:
     """The state before the first step.
 
@@ -177,16 +195,21 @@ def new_state(
         x: training observations (N, *event).
         config: settings of the run.
         engine: the processes that share the batches.
+        strata: what each batch holds in equal shares, long (N,).
 
     Raises:
         ConfigError: if the batches do not fit the data, the networks or the processes, or the guide
             does not fit CUDA graphs.
+        DataError: if there are strata of observations that stay in a file.
     """
     parameter = next(model.parameters())
     training = config.training
-    batches = batches_of(x, training.batch_size, config.seed, parameter.dtype, parameter.device)
+    batches = batches_of(
+        x, training.batch_size, config.seed, parameter.dtype, parameter.device, strata
+    )
     n_processes = engine.n_processes
     check_last_batch(model, len(x), training.batch_size, "training.batch_size", n_processes)
+    _check_objective(model, training, n_processes)
     objective = Objective(model, config)
     fade = torch.ones(model.n_facets, dtype=parameter.dtype, device=parameter.device)
     captured = is_captured(training, parameter.device, n_processes)
@@ -213,6 +236,26 @@ def new_state(
         fade=fade,
         engine=engine,
     )
+
+
+def _check_objective(model: FacetModel, training: TrainingConfig, n_processes: int) -> None:
+    """Refuse what would make another objective than was asked for."""
+    if len(training.epochs_per_step) > 1 and not model.fades_in:
+        raise ConfigError(
+            "the facets of this model depend on each other and train together: give "
+            f"training.epochs_per_step a single number, such as {training.n_epochs}, got "
+            f"{list(training.epochs_per_step)}"
+        )
+    if model.group_size not in (None, training.batch_size):
+        raise ConfigError(
+            f"observations of a batch share a latent: training.batch_size ({training.batch_size}) "
+            f"and model.options.group_size ({model.group_size}) must be the same"
+        )
+    if n_processes > 1 and (model.group_size is not None or training.min_information):
+        raise ConfigError(
+            "several processes share a batch, but this objective needs the whole of it (a latent "
+            "that the batch shares, or training.min_information); train on one device"
+        )
 
 
 def check_last_batch(

@@ -1,0 +1,211 @@
+r"""Mixtures whose components depend on another latent: :math:`p(z \mid c, w)`.
+
+.. math::
+    p(z \mid c, w) = \mathcal N\big(z; \mu_c(w), \mathrm{diag}\, \sigma_c(w)^2\big)
+
+with networks for mu and sigma. Source: Dilokthanakul et al., "Deep Unsupervised Clustering with
+Gaussian Mixture Variational Autoencoders", 2016, Section 3.1; Peis et al., "Unsupervised Learning
+of Global Factors in Deep Generative Models", 2020, Eq. 3.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+
+from pyro_mfcvae.components import as_shares
+from pyro_mfcvae.config import FacetConfig
+from pyro_mfcvae.densities import MixtureDensities, standard_normal_log_prob
+from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.mixture import MixturePrior
+from pyro_mfcvae.sharing import computed_once
+
+Variance = Literal["exp", "exp-tanh"]
+
+
+class GivenMixture(MixtureDensities):
+    """A mixture of diagonal Gaussians, one for each value of what it depends on.
+
+    Args:
+        loc: means mu, shape (*batch, K, D).
+        scale: standard deviations sigma, shape (*batch, K, D).
+        log_weights: log pi, shape (K,).
+    """
+
+    def __init__(self, loc: Tensor, scale: Tensor, log_weights: Tensor) -> None:
+        self.loc, self.scale = loc, scale
+        self._log_weights = log_weights
+        self.n_clusters, self.latent_dim = loc.shape[-2:]
+
+    @property
+    @override
+    def log_weights(self) -> Tensor:
+        return self._log_weights
+
+    @property
+    def scale_tril(self) -> Tensor:
+        """Cholesky factors of the covariances, shape (*batch, K, D, D)."""
+        return torch.diag_embed(self.scale)
+
+    @override
+    @computed_once
+    def component_log_prob(self, z: Tensor) -> Tensor:
+        white = (z.unsqueeze(-2) - self.loc) / self.scale
+        return standard_normal_log_prob(white) - self.scale.log().sum(-1)
+
+    @override
+    @computed_once
+    def expected_component_log_prob(self, loc: Tensor, scale: Tensor) -> Tensor:
+        traces = (scale.unsqueeze(-2) / self.scale).square().sum(-1)
+        return self.component_log_prob(loc) - 0.5 * traces
+
+    @override
+    def component_log_prob_at(self, z: Tensor, c: Tensor) -> Tensor:
+        loc, scale = self._at(c)
+        return standard_normal_log_prob((z - loc) / scale) - scale.log().sum(-1)
+
+    @override
+    def transform(self, noise: Tensor, c: Tensor) -> Tensor:
+        loc, scale = self._at(c)
+        return loc + scale * noise
+
+    def _at(self, c: Tensor) -> tuple[Tensor, Tensor]:
+        """Means and standard deviations of given clusters, or averages over relaxed ones."""
+        # A product with ones and zeros: indices would have to be broadcast with the batch.
+        shares = as_shares(c, self.n_clusters, self.loc.dtype).unsqueeze(-2)
+        return (shares @ self.loc).squeeze(-2), (shares @ self.scale).squeeze(-2)
+
+
+class ConditionalMixture(GivenMixture, nn.Module):
+    r"""The prior :math:`p(z \mid w) = \frac1K \sum_c p(z \mid c, w)`, with w ~ N(0, I).
+
+    The densities that it has itself are those at w = 0; :meth:`given` has them at any w.
+
+    Args:
+        n_clusters: K.
+        latent_dim: D.
+        condition_dim: dimensions W of w.
+        width: of the hidden layer.
+        is_shared: one hidden layer for all components; otherwise each has a network of its own.
+        variance: ``"exp"`` of the network's output, or ``"exp-tanh"``, which keeps variances
+            between 1/e and e.
+    """
+
+    def __init__(
+        self,
+        n_clusters: int,
+        latent_dim: int,
+        condition_dim: int,
+        width: int = 256,
+        is_shared: bool = False,
+        variance: Variance = "exp",
+    ) -> None:
+        nn.Module.__init__(self)
+        self.n_clusters, self.latent_dim = n_clusters, latent_dim
+        self.condition_dim, self.variance = condition_dim, variance
+        n_networks = 1 if is_shared else n_clusters
+        n_out = 2 * latent_dim * n_clusters // n_networks
+        self.hidden = _Layers(n_networks, condition_dim, width)
+        self.output = _Layers(n_networks, width, n_out)
+
+    @property
+    def is_learnt(self) -> bool:
+        """Whether there are components to place: here networks make them."""
+        return False
+
+    @computed_once
+    def given(self, w: Tensor) -> GivenMixture:
+        """The mixture at values w (*batch, W): of batch shape (*batch)."""
+        hidden = self.hidden(w.unsqueeze(-2)).tanh()
+        parameters = self.output(hidden).flatten(-2).unflatten(-1, (self.n_clusters, -1))
+        loc, log_var = parameters.chunk(2, -1)
+        if self.variance == "exp-tanh":
+            log_var = log_var.tanh()
+        return GivenMixture(loc, (0.5 * log_var).exp(), self.log_weights)
+
+    @property
+    @override
+    def log_weights(self) -> Tensor:
+        return self.hidden.bias.new_full((self.n_clusters,), -math.log(self.n_clusters))
+
+    @property
+    def loc(self) -> Tensor:
+        """Means of the components at w = 0, shape (K, D)."""
+        return self._central().loc
+
+    @property
+    def scale(self) -> Tensor:
+        """Standard deviations of the components at w = 0, shape (K, D)."""
+        return self._central().scale
+
+    def _central(self) -> GivenMixture:
+        return self.given(self.hidden.bias.new_zeros(self.condition_dim))
+
+    @override
+    def extra_repr(self) -> str:
+        return (
+            f"n_clusters={self.n_clusters}, latent_dim={self.latent_dim}, "
+            f"condition_dim={self.condition_dim}, variance={self.variance!r}"
+        )
+
+
+class _Layers(nn.Module):
+    """R linear layers side by side: (..., R or 1, I) -> (..., R, O)."""
+
+    def __init__(self, n_layers: int, n_in: int, n_out: int) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(n_in)  # as nn.Linear draws its weights
+        self.weight = nn.Parameter(torch.empty(n_layers, n_in, n_out).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(n_layers, n_out).uniform_(-bound, bound))
+
+    def forward(self, h: Tensor) -> Tensor:
+        return (h.unsqueeze(-2) @ self.weight).squeeze(-2) + self.bias
+
+
+def conditional_priors(
+    what: str,
+    facets: Sequence[FacetConfig],
+    width: int,
+    is_shared: bool,
+    variance: Variance,
+) -> list[nn.Module]:
+    """A mixture of facet 0 that depends on facet 1, and the plain prior of that.
+
+    With one cluster facet 0 depends on nothing: its prior is N(0, I).
+
+    Args:
+        what: the model's name, for messages.
+        facets: two, the second with one cluster.
+        width: as for :class:`ConditionalMixture`, and so the next two.
+        is_shared: likewise.
+        variance: likewise.
+
+    Raises:
+        ConfigError: if the facets are others.
+    """
+    if len(facets) != 2 or facets[1].n_clusters != 1:
+        given = ",".join(f"{facet.latent_dim}:{facet.n_clusters}" for facet in facets)
+        raise ConfigError(
+            f"{what} has two facets, clusters and what they depend on, the second with one "
+            f"cluster, such as --facets 20:10,10:1; got {given}"
+        )
+    clusters, condition = facets
+    if clusters.covariance == "full":
+        raise ConfigError(f"the components of {what} have diagonal covariances, got full ones")
+    if width < 1:
+        raise ConfigError(f"the mixture's hidden layer needs a width of 1 or more, got {width}")
+    last = MixturePrior(1, condition.latent_dim)
+    if clusters.n_clusters == 1:
+        return [MixturePrior(1, clusters.latent_dim), last]
+    sizes = (clusters.n_clusters, clusters.latent_dim, condition.latent_dim)
+    return [ConditionalMixture(*sizes, width, is_shared, variance), last]
+
+
+def given_other(prior: ConditionalMixture | MixturePrior, w: Tensor) -> MixtureDensities:
+    """The mixture at values w (*batch, W); a prior that depends on nothing stays as it is."""
+    return prior.given(w) if isinstance(prior, ConditionalMixture) else prior

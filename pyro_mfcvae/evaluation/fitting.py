@@ -1,0 +1,67 @@
+"""Which guides a trained model can be measured with, and why not with the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.guides import GUIDES, Guide, NetworkGuide, build_guide
+from pyro_mfcvae.models.base import FacetModel
+
+
+def fitting_guides(
+    model: FacetModel, names: Sequence[str] | None, reference: str
+) -> tuple[dict[str, Guide], dict[str, str]]:
+    """Guides that fit a model as it is; the model gets no networks for them.
+
+    Args:
+        model: the model.
+        names: of guides; None takes all that are registered.
+        reference: a guide that comes first, whether it is named or not.
+
+    Returns:
+        guides by name, and for each name that does not fit why.
+
+    Raises:
+        ConfigError: if a guide is unknown, or none of those that were asked for fits.
+    """
+    unknown = [name for name in names or () if name not in GUIDES]
+    if unknown:
+        raise ConfigError(f"unknown guide {unknown[0]!r}; choose from {', '.join(sorted(GUIDES))}")
+    chosen = set(GUIDES if names is None else names)
+    fitting: dict[str, Guide] = {}
+    left_out: dict[str, str] = {}
+    for name in [reference, *sorted(chosen - {reference})]:
+        if reason := _misfit(model, name):
+            left_out[name] = reason
+        else:
+            fitting[name] = _guide(model, name)
+    if not chosen & fitting.keys():
+        reasons = "; ".join(f"{name}: {left_out[name]}" for name in sorted(chosen))
+        raise ConfigError(f"no guide that was asked for fits this model ({reasons})")
+    return fitting, left_out
+
+
+def _misfit(model: FacetModel, name: str) -> str:
+    """Why a guide cannot be measured; empty if it can."""
+    kind = GUIDES[name]
+    if reason := kind.misfit(model):
+        return reason
+    if name in model.guides:
+        return ""
+    clusters = any(facet.n_clusters > 1 for facet in model.facets)
+    if issubclass(kind, NetworkGuide) and clusters and model.cluster_heads is None:
+        return (
+            "its network q(c | x) was not trained: train with --guide amortized or --guide relaxed"
+        )
+    if any(True for _ in build_guide(name, model).parameters()):
+        return f"its networks were not trained: train with --guide {name}"
+    return ""
+
+
+def _guide(model: FacetModel, name: str) -> Guide:
+    """The model's own guide, or one beside it."""
+    if name in model.guides:
+        return model.guides[name]
+    parameter = next(model.parameters())
+    return build_guide(name, model).to(parameter.device, parameter.dtype)

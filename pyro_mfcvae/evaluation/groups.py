@@ -1,0 +1,261 @@
+r"""What a latent that a whole batch shares tells of the batch.
+
+Groups of observations that have something in common are drawn from the data, q(z_1 | X) of each
+is taken, and a support vector machine is trained to tell from a sample of it what the group has in
+common. Groups to train on are drawn from training observations, groups to judge by from held-out
+ones.
+
+Source: Peis et al., "Unsupervised Learning of Global Factors in Deep Generative Models", 2020,
+Section 4.3, Figure 7 and Table 1. How many groups there were, and the machines' settings, it does
+not say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pyro_mfcvae.data.observations import Dataset, Observations
+from pyro_mfcvae.errors import DataError
+from pyro_mfcvae.evaluation.predictions import Array, as_model_input
+from pyro_mfcvae.models.base import FacetModel
+
+IntArray = NDArray[np.int64]
+
+N_TRAIN, N_TEST = 100, 50  # groups of each kind
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What all observations of a group have in common.
+
+    Attributes:
+        name: of the kind.
+        factor: that they are chosen by; empty for groups drawn from all observations.
+        values: of this factor, that may be in the group.
+    """
+
+    name: str
+    factor: str = ""
+    values: tuple[int, ...] = ()
+
+
+RANDOM = Kind("random")
+SERIES = (
+    Kind("even", "digit", (0, 2, 4, 6, 8)),
+    Kind("odd", "digit", (1, 3, 5, 7, 9)),
+    Kind("Fibonacci", "digit", (1, 2, 3, 5, 8)),  # 0, which some count in, is left out
+    Kind("prime", "digit", (2, 3, 5, 7)),
+)
+HAIR = (Kind("black", "Black_Hair", (1,)), Kind("blond", "Blond_Hair", (1,)))
+SEX = (Kind("male", "Male", (1,)), Kind("female", "Male", (0,)))
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Groups of observations, each of one kind.
+
+    Attributes:
+        rows: of the observations, (G, B).
+        classes: each group's kind, counted from 0, (G,).
+        kinds: R of them.
+    """
+
+    rows: IntArray
+    classes: IntArray
+    kinds: tuple[Kind, ...]
+
+
+def values_of(dataset: Dataset, factor: str) -> tuple[Kind, ...]:
+    """Groups in which a factor has one value, one kind for each of them.
+
+    Raises:
+        DataError: if the data have no such factor.
+    """
+    if factor not in dataset.labels:
+        raise DataError(
+            f"{dataset.name} has no factor {factor!r} to choose groups by; it has "
+            f"{', '.join(dataset.labels) or 'none'}"
+        )
+    values = dataset.labels[factor].unique().tolist()
+    names = dataset.class_names.get(factor) or [str(v) for v in range(max(values) + 1)]
+    return tuple(Kind(names[v], factor, (v,)) for v in values)
+
+
+def draw_groups(
+    labels: Mapping[str, IntArray],
+    kinds: Sequence[Kind],
+    n_groups: int,
+    group_size: int,
+    seed: int = 0,
+) -> Groups:
+    """Random groups of each kind; no observation is twice in one group.
+
+    Args:
+        labels: {factor: classes (N,)} of the observations.
+        kinds: R of them.
+        n_groups: of each kind.
+        group_size: B.
+        seed: of the draws.
+
+    Raises:
+        DataError: if a factor is missing, or a kind has fewer than B observations.
+        ValueError: if there are no kinds, or nothing is to be drawn.
+    """
+    if not kinds or n_groups < 1 or group_size < 1:
+        raise ValueError(
+            "expected at least one kind, one group of each and one observation in it, got "
+            f"{len(kinds)}, {n_groups} and {group_size}"
+        )
+    rng = np.random.default_rng(seed)
+    rows = []
+    for kind in kinds:
+        members = _members(labels, kind)
+        if len(members) < group_size:
+            raise DataError(
+                f"a group of kind {kind.name!r} takes {group_size} observations, and there are "
+                f"{len(members)}; choose smaller groups, or hold more observations out"
+            )
+        rows += [rng.choice(members, group_size, replace=False) for _ in range(n_groups)]
+    classes = np.repeat(np.arange(len(kinds)), n_groups)
+    return Groups(np.stack(rows), classes, tuple(kinds))
+
+
+def group_latents(model: FacetModel, x: Observations, rows: IntArray) -> tuple[Array, Array]:
+    """What each group says of the latent that it shares: q(z_1 | X), for any number of groups.
+
+    For a model without one the mean of z_0 over the group stands in, with the distribution that
+    it has if every z_0 is drawn from its own q(z_0 | x).
+
+    Args:
+        model: the model.
+        x: observations (N, *event).
+        rows: of the observations in each group, (G, B).
+
+    Returns:
+        means and standard deviations, each (G, D).
+    """
+    means, deviations = [], []
+    with model.evaluating():
+        for group in torch.from_numpy(rows):
+            batch = as_model_input(model, x[group.to(x.device)])
+            if model.group_size is not None:
+                posterior = model.group_posterior([batch])
+                mean, deviation = posterior.mean, posterior.stddev
+            else:
+                own = model.encode(batch)[0]
+                mean = own.mean.mean(0)
+                deviation = own.variance.sum(0).sqrt() / len(batch)
+            means.append(mean)
+            deviations.append(deviation)
+    return torch.stack(means).cpu().numpy(), torch.stack(deviations).cpu().numpy()
+
+
+def drawn(latents: tuple[Array, Array], seed: int = 0) -> Array:
+    """One sample of each group's latent (G, D), from means and standard deviations (G, D)."""
+    mean, deviation = latents
+    noise = np.random.default_rng(seed).standard_normal(mean.shape)
+    return mean + deviation * noise.astype(mean.dtype)
+
+
+def told_apart(
+    train: tuple[Array, IntArray], test: tuple[Array, IntArray]
+) -> dict[str, dict[str, float]]:
+    """Accuracies of scikit-learn's ``SVC`` as it comes, linear and with radial basis functions.
+
+    Args:
+        train: latents (G, D) and classes (G,) to train on.
+        test: likewise, to judge by.
+
+    Returns:
+        ``{"linear" | "rbf": {"train" | "test": accuracy}}``.
+    """
+    from sklearn.svm import SVC
+
+    found = {}
+    for kernel in ("linear", "rbf"):
+        machine = SVC(kernel=kernel).fit(*train)
+        found[kernel] = {
+            "train": float(machine.score(*train)),
+            "test": float(machine.score(*test)),
+        }
+    return found
+
+
+def classify_groups(
+    model: FacetModel,
+    dataset: Dataset,
+    comparisons: Mapping[str, Sequence[Kind]],
+    group_size: int | None = None,
+    n_train: int = N_TRAIN,
+    n_test: int = N_TEST,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """How well kinds of groups are told apart by a sample of the latent that each group shares.
+
+    Args:
+        model: the model.
+        dataset: with the factors that groups are chosen by.
+        comparisons: {name: kinds to be told apart}.
+        group_size: B; None takes the model's own, or 128 where it has none.
+        n_train: groups of each kind to train on.
+        n_test: groups of each kind to judge by.
+        seed: of groups and samples.
+
+    Returns:
+        ``{"group_size", "n_train", "n_test", "comparisons": {name: {"kinds", "apart",
+        "with_random"}}}``, the last two as of :func:`told_apart`; with random groups as one more
+        class in ``"with_random"``.
+
+    Raises:
+        DataError: if a factor is missing, or a kind has too few observations for a group.
+    """
+    size = group_size or model.group_size or 128
+    numbers = {"train": n_train, "test": n_test}
+    kinds = list(dict.fromkeys(kind for group in comparisons.values() for kind in group))
+    kinds.append(RANDOM)
+    latents, classes = {}, {}
+    for part, n_groups in numbers.items():
+        x, labels = dataset.split(part)
+        values = {factor: given.cpu().numpy() for factor, given in labels.items()}
+        groups = draw_groups(values, kinds, n_groups, size, seed)
+        latents[part] = drawn(group_latents(model, x, groups.rows), seed)
+        classes[part] = groups.classes
+
+    def apart(of: Sequence[Kind]) -> dict[str, dict[str, float]]:
+        chosen = [kinds.index(kind) for kind in of]
+        kept = {part: np.isin(given, chosen) for part, given in classes.items()}
+        return told_apart(
+            *((latents[part][kept[part]], classes[part][kept[part]]) for part in numbers)
+        )
+
+    return {
+        "group_size": size,
+        "n_train": n_train,
+        "n_test": n_test,
+        "comparisons": {
+            name: {
+                "kinds": [kind.name for kind in of],
+                "apart": apart(of),
+                "with_random": apart([*of, RANDOM]),
+            }
+            for name, of in comparisons.items()
+        },
+    }
+
+
+def _members(labels: Mapping[str, IntArray], kind: Kind) -> IntArray:
+    """Rows of the observations that may be in a group of this kind."""
+    if not kind.factor:
+        return np.arange(len(next(iter(labels.values()))))
+    if kind.factor not in labels:
+        raise DataError(
+            f"groups of kind {kind.name!r} are chosen by {kind.factor!r}, which the data have no "
+            f"labels for; they have {', '.join(labels) or 'none'}"
+        )
+    return np.flatnonzero(np.isin(labels[kind.factor], kind.values))

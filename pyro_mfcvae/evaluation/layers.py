@@ -1,0 +1,115 @@
+"""What each layer of a ladder holds: one facet drawn from its prior, the others held still.
+
+All return means of p(x | z) as arrays. Source: Willetts et al., "Disentangling to Cluster:
+Gaussian Mixture Variational Ladder Autoencoders", 2019, Figures 2 and 3.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyro_mfcvae.evaluation.predictions import (
+    Array,
+    batches,
+    check_facet,
+    decode_means,
+    fade_weights,
+)
+from pyro_mfcvae.models.base import FacetModel
+
+Fade = Sequence[float] | None
+
+
+def resample_facets(
+    model: FacetModel,
+    x: Tensor,
+    n_samples: int,
+    temperature: float = 1.0,
+    seed: int = 0,
+    fade: Fade = None,
+) -> Array:
+    """Observations redrawn with each facet in turn drawn from its prior.
+
+    The other facets stay at the means of q(z | x). A prior that depends on other latents is taken
+    at those. Source: VLAC, Figure 2.
+
+    Args:
+        model: the model.
+        x: observations (N, *event).
+        n_samples: S draws of each facet for each observation.
+        temperature: tau; every component's covariance becomes tau * Sigma.
+        seed: of the draws.
+        fade: weights of the facets; None means ones.
+
+    Returns:
+        pictures (J, N, S, *event): first with facet 0 drawn, then facet 1, and so on.
+
+    Raises:
+        ValueError: if there is nothing to draw, or the temperature is negative or not finite.
+    """
+    _check_draws(len(x), n_samples, temperature, "observation")
+    generator, weights = torch.Generator().manual_seed(seed), fade_weights(model, fade)
+    parts = [[q.mean for q in model.encode(batch, weights)] for batch in batches(model, x)]
+    own = [torch.cat(facet).unsqueeze(1) for facet in zip(*parts, strict=True)]
+    shape = (len(x), n_samples)
+    pictures = []
+    for j in range(model.n_facets):
+        drawn = model.prior(j, own).sample(shape, None, temperature, generator)
+        zs = [drawn if i == j else z.expand(*shape, -1) for i, z in enumerate(own)]
+        pictures.append(decode_means(model, zs, fade))
+    return np.stack(pictures)
+
+
+def sample_components(
+    model: FacetModel,
+    facet: int,
+    clusters: Sequence[int],
+    n_samples: int,
+    temperature: float = 1.0,
+    seed: int = 0,
+    fade: Fade = None,
+) -> Array:
+    """Pictures drawn from clusters of one facet, with one draw of the others for all of them.
+
+    Unlike :func:`~pyro_mfcvae.evaluation.sample_clusters`, which draws the others anew for every
+    picture: here what differs is due to this facet alone. Source: VLAC, Figure 3.
+
+    Args:
+        model: the model.
+        facet: j, from 0.
+        clusters: of this facet, R of them.
+        n_samples: S pictures of each.
+        temperature: tau; every component's covariance becomes tau * Sigma.
+        seed: of the draws.
+        fade: weights of the facets; None means ones.
+
+    Returns:
+        pictures (R, S, *event).
+
+    Raises:
+        ValueError: if the facet or a cluster does not exist, there is nothing to draw, or the
+            temperature is negative or not finite.
+    """
+    check_facet(model, facet)
+    _check_draws(len(clusters), n_samples, temperature, "cluster")
+    generator = torch.Generator().manual_seed(seed)
+    others = model.sample_prior((), temperature=temperature, generator=generator)
+    shape = (len(clusters), n_samples)
+    chosen = torch.tensor(clusters).unsqueeze(-1)
+    drawn = model.prior(facet, others).sample(shape, chosen, temperature, generator)
+    zs = [drawn if j == facet else z.expand(*shape, -1) for j, z in enumerate(others)]
+    return decode_means(model, zs, fade)
+
+
+def _check_draws(n: int, n_samples: int, temperature: float, what: str) -> None:
+    if n < 1 or n_samples < 1:
+        raise ValueError(
+            f"expected at least one {what} and one sample of each, got {n} and {n_samples}"
+        )
+    if not 0 <= temperature < math.inf:
+        raise ValueError(f"expected a temperature from 0 on, got {temperature}")

@@ -1,0 +1,101 @@
+r"""Gaussian mixture variational auto-encoder.
+
+Generative story, for each observation:
+
+1. draw its style :math:`z_1 \sim \mathcal N(0, I)`
+2. and a cluster :math:`c_0 \sim \mathrm{Cat}(1/K)`;
+3. draw a latent :math:`z_0 \mid c_0, z_1 \sim \mathcal N(\mu_{c_0}(z_1), \sigma_{c_0}(z_1)^2)`,
+   with networks for mu and sigma;
+4. draw the observation :math:`x \sim p(x \mid \mathrm{decoder}(z_0))`.
+
+.. math::
+    \mathcal L = E_q \log p(x \mid z_0)
+      - E_q KL(q(z_0 \mid x) \| p(z_0 \mid c_0, z_1)) - KL(q(z_1 \mid x) \| p(z_1))
+      - E_q KL(p(c_0 \mid z_0, z_1) \| p(c_0))
+
+with :math:`q(z_0 \mid x) \, q(z_1 \mid x)`. The terms are called reconstruction, conditional prior,
+w-prior and z-prior: they are ``kl_z`` of facet 0 and 1 and ``kl_c`` of facet 0.
+
+Source: Dilokthanakul et al., "Deep Unsupervised Clustering with Gaussian Mixture Variational
+Autoencoders", 2016, Section 3, where z_0 is x, z_1 is w, c_0 is z and x is y. Guide
+``posterior-analytic`` has its objective, setting ``training.min_information`` its constraint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import pyro
+from torch import Tensor, nn
+from typing_extensions import override
+
+from pyro_mfcvae.conditional import Variance, conditional_priors, given_other
+from pyro_mfcvae.config import FacetConfig
+from pyro_mfcvae.data.observations import ObservationSpec
+from pyro_mfcvae.densities import MixtureDensities
+from pyro_mfcvae.models.base import (
+    FacetModel,
+    Part,
+    cluster_site,
+    data_plate,
+    fading,
+    register_model,
+)
+from pyro_mfcvae.parameters import announce_parameters
+
+
+@register_model("gmvae")
+class GMVAE(FacetModel):
+    """Gaussian mixture VAE: facet 0 clusters, facet 1 is what its components depend on.
+
+    Args:
+        observation: what one observation looks like, or just its shape.
+        facets: two, the second with one cluster, such as ``"200:10,150:1"``. The components have
+            diagonal covariances, the weights are 1/K.
+        likelihood: p(x | z_0).
+        encoder: with two facets, below q(z_0 | x) and q(z_1 | x).
+        decoder: of one latent, below p(x | z_0).
+        mixture_width: of the hidden layer below mu and sigma, which all components share.
+        mixture_variance: how sigma^2 comes from its network.
+
+    Raises:
+        ConfigError: if a part is unknown or does not fit.
+        DataError: if the likelihood cannot describe the observations.
+    """
+
+    fades_in = False
+    decoded_facets: ClassVar[tuple[int, ...] | None] = (0,)
+
+    def __init__(
+        self,
+        observation: ObservationSpec | Sequence[int],
+        facets: Sequence[FacetConfig] | str,
+        likelihood: Part = "bernoulli",
+        encoder: Part = "shared",
+        decoder: Part = "shared",
+        *,
+        mixture_width: int = 500,
+        mixture_variance: Variance = "exp",
+    ) -> None:
+        self._mixture_options = {"width": mixture_width, "variance": mixture_variance}
+        super().__init__(observation, facets, likelihood, encoder, decoder)
+
+    @override
+    def _priors(self, facets: Sequence[FacetConfig]) -> list[nn.Module]:
+        return conditional_priors("GMVAE", facets, is_shared=True, **self._mixture_options)
+
+    @override
+    def prior(self, j: int, zs: Sequence[Tensor]) -> MixtureDensities:
+        return given_other(self.facets[0], zs[1]) if j == 0 else self.facets[j]
+
+    @override
+    def model(self, x: Tensor, fade: Tensor | None = None) -> None:
+        announce_parameters(self, "model")
+        with data_plate(x):
+            with fading(1, fade):
+                w = pyro.sample("z_1", self.facets[1].component(cluster_site(1, self.facets[1])))
+            with fading(0, fade):
+                prior = given_other(self.facets[0], w)
+                z = pyro.sample("z_0", prior.component(cluster_site(0, prior)))
+            pyro.sample("x", self.decode([z, w], fade), obs=x)

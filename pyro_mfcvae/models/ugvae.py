@@ -1,0 +1,210 @@
+r"""Unsupervised global variational auto-encoder.
+
+Generative story, for each batch of B observations:
+
+1. draw what they share, :math:`z_1 \sim \mathcal N(0, I)`;
+2. for each observation draw a cluster :math:`c_0 \sim \mathrm{Cat}(1/K)`
+3. and a latent :math:`z_0 \mid c_0, z_1 \sim \mathcal N(\mu_{c_0}(z_1), \sigma_{c_0}(z_1)^2)`,
+   with networks for mu and sigma, one for each cluster;
+4. draw the observation :math:`x \sim p(x \mid \mathrm{decoder}(z_0, z_1))`.
+
+.. math::
+    \mathcal L = \sum_{i=1}^B \big( E_q \log p(x_i \mid z_{0i}, z_1)
+      - E_q KL(q(z_{0i} \mid x_i) \| p(z_{0i} \mid c_{0i}, z_1)) - KL(q(c_{0i}) \| p(c_{0i})) \big)
+      - KL(q(z_1 \mid X, Z) \| p(z_1))
+
+The last term comes once for a batch, so the size of the batch is a part of the model. What a batch
+says of :math:`z_1` is a product of experts, one for each observation:
+
+.. math::
+    q(z_1 \mid X, Z) \propto \big[p(z_1)\big] \prod_{i=1}^B
+      \mathcal N\big(z_1; m(x_i, \pi(z_{0i})), s(x_i, \pi(z_{0i}))^2\big)
+
+with :math:`\pi(z_0)` from a network q(c_0 | z_0); their precisions add up. With one cluster, and so
+without pi, it is a multi-level VAE (Bouchacourt et al., "Multi-Level Variational Autoencoder",
+AAAI 2018) on batches that nobody has grouped.
+
+Source: Peis et al., "Unsupervised Learning of Global Factors in Deep Generative Models", 2020,
+Eq. 1-11, where z_1 is beta, z_0 is z and c_0 is d. Guide ``amortized`` has its objective.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import ClassVar
+
+import pyro
+import torch
+from pyro.distributions import Independent, Normal
+from torch import Tensor, nn
+from typing_extensions import override
+
+from pyro_mfcvae.conditional import Variance, conditional_priors, given_other
+from pyro_mfcvae.config import FacetConfig
+from pyro_mfcvae.data.observations import ObservationSpec
+from pyro_mfcvae.densities import MixtureDensities
+from pyro_mfcvae.enumeration import ANALYTIC
+from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.guides import Guide, Inferred
+from pyro_mfcvae.models.base import (
+    FacetModel,
+    Part,
+    build_part,
+    cluster_site,
+    data_plate,
+    fading,
+    register_model,
+)
+from pyro_mfcvae.nets.experts import Experts, product_of_normals
+from pyro_mfcvae.nets.registry import ENCODERS
+from pyro_mfcvae.parameters import announce_parameters
+
+
+@register_model("ugvae")
+class UGVAE(FacetModel):
+    """Unsupervised global VAE: facet 0 is each observation's own, facet 1 that of the batch.
+
+    Whoever predicts takes all observations at hand for one group, of any size. So that a large
+    one does not get surer of itself than training ever was, nor a small one less sure, the
+    experts' mean precision then counts ``group_size`` times.
+
+    Args:
+        observation: what one observation looks like, or just its shape.
+        facets: two, the second with one cluster, such as ``"10:10,20:1"``. The components have
+            diagonal covariances, the weights are 1/K.
+        likelihood: p(x | z_0, z_1).
+        encoder: with one facet, below q(z_0 | x); the experts have another one like it.
+        decoder: of both latents.
+        group_size: B of training, which predictions are made for.
+        prior_as_factor: whether p(z_1) is a factor of q(z_1 | X, Z). Without, as published.
+        width: of the hidden layers of the experts and of q(c_0 | z_0).
+        mixture_width: of the hidden layers below mu and sigma, one for each cluster.
+        mixture_variance: how sigma^2 comes from its network.
+
+    Raises:
+        ConfigError: if a part is unknown or does not fit.
+        DataError: if the likelihood cannot describe the observations.
+    """
+
+    fades_in = False
+    encoded_facets: ClassVar[tuple[int, ...] | None] = (0,)
+
+    def __init__(
+        self,
+        observation: ObservationSpec | Sequence[int],
+        facets: Sequence[FacetConfig] | str,
+        likelihood: Part = "gaussian",
+        encoder: Part = "shared",
+        decoder: Part = "shared",
+        *,
+        group_size: int = 128,
+        prior_as_factor: bool = False,
+        width: int = 256,
+        mixture_width: int = 256,
+        mixture_variance: Variance = "exp-tanh",
+    ) -> None:
+        if group_size < 1 or width < 1:
+            raise ConfigError(
+                f"group_size and width must be 1 or more, got {group_size} and {width}"
+            )
+        self._mixture_options = {"width": mixture_width, "variance": mixture_variance}
+        super().__init__(observation, facets, likelihood, encoder, decoder)
+        self.group_size, self.prior_as_factor = group_size, prior_as_factor
+        local, shared = self.facets
+        n_clusters = local.n_clusters if local.n_clusters > 1 else 0
+        if n_clusters:
+            self.cluster_heads = nn.Sequential(
+                nn.Linear(local.latent_dim, width), nn.Tanh(), nn.Linear(width, n_clusters)
+            )
+        self.expert_encoder = build_part(ENCODERS, "encoder", encoder, self.observation.shape, 1)
+        n_features = self.expert_encoder.n_features[0]
+        self.experts = Experts(n_features + n_clusters, shared.latent_dim, width)
+        self._group: Independent | None = None
+
+    @property
+    @override
+    def posterior_networks(self) -> list[nn.Module]:
+        return [*super().posterior_networks, self.expert_encoder, self.experts]
+
+    @override
+    def _priors(self, facets: Sequence[FacetConfig]) -> list[nn.Module]:
+        return conditional_priors("UGVAE", facets, is_shared=False, **self._mixture_options)
+
+    @override
+    def prior(self, j: int, zs: Sequence[Tensor]) -> MixtureDensities:
+        return given_other(self.facets[0], zs[1]) if j == 0 else self.facets[j]
+
+    @override
+    def model(self, x: Tensor, fade: Tensor | None = None) -> None:
+        announce_parameters(self, "model")
+        local, shared = self.facets
+        with fading(1, fade):
+            z_1 = pyro.sample("z_1", shared.component(cluster_site(1, shared)))
+        with data_plate(x):
+            with fading(0, fade):
+                prior = given_other(local, z_1)
+                z_0 = pyro.sample("z_0", prior.component(cluster_site(0, prior)))
+            pyro.sample("x", self.decode([z_0, z_1], fade), obs=x)
+
+    @override
+    def sample_posterior(self, x: Tensor, fade: Tensor | None, guide: Guide) -> None:
+        posterior = super().encode(x, fade)[0]
+        plate = data_plate(x)
+        with plate, fading(0, fade):
+            z_0 = guide.latent(0, posterior)
+        group = product_of_normals(*self._experts(x, z_0), self.prior_as_factor)
+        if z_0.dim() > 2:  # one for each sample, whatever the observation
+            group = Independent(Normal(group.mean.unsqueeze(-2), group.stddev.unsqueeze(-2)), 1)
+        with fading(1, fade):
+            z_1 = pyro.sample("z_1", group, infer={ANALYTIC: True})
+        if self.cluster_heads is not None:
+            prior = self.prior(0, [z_0, z_1])
+            inferred = Inferred(prior, z_0, posterior, lambda: self.cluster_heads(z_0))
+            with plate, fading(0, fade):
+                guide.cluster(0, inferred)
+
+    @override
+    def encode(self, x: Tensor, fade: Tensor | None = None) -> list[Independent]:
+        """q(z_0 | x), and for each observation the same q(z_1 | X) of the group."""
+        (own,) = super().encode(x, fade)
+        group = self.group_posterior([x]) if self._group is None else self._group
+        return [own, group.expand(torch.Size([len(x)]))]
+
+    def group_posterior(self, batches: Iterable[Tensor]) -> Independent:
+        """q(z_1 | X, Z) of one group at the means of q(z_0 | x), for ``group_size`` observations.
+
+        Args:
+            batches: of all observations of the group, each (B, *event).
+
+        Returns:
+            a distribution of batch shape () and event shape (D_1,).
+        """
+        parts = []
+        for x in batches:
+            (own,) = super().encode(x)
+            parts.append(self._experts(x, own.mean))
+        means, precisions = (torch.cat(values) for values in zip(*parts, strict=True))
+        return product_of_normals(
+            means, precisions * (self.group_size / len(means)), self.prior_as_factor
+        )
+
+    @override
+    @contextmanager
+    def as_group(self, batches: Iterable[Tensor]) -> Iterator[None]:
+        before, self._group = self._group, self.group_posterior(batches)
+        try:
+            yield
+        finally:
+            self._group = before
+
+    def _experts(self, x: Tensor, z_0: Tensor) -> tuple[Tensor, Tensor]:
+        """What each observation says of z_1: means and precisions (..., B, D_1)."""
+        with self._autocast(x):
+            features = self.expert_encoder(x)[0]
+        features = features.to(z_0.dtype)
+        if self.cluster_heads is None:
+            return self.experts(features)
+        weights = self.cluster_heads(z_0).softmax(-1)
+        features = features.expand(*weights.shape[:-1], features.shape[-1])
+        return self.experts(torch.cat([features, weights], -1))
