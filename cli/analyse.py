@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from pyro_mfcvae.cli.options import DATA_DIR, RUN, sayer
+from pyro_mfcvae.cli.options import DATA_DIR, MODEL_FILES, RUN, sayer
 
 from pyro_mfcvae.errors import ConfigError
 
@@ -34,6 +34,7 @@ from pyro_mfcvae.errors import ConfigError
     help="Mean distance of random pairs of observations and of samples, too; can be repeated.",
 )
 @click.option("--all", "everything", is_flag=True, help="Print every measure, for both parts.")
+@MODEL_FILES
 @DATA_DIR
 def evaluate(
     run: Path,
@@ -70,6 +71,7 @@ def evaluate(
 
 @click.command()
 @RUN
+@MODEL_FILES
 @DATA_DIR
 def figures(run: Path, data_dir: Path | None) -> None:
     """Draw the figures of RUN again.
@@ -90,13 +92,15 @@ def figures(run: Path, data_dir: Path | None) -> None:
 
 @click.command()
 @RUN
-@click.option("--guides", metavar="NAME,NAME", help="Which ones [all].")
+@click.option("--guides", metavar="NAME,NAME", help="Which ones [all that fit].")
 @click.option("--samples", metavar="S,S", default="1,2,8,32", show_default=True,
               help="Samples of z per observation.")  # fmt: skip
 @click.option("--n-draws", type=click.IntRange(min=2), default=20, show_default=True,
               help="Draws of the noise.")  # fmt: skip
 @click.option("--n-observations", type=click.IntRange(min=1), default=100, show_default=True,
-              help="Held-out observations.")  # fmt: skip
+              help="Held-out observations; of a model whose batches share a latent, one batch "
+              "as in training instead.")  # fmt: skip
+@MODEL_FILES
 @DATA_DIR
 def compare(
     run: Path,
@@ -110,7 +114,8 @@ def compare(
 
     Prints the ELBO with its terms, gap to "enumerate" beside its prediction, variance of the
     gradient of q(z | x) and time for each number of samples; writes comparison.json and
-    figures/guides.png.
+    figures/guides.png. Guides that do not fit the model are listed with the reason; networks that
+    were not trained are not made up.
 
     \b
     Examples:
@@ -121,20 +126,17 @@ def compare(
     from rich.progress import Progress
 
     from pyro_mfcvae.drawing import draw_comparison
-    from pyro_mfcvae.evaluation.compare import REFERENCE
-    from pyro_mfcvae.guides import GUIDES
     from pyro_mfcvae.measuring import compare_run
     from pyro_mfcvae.runs import Run
 
     names = None if guides is None else [name.strip() for name in guides.split(",")]
     counts = _counts(samples)
     opened, screen = Run(run), console()
-    n_guides = len(GUIDES) if names is None else len({*names, REFERENCE})
     with Progress(console=screen, transient=True) as progress:
-        task = progress.add_task("comparing", total=n_guides * len(counts) * n_draws)
+        task = progress.add_task("comparing", total=None)
         results = compare_run(
             opened, opened.dataset(data_dir), names, counts, n_observations, n_draws,
-            on_draw=lambda: progress.advance(task),
+            lambda n_done, n_all: progress.update(task, completed=n_done, total=n_all),
         )  # fmt: skip
     show_comparison(screen, results)
     for path in draw_comparison(opened):

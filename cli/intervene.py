@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 from pyro_mfcvae.cli.numbers import Numbers, NumbersOrAll
-from pyro_mfcvae.cli.options import DATA_DIR, RUN
+from pyro_mfcvae.cli.options import DATA_DIR, MODEL_FILES, RUN
 from typing_extensions import override
 
 from pyro_mfcvae.errors import DataError, RunError
@@ -54,6 +54,7 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
     """The options of all commands."""
     for option in (
         DATA_DIR,
+        MODEL_FILES,
         click.option("--arrays", metavar="FILE.npz", type=click.Path(path_type=Path),
                      help="Write the arrays, too: pictures in the data's own range, indices."),
         click.option("--out", metavar="FILE.png", type=click.Path(path_type=Path),
@@ -124,7 +125,7 @@ def swap(
 
 
 @intervene.command()
-@_facet("Facets beside each other, such as 0,1 [all].")
+@_facet("Facets beside each other, such as 0,1 [all that have clusters].")
 @click.option("--clusters", metavar="K,K|all", type=NumbersOrAll(),
               help="Clusters of the facet, or all that are in use [the ten surest].")  # fmt: skip
 @click.option("--n", type=_POSITIVE, default=10, show_default=True, help="Samples of each.")
@@ -229,7 +230,7 @@ def interpolate(
 
 
 @intervene.command()
-@_facet("One facet or a pair of them, such as 0,1 [the deepest].")
+@_facet("One facet or a pair of them, such as 0,1 [the deepest that has clusters].")
 @click.option("--clusters", metavar="K,K", type=NumbersOrAll(), multiple=True,
               help="Clusters, once for each facet, or all in use [the most used].")  # fmt: skip
 @click.option("--n", type=_POSITIVE, help="Clusters at most [all; 12 of each of a pair].")
@@ -252,7 +253,7 @@ def means(
     def compute(seen: HeldOut) -> Intervention:
         from pyro_mfcvae.drawing import from_clusters
 
-        chosen = facets or [seen.model.n_facets - 1]
+        chosen = facets or [max(seen.clustered, default=seen.model.n_facets - 1)]
         named = [
             seen.most_used(j) if given == "all" else given
             for j, given in zip(chosen, clusters, strict=False)

@@ -28,15 +28,20 @@ def console() -> Console:
 
 def show_comparison(screen: Console, results: dict[str, Any]) -> None:
     """Print what a comparison of guides measured."""
-    n, n_draws = results["n_observations"], results["n_draws"]
+    from pyro_mfcvae.evaluation.fitting import (
+        guide_name,
+        left_out_in_words,
+        observations_in_words,
+    )
+
     facets = range(len(results["fade"]))
     terms = _guide_table("log p(x | z)", "KL of z", "KL of c")
-    terms.title = f"{n} held-out observations, {n_draws} draws of the noise"
+    terms.title = f"{observations_in_words(results)}, {results['n_draws']} draws of the noise"
     measures = _guide_table("ELBO", "gap", "predicted", "least", "gradient variance", "ms")
     last = None
     for row in results["guides"]:
         s = row["n_samples"]
-        name = ("" if s == last else str(s), row["guide"])
+        name = ("" if s == last else str(s), guide_name(row))
         if last not in (None, s):
             terms.add_section()
             measures.add_section()
@@ -46,7 +51,7 @@ def show_comparison(screen: Console, results: dict[str, Any]) -> None:
         )  # fmt: skip
         measures.add_row(
             *name, f"{row['elbo']:.2f} ± {row['elbo_standard_error']:.2f}",
-            *(f"{row[key]:z.4f}" for key in ("gap", "predicted_gap", "least_gap")),
+            *map(_gap, (row["gap"], row["predicted_gap"], row["least_gap"])),
             f"{row['gradient_variance']:.4g}", f"{1000 * row['seconds']:.1f}",
         )  # fmt: skip
         last = s
@@ -58,13 +63,23 @@ def show_comparison(screen: Console, results: dict[str, Any]) -> None:
         "KL of z has both.",
     )
     screen.print(measures)
-    _explain(
-        screen,
-        f"gap: how far the ELBO lies below that of {results['reference']}, in nats; predicted:\n"
-        "the mean KL of q(c | x) from p(c | z), from the samples alone; least: what no q(c | x)\n"
-        "can beat, minus the sum of alpha log Z. ± is the standard error over draws. For guides\n"
-        "with KLs in closed form (analytic), gap and prediction agree on average over draws only.",
-    )
+    if results["reference"] is None:
+        _explain(screen, "No gaps: the reference, enumerate, does not fit this model.")
+    else:
+        _explain(
+            screen,
+            f"gap: how far the ELBO lies below that of {results['reference']}, in nats; predicted:"
+            "\nthe mean KL of q(c | x) from p(c | z), from the samples alone; least: what no "
+            "q(c | x),\nthe same for all samples, can beat: minus the sum of alpha log Z. ± is the "
+            "standard error\nover draws. For guides with KLs in closed form (analytic), gap and "
+            "prediction agree on\naverage over draws only.",
+        )
+    if said := left_out_in_words(results):
+        screen.print(said, style="dim", highlight=False, markup=False)
+
+
+def _gap(value: float | None) -> str:
+    return "–" if value is None else f"{value:z.4f}"
 
 
 def _guide_table(*columns: str) -> Table:
@@ -116,7 +131,8 @@ def show_evaluation(screen: Console, results: dict[str, Any]) -> None:
             table.add_row(str(j) if first else "", used if first else "", label, *values)
             first = False
         if first:
-            table.add_row(str(j), used, "no labels")
+            none = "no labels" if facet["n_clusters"] > 1 else "one cluster"
+            table.add_row(str(j), used, none)
         table.add_section()
     screen.print(table)
     _show_redundancy(screen, results["redundancy"]["test"])
@@ -149,13 +165,16 @@ def show_runs(screen: Console, results: dict[str, dict[str, Any]]) -> None:
         table.add_row(
             escape(name),
             f"{result['elbo']['test']['elbo']:.2f}",
-            *(_closest(facet["factors"]) for facet in result["facets"]),
+            *map(_closest, result["facets"]),
         )
     screen.print(table)
 
 
-def _closest(factors: dict[str, Any]) -> str:
+def _closest(facet: dict[str, Any]) -> str:
     """The factor of the highest NMI and its accuracy."""
+    if facet["n_clusters"] == 1:
+        return "one cluster"
+    factors = facet["factors"]
     if not factors:
         return "no labels"
     name = max(factors, key=lambda factor: factors[factor]["test"]["nmi"])
@@ -164,7 +183,10 @@ def _closest(factors: dict[str, Any]) -> str:
 
 def _show_redundancy(screen: Console, nmi: Sequence[Sequence[float]]) -> None:
     pairs = [
-        f"{i} and {j}: {nmi[i][j]:.3f}" for i in range(len(nmi)) for j in range(i + 1, len(nmi))
+        f"{i} and {j}: {nmi[i][j]:.3f}"
+        for i in range(len(nmi))
+        for j in range(i + 1, len(nmi))
+        if nmi[i][j] is not None
     ]
     if pairs:
         screen.print(f"NMI of the clusterings of facets {'; '.join(pairs)}\n", highlight=False)
@@ -205,8 +227,9 @@ def show_everything(screen: Console, results: dict[str, Any]) -> None:
     screen.print(f"fade weights of the facets: {_joined(fade)}\n", highlight=False)
     screen.print(_use(results["facets"]))
     for part, nmi in results["redundancy"].items():
-        if len(nmi) > 1:
-            screen.print(_redundancy(part, nmi))
+        clustered = [i for i, row in enumerate(nmi) if row[i] is not None]
+        if len(clustered) > 1:
+            screen.print(_redundancy(part, nmi, clustered))
     matrices = {part: stored_matrices(results, part) for part in _PARTS}
     factors = stored_factors(results)
     for measure, title in TITLES.items():
@@ -252,11 +275,12 @@ def _use(facets: Sequence[dict[str, Any]]) -> Table:
     return table
 
 
-def _redundancy(part: str, nmi: Sequence[Sequence[float]]) -> Table:
-    facets = [f"facet {j}" for j in range(len(nmi))]
-    table = _numbers(f"NMI, {_PARTS[part]}, percent", *facets)
-    for name, row in zip(facets, nmi, strict=True):
-        table.add_row(name, *(f"{100 * value:.1f}" for value in row))
+def _redundancy(
+    part: str, nmi: Sequence[Sequence[float | None]], facets: Sequence[int]
+) -> Table:
+    table = _numbers(f"NMI, {_PARTS[part]}, percent", *(f"facet {j}" for j in facets))
+    for i in facets:
+        table.add_row(f"facet {i}", *(f"{100 * nmi[i][j]:.1f}" for j in facets))
     return table
 
 
@@ -267,15 +291,21 @@ def _matrix(
     facets: Sequence[dict[str, Any]],
 ) -> Table:
     """One measure: factors in rows, facets in columns, (J, F) by part."""
-    columns = [(j, part) for j in range(len(facets)) for part in given]
+    columns = [
+        (j, part)
+        for j in range(len(facets))
+        for part, values in given.items()
+        if values[j, 0] == values[j, 0]  # nan for a facet without clusters
+    ]
     table = _numbers(
         f"{title}, percent",
         *(f"facet {j}\nK = {facets[j]['n_clusters']}\n{_PARTS[part]}" for j, part in columns),
     )
     for f, factor in enumerate(factors):
-        n_classes = facets[0]["factors"][factor]["n_classes"]
+        known = [facet["factors"][factor] for facet in facets if factor in facet["factors"]]
+        name = f"{factor} ({known[0]['n_classes']})" if known else factor
         values = (f"{100 * given[part][j, f]:z.1f}" for j, part in columns)
-        table.add_row(escape(f"{factor} ({n_classes})"), *values)
+        table.add_row(escape(name), *values)
     return table
 
 

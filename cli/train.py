@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from pyro_mfcvae.cli.options import DATA_DIR, OUT, sayer
+from pyro_mfcvae.cli.options import DATA_DIR, MODEL, OUT, again, sayer
 
 from pyro_mfcvae.errors import ConfigError
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.argument("preset", required=False)
 @click.option("--data", metavar="NAME|FILE", help="A data set's name, or an .npz or .h5 file.")
 @DATA_DIR
+@MODEL
 @click.option("--guide", metavar="NAME", help="What happens with c: vade, enumerate, ...")
 @click.option("--facets", metavar="D:K,D:K", help="Latent dimensions and clusters, shallow first.")
 @click.option("--set", "assignments", metavar="PATH=VALUE", multiple=True,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 def train(
     resumed: tuple[Path, ...],
     out: Path | None,
+    model: str | None,
     n_runs: int,
     vary: tuple[str, ...],
     devices: int | None,
@@ -66,6 +68,7 @@ def train(
       mfcvae train --data my.npz --facets 5:20,2:10
       mfcvae train --set training.epochs_per_step=[5,20] --set model.likelihood.options.scale=0.2
       mfcvae train --runs 5 --vary training.learning_rate=0.0005,0.001
+      mfcvae train --model mine.py:Own --guide enumerate
       mfcvae train --devices 4
       mfcvae train --resume runs/shapes-001
     """
@@ -81,20 +84,21 @@ def train(
     if (n_runs > 1 or vary or len(resumed) > 1) and (devices or nodes):
         raise ConfigError("several runs at once share one device; leave --devices and --nodes out")
     if resumed:
-        _resume(screen, resumed, processes, out=out, n_runs=n_runs, vary=vary, **given)
+        _resume(screen, resumed, processes, model, out=out, n_runs=n_runs, vary=vary, **given)
     elif n_runs > 1 or vary:
-        train_many(screen, _settings(**given), n_runs, vary, out)
+        train_many(screen, _settings(model, **given), n_runs, vary, out, again(model))
     else:
-        config, bar, say = _settings(**given), ProgressBar(screen), sayer(screen)
+        config, bar, say = _settings(model, **given), ProgressBar(screen), sayer(screen)
         with launched(config.training.device, **processes) as engine:
             trained = experiment.train(config, out, [bar], say, engine=engine)
-        _finish(screen, *trained)
+        _finish(screen, again(model), *trained)
 
 
 def _resume(
     screen: Console,
     folders: tuple[Path, ...],
     processes: dict[str, Any],
+    model: str | None,
     data_dir: Path | None,
     device: str | None,
     n_runs: int,
@@ -103,6 +107,7 @@ def _resume(
     from pyro_mfcvae.cli.many_runs import resume_many
 
     from pyro_mfcvae import experiment
+    from pyro_mfcvae.models import load_model_file
     from pyro_mfcvae.runs import Run
     from pyro_mfcvae.training.callbacks import ProgressBar
     from pyro_mfcvae.training.engine import launched
@@ -110,18 +115,21 @@ def _resume(
     if n_runs > 1 or any(value not in (None, ()) for value in given.values()):
         raise ConfigError(
             "--resume goes on with the run's own settings; beside it only --data-dir, "
-            "--device, --devices and --nodes may be given"
+            "--device, --devices, --nodes and, for a model from a file, --model may be given"
         )
+    if model is not None:
+        load_model_file(model)
     if len(folders) > 1:
-        resume_many(screen, folders, data_dir, device)
+        resume_many(screen, folders, data_dir, device, again(model))
         return
     run, bar, say = Run(folders[0]), ProgressBar(screen), sayer(screen)
     with launched(device or run.config.training.device, **processes) as engine:
         state, dataset = experiment.resume(run, [bar], say, data_dir, device, engine=engine)
-    _finish(screen, run, state, dataset)
+    _finish(screen, again(model), run, state, dataset)
 
 
 def _settings(
+    model: str | None,
     preset: str | None,
     data: str | None,
     data_dir: Path | None,
@@ -139,9 +147,12 @@ def _settings(
         with_facets,
     )
     from pyro_mfcvae.data import data_settings, in_folder
+    from pyro_mfcvae.models.user import with_model
     from pyro_mfcvae.presets import DEFAULT, get_preset
 
     config = get_preset(preset or DEFAULT).config
+    if model is not None:
+        config = with_model(config, model)
     if facets is not None:
         config = with_facets(config, facets)
     values: dict[str, Any] = config_to_dict(config)
@@ -160,7 +171,9 @@ def _settings(
     return override(config_from_dict(values), assignments)
 
 
-def _finish(screen: Console, run: Run, state: TrainingState, dataset: Dataset) -> None:
+def _finish(
+    screen: Console, besides: str, run: Run, state: TrainingState, dataset: Dataset
+) -> None:
     from pyro_mfcvae.cli.show import show_evaluation
 
     from pyro_mfcvae.drawing import draw_run
@@ -171,7 +184,7 @@ def _finish(screen: Console, run: Run, state: TrainingState, dataset: Dataset) -
     if state.interrupted:
         screen.print(
             f"Interrupted after step {state.step} of {state.n_steps}; nothing is lost. Go on with\n"
-            f"    mfcvae train --resume {run.path}",
+            f"    mfcvae train --resume {run.path}{besides}",
             highlight=False,
             soft_wrap=True,
             markup=False,
@@ -185,8 +198,8 @@ def _finish(screen: Console, run: Run, state: TrainingState, dataset: Dataset) -
         draw_run(run, dataset)
     except KeyboardInterrupt:
         click.echo(
-            f"Interrupted; the trained model is safe. Go on with\n    mfcvae evaluate {run.path}\n"
-            f"    mfcvae figures {run.path}"
+            "Interrupted; the trained model is safe. Go on with\n"
+            f"    mfcvae evaluate {run.path}{besides}\n    mfcvae figures {run.path}{besides}"
         )
         sys.exit(130)
     screen.print(f"figures and results: {run.path}", highlight=False, soft_wrap=True, markup=False)

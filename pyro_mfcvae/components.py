@@ -6,6 +6,7 @@ one of K numbers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
@@ -55,7 +56,10 @@ class RelaxedCluster(RelaxedOneHotCategorical):
 
     def from_normal(self, eps: Tensor) -> Tensor:
         """Standard normal noise (*batch, K) -> the sample that it makes."""
-        gumbel = -(-torch.special.log_ndtr(eps)).log()
+        # As torch.special.log_ndtr, which has no rule for vmap.
+        tail = 0.5 * torch.erfc(eps.abs() * math.sqrt(0.5))
+        log_cdf = torch.where(eps > 0, (-tail).log1p(), tail.log())
+        gumbel = -(-log_cdf).log()
         return ((self.logits + gumbel) / self.temperature).softmax(-1)
 
     @override

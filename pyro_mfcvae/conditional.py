@@ -164,7 +164,10 @@ class _Layers(nn.Module):
         self.bias = nn.Parameter(torch.empty(n_layers, n_out).uniform_(-bound, bound))
 
     def forward(self, h: Tensor) -> Tensor:
-        return (h.unsqueeze(-2) @ self.weight).squeeze(-2) + self.bias
+        # One product per layer over the whole batch: h @ weight would copy the weights for each row.
+        rows = h.reshape(-1, *h.shape[-2:]).transpose(0, 1)
+        values = (rows @ self.weight).transpose(0, 1) + self.bias
+        return values.reshape(*h.shape[:-2], *values.shape[-2:])
 
 
 def conditional_priors(

@@ -20,7 +20,7 @@ from pyro_mfcvae.training.callbacks import Say
 from pyro_mfcvae.training.state import kl_scale
 
 # Kept while model and data are the same.
-_SLOW = ("importance_weighted_bound", "probe", "diversity")
+_SLOW = ("importance_weighted_bound", "probe", "diversity", "groups", "domains")
 _N_WEIGHED = 1000  # observations for the importance-weighted bound
 _N_COMPARED = 10_000  # pairs, and samples of the model, for diversity
 
@@ -116,14 +116,15 @@ def evaluate_run(
         ``"diversity"``.
 
     Raises:
-        ConfigError: if a distance is unknown, or its package is not installed.
+        ConfigError: if a distance is unknown, its package is not installed, or the model has no
+            importance-weighted bound.
         DataError: if a probe is asked for and there are no labels, or LPIPS and its weights are
             missing, or observations are no pictures.
     """
     from pyro_mfcvae import evaluation
 
     trained = open_trained(run, dataset)
-    _check_possible(trained, probed, distances)
+    _check_possible(trained, probed, n_importance_samples, distances)
     guide, before = run.config.guide, run.evaluation() or {}
     results = {"step": trained.step, "n_steps": run.n_steps(len(trained.dataset.train))}
     with _weights_of_training(run, trained):
@@ -149,12 +150,17 @@ def evaluate_run(
     return results
 
 
-def _check_possible(trained: Trained, probed: bool, distances: Sequence[str]) -> None:
+def _check_possible(
+    trained: Trained, probed: bool, n_importance_samples: int, distances: Sequence[str]
+) -> None:
     """Refuse what cannot be measured before anything is."""
+    from pyro_mfcvae.evaluation.bound import unweighable
     from pyro_mfcvae.evaluation.perceptual import check_pictures, require_lpips
 
     if probed and not trained.dataset.labels:
         raise DataError(f"{trained.dataset.name}: a probe needs labels, and there are none")
+    if n_importance_samples and (reason := unweighable(trained.model)):
+        raise ConfigError(f"no importance-weighted bound: {reason}; leave it out")
     if unknown := set(distances) - set(DISTANCES):
         raise ConfigError(
             f"unknown distance {', '.join(sorted(unknown))}; choose from {', '.join(DISTANCES)}"
@@ -213,18 +219,19 @@ def compare_run(
     n_samples: Sequence[int] = (1, 2, 8, 32),
     n_observations: int = 100,
     n_draws: int = 20,
-    on_draw: Callable[[], None] = lambda: None,
+    on_pass: Callable[[int, int], None] = lambda n_done, n_all: None,
 ) -> dict[str, Any]:
     """Compare guides on held-out observations and write ``comparison.json``.
 
     Args:
         run: the run whose model is taken as it is.
         dataset: its data; None loads them again.
-        guides: names; None takes all.
+        guides: names; None takes all that fit.
         n_samples: numbers S of samples per observation.
-        n_observations: how many held-out observations, evenly spread.
+        n_observations: how many held-out observations, evenly spread. Where those of a batch share
+            a latent, one batch as in training is taken instead: the bound depends on its size.
         n_draws: draws of the noise.
-        on_draw: called after every pass of one guide.
+        on_pass: is told after every pass of one guide how many of how many are done.
 
     Returns:
         as :func:`~pyro_mfcvae.evaluation.compare_guides`, and the model's ``"step"``.
@@ -232,10 +239,10 @@ def compare_run(
     from pyro_mfcvae.evaluation import compare_guides
 
     trained = open_trained(run, dataset)
-    x = spread_out(trained.dataset.split("test")[0], n_observations)
+    x = spread_out(trained.dataset.split("test")[0], trained.model.group_size or n_observations)
     with _weights_of_training(run, trained):
         results = compare_guides(
-            trained.model, x, guides, n_samples, n_draws, trained.fade, run.config.seed, on_draw
+            trained.model, x, guides, n_samples, n_draws, trained.fade, run.config.seed, on_pass
         )
     results = {"step": trained.step, **results}
     run.write_comparison(results)

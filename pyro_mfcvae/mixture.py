@@ -221,6 +221,9 @@ class MixturePrior(MixtureDensities, nn.Module):
         """
         if c.is_floating_point():
             return self._relaxed_log_prob(z, c)
+        if self.n_clusters == 1:  # to look up a single number would wait for the device
+            shape = torch.broadcast_shapes(z.shape[:-1], c.shape)
+            return self.component_log_prob(z).squeeze(-1).expand(shape)
         difference = z - self.loc[c]
         if self.covariance == "diagonal":
             scale = self.scale[c]

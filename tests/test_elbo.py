@@ -9,9 +9,9 @@ from models import LATENT_DIMS, N_OBSERVATIONS, gradients, observations, relativ
 from pyro.infer import SVI, TraceEnum_ELBO
 
 from pyro_mfcvae import FacetELBO, Noise
+from pyro_mfcvae.components import ClusterCategorical
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.guides import Guide
-from pyro_mfcvae.mixture import ClusterCategorical
 from pyro_mfcvae.noise import site_noise
 
 RTOL = 1e-9
@@ -117,8 +117,8 @@ class PerturbedGuide(Guide):
         super().__init__(model)
         self.change = change
 
-    def cluster(self, j, z):
-        logits = self.change(self.model.facets[j].log_responsibilities(z), j)
+    def cluster(self, j, inferred):
+        logits = self.change(inferred.prior.log_responsibilities(inferred.z), j)
         pyro.sample(f"c_{j}", ClusterCategorical(logits=logits), infer={"enumerate": "parallel"})
 
 

@@ -90,12 +90,15 @@ def results():
 
 def test_a_stored_evaluation_gives_the_same(results):
     model, dataset, stored = results
-    predicted = {p: evaluation.predict(model, dataset.split(p)[0]).clusters for p in _PARTS}
+    seen = {p: evaluation.predict(model, dataset.split(p)[0]) for p in _PARTS}
+    predicted = {p: seen[p].clusters for p in _PARTS}
     labels = {p: {f: y.numpy() for f, y in dataset.split(p)[1].items()} for p in _PARTS}
     maps = evaluation.majority_maps(predicted["train"], labels["train"], [5, 4])
     assert evaluation.stored_factors(stored) == ["side", "other"]
     for part in _PARTS:
-        expected = evaluation.agreement_matrices(predicted[part], labels[part], maps)
+        expected = evaluation.agreement_matrices(
+            predicted[part], labels[part], maps, seen[part].responsibilities
+        )
         if part == "test":
             expected["probe_accuracy"] = np.array([[0.1, 0.2], [0.3, 0.4]])
         found = evaluation.stored_matrices(stored, part)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from models import observations, small_model
 
-from pyro_mfcvae import Noise, mixture
+from pyro_mfcvae import Noise, densities, mixture
 from pyro_mfcvae.quadratic import HalfSquaredNorm, half_squared_norm, inverse_of_triangular
 from pyro_mfcvae.sharing import computed_once, densities_shared
 from pyro_mfcvae.training.loop import products_in
@@ -138,14 +138,14 @@ def test_inverse_of_triangular_and_its_derivatives():
 
 def test_guide_and_model_share_the_expected_density(monkeypatch):
     model, x = small_model(), observations()
-    densities = []
-    whitened = mixture.half_squared_norm
+    computed = []
+    whitened = densities.half_squared_norm
 
     def counted(white):
-        densities.append(white)
+        computed.append(white)
         return whitened(white)
 
-    monkeypatch.setattr(mixture, "half_squared_norm", counted)
+    monkeypatch.setattr(densities, "half_squared_norm", counted)
     with Noise(0):
         model(x, guide="vade-analytic")
-    assert len(densities) == model.n_facets
+    assert len(computed) == model.n_facets

@@ -18,7 +18,7 @@ from pyro_mfcvae.cli import main
 from pyro_mfcvae.config import override
 from pyro_mfcvae.errors import ConfigError, RunError, TrainingError
 from pyro_mfcvae.experiment import initialise, prepare, resume, train
-from pyro_mfcvae.guides import GUIDES, Guide, register_guide
+from pyro_mfcvae.guides import GUIDES, EnumerateGuide, register_guide
 from pyro_mfcvae.many_runs import resume_together, seeds_and_settings, train_together
 from pyro_mfcvae.noise import Noise
 from pyro_mfcvae.runs import Run
@@ -146,15 +146,15 @@ def test_runs_at_different_steps_are_refused():
 
 def test_a_guide_with_other_distributions_is_refused(monkeypatch):
     @register_guide("laplace")
-    class Laplace(Guide):
-        def facet(self, j, posterior):
+    class Laplace(EnumerateGuide):
+        def latent(self, j, posterior):
             normal = posterior.base_dist
-            pyro.sample(f"z_{j}", dist.Laplace(normal.loc, normal.scale).to_event(1))
+            return pyro.sample(f"z_{j}", dist.Laplace(normal.loc, normal.scale).to_event(1))
 
     try:
         states = [begun(tiny_config(seed=str(s), **{"guide.name": "laplace"})) for s in (0, 1)]
         states[0].train_step()  # alone it trains
-        with pytest.raises(ConfigError, match="guide Laplace samples 'z_0' from .*one run at a"):
+        with pytest.raises(ConfigError, match="guide Laplace samples 'z_1' from .*one run at a"):
             Together([begun(state.config) for state in states]).train_step()
         monkeypatch.setattr(training_state, "is_captured", lambda *_: True)
         with pytest.raises(ConfigError, match="with training.cuda_graph=false"):

@@ -25,7 +25,7 @@ from pyro_mfcvae.enumeration import run_guide
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.experiment import prepare
 from pyro_mfcvae.fade_in import Fade, KlFloor
-from pyro_mfcvae.guides import AnalyticGuide
+from pyro_mfcvae.guides import AnalyticGuide, enumerated_cluster
 from pyro_mfcvae.models import build_model
 from pyro_mfcvae.presets import get_preset
 from pyro_mfcvae.training.initialise import initialise_mixtures, posterior_means
@@ -128,7 +128,8 @@ def _by_hand(model, x, fade, guide, n_samples):
     weights = torch.ones(model.n_facets).double() if fade is None else fade
     with Noise(SEED):
         sites = run_guide(model.guide(guide), n_samples, (x, fade), {})
-    zs = [site["value"] for site in sites if site["name"].startswith("z")]
+    values = {site["name"]: site["value"] for site in sites}
+    zs = [values[f"z_{j}"] for j in range(model.n_facets)]
     elbo = model.decode(zs, fade).log_prob(x)
     elbo = elbo.mean(0) if n_samples > 1 else elbo
     for alpha, facet, q, z in zip(weights, model.facets, model.encode(x, fade), zs, strict=True):
@@ -192,8 +193,8 @@ class Perturbed(AnalyticGuide):
         super().__init__(model)
         self.logits = logits
 
-    def cluster(self, j, z):
-        self.sample_cluster(j, self.logits[j].log_softmax(-1))
+    def cluster(self, j, inferred):
+        return enumerated_cluster(j, self.logits[j])
 
 
 def test_no_other_posterior_of_c_beats_vade_analytic(covariance):
@@ -320,7 +321,7 @@ def _program(component=None, c_in_guide=True, q=None):
         ({"component": dist.Normal(torch.zeros(D), 1).to_event(1)},
          "site 'z' is marked 'analytic', which needs a MixtureComponent .* got Independent"),
         ({"q": dist.Laplace(torch.zeros(N, D), 1).to_event(1)},
-         r"needs Normal\(...\).to_event\(1\), got Laplace; leave out the mark"),
+         r"needs Normal\(...\).to_event\(1\) or a RelaxedCluster, got Laplace; leave out the mark"),
         ({"q": dist.MultivariateNormal(torch.zeros(N, D), torch.eye(D))}, "got MultivariateNormal"),
         ({"c_in_guide": False}, "clusters are summed out of the model: .* no closed form"),
     ],

@@ -9,10 +9,13 @@ import numpy as np
 import torch
 
 from pyro_mfcvae import evaluation, figures
+from pyro_mfcvae.conditional import ConditionalMixture
 from pyro_mfcvae.drawing.held_out import HeldOut
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from pyro_mfcvae.densities import MixtureDensities
 
 Named = Iterator[tuple[str, "Figure"]]
 
@@ -28,7 +31,8 @@ def draw_pictures(seen: HeldOut) -> Named:
         seen.shown[inputs], seen.drawable(means),
         title="held-out observations and their reconstructions",
     )  # fmt: skip
-    for j, responsibilities in enumerate(seen.predictions.responsibilities):
+    for j in seen.clustered:
+        responsibilities = seen.predictions.responsibilities[j]
         which = _which(responsibilities)
         yield f"clusters-facet-{j}", figures.cluster_examples(
             seen.shown, responsibilities, n_clusters=_N_DRAWN,
@@ -48,12 +52,17 @@ def draw_pictures(seen: HeldOut) -> Named:
 @torch.no_grad()
 def draw_mixtures(seen: HeldOut) -> Named:
     """The use that is made of the mixtures' components, and where they lie."""
-    clusters = seen.predictions.clusters
-    yield "weights", figures.mixture_weights(
-        clusters, [prior.log_weights.exp().cpu().numpy() for prior in seen.model.facets],
-        title="mixture components: share of the held-out observations, and weight",
-    )  # fmt: skip
+    clusters, used = seen.predictions.clusters, seen.clustered
+    if used:
+        yield "weights", figures.mixture_weights(
+            [clusters[j] for j in used],
+            [seen.model.facets[j].log_weights.exp().cpu().numpy() for j in used],
+            title="mixture components: share of the held-out observations, and weight",
+            facets=used,
+        )
     for j, prior in enumerate(seen.model.facets):
+        if not np.ptp(seen.predictions.z_mean[j], 0).any():
+            continue  # one value, which all observations share
         covariances = prior.scale_tril @ prior.scale_tril.mT
         projection = evaluation.project(
             seen.predictions.z_mean[j], prior.loc.cpu().numpy(), covariances.cpu().numpy()
@@ -66,13 +75,14 @@ def draw_mixtures(seen: HeldOut) -> Named:
         yield f"latents-facet-{j}", figures.latent_space(
             projection, clusters[j], **labels,
             title=f"facet {j}: held-out observations at the mean of q(z | x)\n"
-            "+ and line around it: mean and one standard deviation of a component",
+            f"+ and line around it: mean and one standard deviation of {_component(prior)}",
         )  # fmt: skip
 
 
 def draw_agreement(seen: HeldOut) -> Named:
     """Clusters against classes, by facet."""
-    for j, clusters in enumerate(seen.predictions.clusters):
+    for j in seen.clustered:
+        clusters = seen.predictions.clusters[j]
         factors = _factors(seen, j)[:_N_FACTORS]
         if factors:
             yield f"confusion-facet-{j}", figures.confusion(
@@ -90,6 +100,13 @@ def _factors(seen: HeldOut, j: int) -> list[str]:
         for factor, classes in seen.labels.items()
     }
     return sorted(agreement, key=lambda factor: -agreement[factor])
+
+
+def _component(prior: MixtureDensities) -> str:
+    if prior.n_clusters == 1:
+        return "the prior"
+    where = ", where the facet that it depends on is 0"
+    return f"a component{where if isinstance(prior, ConditionalMixture) else ''}"
 
 
 def _which(responsibilities: np.ndarray) -> str:

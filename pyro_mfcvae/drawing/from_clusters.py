@@ -25,7 +25,7 @@ def generate(
 
     Args:
         seen: model and observations.
-        facets: beside each other; None takes all.
+        facets: beside each other; None takes all that have clusters.
         clusters: of the only facet; None takes the surest ones of each.
         n_clusters: how many of these at most; None takes all that have members.
         n_samples: pictures of each cluster.
@@ -36,7 +36,7 @@ def generate(
         ValueError: if a facet or cluster does not exist, clusters are given for several facets, or
             the number or the temperature is out of range.
     """
-    facets = list(range(seen.model.n_facets) if facets is None else facets)
+    facets = list((seen.clustered or [0]) if facets is None else facets)
     for facet in facets:
         check_facet(seen.model, facet)
     if clusters is not None and len(facets) != 1:

@@ -48,6 +48,11 @@ class HeldOut:
         """Clusters and latents of all observations."""
         return evaluation.predict(self.model, self.x, fade=self.fade)
 
+    @property
+    def clustered(self) -> list[int]:
+        """Facets that have clusters: more than one."""
+        return [j for j, prior in enumerate(self.model.facets) if prior.n_clusters > 1]
+
     def drawable(self, values: np.ndarray) -> np.ndarray:
         """Observations or their means with the data's range brought to [0, 1]."""
         observation = self.model.observation
@@ -125,6 +130,13 @@ class HeldOut:
     def others(self, where: str) -> str:
         """What a title says of the facets that it does not name, if there are any."""
         return f", other facets {where}" if self.model.n_facets > 1 else ""
+
+    def following(self, changed: Sequence[int]) -> str:
+        """What a title says where all facets that change are not decoded."""
+        decoded = self.model.decoded_facets
+        if decoded is None or set(changed) & set(decoded):
+            return ""
+        return "; pictures at the mean of each observation's cluster, given that"
 
     def most_used(self, facet: int) -> list[int]:
         """Clusters of a facet by their number of members, falling; only those that have any.

@@ -34,7 +34,8 @@ def swap(
         seen: model and observations.
         facet: j, which is taken from the donors.
         inputs: observations, in rows; None spreads at most n of them evenly.
-        donors: observations, in columns; None takes the surest member of each cluster.
+        donors: observations, in columns; None takes the surest member of each cluster, and of a
+            facet with one cluster ten evenly spread ones.
         clusters: of the facet, whose surest members are the donors; None takes the ten surest.
         n: inputs at most.
 
@@ -52,6 +53,7 @@ def swap(
         seen.model, seen.take(rows), seen.take(columns), facet, seen.fade
     )
     title = f"facet {facet} from the observations above{seen.others('from those on the left')}"
+    title += seen.following([facet])
     return Intervention(
         {"pictures": pictures, "x": x, "donors": given, "indices": rows, "donor_indices": columns},
         figures.swaps(*map(seen.drawable, (x, given, pictures)), title=title),
@@ -81,6 +83,7 @@ def swap_pairs(
         seen.model, seen.take(first), seen.take(second), facet, seen.fade
     )
     title = f"pairs with facet {facet} exchanged{seen.others('unchanged')}"
+    title += seen.following([facet])
     return Intervention(
         {"pictures": pictures, "x": pairs, "indices": np.stack([first, second], 1)},
         figures.swapped_pairs(seen.drawable(pairs), seen.drawable(pictures), title),
@@ -131,6 +134,7 @@ def traverse(
         title = f"facet {facet}: dimension {dimension} {moved.format('held-out observations')}"
         x = seen.observed(rows)
         shown = list(seen.drawable(x))
+    title += seen.following([facet])
     return Intervention(
         {"pictures": pictures, "x": x, "indices": rows, "dimensions": np.array(dimensions),
          "offsets": np.array(offsets)},
@@ -171,6 +175,7 @@ def interpolate(
     staying = [j for j in range(seen.model.n_facets) if j not in moving]
     title = f"{in_words(moving)} on a straight line from the left input to the right one"
     title += f", {in_words(staying)} as on the left" if staying else ""
+    title += seen.following(moving)
     return Intervention(
         {"pictures": pictures, "start": start, "end": end, "start_indices": first,
          "end_indices": last, "facets": np.array(moving)},
@@ -188,15 +193,18 @@ def draw_interventions(seen: HeldOut) -> Iterator[tuple[str, Figure]]:
         if n_facets > 1:
             yield f"swaps-facet-{j}", swap(seen, j).figure
         yield f"traversal-facet-{j}", traverse(seen, j).figure
+    for j in seen.clustered:
         yield f"means-facet-{j}", means(seen, [j]).figure
-    for pair in combinations(range(n_facets), 2):
+    for pair in combinations(seen.clustered, 2):
         yield f"means-facets-{pair[0]}-{pair[1]}", means(seen, pair).figure
     if len(seen.x) > 1:
         yield "interpolation", interpolate(seen).figure
 
 
 def _typical(seen: HeldOut, facet: int, clusters: Choice, n: int = 10) -> Indices:
-    """The surest member of each of a facet's clusters."""
+    """The surest member of each of a facet's clusters; of a facet with one, evenly spread ones."""
+    if clusters is None and facet not in seen.clustered:
+        return seen.choose(None, n)
     responsibilities = seen.predictions.responsibilities[facet]
     order = figures.cluster_order(responsibilities)
     chosen = order[:n] if clusters is None else list(clusters)

@@ -10,6 +10,7 @@ from pyro_mfcvae.drawing.clusters import draw_agreement, draw_mixtures, draw_pic
 from pyro_mfcvae.drawing.held_out import look
 from pyro_mfcvae.drawing.interventions import draw_interventions
 from pyro_mfcvae.drawing.saving import save_figure
+from pyro_mfcvae.evaluation.fitting import observations_in_words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,10 +28,10 @@ def draw_run(run: Run, dataset: Dataset | None = None) -> list[Path]:
         dataset: its data; None loads them again.
 
     Returns:
-        the files: reconstructions, mixture weights, an interpolation, training curves, and of
-        every facet cluster examples, samples, means, traversals, swaps with other observations,
-        the latent space and, where there are labels, clusters against classes; means of every
-        pair of facets; every measure of agreement where the run was evaluated; guides side by
+        the files: reconstructions, mixture weights, an interpolation, training curves, of every
+        facet traversals, swaps with other observations and the latent space, of every facet with
+        clusters examples, samples, means and, where there are labels, clusters against classes;
+        means of every pair of these; every measure of agreement where the run was evaluated; guides side by
         side where they were compared.
     """
     seen = look(run, dataset)
@@ -69,10 +70,12 @@ def _save(run: Run, drawn: Named) -> list[Path]:
 def _measures(run: Run) -> Named:
     """Every measure of agreement, as the latest evaluation has it."""
     results = run.evaluation()
-    factors = [] if results is None else evaluation.stored_factors(results)
-    if factors:
+    if results is None:
+        return
+    factors = evaluation.stored_factors(results)
+    if matrices := evaluation.stored_matrices(results, "test"):
         yield "agreement", figures.agreement_matrices(
-            evaluation.stored_matrices(results, "test"), factors,
+            matrices, factors,
             [facet["n_clusters"] for facet in results["facets"]],
             f"held-out observations after step {results['step']}, percent",
         )  # fmt: skip
@@ -90,6 +93,6 @@ def _guides(run: Run) -> Named:
     if results is not None:
         title = (
             f"guides under the same noise after step {results['step']}: "
-            f"{results['n_observations']} held-out observations, {results['n_draws']} draws"
+            f"{observations_in_words(results)}, {results['n_draws']} draws"
         )
         yield "guides", figures.guide_comparison(results, title)

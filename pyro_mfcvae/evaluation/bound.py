@@ -45,16 +45,12 @@ def importance_weighted_bound(
         shape (N,), float64, on the CPU.
 
     Raises:
-        ValueError: if there are no samples, or observations share a latent.
-        ConfigError: if the guide ``enumerate`` does not fit the model.
+        ValueError: if there are no samples, or the model has no such bound.
     """
     if n_samples < 1:
         raise ValueError(f"expected at least one sample, got {n_samples}")
-    if model.group_size is not None:
-        raise ValueError(
-            "an importance-weighted bound needs observations that are independent, but those of a "
-            "batch share a latent here; take the ELBO of elbo_means"
-        )
+    if reason := unweighable(model):
+        raise ValueError(f"no importance-weighted bound: {reason}; take the ELBO of elbo_means")
     guide, weights = model.guide("enumerate"), fade_weights(model, fade)
     n_observations = max(1, _ROWS // n_samples)
     n_at_once = min(n_samples, _ROWS)
@@ -70,3 +66,12 @@ def importance_weighted_bound(
                 parts.append(elbo.double())
             bounds.append(torch.cat(parts).logsumexp(0).cpu() - math.log(n_samples))
     return torch.cat(bounds)
+
+
+def unweighable(model: FacetModel) -> str:
+    """Why a model has no importance-weighted bound of this kind; empty if it has one."""
+    if model.group_size is not None:
+        return "it needs observations that are independent, but those of a batch share a latent"
+    if model.latents_given_clusters:
+        return "it needs the clusters to be summed out given z, but q(z | x, c) is told them"
+    return ""

@@ -53,7 +53,7 @@ def compare_guides(
     n_draws: int = 20,
     fade: Sequence[float] | None = None,
     seed: int = 0,
-    on_draw: Callable[[], None] = lambda: None,
+    on_pass: Callable[[int, int], None] = lambda n_done, n_all: None,
 ) -> dict[str, Any]:
     """Measure every guide that fits with every number of samples under the same noise.
 
@@ -69,7 +69,7 @@ def compare_guides(
         n_draws: draws of the noise; draw d has the noise of (seed, d).
         fade: weights of the facets; None means ones.
         seed: of the noise.
-        on_draw: called after every pass of one guide.
+        on_pass: is told after every pass of one guide how many of how many are done.
 
     Returns:
         ``{"reference", "n_observations", "group_size", "n_draws", "seed", "fade", "guides":
@@ -92,7 +92,7 @@ def compare_guides(
         )
     fitting, left_out = fitting_guides(model, guides, REFERENCE)
     weights, x = fade_weights(model, fade), as_model_input(model, x)
-    rows = []
+    rows, n_done, n_all = [], 0, len(fitting) * len(n_samples) * n_draws
     with model.evaluating(gradients=True):
         for s in n_samples:
             measured = {name: _Measured() for name in fitting}
@@ -101,7 +101,8 @@ def compare_guides(
             for draw in range(n_draws):
                 for name, guide in fitting.items():
                     measured[name].add(*_pass(model, x, weights, guide, s, seed, draw))
-                    on_draw()
+                    n_done += 1
+                    on_pass(n_done, n_all)
             rows += [m.row(name, s, measured.get(REFERENCE)) for name, m in measured.items()]
     return {
         "reference": REFERENCE if REFERENCE in fitting else None,

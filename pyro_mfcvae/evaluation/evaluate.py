@@ -44,7 +44,8 @@ def evaluate(
         "occupied_clusters": {part: n}, "assignment_entropy": {part: nats},
         "normalized_assignment_entropy": {part: share of log K}, "factors": {factor: {"n_classes",
         part: {measure: value}}}}], "redundancy": {part: J x J}}`` with the parts ``train`` and
-        ``test``; redundancy is the NMI of two facets' clusterings.
+        ``test``; redundancy is the NMI of two facets' clusterings. A facet with one cluster has no
+        clustering: its factors are empty, its redundancy is None.
 
     Raises:
         ValueError: if responsibilities are not finite, as with a model that has diverged.
@@ -68,8 +69,22 @@ def evaluate(
             }
             for j, prior in enumerate(model.facets)
         ],
-        "redundancy": {part: redundancy(p.clusters) for part, p in predictions.items()},
+        "redundancy": {
+            part: _redundancy(p.clusters, [prior.n_clusters for prior in model.facets])
+            for part, p in predictions.items()
+        },
     }
+
+
+def _redundancy(
+    clusters: Sequence[np.ndarray], n_clusters: Sequence[int]
+) -> list[list[float | None]]:
+    nmi: list[list[float | None]] = [*redundancy(clusters)]
+    for i, row in enumerate(nmi):
+        for j in range(len(row)):
+            if min(n_clusters[i], n_clusters[j]) == 1:
+                row[j] = None
+    return nmi
 
 
 def _facet(
@@ -80,7 +95,7 @@ def _facet(
 ) -> dict[str, Any]:
     clusters = {part: p.clusters[j] for part, p in predictions.items()}
     factors: dict[str, Any] = {}
-    for factor, classes in labels["train"].items():
+    for factor, classes in labels["train"].items() if n_clusters > 1 else ():
         cluster_map = majority_map(classes, clusters["train"], n_clusters)
         factors[factor] = {
             "n_classes": int(max(given[factor].max() for given in labels.values())) + 1,

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from pyro_mfcvae.data.observations import Dataset, Observations
 from pyro_mfcvae.errors import DataError
-from pyro_mfcvae.evaluation.predictions import Array, as_model_input
+from pyro_mfcvae.evaluation.predictions import BATCH_SIZE, Array, as_model_input
 from pyro_mfcvae.models.base import FacetModel
 
 IntArray = NDArray[np.int64]
@@ -140,20 +140,23 @@ def group_latents(model: FacetModel, x: Observations, rows: IntArray) -> tuple[A
     Returns:
         means and standard deviations, each (G, D).
     """
-    means, deviations = [], []
+    used, places = np.unique(rows, return_inverse=True)
+    members = torch.from_numpy(places.reshape(rows.shape))
     with model.evaluating():
-        for group in torch.from_numpy(rows):
-            batch = as_model_input(model, x[group.to(x.device)])
-            if model.group_size is not None:
-                posterior = model.group_posterior([batch])
-                mean, deviation = posterior.mean, posterior.stddev
-            else:
-                own = model.encode(batch)[0]
-                mean = own.mean.mean(0)
-                deviation = own.variance.sum(0).sqrt() / len(batch)
-            means.append(mean)
-            deviations.append(deviation)
-    return torch.stack(means).cpu().numpy(), torch.stack(deviations).cpu().numpy()
+        batches = (
+            as_model_input(model, x[some.to(x.device)])
+            for some in torch.from_numpy(used).split(BATCH_SIZE)
+        )
+        if model.group_size is not None:
+            means, precisions = model.opinions(batches)
+            posterior = model.grouped(means[members], precisions[members])
+            mean, deviation = posterior.mean, posterior.stddev
+        else:
+            own = [model.encode(batch)[0] for batch in batches]
+            mean = torch.cat([q.mean for q in own])[members].mean(1)
+            variance = torch.cat([q.variance for q in own])[members].sum(1)
+            deviation = variance.sqrt() / rows.shape[1]
+    return mean.cpu().numpy(), deviation.cpu().numpy()
 
 
 def drawn(latents: tuple[Array, Array], seed: int = 0) -> Array:

@@ -81,8 +81,8 @@ def held_out_metrics(
         max_observations: of the training part take so many, evenly spread.
 
     Returns:
-        the terms under their own names, ``occupied_clusters_J``, ``majority_accuracy_J_FACTOR``,
-        ``exemplar_accuracy_J_FACTOR`` and ``nmi_J_FACTOR``.
+        the terms under their own names and, of facets with clusters, ``occupied_clusters_J``,
+        ``majority_accuracy_J_FACTOR``, ``exemplar_accuracy_J_FACTOR`` and ``nmi_J_FACTOR``.
     """
     x, labels = dataset.split(part)
     if part == "train" and len(x) > max_observations:
@@ -91,6 +91,8 @@ def held_out_metrics(
     values = elbo_means(model, x, guide, n_samples, fade)
     seen = predict(model, x, fade=fade)
     for j, (clusters, r) in enumerate(zip(seen.clusters, seen.responsibilities, strict=True)):
+        if model.facets[j].n_clusters == 1:
+            continue
         values[f"occupied_clusters_{j}"] = occupied_clusters(clusters)
         for factor, classes in labels.items():
             classes = classes.cpu().numpy()

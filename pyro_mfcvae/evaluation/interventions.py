@@ -1,16 +1,23 @@
 """Changing one facet and leaving the others: swaps, traversals, interpolation, cluster means.
 
-All return means of p(x | z) as arrays, for any number of facets. Source: MFCVAE, Section 4.4 and
-Appendix E (Figures 5, 6, 13 to 24).
+All return means of p(x | z) as arrays, for any number of facets. Where a facet that changes is not
+decoded, what depends on it follows: each observation keeps its cluster, and the decoded latents
+stand at the mean of that cluster given the changed facet. Where observations of a group share a
+latent, those that come in one tensor are one group, but for donors, each of which is one.
+
+Source: MFCVAE, Section 4.4 and Appendix E (Figures 5, 6, 13 to 24); for a facet that others depend
+on, Dilokthanakul et al., "Deep Unsupervised Clustering with Gaussian Mixture Variational
+Autoencoders", 2016, Figure 5.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import product
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pyro_mfcvae.evaluation.predictions import (
@@ -19,8 +26,9 @@ from pyro_mfcvae.evaluation.predictions import (
     check_facet,
     decode_means,
     fade_weights,
+    predict,
 )
-from pyro_mfcvae.mixture import MixturePrior
+from pyro_mfcvae.densities import MixtureDensities
 from pyro_mfcvae.models.base import FacetModel
 
 Fade = Sequence[float] | None
@@ -47,13 +55,13 @@ def swap_facets(
         ValueError: if the facet does not exist.
     """
     check_facet(model, facet)
-    own, given = _latents(model, x, fade), _latents(model, donors, fade)
+    own, given = _latents(model, x, fade), _latents_of_each(model, donors, fade)
     n, m = len(x), len(donors)
     zs = [
         (given[j].expand(n, m, -1) if j == facet else own[j].unsqueeze(1).expand(n, m, -1))
         for j in range(model.n_facets)
     ]
-    return decode_means(model, zs, fade)
+    return _decoded(model, zs, [facet], x, fade)
 
 
 def swap_pairs(
@@ -82,12 +90,10 @@ def swap_pairs(
             "expected as many first as second observations, got shapes "
             f"{tuple(first.shape)} and {tuple(second.shape)}"
         )
-    pairs = [
-        torch.stack(pair, 1)
-        for pair in zip(_latents(model, first, fade), _latents(model, second, fade), strict=True)
-    ]
+    both = [_latents_of_each(model, x, fade) for x in (first, second)]
+    pairs = [torch.stack(pair, 1) for pair in zip(*both, strict=True)]
     zs = [z.flip(1) if j == facet else z for j, z in enumerate(pairs)]
-    return decode_means(model, zs, fade)
+    return _decoded(model, zs, [facet], torch.stack([first, second], 1).flatten(0, 1), fade)
 
 
 def traverse(
@@ -126,7 +132,7 @@ def traverse(
         deviation = _prior_deviation(prior)[dimension]
         zs = [z.unsqueeze(1).repeat(1, len(offsets), 1) for z in _latents(model, x, fade)]
         zs[facet][..., dimension] += deviation * torch.tensor(offsets).to(deviation)
-    return decode_means(model, zs, fade)
+    return _decoded(model, zs, [facet], x, fade)
 
 
 def traverse_dimensions(
@@ -201,7 +207,7 @@ def interpolate(
         a.unsqueeze(1) + (shares if j in moving else 0 * shares) * (b - a).unsqueeze(1)
         for j, (a, b) in enumerate(zip(first, last, strict=True))
     ]
-    return decode_means(model, zs, fade)
+    return _decoded(model, zs, moving, start, fade)
 
 
 def cluster_means(
@@ -248,7 +254,36 @@ def cluster_means(
     return pictures.reshape(*map(len, clusters), *pictures.shape[1:])
 
 
-def _prior_deviation(prior: MixturePrior) -> Tensor:
+def _decoded(
+    model: FacetModel, zs: Sequence[Tensor], changed: Collection[int], x: Tensor, fade: Fade
+) -> Array:
+    """Pictures at latents (N, M, D_j) of which some facets were changed.
+
+    Args:
+        model: the model.
+        zs: latents of every facet.
+        changed: facets.
+        x: observations (N, *event), or (N * M, *event), that everything else is of.
+        fade: weights of the facets; None means ones.
+    """
+    decoded = range(model.n_facets) if model.decoded_facets is None else model.decoded_facets
+    if not set(changed) & set(decoded):
+        clusters = predict(model, x, fade=fade).clusters
+        with torch.no_grad():
+            zs = [_mean(model, j, zs, clusters[j]) if j in decoded else z
+                  for j, z in enumerate(zs)]  # fmt: skip
+    return decode_means(model, zs, fade)
+
+
+def _mean(
+    model: FacetModel, j: int, zs: Sequence[Tensor], clusters: NDArray[np.int64]
+) -> Tensor:
+    """Means (N, M, D_j) of clusters (N,) or (N * M,) of facet j, at what it depends on."""
+    c = torch.from_numpy(clusters).to(zs[j].device).reshape(len(zs[j]), -1)
+    return model.prior(j, zs).transform(torch.zeros_like(zs[j]), c)
+
+
+def _prior_deviation(prior: MixtureDensities) -> Tensor:
     """Standard deviations of z_j under its prior, all components together, (D_j,)."""
     weights = prior.log_weights.exp()
     mean = weights @ prior.loc
@@ -257,7 +292,15 @@ def _prior_deviation(prior: MixturePrior) -> Tensor:
 
 
 def _latents(model: FacetModel, x: Tensor, fade: Fade) -> list[Tensor]:
-    """Means of q(z_j | x), J tensors (N, D_j)."""
+    """Means of q(z_j | x), J tensors (N, D_j), of observations that are one group."""
     weights = fade_weights(model, fade)
     parts = [[q.mean for q in model.encode(batch, weights)] for batch in batches(model, x)]
+    return [torch.cat(facet) for facet in zip(*parts, strict=True)]
+
+
+def _latents_of_each(model: FacetModel, x: Tensor, fade: Fade) -> list[Tensor]:
+    """The same, of observations each of which is a group by itself."""
+    if model.group_size is None:
+        return _latents(model, x, fade)
+    parts = [_latents(model, one, fade) for one in x.split(1)]
     return [torch.cat(facet) for facet in zip(*parts, strict=True)]

@@ -95,7 +95,8 @@ def stored_matrices(results: Mapping[str, Any], part: str = "test") -> Matrices:
 
     Returns:
         ``{measure: (J, F)}`` in the order of ``TITLES``, factors in the order of
-        :func:`stored_factors`; nothing where there were no labels.
+        :func:`stored_factors`; nothing where there were no labels. A facet with one cluster has no
+        clustering: its row is nan, but for ``probe_accuracy``.
 
     Raises:
         ValueError: if the part is unknown, or these are no results of an evaluation.
@@ -107,8 +108,10 @@ def stored_matrices(results: Mapping[str, Any], part: str = "test") -> Matrices:
         return {}
     try:
         rows = [
-            [facet["factors"][factor][part] for factor in factors] for facet in results["facets"]
-        ]
+            [facet["factors"][factor][part] if facet["n_clusters"] > 1 else dict(_NO_CLUSTERING)
+             for factor in factors]
+            for facet in results["facets"]
+        ]  # fmt: skip
         if part == "test" and "probe" in results:
             rows = [
                 [
@@ -129,19 +132,23 @@ def stored_factors(results: Mapping[str, Any]) -> list[str]:
         ValueError: if these are no results of an evaluation.
     """
     try:
-        return list(results["facets"][0]["factors"])
-    except (KeyError, IndexError, TypeError) as error:
+        first, *others = [facet["factors"] for facet in results["facets"]]
+        probed = results.get("probe", {}).get("all_facets", {})
+        return list(dict.fromkeys(name for names in (first, *others, probed) for name in names))
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{_NO_RESULTS} ({error!r})") from None
 
 
+_NO_CLUSTERING = {measure: np.nan for measure in TITLES if measure != "probe_accuracy"}
 _NO_RESULTS = "these are no whole results of an evaluation; evaluate the run again"
 
 
 def _matrices(cells: Any) -> Matrices:
-    """Rows of cells {measure: value} as a matrix per measure that all cells have."""
+    """Rows of cells {measure: value} as a matrix per measure that all cells have, not all nan."""
     rows = [list(row) for row in cells]
-    return {
+    found = {
         measure: np.array([[cell[measure] for cell in row] for row in rows], dtype=np.float64)
         for measure in TITLES
         if all(measure in cell for row in rows for cell in row)
     }
+    return {measure: values for measure, values in found.items() if not np.isnan(values).all()}

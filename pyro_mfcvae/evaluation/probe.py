@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from pyro_mfcvae.data.observations import Dataset, spread_out
+from pyro_mfcvae.data.observations import Dataset, select, spread_out
 from pyro_mfcvae.errors import DataError
-from pyro_mfcvae.evaluation.predictions import BATCH_SIZE, Array, as_model_input, fade_weights
+from pyro_mfcvae.evaluation.predictions import Array, batches, fade_weights
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.noise import derived_seed, site_noise
 
@@ -88,14 +88,12 @@ def _sampled(
     """One sample of q(z_j | x) per observation, J arrays (N, D_j)."""
     weights = fade_weights(model, fade)
     parts = []
-    with model.evaluating():
-        for i, chosen in enumerate(rows.split(BATCH_SIZE)):
-            batch = as_model_input(model, dataset.x[chosen])
-            zs = []
-            for j, q in enumerate(model.encode(batch, weights)):
-                eps = site_noise(derived_seed(seed, part), i, f"z_{j}", q.mean.shape, q.mean)
-                zs.append((q.mean + q.stddev * eps).cpu().numpy())
-            parts.append(zs)
+    for i, batch in enumerate(batches(model, select(dataset.x, rows))):
+        zs = []
+        for j, q in enumerate(model.encode(batch, weights)):
+            eps = site_noise(derived_seed(seed, part), i, f"z_{j}", q.mean.shape, q.mean)
+            zs.append((q.mean + q.stddev * eps).cpu().numpy())
+        parts.append(zs)
     return [np.concatenate(facet) for facet in zip(*parts, strict=True)]
 
 

@@ -6,6 +6,7 @@ from pyro_mfcvae.figures.comparison import guide_comparison
 from pyro_mfcvae.figures.confusion import confusion
 from pyro_mfcvae.figures.curves import training_curves
 from pyro_mfcvae.figures.grids import Panel, picture_grid, picture_panels
+from pyro_mfcvae.figures.groups import between_groups_grid, group_points, shared_and_own_grids
 from pyro_mfcvae.figures.interventions import (
     cluster_mean_grid,
     cluster_mean_matrix,
@@ -14,8 +15,10 @@ from pyro_mfcvae.figures.interventions import (
     traversal,
 )
 from pyro_mfcvae.figures.latents import latent_space
+from pyro_mfcvae.figures.layers import component_columns, resampled_facets
 from pyro_mfcvae.figures.matrix import agreement_matrices
 from pyro_mfcvae.figures.over_epochs import Curve, spread_over_epochs
+from pyro_mfcvae.figures.over_steps import term_over_steps
 from pyro_mfcvae.figures.pictures import (
     cluster_examples,
     cluster_members,
@@ -26,14 +29,18 @@ from pyro_mfcvae.figures.pictures import (
     reconstructions,
     swaps,
 )
+from pyro_mfcvae.figures.plane import Plane, Window, grid_points, planes, window_around
 from pyro_mfcvae.figures.trials import all_trials
 from pyro_mfcvae.figures.weights import mixture_weights
 
 __all__ = [
     "Curve",
     "Panel",
+    "Plane",
+    "Window",
     "agreement_matrices",
     "all_trials",
+    "between_groups_grid",
     "changed_settings",
     "cluster_examples",
     "cluster_mean_grid",
@@ -42,9 +49,12 @@ __all__ = [
     "cluster_order",
     "cluster_samples",
     "clusters_needed",
+    "component_columns",
     "confusion",
     "facet_examples",
     "facet_samples",
+    "grid_points",
+    "group_points",
     "guide_comparison",
     "interpolation",
     "latent_space",
@@ -52,10 +62,15 @@ __all__ = [
     "mixture_weights",
     "picture_grid",
     "picture_panels",
+    "planes",
     "reconstructions",
+    "resampled_facets",
+    "shared_and_own_grids",
     "spread_over_epochs",
     "swapped_pairs",
     "swaps",
+    "term_over_steps",
     "training_curves",
     "traversal",
+    "window_around",
 ]

@@ -9,9 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
+from pyro_mfcvae.evaluation.fitting import guide_name
+
 
 def guide_comparison(results: Mapping[str, Any], title: str = "") -> Figure:
     """Gap to the reference, variance of the gradient and time over the number of samples.
+
+    Without a reference the ELBO itself takes the place of the gap.
 
     Args:
         results: of :func:`~pyro_mfcvae.evaluation.compare_guides`.
@@ -19,22 +23,31 @@ def guide_comparison(results: Mapping[str, Any], title: str = "") -> Figure:
     """
     rows, reference = results["guides"], results["reference"]
     guides = list(dict.fromkeys(row["guide"] for row in rows))
-    figure = Figure(figsize=(11, 3.8), layout="constrained")
-    gaps, variances, times = figure.subplots(1, 3)
+    figure = Figure(figsize=(11, 4.3), layout="constrained")
+    bounds, variances, times = figure.subplots(1, 3)
     for i, guide in enumerate(guides):
         own = [row for row in rows if row["guide"] == guide]
         samples = [row["n_samples"] for row in own]
-        style = {"color": f"C{i}", "label": guide, "marker": "o", "ms": 4}
+        style = {"color": f"C{i}", "label": guide_name(own[0]), "marker": "o", "ms": 4}
+        style["ls"] = "-" if own[0].get("is_bound", True) else "--"
         variances.plot(samples, [row["gradient_variance"] for row in own], **style)
         times.plot(samples, [1000 * row["seconds"] for row in own], **style)
-        if guide == reference:
-            gaps.axhline(0, color=style["color"], label=f"{guide} (reference)")
-            continue
-        gaps.plot(samples, [row["gap"] for row in own], **style)
-        predicted = [row["predicted_gap"] for row in own]
-        gaps.plot(samples, predicted, "x", color="black", ms=8, zorder=3)
-    gaps.plot([], [], "x", color="black", ms=8, label="predicted from the samples")
-    gaps.set_ylabel(f"ELBO of {reference} - ELBO, nats")
+        if reference is None:
+            errors = [row["elbo_standard_error"] for row in own]
+            bounds.errorbar(samples, [row["elbo"] for row in own], errors, capsize=3, **style)
+        elif guide == reference:
+            bounds.axhline(0, color=style["color"], label=f"{guide} (reference)")
+        else:
+            bounds.plot(samples, [row["gap"] for row in own], **style)
+            predicted = [(s, row["predicted_gap"]) for s, row in zip(samples, own, strict=True)
+                         if row["predicted_gap"] is not None]  # fmt: skip
+            if predicted:
+                bounds.plot(*zip(*predicted, strict=True), "x", color="black", ms=8, zorder=3)
+    if reference is None:
+        bounds.set_ylabel("ELBO ± standard error, nats")
+    else:
+        bounds.plot([], [], "x", color="black", ms=8, label="predicted from the samples")
+        bounds.set_ylabel(f"ELBO of {reference} - ELBO, nats")
     variances.set_ylabel("total variance of the gradient of q(z | x)")
     times.set_ylabel("forward and backward pass, ms")
     variances.set_yscale("log")
@@ -42,8 +55,10 @@ def guide_comparison(results: Mapping[str, Any], title: str = "") -> Figure:
     times.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     times.yaxis.set_major_formatter(ScalarFormatter())
     times.yaxis.set_minor_locator(NullLocator())
-    for axes in (gaps, variances, times):
+    for axes in (bounds, variances, times):
         _over_samples(axes, [row["n_samples"] for row in rows])
+    figure.legend(*bounds.get_legend_handles_labels(), loc="outside lower center", fontsize=8,
+                  frameon=False, ncols=6)  # fmt: skip
     figure.suptitle(title, fontsize=11)
     return figure
 
@@ -55,4 +70,3 @@ def _over_samples(axes: Axes, samples: Sequence[int]) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("samples S per observation")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)

@@ -57,6 +57,8 @@ def latent_space(
 ) -> Figure:
     """Observations coloured by class and by cluster, and the components that have any of them.
 
+    Where there is one component only, clusters are left out beside classes.
+
     A cross marks a component's mean, an ellipse (in one dimension a bar) one standard deviation
     around it. The number of a cluster stands beside its mean unless that of a larger one is in
     the way. One dimension is drawn as a strip, in which the height has no meaning.
@@ -73,7 +75,8 @@ def latent_space(
     # In random order too, so that no class always lies on top of the others.
     picked = np.random.default_rng(0).permutation(len(clusters))[:n_points]
     scene = _scene(projection, clusters, picked)
-    n_panels = 1 if labels is None else 2
+    has_clusters = labels is None or len(projection.means) > 1
+    n_panels = (labels is not None) + has_clusters
     width, height = scene.window[1] - scene.window[0]
     ratio = 0.6 if projection.points.shape[1] == 1 else height / width
     size = ((_PANEL + 1) * n_panels, _PANEL * ratio + 1.3)
@@ -84,13 +87,15 @@ def latent_space(
         _draw(panels[0], scene, colors[labels[picked]], np.full((len(scene.used), 3), 0.25))
         panels[0].set_title(f"colour: {readable(factor)}", fontsize=9)
         _explain_colors(panels[0], colors, class_labels(factor, class_names))
+    figure.suptitle(title, fontsize=10, x=0.01, ha="left")
+    if not has_clusters:
+        return figure
     colors = cluster_colors(len(scene.used))
     rank = np.empty(len(projection.means), dtype=np.int64)
     rank[scene.used] = np.arange(len(scene.used))
     _draw(panels[-1], scene, colors[rank[clusters[picked]]], 0.6 * colors)
     _number(panels[-1], scene)
     panels[-1].set_title("colour: cluster", fontsize=9)
-    figure.suptitle(title, fontsize=10, x=0.01, ha="left")
     return figure
 
 

@@ -35,7 +35,7 @@ def agreement_matrices(
 
     Args:
         matrices: {measure: (J, F)}, one measure at least, as
-            :func:`~pyro_mfcvae.evaluation.agreement_matrices` returns them.
+            :func:`~pyro_mfcvae.evaluation.agreement_matrices` returns them; nan is left empty.
         factors: names of the F factors.
         n_clusters: K_j of the J facets.
         title: above the panels.
@@ -112,5 +112,7 @@ def _draw(axes: Axes, values: NDArray[np.floating]) -> None:
     axes.imshow(values, cmap=_COLORS, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
     axes.tick_params(length=2, pad=2, labelsize=8)
     for (j, f), value in np.ndenumerate(values):
+        if np.isnan(value):
+            continue
         axes.text(f, j, f"{100 * value:z.1f}", ha="center", va="center", fontsize=8,
                   color="white" if value > 0.6 else "black")  # fmt: skip

@@ -16,7 +16,10 @@ _MOST_LABELS = 80
 
 
 def mixture_weights(
-    clusters: Sequence[NDArray[np.int64]], weights: Sequence[NDArray[np.floating]], title: str = ""
+    clusters: Sequence[NDArray[np.int64]],
+    weights: Sequence[NDArray[np.floating]],
+    title: str = "",
+    facets: Sequence[int] | None = None,
 ) -> Figure:
     """Bars for the share of observations that each component takes, dots for its weight.
 
@@ -26,10 +29,12 @@ def mixture_weights(
         clusters: most probable cluster of each observation, J arrays (N,).
         weights: pi of each facet, J arrays (K_j,).
         title: above the panels, of which there is one for each facet.
+        facets: their numbers; None counts from 0.
     """
     figure = Figure(figsize=(9, 0.5 + 2.2 * len(weights)), layout="constrained")
     panels = figure.subplots(len(weights), 1, squeeze=False)[:, 0]
-    for j, (axes, assigned, pi) in enumerate(zip(panels, clusters, weights, strict=True)):
+    numbers = range(len(weights)) if facets is None else facets
+    for j, axes, assigned, pi in zip(numbers, panels, clusters, weights, strict=True):
         _draw(axes, f"facet {j}", assigned, pi)
     panels[-1].set_xlabel("component, by the number of its observations", fontsize=9)
     figure.suptitle(title, fontsize=10, x=0.01, ha="left")

@@ -180,14 +180,28 @@ class UGVAE(FacetModel):
         Returns:
             a distribution of batch shape () and event shape (D_1,).
         """
+        return self.grouped(*self.opinions(batches))
+
+    def opinions(self, batches: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+        """What each observation says of z_1, at the mean of q(z_0 | x).
+
+        Args:
+            batches: of observations, each (B, *event).
+
+        Returns:
+            means and precisions of all observations, each (N, D_1).
+        """
         parts = []
         for x in batches:
             (own,) = super().encode(x)
             parts.append(self._experts(x, own.mean))
         means, precisions = (torch.cat(values) for values in zip(*parts, strict=True))
-        return product_of_normals(
-            means, precisions * (self.group_size / len(means)), self.prior_as_factor
-        )
+        return means, precisions
+
+    def grouped(self, means: Tensor, precisions: Tensor) -> Independent:
+        """q(z_1 | X) of groups whose observations say this, each (..., B, D_1)."""
+        counted = precisions * (self.group_size / means.shape[-2])
+        return product_of_normals(means, counted, self.prior_as_factor)
 
     @override
     @contextmanager

@@ -39,6 +39,7 @@ from pyro_mfcvae.models.base import Part, build_part, data_plate, fading, regist
 from pyro_mfcvae.models.mfcvae import MFCVAE
 from pyro_mfcvae.nets.given_clusters import LadderGivenClusters
 from pyro_mfcvae.nets.heads import ClusterHeads, PosteriorHead, diagonal_normal
+from pyro_mfcvae.nets.layers import scaled
 from pyro_mfcvae.nets.registry import ENCODERS
 
 
@@ -105,7 +106,7 @@ class VLAC(MFCVAE):
             return super().encode(x, fade)
         h, posteriors = self._observed(x), []
         for j, logits in enumerate(self._logits(x, fade)):
-            posterior, h = self._layer(j, h, logits.argmax(-1))
+            posterior, h = self._layer(j, h, logits.argmax(-1), fade)
             posteriors.append(posterior)
         return posteriors
 
@@ -120,10 +121,15 @@ class VLAC(MFCVAE):
                 with fading(j, fade):
                     c = torch.zeros(len(x), dtype=torch.long, device=x.device)
                     if facet.n_clusters > 1:
-                        logits = partial(all_logits.__getitem__, j)
+                        logits = partial(scaled, all_logits[j], fade, j)
                         c = guide.cluster(j, Inferred(facet, None, None, logits))
-                    posterior, h = self._layer(j, h, c)
+                    posterior, h = self._layer(j, h, c, fade)
                     guide.latent(j, posterior)
+
+    @override
+    def responsibilities(self, x: Tensor, n_samples: int | None = None) -> list[Tensor]:
+        """As for FacetModel; those of the networks need no samples."""
+        return super().responsibilities(x, None if self.latents_given_clusters else n_samples)
 
     @override
     def assign(self, x: Tensor, zs: Sequence[Tensor]) -> list[Tensor]:
@@ -132,10 +138,12 @@ class VLAC(MFCVAE):
             return super().assign(x, zs)
         return [logits.softmax(-1) for logits in self._logits(x, None)]
 
-    def _layer(self, j: int, h: Tensor, c: Tensor) -> tuple[Independent, Tensor]:
+    def _layer(
+        self, j: int, h: Tensor, c: Tensor, fade: Tensor | None
+    ) -> tuple[Independent, Tensor]:
         """q(z_j | x, c_0, ..., c_j), and what goes on to the next layer."""
         with self._autocast(h):
-            features, h = self.ladder(self.encoder, j, h, c)
+            features, h = self.ladder(self.encoder, j, h, c, fade)
             parameters = self.heads[j](features)
         return diagonal_normal(parameters.to(self.heads[j].weight.dtype)), h
 

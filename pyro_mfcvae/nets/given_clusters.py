@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from pyro_mfcvae.components import as_shares
 from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.nets.layers import scaled
 
 
 class LadderGivenClusters(nn.Module):
@@ -47,7 +48,9 @@ class LadderGivenClusters(nn.Module):
         self.of_features = nn.ModuleList(nn.Linear(n, width) for n in encoder.n_features)
         self.of_cluster = nn.ModuleList(_of_cluster(k, width) for k in n_clusters)
 
-    def forward(self, encoder: nn.Module, j: int, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, encoder: nn.Module, j: int, h: Tensor, c: Tensor, fade: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """One layer.
 
         Args:
@@ -55,6 +58,8 @@ class LadderGivenClusters(nn.Module):
             j: the layer.
             h: what the layer before gave, (*batch, *event); at first the observations.
             c: its cluster, long (*batch) or relaxed (*batch, K_j).
+            fade: weights of the facets, shape (J,): a cluster reaches the next layer as far as its
+                facet is faded in; None means ones.
 
         Returns:
             features of q(z_j | x, c_0, ..., c_j), (*batch, width), and what goes to the next layer.
@@ -69,7 +74,7 @@ class LadderGivenClusters(nn.Module):
             shares = as_shares(c, self.n_clusters[j], h.dtype)
             hidden = hidden + self.of_cluster[j](shares)
             if j < len(self.shifts):
-                shift = self.shifts[j](shares)
+                shift = scaled(self.shifts[j](shares), fade, j)
                 h = h + shift.reshape(*shift.shape, *[1] * (event_dim - 1))
         return nn.functional.elu(hidden), h
 

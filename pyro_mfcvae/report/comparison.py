@@ -146,7 +146,8 @@ def facets_table(compared: Compared) -> Table | None:
     for j in range(max(len(facts.facets) for facts in compared.runs)):
         for factor in dict.fromkeys(name for facts in compared.runs for name in facts.factors):
             values = [_measure(facts, j, factor, measure) for facts in compared.runs]
-            rows.append([f"facet {j}", *_row(compared, factor, values, percent)])
+            if any(value is not None for value in values):
+                rows.append([f"facet {j}", *_row(compared, factor, values, percent)])
     if not rows:
         return None
     caption = "Majority accuracy, held out, of every facet; the map is learnt on training " \
@@ -239,7 +240,8 @@ def _redundancy(facts: Facts) -> float | None:
     nmi = _found(facts, "redundancy", "test")
     if not nmi or len(nmi) < 2:
         return None
-    return max(nmi[i][j] for j in range(len(nmi)) for i in range(j))
+    known = [nmi[i][j] for j in range(len(nmi)) for i in range(j) if nmi[i][j] is not None]
+    return max(known, default=None)
 
 
 def _measure(facts: Facts, j: int, factor: str, measure: str) -> float | None:

@@ -17,6 +17,7 @@ from pyro_mfcvae.errors import (
     DamagedCheckpointWarning,
     DataError,
     OtherDataWarning,
+    OtherModelWarning,
     RunError,
 )
 from pyro_mfcvae.measuring import evaluate_run
@@ -26,8 +27,10 @@ from pyro_mfcvae.runs import Run
 from pyro_mfcvae.training.callbacks import Say
 from pyro_mfcvae.training.checkpoints import Checkpoint
 
-_EXPECTED = ("clusters-facet-{}", "samples-facet-{}", "latents-facet-{}")  # figures of each facet
+# Figures of each facet with clusters.
+_EXPECTED = ("clusters-facet-{}", "samples-facet-{}", "latents-facet-{}")
 _FAILURES = (ConfigError, DataError, RunError, OSError)
+_WARNINGS = (DamagedCheckpointWarning, OtherDataWarning, OtherModelWarning)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +70,7 @@ class Facts:
     @property
     def factors(self) -> list[str]:
         """The labelled factors."""
-        return list(self.facets[0]["factors"]) if self.facets else []
+        return list(dict.fromkeys(name for facet in self.facets for name in facet["factors"]))
 
 
 def gather(run: Run, data_dir: Path | None = None, say: Say = lambda _: None) -> Facts:
@@ -162,8 +165,9 @@ def _complete(
 
 def _undrawn(run: Run, checkpoint: Checkpoint) -> bool:
     """Whether figures are missing, or older than the checkpoint."""
-    facets = range(len(run.config.model.facets))
-    expected = [run.figures / f"{name.format(j)}.png" for name in _EXPECTED for j in facets]
+    facets = [j for j, facet in enumerate(run.config.model.facets) if facet.n_clusters > 1]
+    names = ["reconstructions", *(name.format(j) for name in _EXPECTED for j in facets)]
+    expected = [run.figures / f"{name}.png" for name in names]
     if not all(path.is_file() for path in expected):
         return True
     written = (checkpoint.path / "state.json").stat().st_mtime
@@ -191,7 +195,7 @@ def _warnings_in(notes: list[str]) -> Iterator[None]:
         warnings.simplefilter("always")
         yield
     for warning in caught:
-        if issubclass(warning.category, (DamagedCheckpointWarning, OtherDataWarning)):
+        if issubclass(warning.category, _WARNINGS):
             notes.append(f"Take care: {warning.message}.")
         else:
             warnings.warn_explicit(

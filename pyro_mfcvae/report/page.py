@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pyro_mfcvae import __version__
 from pyro_mfcvae.config import config_to_json
 from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.evaluation.fitting import left_out_in_words
 from pyro_mfcvae.files import write_whole
 from pyro_mfcvae.report import comparison, origin, overlays, summary, tables
 from pyro_mfcvae.report.cells import Table
@@ -188,7 +189,9 @@ def _run_sections(facts: Facts) -> list[Section]:
     sections.append(Section("training", "Training and objective", objective, curves))
     sections.append(Section("probe", "Probe", measured(tables.probe_table(facts))))
     guides = taken(lambda picture: picture.kind == "guides")
-    sections.append(Section("guides", "Guides", measured(tables.guides_table(facts)), guides))
+    left_out = left_out_in_words(facts.comparison or {})
+    compared = measured(tables.guides_table(facts))
+    sections.append(Section("guides", "Guides", compared, guides, left_out))
     sections.append(Section("further", "Further figures", (), tuple(pictures)))
     return sections
 

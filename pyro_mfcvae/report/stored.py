@@ -68,7 +68,7 @@ class _Evaluation(TypedDict):
     n_observations: _Parts
     elbo: _Elbo
     facets: list[_Facet]
-    redundancy: NotRequired[dict[str, list[list[float]]]]
+    redundancy: NotRequired[dict[str, list[list[float | None]]]]
     importance_weighted_bound: NotRequired[_Bound]
     probe: NotRequired[_Probe]
     diversity: NotRequired[_Diversity]
@@ -79,16 +79,19 @@ class _Guide(TypedDict):
     n_samples: int
     elbo: float
     elbo_standard_error: float
-    gap: float
-    predicted_gap: float
-    least_gap: float
+    gap: float | None
+    predicted_gap: float | None
+    least_gap: float | None
+    is_bound: NotRequired[bool]
     gradient_variance: float
     seconds: float
 
 
 class _Comparison(TypedDict):
     step: int
-    reference: str
+    reference: str | None
+    left_out: NotRequired[dict[str, str]]
+    group_size: NotRequired[int | None]
     n_observations: int
     n_draws: int
     guides: list[_Guide]

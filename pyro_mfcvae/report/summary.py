@@ -63,6 +63,8 @@ def sentence(facts: Facts, j: int) -> str:
 def _finding_in_words(facts: Facts, j: int) -> str:
     facet = facts.facets[j]
     found = findings(facts, j)
+    if facet["n_clusters"] == 1:
+        return f"facet {j} has one cluster only, a plain prior"
     if facet["occupied_clusters"]["test"] == 1:
         return f"facet {j} puts all held-out observations into one cluster"
     if not found:
@@ -88,13 +90,15 @@ def summary(facts: Facts) -> str:
         return "This run has not been evaluated, so nothing can be said of what it found."
     order = range(len(facts.facets))
     if facts.factors:
-        told = [findings(facts, j)[0].told for j in order]
+        told = [max((f.told for f in findings(facts, j)), default=-1.0) for j in order]
         order = sorted(order, key=lambda j: -told[j])
     sentences = [_sentence("; ".join(_finding_in_words(facts, j) for j in order))]
-    if not facts.factors:
+    if not facts.factors and any(facet["n_clusters"] > 1 for facet in facts.facets):
         sentences.insert(0, "The data have no labels, so the facets cannot be named here: look at "
                             "their clusters.")  # fmt: skip
-    collapsed = any(facet["occupied_clusters"]["test"] == 1 for facet in facts.facets)
+    collapsed = any(
+        facet["occupied_clusters"]["test"] == 1 < facet["n_clusters"] for facet in facts.facets
+    )
     redundancy = None if collapsed else facts.evaluation.get("redundancy")
     if said := _redundancy_in_words(redundancy):
         sentences.append(said)
@@ -123,13 +127,18 @@ def _progress(evaluation: dict[str, Any]) -> Iterable[str]:
 
 def _redundancy_in_words(redundancy: dict[str, list[list[float]]] | None) -> str:
     """How much the two facets say the same that do so most."""
-    if not redundancy or len(redundancy["test"]) < 2:
+    if not redundancy:
         return ""
-    n = len(redundancy["test"])
-    nmi, i, j = max(
-        (min(redundancy[part][i][j] for part in _PARTS), i, j) for j in range(n) for i in range(j)
-    )
-    most = "" if n == 2 else ", more than those of any other two"
+    pairs = [
+        (min(redundancy[part][i][j] for part in _PARTS), i, j)
+        for j in range(len(redundancy["test"]))
+        for i in range(j)
+        if redundancy["test"][i][j] is not None
+    ]
+    if not pairs:
+        return ""
+    nmi, i, j = max(pairs)
+    most = "" if len(pairs) == 1 else ", more than those of any other two"
     return (
         f"The clusterings of facets {i} and {j} share an NMI of at least {nmi:.2f}{most}, training "
         f"and held out: {_sameness(nmi)}."

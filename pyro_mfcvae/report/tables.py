@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from pyro_mfcvae.evaluation.fitting import guide_name, observations_in_words
 from pyro_mfcvae.report.cells import Cell, Table, number, percent, table
 from pyro_mfcvae.report.facts import Facts
 
@@ -38,13 +39,14 @@ def overview_table(facts: Facts) -> Table | None:
     """Majority accuracy of every facet for every factor."""
     if not facts.factors:
         return None
+    clustered = {j: facet for j, facet in enumerate(facts.facets) if facet["factors"]}
     rows = []
     for factor in facts.factors:
-        measured = [facet["factors"][factor] for facet in facts.facets]
+        measured = [facet["factors"][factor] for facet in clustered.values()]
         shares = [each["test"]["majority_accuracy_training_map"] for each in measured]
         cells = [Cell(percent(share), share) for share in shares]
         rows.append([factor, str(measured[0]["n_classes"]), *cells])
-    columns = [f"facet {j}, K = {facet['n_clusters']}" for j, facet in enumerate(facts.facets)]
+    columns = [f"facet {j}, K = {facet['n_clusters']}" for j, facet in clustered.items()]
     return table(
         "Majority accuracy on held-out observations, the map from clusters to classes learnt on "
         "training observations. Chance is about one over the number of classes.",
@@ -148,14 +150,14 @@ def redundancy_table(facts: Facts) -> Table | None:
     """NMI of the clusterings of every two facets."""
     parts = (facts.evaluation or {}).get("redundancy")
     n = len(facts.facets)
-    if not parts or n < 2:
+    if not parts or sum(facet["n_clusters"] > 1 for facet in facts.facets) < 2:
         return None
     return table(
         "NMI of the clusterings of two facets: 0 if they partition in different ways, 1 if they "
         "say the same",
         ["facets", *PARTS.values()],
         [[f"{i} and {j}", *(number(parts[part][i][j], 3) for part in PARTS)]
-         for i in range(n) for j in range(i + 1, n)],
+         for i in range(n) for j in range(i + 1, n) if parts["test"][i][j] is not None],
     )  # fmt: skip
 
 
@@ -182,15 +184,17 @@ def guides_table(facts: Facts) -> Table | None:
         return None
     results = facts.comparison
     rows = [
-        [str(row["n_samples"]), row["guide"],
+        [str(row["n_samples"]), guide_name(row),
          f"{row['elbo']:.2f} ± {row['elbo_standard_error']:.2f}",
          *(number(row[key], 4) for key in ("gap", "predicted_gap", "least_gap")),
          f"{row['gradient_variance']:.4g}", number(1000 * row["seconds"], 1)]
         for row in results["guides"]
     ]  # fmt: skip
+    reference = results["reference"]
+    gap = f"gap to {reference} in nats" if reference else "there is no reference for a gap"
     return table(
-        f"Guides under the same noise after step {results['step']}: {results['n_observations']} "
-        f"held-out observations, {results['n_draws']} draws; gap to {results['reference']} in nats",
+        f"Guides under the same noise after step {results['step']}: {observations_in_words(results)}, "
+        f"{results['n_draws']} draws; {gap}",
         ["S", "guide", "ELBO ± standard error", "gap", "predicted", "least possible",
          "gradient variance", "ms per pass"], rows, n_headers=2,
     )  # fmt: skip

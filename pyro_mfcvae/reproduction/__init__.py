@@ -4,9 +4,13 @@ from pyro_mfcvae.reproduction import (  # noqa: F401  (they register their exper
     ablations,
     curves,
     diversity,
+    family,
+    gmvae,
     pictures,
     tables,
     toy,
+    ugvae,
+    vlac,
 )
 from pyro_mfcvae.reproduction.definition import (
     EXPERIMENTS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -115,14 +115,22 @@ class Outcome:
 
     def over_epochs(self, name: str, split: str = "test") -> tuple[list[int], list[float]]:
         """Epochs, and what was measured under a name while the run trained."""
+        return self._logged(name, split, "epoch")
+
+    def over_steps(self, name: str) -> tuple[list[int], list[float]]:
+        """Steps, and the mean of a term over the batch at each log point."""
+        return self._logged(name, "train", "step")
+
+    def _logged(self, name: str, split: str, at: str) -> tuple[list[int], list[float]]:
         records = [
             record
             for record in self.run.metrics()
             if record["split"] == split and name in record["values"]
         ]
-        return [r["epoch"] for r in records], [r["values"][name] for r in records]
+        return [r[at] for r in records], [r["values"][name] for r in records]
 
 
+Measure = Callable[[Run, Dataset], Any]
 Arms = Sequence[Arm]
 Outcomes = Sequence[Outcome]
 Drawn = Iterator[tuple[str, "Figure"]]
@@ -157,6 +165,10 @@ class Experiment(ABC):
     def distances(self, scale: Scale) -> Sequence[str]:
         """Distances of pictures whose means tell the diversity of data and samples."""
         return ()
+
+    def further(self, scale: Scale) -> Mapping[str, Measure]:
+        """What else is measured of a finished run, by the name that it has in the results."""
+        return {}
 
     def draw(self, outcomes: Outcomes) -> Drawn:
         """The figures, with the names of their files."""

@@ -83,6 +83,7 @@ class Plan:
         self.experiment, self.request = experiment, request
         self.arms = _arms(experiment, request)
         self.distances = experiment.distances(request.scale)
+        self.further = experiment.further(request.scale)
         if "lpips" in self.distances:
             require_lpips()
         self._datasets = Datasets()
@@ -143,7 +144,8 @@ class Plan:
             config = replace(arm.config, seed=seed)
             dataset = self.dataset(config.data)
             run = finish_run(config, run_folder(request.out, config), dataset, callbacks, say)
-            measure_run(arm, run, dataset, self.experiment.probed, self.distances, say)
+            probed = self.experiment.probed
+            measure_run(arm, run, dataset, probed, self.distances, say, self.further)
             self._write(folder, n_missing=len(asked) - i - 1)
         say("drawing")
         return self._write(folder, draw=True), folder
@@ -173,7 +175,7 @@ class Plan:
 
     def _finished(self, arm: Arm, folder: Path) -> Outcome | None:
         dataset, probed = self.dataset(arm.config.data), self.experiment.probed
-        return finished_outcome(arm, folder, dataset, probed, self.distances)
+        return finished_outcome(arm, folder, dataset, probed, self.distances, self.further)
 
     def _write(self, folder: Path, n_missing: int = 0, draw: bool = False) -> dict[str, Any]:
         outcomes = self.outcomes()

@@ -12,6 +12,7 @@ from pyro_mfcvae.reproduction.definition import Arms, Entry, Experiment, Outcome
 if TYPE_CHECKING:
     from pyro_mfcvae.reproduction.driver import Request
 
+_SLOW = ("probe", "diversity", "groups", "domains")
 _ENVIRONMENT = ("commit", "python", "packages", "cuda_device", "n_cpus")
 
 
@@ -88,7 +89,7 @@ def described(outcome: Outcome) -> dict[str, Any]:
             {factor: values["test"] for factor, values in facet["factors"].items()}
             for facet in measures["facets"]
         ],
-        **{key: measures[key] for key in ("probe", "diversity") if key in measures},
+        **{key: measures[key] for key in _SLOW if key in measures},
     }
 
 

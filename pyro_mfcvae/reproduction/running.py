@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from pyro_mfcvae.config import Component, Config, config_to_dict
-from pyro_mfcvae.data import DATASETS, Dataset, in_folder, load_dataset
+from pyro_mfcvae.data import Dataset, in_folder, load_dataset, reads_files
 from pyro_mfcvae.errors import RunError
 from pyro_mfcvae.evaluation import HeldOutLog
 from pyro_mfcvae.experiment import resolve_device, resume, train
 from pyro_mfcvae.measuring import evaluate_run
-from pyro_mfcvae.reproduction.definition import ON_TRAINING, Arm, Outcome
+from pyro_mfcvae.reproduction.definition import ON_TRAINING, Arm, Measure, Outcome
 from pyro_mfcvae.runs import Run
 from pyro_mfcvae.training import Callback
 from pyro_mfcvae.training.callbacks import Say
@@ -41,6 +40,7 @@ def run_folder(out: Path, config: Config) -> Path:
         preset=None,
         seed=0,
         data=replace(config.data, options=data),
+        model=config.model.without_folder(),
         training=training,
         sampling_temperature=1.0,
     )
@@ -98,7 +98,11 @@ def is_finished(run: Run, dataset: Dataset) -> bool:
 
 
 def measured(
-    run: Run, dataset: Dataset, probed: bool = False, distances: Sequence[str] = ()
+    run: Run,
+    dataset: Dataset,
+    probed: bool = False,
+    distances: Sequence[str] = (),
+    further: Collection[str] = (),
 ) -> bool:
     """Whether a run's evaluation is that of its model and data, and has all that is asked for."""
     known = run.evaluation() or {}
@@ -107,7 +111,8 @@ def measured(
         dataset.fingerprint,
     )
     found = known.get("diversity", {}).get("distances", {})
-    return same and (not probed or "probe" in known) and all(d in found for d in distances)
+    complete = all(name in known for name in (*further, *(("probe",) if probed else ())))
+    return same and complete and all(d in found for d in distances)
 
 
 def measure_run(
@@ -117,6 +122,7 @@ def measure_run(
     probed: bool = False,
     distances: Sequence[str] = (),
     say: Say = lambda _: None,
+    further: Mapping[str, Measure] | None = None,
 ) -> Outcome:
     """Measure a finished run, unless that was done.
 
@@ -127,16 +133,27 @@ def measure_run(
         probed: whether classifiers are trained on its latents.
         distances: of pictures, for the diversity of data and samples.
         say: is told what is going on.
+        further: what else is measured, by name.
     """
+    further = further or {}
     if not measured(run, dataset, probed, distances):
         say(f"measuring {run.path.name}")
         lacks_probe = probed and not measured(run, dataset, probed)
         evaluate_run(run, dataset, lacks_probe, say=say, distances=distances)
+    for name, measure in further.items():
+        if not measured(run, dataset, further=[name]):
+            say(f"measuring {name} of {run.path.name}")
+            run.write_evaluation((run.evaluation() or {}) | {name: measure(run, dataset)})
     return Outcome(arm, run.config.seed, run, dataset, run.evaluation() or {})
 
 
 def finished_outcome(
-    arm: Arm, folder: Path, dataset: Dataset, probed: bool = False, distances: Sequence[str] = ()
+    arm: Arm,
+    folder: Path,
+    dataset: Dataset,
+    probed: bool = False,
+    distances: Sequence[str] = (),
+    further: Collection[str] = (),
 ) -> Outcome | None:
     """The run in a folder if it is finished and measured; others may be at it right now.
 
@@ -146,10 +163,11 @@ def finished_outcome(
         dataset: its data.
         probed: whether it must have been probed.
         distances: that must have been measured.
+        further: names of what else must have been.
     """
     try:
         run = Run(folder)
-        if is_finished(run, dataset) and measured(run, dataset, probed, distances):
+        if is_finished(run, dataset) and measured(run, dataset, probed, distances, further):
             return Outcome(arm, run.config.seed, run, dataset, run.evaluation() or {})
     except RunError:
         pass
@@ -184,16 +202,9 @@ def placed(config: Config, data_dir: Path | None, device: str | None) -> Config:
     if device is not None:
         resolve_device(device)
         config = replace(config, training=replace(config.training, device=device))
-    if data_dir is not None and _reads_files(config):
+    if data_dir is not None and reads_files(config.data.name):
         config = replace(config, data=in_folder(config.data, data_dir))
     return config
-
-
-def _reads_files(config: Config) -> bool:
-    loader = DATASETS.get(config.data.name)
-    if loader is None:
-        return False
-    return not {"data_dir", "path"}.isdisjoint(inspect.signature(loader).parameters)
 
 
 class _JudgedOnTraining(HeldOutLog):

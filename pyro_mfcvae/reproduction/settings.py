@@ -62,6 +62,14 @@ _REDUCED: dict[str, Sequence[str]] = {
     "svhn": ("training.epochs_per_step=[10,31]", "training.n_fade_in_batches=1500"),
     "shapes3d-1": ("training.epochs_per_step=[25,75]", "training.n_fade_in_batches=500"),
     "shapes3d-2": ("training.epochs_per_step=[25,75]", "training.n_fade_in_batches=500"),
+    **dict.fromkeys(
+        ("ugvae-mnist", "mlvae-mnist", "betavae-mnist"), ("training.epochs_per_step=10",)
+    ),
+    **dict.fromkeys(
+        ("ugvae-domains", "mlvae-domains", "betavae-domains"), ("training.epochs_per_step=20",)
+    ),
+    "ugvae-shapes": ("training.epochs_per_step=20",),
+    "ugvae-celeba": ("training.epochs_per_step=2",),
 }
 _PRETRAINING = "training.pretraining.options"
 _VADE_REDUCED = (
@@ -69,17 +77,19 @@ _VADE_REDUCED = (
     f"{_PRETRAINING}.epochs_per_layer=3",
     f"{_PRETRAINING}.epochs=12",
 )
-_FACTORS = {
+QUICK_FACTORS = {
     "wall_hue": [5],
     "object_hue": [6],
     "scale": [0, 3, 7],
     "orientation": [0, 2, 4, 6, 8, 10, 12, 14],
 }
-_QUICK_DATA = f"data={json.dumps({'name': 'shapes', 'options': {'size': 16, 'factors': _FACTORS}})}"
+QUICK_DATA = (
+    f"data={json.dumps({'name': 'shapes', 'options': {'size': 16, 'factors': QUICK_FACTORS}})}"
+)
 _QUICK_LENGTH = ("training.evaluate_every=20", "training.checkpoint_every=40")
 _QUICK = (
     "preset=quick",
-    _QUICK_DATA,
+    QUICK_DATA,
     "model.facets.0.n_clusters=40",
     "model.facets.1.n_clusters=20",
     "training.epochs_per_step=[40,120]",
@@ -88,7 +98,7 @@ _QUICK = (
 )
 _VADE_QUICK = (
     "preset=quick-vade",
-    _QUICK_DATA,
+    QUICK_DATA,
     'model.likelihood={"name": "gaussian", "options": {"scale": 0.12}}',
     "model.facets.0.n_clusters=40",
     "training.epochs_per_step=60",

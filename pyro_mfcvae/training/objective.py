@@ -17,6 +17,7 @@ from pyro_mfcvae.data.observations import Observations, as_float
 from pyro_mfcvae.enumeration import enumerated_dim, run_guide
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.fade_in import KlFloor
+from pyro_mfcvae.guides import Guide
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.noise import Noise
 from pyro_mfcvae.training.warps import Warp
@@ -44,7 +45,8 @@ class Objective(nn.Module):
     def __init__(self, model: FacetModel, config: Config) -> None:
         super().__init__()
         self.model = model
-        self.guide = model.guide(config.guide.name)
+        self._guide_name = config.guide.name
+        model.guide(self._guide_name)  # so that its parameters are there to be optimised
         self.n_samples = config.guide.n_samples
         self.kl_floor = config.training.kl_floor
         parameter = next(model.parameters())
@@ -57,6 +59,11 @@ class Objective(nn.Module):
         self.min_information = config.training.min_information or None
         self.autocast = AUTOCAST.get(config.training.precision)
         self.term_names: tuple[str, ...] = ()
+
+    @property
+    def guide(self) -> Guide:
+        """The model's guide: as a second submodule functional calls would leave it changed."""
+        return self.model.guide(self._guide_name)
 
     def forward(
         self, x: Tensor, fade: Tensor, noise: Noise, share: float = 1.0, n_parts: int = 1

@@ -1,0 +1,182 @@
+"""All models of the family beside each other, on rendered scenes and on MNIST.
+
+On scenes every model has the same networks, likelihood, optimiser and length as the default job; on
+MNIST each has the settings that were found for it. Models without clusters are there for their bound.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from typing_extensions import override
+
+from pyro_mfcvae.config import Config
+from pyro_mfcvae.config import override as changed
+from pyro_mfcvae.reproduction.definition import (
+    Arm,
+    Arms,
+    Entry,
+    Experiment,
+    Scale,
+    agreement,
+    register_experiments,
+)
+from pyro_mfcvae.reproduction.settings import settings
+
+_SHARED = (
+    'model.encoder={"name": "shared", "options": {"widths": [256, 256], "activation": "elu"}}',
+    'model.decoder={"name": "shared", "options": {"widths": [256, 256], "activation": "elu"}}',
+)
+
+
+def _facet(latent_dim: int, n_clusters: int, **more: object) -> dict[str, object]:
+    return {"latent_dim": latent_dim, "n_clusters": n_clusters, **more}
+
+
+def _model(name: str, guide: str, *facets: dict[str, object]) -> tuple[str, ...]:
+    """Another model in the place of the default job's, whose facets train together."""
+    return (
+        f"model.name={name}",
+        f"model.facets={json.dumps(facets)}",
+        f"guide.name={guide}",
+        "training.n_fade_in_batches=0",
+    )
+
+
+_SLOW = {"covariance": "full", "learn_weights": False, "softplus_beta": 1.0}
+_SPREAD = {"learn_weights": False, "initial_variance": 1.0}
+_CLUSTERS = _facet(20, 80, **_SLOW)
+
+_ON_SCENES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "mfcvae": ("MFCVAE", ()),
+    "vade": ("VaDE", _model("vade", "vade", _CLUSTERS)),
+    "vlac": (
+        "VLAC",
+        (
+            *_model("vlac", "relaxed", _facet(20, 80, **_SPREAD), _facet(2, 40, **_SPREAD)),
+            "model.mixture_initialisation=random",
+        ),
+    ),
+    "gm-dgm": (
+        "GM-DGM",
+        (
+            *_model("vlac", "relaxed", _facet(20, 80, **_SPREAD)),
+            "model.mixture_initialisation=random",
+        ),
+    ),
+    "vlae": ("VLAE", _model("vlac", "enumerate", _facet(20, 1), _facet(2, 1))),
+    "gmvae": (
+        "GMVAE",
+        (
+            *_model("gmvae", "posterior-analytic", _facet(20, 80), _facet(5, 1)),
+            *_SHARED,
+            "model.options.mixture_width=100",
+            "training.min_information=0.5",
+        ),
+    ),
+    "ugvae": (
+        "UG-VAE",
+        (
+            *_model("ugvae", "amortized", _facet(20, 80), _facet(5, 1)),
+            *_SHARED,
+            "model.options.group_size=150",
+            "model.options.mixture_width=32",
+        ),
+    ),
+    "mlvae": (
+        "ML-VAE",
+        (
+            *_model("ugvae", "enumerate", _facet(20, 1), _facet(5, 1)),
+            *_SHARED,
+            "model.options.group_size=150",
+        ),
+    ),
+    "betavae": (
+        "beta-VAE, beta = 4",
+        (*_model("mfcvae", "enumerate", _facet(20, 1)), *_SHARED, "training.kl_weight=4"),
+    ),
+}
+_EPOCHS: Mapping[Scale, tuple[int, int]] = {
+    "full": (24, 220), "reduced": (24, 96), "quick": (10, 30)
+}  # fmt: skip
+
+
+def _on_scenes(scale: Scale, assignments: Sequence[str]) -> Config:
+    """A model on scenes: MFCVAE's deep facet trains alone first, all others' train together."""
+    steps = _EPOCHS[scale]
+    n_epochs = sum(steps) if assignments else [*steps]
+    return changed(
+        settings("shapes", scale), (f"training.epochs_per_step={n_epochs}", *assignments)
+    )
+
+
+_ON_MNIST: Mapping[str, str] = {
+    "mnist-fast": "MFCVAE",
+    "vade-mnist": "VaDE",
+    "vlac-mnist": "VLAC",
+    "gm-dgm-mnist": "GM-DGM",
+    "vlae-mnist": "VLAE",
+    "gmvae-mnist-fast": "GMVAE",
+    "ugvae-mnist": "UG-VAE",
+    "mlvae-mnist": "ML-VAE",
+    "betavae-mnist": "beta-VAE",
+}
+
+
+class Family(Experiment):
+    """Bound and agreement of every model, on two data sets."""
+
+    @override
+    def arms(self, scale: Scale) -> Arms:
+        scenes = [
+            Arm(f"scenes-{label}", _on_scenes(scale, assignments), "rendered scenes")
+            for label, (_, assignments) in _ON_SCENES.items()
+        ]
+        if scale == "quick":
+            return scenes
+        return [*scenes, *(Arm(name, settings(name, scale), "MNIST") for name in _ON_MNIST)]
+
+    @override
+    def entries(self, arms: Arms) -> Sequence[Entry]:
+        return [entry for arm in arms for entry in _entries(arm)]
+
+    @override
+    def notes(self, scale: Scale) -> Sequence[str]:
+        return [
+            *super().notes(scale),
+            "bounds compare on the same data with the same likelihood only; that of a relaxed "
+            "guide is none, nor are those with a weight of the KL terms other than 1",
+            "on scenes all models have the same data, likelihood, optimiser and length, and "
+            "networks of the same widths; on MNIST each has the settings of its preset",
+        ]
+
+
+def _entries(arm: Arm) -> list[Entry]:
+    """The bound, and for each facet with clusters what they agree with."""
+    on_scenes = arm.label.startswith("scenes-")
+    name = _ON_SCENES[arm.label.removeprefix("scenes-")][0] if on_scenes else _ON_MNIST[arm.label]
+    bound = Entry(
+        arm=arm.label,
+        row=name,
+        column=arm.title,
+        metric=f"objective, held out, nats, guide {arm.config.guide.name}",
+        path=("elbo", "test", "elbo"),
+        percent=False,
+    )
+    lines = [bound]
+    for factor in ("floor_hue", "shape") if on_scenes else ("digit",):
+        for j, facet in enumerate(arm.config.model.facets):
+            if facet.n_clusters > 1:
+                lines += agreement(arm, factor, j, f"{name}, facet {j}")
+    return lines
+
+
+register_experiments(
+    Family(
+        name="family",
+        title="every model of the family, on rendered scenes and MNIST",
+        source="our own comparison",
+        n_seeds={"full": 3, "reduced": 3, "quick": 1},
+    )
+)
