@@ -137,13 +137,12 @@ def show_evaluation(screen: Console, results: dict[str, Any]) -> None:
     screen.print(table)
     _show_redundancy(screen, results["redundancy"]["test"])
     _show_diversity(screen, results.get("diversity", {}))
-    if not any(facet["factors"] for facet in results["facets"]):
-        return
-    _explain(
-        screen,
-        "majority: each cluster stands for the class most frequent in it among the training "
-        "observations;\nHungarian: one cluster per class, surplus clusters count as wrong.",
-    )
+    if any(facet["factors"] for facet in results["facets"]):
+        _explain(
+            screen,
+            "majority: each cluster stands for the class most frequent in it among the training "
+            "observations;\nHungarian: one cluster per class, surplus clusters count as wrong.",
+        )
     if "probe" in results:
         _show_probe(screen, results["probe"])
 
@@ -275,9 +274,7 @@ def _use(facets: Sequence[dict[str, Any]]) -> Table:
     return table
 
 
-def _redundancy(
-    part: str, nmi: Sequence[Sequence[float | None]], facets: Sequence[int]
-) -> Table:
+def _redundancy(part: str, nmi: Sequence[Sequence[float | None]], facets: Sequence[int]) -> Table:
     table = _numbers(f"NMI, {_PARTS[part]}, percent", *(f"facet {j}" for j in facets))
     for i in facets:
         table.add_row(f"facet {i}", *(f"{100 * nmi[i][j]:.1f}" for j in facets))

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 @click.option("--data", metavar="NAME|FILE", help="A data set's name, or an .npz or .h5 file.")
 @DATA_DIR
 @MODEL
-@click.option("--guide", metavar="NAME", help="What happens with c: vade, enumerate, ...")
+@click.option("--guide", metavar="NAME",
+              help="What happens with c: vade, vade-analytic, expectation, expectation-analytic, "
+              "posterior, posterior-analytic, enumerate, amortized, relaxed.")  # fmt: skip
 @click.option("--facets", metavar="D:K,D:K", help="Latent dimensions and clusters, shallow first.")
 @click.option("--set", "assignments", metavar="PATH=VALUE", multiple=True,
               help="Change any setting, such as training.learning_rate=1e-3.")  # fmt: skip
@@ -68,6 +70,8 @@ def train(
       mfcvae train --data my.npz --facets 5:20,2:10
       mfcvae train --set training.epochs_per_step=[5,20] --set model.likelihood.options.scale=0.2
       mfcvae train --runs 5 --vary training.learning_rate=0.0005,0.001
+      mfcvae train --model vlac --guide relaxed --facets 5:1,5:40
+      mfcvae train gmvae-mnist --guide vade
       mfcvae train --model mine.py:Own --guide enumerate
       mfcvae train --devices 4
       mfcvae train --resume runs/shapes-001

@@ -27,6 +27,9 @@ from pyro_mfcvae.sharing import computed_once
 
 Variance = Literal["exp", "exp-tanh"]
 
+_KEPT = 0.1  # of what w changes, where components are taken over
+_MOST = 0.99  # largest log-variance that is asked of exp-tanh
+
 
 class GivenMixture(MixtureDensities):
     """A mixture of diagonal Gaussians, one for each value of what it depends on.
@@ -96,6 +99,8 @@ class ConditionalMixture(GivenMixture, nn.Module):
             between 1/e and e.
     """
 
+    covariance = "diagonal"
+
     def __init__(
         self,
         n_clusters: int,
@@ -115,15 +120,49 @@ class ConditionalMixture(GivenMixture, nn.Module):
 
     @property
     def is_learnt(self) -> bool:
-        """Whether there are components to place: here networks make them."""
+        """Whether there are components to place at the start: here networks make them."""
         return False
+
+    @property
+    def can_be_refitted(self) -> bool:
+        """Whether :meth:`set_components` can take over a mixture."""
+        return True
+
+    @torch.no_grad()
+    def set_components(self, loc: Tensor, covariance: Tensor, weights: Tensor) -> None:
+        """Take over a mixture that was fitted elsewhere, as the components at w = 0.
+
+        What w changes in them becomes a tenth, as the fit knows nothing of w. The weights stay
+        1/K; variances that the network cannot give become the nearest ones that it can.
+
+        Args:
+            loc: means mu, shape (K, D).
+            covariance: variances, shape (K, D).
+            weights: pi, shape (K,).
+
+        Raises:
+            ValueError: if a shape is another, or a variance is not above 0.
+        """
+        shape = (self.n_clusters, self.latent_dim)
+        if loc.shape != shape or covariance.shape != shape:
+            raise ValueError(
+                f"loc and covariance must have shape {shape}, got {tuple(loc.shape)} and "
+                f"{tuple(covariance.shape)}"
+            )
+        if not bool((covariance > 0).all()):
+            raise ValueError("variances must be above 0")
+        log_var = covariance.log()
+        if self.variance == "exp-tanh":
+            log_var = log_var.clamp(-_MOST, _MOST).atanh()
+        self.output.weight.mul_(_KEPT)
+        now = self._raw(self.hidden.bias.new_zeros(self.condition_dim))
+        wanted = torch.cat([loc, log_var], -1).to(now)
+        self.output.bias.add_((wanted - now).reshape(self.output.bias.shape))
 
     @computed_once
     def given(self, w: Tensor) -> GivenMixture:
         """The mixture at values w (*batch, W): of batch shape (*batch)."""
-        hidden = self.hidden(w.unsqueeze(-2)).tanh()
-        parameters = self.output(hidden).flatten(-2).unflatten(-1, (self.n_clusters, -1))
-        loc, log_var = parameters.chunk(2, -1)
+        loc, log_var = self._raw(w).chunk(2, -1)
         if self.variance == "exp-tanh":
             log_var = log_var.tanh()
         return GivenMixture(loc, (0.5 * log_var).exp(), self.log_weights)
@@ -142,6 +181,11 @@ class ConditionalMixture(GivenMixture, nn.Module):
     def scale(self) -> Tensor:
         """Standard deviations of the components at w = 0, shape (K, D)."""
         return self._central().scale
+
+    def _raw(self, w: Tensor) -> Tensor:
+        """What the networks give at w (*batch, W): (*batch, K, 2 D)."""
+        hidden = self.hidden(w.unsqueeze(-2)).tanh()
+        return self.output(hidden).flatten(-2).unflatten(-1, (self.n_clusters, -1))
 
     def _central(self) -> GivenMixture:
         return self.given(self.hidden.bias.new_zeros(self.condition_dim))
@@ -164,7 +208,7 @@ class _Layers(nn.Module):
         self.bias = nn.Parameter(torch.empty(n_layers, n_out).uniform_(-bound, bound))
 
     def forward(self, h: Tensor) -> Tensor:
-        # One product per layer over the whole batch: h @ weight would copy the weights for each row.
+        # One product per layer for the whole batch: h @ weight would copy the weights for each row.
         rows = h.reshape(-1, *h.shape[-2:]).transpose(0, 1)
         values = (rows @ self.weight).transpose(0, 1) + self.bias
         return values.reshape(*h.shape[:-2], *values.shape[-2:])

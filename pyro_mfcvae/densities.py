@@ -77,6 +77,12 @@ class MixtureDensities(ABC):
         """p(c | z): (..., D) -> (..., K)."""
         return self.log_joint(z).softmax(-1)
 
+    def assigned(self, z: Tensor) -> Tensor:
+        """q(c | x) of latents (B, D), or of S samples (S, B, D) (MFCVAE, Eq. 59): (B, K)."""
+        if z.dim() < 3:
+            return self.responsibilities(z)
+        return self.log_responsibilities(z).mean(0).softmax(-1)
+
     def cluster(self) -> ClusterCategorical:
         """The distribution p(c), to be used as a Pyro site."""
         return ClusterCategorical(logits=self.log_weights, validate_args=False)
@@ -117,13 +123,18 @@ class MixtureDensities(ABC):
             c = c.reshape(sample_shape)
         c = torch.as_tensor(c)
         sample_shape = torch.broadcast_shapes(sample_shape, c.shape)
-        if c.numel() and not (int(c.min()) >= 0 and int(c.max()) < self.n_clusters):
-            raise ValueError(
-                f"clusters must lie in 0..{self.n_clusters - 1}, got {int(c.min())}..{int(c.max())}"
-            )
+        check_clusters(c, self.n_clusters)
         c = c.to(loc.device).expand(sample_shape)
         noise = self.noise((*sample_shape, self.latent_dim), loc.cpu(), generator)
         return self.transform(noise.to(loc.device) * math.sqrt(temperature), c)
+
+
+def check_clusters(c: Tensor, n_clusters: int) -> None:
+    """Raise a ValueError if a cluster is out of range."""
+    if c.numel() and not (int(c.min()) >= 0 and int(c.max()) < n_clusters):
+        raise ValueError(
+            f"clusters must lie in 0..{n_clusters - 1}, got {int(c.min())}..{int(c.max())}"
+        )
 
 
 def standard_normal_log_prob(white: Tensor) -> Tensor:

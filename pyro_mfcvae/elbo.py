@@ -75,13 +75,14 @@ class ElboTerms:
 
         then stands for the KL of c_j, so that below lambda it has no gradient. Source:
         Dilokthanakul et al., "Deep Unsupervised Clustering with Gaussian Mixture Variational
-        Autoencoders", 2016, Section 3.3, after Kingma et al., "Improving Variational Inference with Inverse
-        Autoregressive Flow", 2016.
+        Autoencoders", 2016, Section 3.3, after Kingma et al., "Improving Variational Inference with
+        Inverse Autoregressive Flow", 2016.
         """
         loss = -self.elbo.mean()
         if self.min_information is None:
             return loss
-        missing = (self.min_information - self.kl_c.mean(0)).relu()
+        means = self.kl_c.mean(0)
+        missing = (self.min_information - means).relu() * (means > 0)  # 0: it has no clusters
         return loss + (missing * self.weights).sum()
 
     def means(self) -> dict[str, Tensor]:

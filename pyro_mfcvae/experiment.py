@@ -15,6 +15,7 @@ from pyro_mfcvae.config import Config
 from pyro_mfcvae.data import Dataset, in_folder, load_dataset
 from pyro_mfcvae.errors import ConfigError, RunError
 from pyro_mfcvae.models import build_model
+from pyro_mfcvae.models.stand_in import check_fit
 from pyro_mfcvae.noise import derived_seed
 from pyro_mfcvae.runs import Run
 from pyro_mfcvae.training import Callback, TrainingState, fit, new_state
@@ -79,6 +80,7 @@ def prepare(
     """
     device = engine.device or resolve_device(config.training.device)
     if dataset is None:
+        check_fit(config)
         dataset = load_dataset(config.data)
     _check_clusters(config, dataset)
     with torch.random.fork_rng(devices=[]):

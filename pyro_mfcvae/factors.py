@@ -76,7 +76,8 @@ class Factors:
         n_data = self._batch_size()
         for kind, j in [*means]:
             if kind == "shared_kl":
-                means["kl_z", j] = means.pop((kind, j)).mean() / n_data
+                shared = means.pop((kind, j)).mean() / n_data
+                means["kl_z", j] = means.get(("kl_z", j), zero) + shared
         kl = {
             name: _stack([means.pop((name, j), zero) for j in range(len(fade))], like=zero)
             for name in ("kl_z", "kl_c")

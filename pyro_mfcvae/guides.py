@@ -68,17 +68,17 @@ def register_guide(name: str) -> Callable[[type[Guide]], type[Guide]]:
 
 
 def build_guide(name: str, model: FacetModel) -> Guide:
-    """The guide called ``name`` for a model.
+    """The guide called ``name`` for a model, if :func:`check_guide` lets it pass."""
+    check_guide(name, model)
+    return GUIDES[name](model)
 
-    Raises:
-        ConfigError: if no guide has this name, or it does not fit the model.
-    """
+
+def check_guide(name: str, model: FacetModel | None) -> None:
+    """Raise a ConfigError if no guide has this name, or it does not fit the model, if given."""
     if name not in GUIDES:
         raise ConfigError(f"unknown guide {name!r}; choose one of {', '.join(sorted(GUIDES))}")
-    misfit = GUIDES[name].misfit(model)
-    if misfit:
+    if model is not None and (misfit := GUIDES[name].misfit(model)):
         raise ConfigError(f"guide {name!r} does not fit this model: {misfit}")
-    return GUIDES[name](model)
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +154,7 @@ def enumerated_cluster(j: int, logits: Tensor) -> Tensor:
     return pyro.sample(
         f"c_{j}",
         ClusterCategorical(logits=logits, validate_args=False),
-        infer={"enumerate": "parallel"},
+        infer={"enumerate": "parallel", "facet": j},
     )
 
 

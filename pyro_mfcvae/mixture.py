@@ -86,6 +86,11 @@ class MixturePrior(MixtureDensities, nn.Module):
         """Whether there are components to place and to learn."""
         return self.n_clusters > 1
 
+    @property
+    def can_be_refitted(self) -> bool:
+        """Whether :meth:`set_components` can take over a mixture."""
+        return self.is_learnt
+
     @torch.no_grad()
     def reset_variance(self, variance: float) -> None:
         """Give every component the covariance ``variance * I``."""

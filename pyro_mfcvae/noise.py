@@ -16,6 +16,8 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.runtime import Message
 from torch import Tensor
 
+from pyro_mfcvae.enumeration import in_data_plate
+
 
 class Rows(NamedTuple):
     """A part of a batch.
@@ -37,7 +39,8 @@ class Noise(Messenger):
             (*batch, *event), or a seed; with a seed eps is a function of (seed, step, site).
         step: the step that a seed's noise belongs to.
         rows: where the observations at hand are a part of a batch, which one: their noise is that
-            part of the whole batch's. Only for a seed.
+            part of the whole batch's. Only for a seed. A latent that the batch shares has the noise
+            of the whole in each part.
 
     Attributes:
         shapes: {site: shape of its eps}, of the normal sites that have been sampled.
@@ -61,15 +64,16 @@ class Noise(Messenger):
         if msg["done"] or msg["is_observed"] or not getattr(fn, "has_rsample", False):
             return
         base = fn.base_dist if isinstance(fn, Independent) else fn
+        rows = self.rows if in_data_plate(msg) else None  # a batch may share a latent
         if isinstance(base, Normal):
             shape = fn.batch_shape + fn.event_shape
             self.shapes[msg["name"]] = shape
-            eps = self._draw(msg["name"], shape, len(fn.event_shape), base.loc)
+            eps = self._draw(msg["name"], shape, len(fn.event_shape), base.loc, rows)
             msg["value"] = base.loc + base.scale * eps
         elif hasattr(fn, "from_normal"):
             shape = fn.batch_shape + fn.event_shape
             self.shapes[msg["name"]] = shape
-            msg["value"] = fn.from_normal(self._draw(msg["name"], shape, 1, fn.logits))
+            msg["value"] = fn.from_normal(self._draw(msg["name"], shape, 1, fn.logits, rows))
         elif isinstance(self.source, Mapping):
             raise ValueError(
                 f"site {msg['name']!r} is {type(base).__name__}; only normal sites take given noise"
@@ -82,16 +86,18 @@ class Noise(Messenger):
 
     def numbers(self, name: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
         """Noise that is no site's, such as of a warp: standard normal, (B, P), named as a site."""
-        return self._draw(name, torch.Size(shape), 1, like)
+        return self._draw(name, torch.Size(shape), 1, like, self.rows)
 
-    def _draw(self, name: str, shape: torch.Size, event_dim: int, like: Tensor) -> Tensor:
+    def _draw(
+        self, name: str, shape: torch.Size, event_dim: int, like: Tensor, rows: Rows | None
+    ) -> Tensor:
         if not isinstance(self.source, Mapping):
-            if self.rows is None:
+            if rows is None:
                 return site_noise(self.source, self.step, name, shape, like)
             dim = len(shape) - event_dim - 1  # of the plate over observations
-            whole = (*shape[:dim], self.rows.n_whole, *shape[dim + 1 :])
+            whole = (*shape[:dim], rows.n_whole, *shape[dim + 1 :])
             eps = site_noise(self.source, self.step, name, torch.Size(whole), like)
-            return eps.narrow(dim, self.rows.start, shape[dim])
+            return eps.narrow(dim, rows.start, shape[dim])
         if name not in self.source:
             raise ValueError(f"no noise for site {name!r}, only for {sorted(self.source)}")
         eps = self.source[name]

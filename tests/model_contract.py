@@ -1,172 +1,45 @@
-"""What every model has to keep: a test case class that tests of a model inherit.
-
-A subclass says how the model is built and which guides fit it, and writes its objective out where
-that is another one than here.
-"""
+"""What every model has to keep: a test case class that tests of a model inherit."""
 
 from __future__ import annotations
 
-import json
 import re
 
 import plain
 import pyro
 import pytest
 import torch
+from model_cases import ALL, SAMPLING, SEED, ModelCase, begun, drawn
 from models import gradients, relative_error
 from pyro.infer import SVI, TraceEnum_ELBO
 from test_host_waits import NoWaiting
 from torch import Tensor
 
 from pyro_mfcvae import FacetELBO, Noise
-from pyro_mfcvae.config import Config, override
-from pyro_mfcvae.data import ObservationSpec
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.evaluation import predict
-from pyro_mfcvae.experiment import initialise, prepare, train
+from pyro_mfcvae.experiment import train
 from pyro_mfcvae.guides import GUIDES, build_guide
-from pyro_mfcvae.models import FacetModel, build_model
-from pyro_mfcvae.noise import Rows, site_noise
-from pyro_mfcvae.presets import get_preset
+from pyro_mfcvae.models import FacetModel
+from pyro_mfcvae.noise import Rows
 from pyro_mfcvae.runs import Run
 from pyro_mfcvae.training.together import Together
 
-SEED = 3
 RTOL = 1e-9
-SAMPLING = ("vade", "enumerate", "posterior", "expectation", "amortized")
-ALL = (*SAMPLING, *plain.ANALYTIC, "relaxed")
-LADDER = {
-    "encoder": {"name": "ladder", "options": {"backbone": 8, "activation": "tanh"}},
-    "decoder": {
-        "name": "ladder",
-        "options": {"backbone": 8, "rungs": 8, "activation": "tanh"},
-    },
-}
-SHARED = {
-    part: {"name": "shared", "options": {"widths": [8], "activation": "tanh"}}
-    for part in ("encoder", "decoder")
-}
 
 
-class ModelContract:
-    """Tests of one model.
-
-    Attributes:
-        name: of the model.
-        facets: its facets, ``"D:K,D:K"``.
-        small: facets of one dimension each, two at most, whose evidence a grid gives.
-        networks: encoder and decoder.
-        options: of the model.
-        guides: to test with.
-        misfits: guides that do not fit.
-        equals_stock: whether Pyro's own objective has the same value with sampled KLs.
-    """
-
-    name: str
-    facets = "2:3,1:2"
-    small = "1:3,1:2"
-    networks = LADDER
-    options: dict[str, object] = {}  # noqa: RUF012
-    guides: tuple[str, ...] = ALL
-    misfits: tuple[str, ...] = ()
-    equals_stock = True
+class ModelContract(ModelCase):
+    """Tests of one model."""
 
     def pytest_generate_tests(self, metafunc):
         if "guide" in metafunc.fixturenames:
             metafunc.parametrize("guide", self.guides)
+        if "some_guide" in metafunc.fixturenames:
+            networks = [name for name in self.guides[1:] if name in ("amortized", "relaxed")]
+            metafunc.parametrize("some_guide", [self.guides[0], *networks])
 
     @pytest.fixture(autouse=True)
     def _in_own_folder(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
-
-    def config(self, facets: str | None = None, **replaced: object) -> Config:
-        """Settings for 40 points in the plane."""
-        priors = [
-            {"latent_dim": int(d), "n_clusters": int(k), "initial_variance": 0.5}
-            for d, k in (facet.split(":") for facet in (facets or self.facets).split(","))
-        ]
-        settings = {
-            "data": {"name": "arcs", "options": {"n_train": 40, "n_test": 10}},
-            "model.name": self.name,
-            "model.facets": priors,
-            "model.options": self.options,
-            "model.likelihood": {"name": "gaussian", "options": {"scale": 0.5}},
-            "model.encoder": self.networks["encoder"],
-            "model.decoder": self.networks["decoder"],
-            "model.mixture_initialisation": "random",
-            "training.batch_size": 16,
-            "training.epochs_per_step": [2],
-            "training.n_fade_in_batches": 0,
-            "training.evaluate_every": 0,
-            "training.device": "cpu",
-            "training.dtype": "float64",
-        } | replaced
-        changes = [f"{path}={json.dumps(value)}" for path, value in settings.items()]
-        return override(get_preset("shapes").config, changes)
-
-    def build(self, facets: str | None = None) -> FacetModel:
-        """The model in float64, with mixtures that differ in everything."""
-        config = self.config(facets).model
-        model = build_model(config, ObservationSpec((2,), -4.0, 4.0)).double()
-        with torch.no_grad():
-            for name, p in model.named_parameters():
-                if p.requires_grad and ("raw_scale" in name or "others" in name):
-                    p += 0.2 * torch.randn_like(p)
-                if p.requires_grad and "logits" in name:
-                    p += torch.randn_like(p)
-            for facet in model.facets:
-                if facet.n_clusters == 1:
-                    facet.reset_variance(1.0)  # exact in float64, too
-        return model
-
-    def observations(self, n: int = 4) -> Tensor:
-        return torch.randn(n, 2, dtype=torch.float64)
-
-    # --- the objective, written out ---
-
-    def plain_facets(self, model: FacetModel, x: Tensor, eps: dict[str, Tensor]) -> list:
-        """All facets with samples made of the noise {site: (S, B, D)}, shallow first."""
-        features = model.encoder(x)
-        inferred: dict[int, plain.Inferred] = {}
-        for j in reversed(range(model.n_facets)):
-            parameters = model.heads[j](features[j])
-            deeper = [inferred[i].z for i in range(j + 1, model.n_facets)]
-            if model.heads_given_others is not None and deeper:
-                head = model.heads_given_others[j]
-                hidden = torch.tanh(torch.cat(deeper, -1) @ head.hidden.weight.T + head.hidden.bias)
-                parameters = parameters + hidden @ head.output.weight.T + head.output.bias
-            mean, std = plain.normal(parameters)
-            prior = plain.mixture(model.facets[j], *deeper[:1])
-            logits = None
-            if model.cluster_heads is not None:
-                logits = model.cluster_heads[j](features[j])
-            inferred[j] = plain.Inferred(mean + std * eps[f"z_{j}"], mean, std, prior, logits)
-        return [inferred[j] for j in range(model.n_facets)]
-
-    def plain_elbo(
-        self, model: FacetModel, x: Tensor, guide: str, eps: dict[str, Tensor], fade: Tensor
-    ) -> Tensor:
-        """The ELBO, (B,)."""
-        facets = self.plain_facets(model, x, eps)
-        elbo = plain.log_likelihood(model, x, [f.z for f in facets], fade).mean(0)
-        for j, facet in enumerate(facets):
-            elbo = elbo - fade[j] * self.plain_kl(model, guide, facet, eps.get(f"c_{j}"))
-        return elbo
-
-    def plain_kl(self, model: FacetModel, guide: str, facet: plain.Inferred, eps) -> Tensor:
-        c = None
-        if guide == "relaxed" and eps is not None:
-            c = plain.relaxed(facet.logits, eps, model.guide(guide).temperature)
-        values = plain.kl(guide, facet, c)
-        return values.mean(0) if values.dim() > 1 else values
-
-    def log_evidence(self, model: FacetModel, x: Tensor) -> Tensor:
-        """Log p(x) by the trapezoidal rule, (B,)."""
-        zs, step = grid(model.n_facets)
-        log_p = log_prior(model, zs)
-        torch.testing.assert_close(log_p.logsumexp(0).exp() * step, torch.ones(()).double())
-        log_joint = plain.log_likelihood(model, x, [z.unsqueeze(1) for z in zs]) + log_p[:, None]
-        return log_joint.logsumexp(0) + step.log()
 
     # --- values ---
 
@@ -197,15 +70,16 @@ class ModelContract:
             else:
                 assert (terms.kl_c[:, j] > 0).all()
 
-    def test_the_noise_is_a_function_of_the_seed(self, guide):
+    def test_the_noise_is_a_function_of_the_seed(self, some_guide):
         model, x = self.build(), self.observations()
 
         def elbo(x, *noise):
             with Noise(*noise), torch.no_grad():
-                return model(x, None, guide, 2).elbo
+                return model(x, None, some_guide, 2).elbo
 
         first = elbo(x, SEED)
         assert torch.equal(elbo(x, SEED), first)
+        assert torch.equal(elbo(x, SEED, 0, Rows(0, len(x))), first)
         assert not torch.equal(elbo(x, SEED, 1), first)
         assert not torch.equal(elbo(x, SEED + 1), first)
         if model.group_size is None:
@@ -217,7 +91,7 @@ class ModelContract:
         fade = torch.linspace(0.4, 1.0, model.n_facets, dtype=torch.float64)
         for n_samples, names in ((1, ("vade", "expectation", "posterior")), (3, ("posterior",))):
             results = {}
-            for name in {*names, "enumerate"} & {*self.guides}:
+            for name in {*names, "enumerate"} - {*self.misfits}:
                 with Noise(SEED):
                     terms = model(x, fade, name, n_samples)
                 results[name] = terms.elbo.detach(), gradients(model, terms.loss)
@@ -252,24 +126,24 @@ class ModelContract:
                 draws = self.draws(model, x, guide)
                 gap = evidence - draws.mean(0)
                 assert (gap > -5 * draws.std(0) / len(draws) ** 0.5).all(), guide
-                assert (gap < 2.0).all(), guide
+                assert (gap < 4.0).all(), guide
 
     def fitted(self) -> tuple[FacetModel, Tensor]:
         """A small model close to its optimum for two observations, and these."""
         model, x = self.build(self.small), self.observations(2)
         names = {"vade", "amortized"} & {*self.guides}
         guides = [model.guide(name) for name in sorted(names)]
-        optimizer = torch.optim.Adam(model.parameters(), 0.05)
-        for _ in range(50):
+        optimizer = torch.optim.Adam(model.parameters(), 0.1)
+        for _ in range(35):
             for guide in guides:
-                model(x, None, guide, 4).loss.backward()
+                model(x, None, guide, 2).loss.backward()
             optimizer.step()
             optimizer.zero_grad()
         return model, x
 
     def draws(self, model: FacetModel, x: Tensor, guide: str) -> Tensor:
         """Independent draws of the ELBO, (R, B)."""
-        n = 500
+        n = 300
         return model(x.repeat(n, 1), None, guide).elbo.unflatten(0, (n, -1))
 
     def test_draws_from_the_prior_average_to_the_evidence(self):
@@ -310,11 +184,12 @@ class ModelContract:
         with pytest.raises(ConfigError, match="unknown guide 'other'; choose one of amortized,"):
             build_guide("other", model)
 
-    def test_plain_svi_trains_or_refuses(self, guide):
+    @pytest.mark.filterwarnings("ignore:TraceEnum_ELBO found no sample sites")
+    def test_plain_svi_trains_or_refuses(self, some_guide):
         model, x = self.build(), self.observations()
-        program = model.guide(guide)
+        program = model.guide(some_guide)
         svi = SVI(model.model, program, pyro.optim.Adam({"lr": 1e-2}), TraceEnum_ELBO())
-        if guide == "relaxed" and any(f.n_clusters > 1 for f in model.facets):
+        if some_guide == "relaxed" and any(f.n_clusters > 1 for f in model.facets):
             with pytest.raises(ValueError, match="no probability of their own: use FacetELBO"):
                 svi.step(x)
             return
@@ -322,7 +197,7 @@ class ModelContract:
         for _ in range(3):
             svi.step(x)
         moved = {name for name, p in model.named_parameters() if (p != before[name]).any()}
-        assert moved == self.trained(model, x, guide)
+        assert moved == self.trained(model, x, some_guide)
 
     def trained(self, model: FacetModel, x: Tensor, guide: str) -> set[str]:
         """Names of the parameters that this library's own objective trains."""
@@ -330,15 +205,15 @@ class ModelContract:
         model(x, None, guide).loss.backward()
         return {n for n, p in model.named_parameters() if p.grad is not None and p.grad.any()}
 
-    def test_pyro_s_own_objective_has_the_same_value(self, guide):
-        if guide == "relaxed" or guide in plain.ANALYTIC or not self.equals_stock:
-            pytest.skip("its KLs are not sampled")
+    @pytest.mark.filterwarnings("ignore:TraceEnum_ELBO found no sample sites")
+    def test_pyro_s_own_objective_has_the_same_value(self):
         model, x = self.build(), self.observations()
-        losses = []
-        for objective in (TraceEnum_ELBO(max_plate_nesting=1), FacetELBO()):
-            with Noise(SEED):
-                losses.append(objective.differentiable_loss(model.model, model.guide(guide), x))
-        assert abs(losses[0] - losses[1]) <= RTOL * abs(losses[1])
+        for guide in {*SAMPLING} & {*self.guides} if self.equals_stock else ():
+            losses = []
+            for objective in (TraceEnum_ELBO(max_plate_nesting=1), FacetELBO()):
+                with Noise(SEED):
+                    losses.append(objective.differentiable_loss(model.model, model.guide(guide), x))
+            assert abs(losses[0] - losses[1]) <= RTOL * abs(losses[1]), guide
 
     def test_no_step_waits_for_the_device(self, guide):
         model, x = self.build(), self.observations()
@@ -375,8 +250,8 @@ class ModelContract:
 
     # --- runs ---
 
-    def test_runs_trained_together_equal_runs_alone(self, guide):
-        configs = [self.config(seed=seed, **{"guide.name": guide}) for seed in (0, 5)]
+    def test_runs_trained_together_equal_runs_alone(self, some_guide):
+        configs = [self.config(seed=seed, **{"guide.name": some_guide}) for seed in (0, 5)]
         alone, together = ([begun(config) for config in configs] for _ in range(2))
         joined = Together(together)
         for _ in range(5):
@@ -390,10 +265,8 @@ class ModelContract:
         values = [torch.nn.utils.parameters_to_vector(s.model.parameters()) for s in together]
         assert relative_error(*values) > 0.01
 
-    def test_a_run_is_read_back_as_it_was(self, guide):
-        if guide not in (*self.guides[:1], "amortized", "relaxed"):
-            pytest.skip("has nothing to save")
-        config = self.config(**{"guide.name": guide, "training.epochs_per_step": [1]})
+    def test_a_run_is_read_back_as_it_was(self, some_guide):
+        config = self.config(**{"guide.name": some_guide, "training.epochs_per_step": [1]})
         run, state, dataset = train(config, "run")
         read = Run(run.path).model()
         assert read.state_dict().keys() == state.model.state_dict().keys()
@@ -401,34 +274,5 @@ class ModelContract:
         values = []
         for model in (state.model.double(), read.double()):
             with Noise(SEED), model.evaluating():
-                values.append(model(x, None, guide, 2).elbo)
+                values.append(model(x, None, some_guide, 2).elbo)
         assert torch.equal(*values)
-
-
-def drawn(noise: Noise, like: Tensor) -> dict[str, Tensor]:
-    """The noise that sites were given, with a dimension for samples also where there is one."""
-    eps = {n: site_noise(SEED, 0, n, shape, like) for n, shape in noise.shapes.items()}
-    return {name: e.reshape(1, -1, e.shape[-1]) if e.dim() < 3 else e for name, e in eps.items()}
-
-
-def grid(n_latents: int) -> tuple[list[Tensor], Tensor]:
-    """Values (N, 1) of latents of one dimension each, and the volume that one stands for."""
-    axis = torch.linspace(-7, 7, 8001 if n_latents == 1 else 281, dtype=torch.float64)
-    values = torch.meshgrid(*[axis] * n_latents, indexing="ij")
-    return [v.reshape(-1, 1) for v in values], (axis[1] - axis[0]) ** n_latents
-
-
-def log_prior(model: FacetModel, zs: list[Tensor]) -> Tensor:
-    """Log p(z), (N,), of latents (N, D_j)."""
-    return sum(
-        plain.mixture(facet, *zs[j + 1 : j + 2]).log_prob(zs[j])
-        for j, facet in enumerate(model.facets)
-    )
-
-
-def begun(config: Config):
-    """A state before its first step."""
-    _, state = prepare(config)
-    initialise(state, lambda _: None)
-    state.model.train()
-    return state

@@ -13,11 +13,14 @@ from models import small_model
 from torch.distributions import MultivariateNormal
 
 from pyro_mfcvae import evaluation, figures
+from pyro_mfcvae.conditional import ConditionalMixture, _Layers
 from pyro_mfcvae.config import Component
+from pyro_mfcvae.config import override as changed
 from pyro_mfcvae.data import ObservationSpec
 from pyro_mfcvae.data.vision import torchvision_datasets
 from pyro_mfcvae.drawing import plane
 from pyro_mfcvae.errors import DataError
+from pyro_mfcvae.experiment import train
 from pyro_mfcvae.models import GMVAE
 from pyro_mfcvae.presets import get_preset
 from pyro_mfcvae.reproduction import Plan, Request, get_experiment, reproduce
@@ -189,9 +192,10 @@ def test_arms_and_published_numbers():
     beside = {e.arm: e for e in entries if e.published}
     assert [e.published for e in beside.values()] == list(PUBLISHED.values())
     assert {e.metric for e in beside.values()} == {"exemplar accuracy, held out"}
-    constraint, without = get_experiment("gmvae-arcs").arms("reduced")
-    assert constraint.config.training.min_information == 0.5
-    assert without.config.training.min_information == 0
+    least = [
+        arm.config.training.min_information for arm in get_experiment("gmvae-arcs").arms("full")
+    ]
+    assert least == [0, 0.5, 1.5]
     assert get_experiment("gmvae-mnist").notes("full") == []
 
 
@@ -200,12 +204,13 @@ def test_arcs_from_beginning_to_end(tmp_path, monkeypatch):
     monkeypatch.setattr(plane, "_N_GRID", 8)
     short = ["data.options.n_train=100", "data.options.n_test=40", "training.epochs_per_step=3"]
     short += ["training.log_every=1", "training.evaluate_every=1"]
-    request = Request("quick", assignments=short, out=tmp_path, device="cpu")
+    arms = ["unconstrained", "constrained"]
+    request = Request("quick", only=arms, assignments=short, out=tmp_path, device="cpu")
     results, folder = reproduce(get_experiment("gmvae-arcs"), request)
     assert results["figures"] == ["gmvae-arcs-figure-2.png", "gmvae-arcs-figure-3.png"]
     assert all((folder / name).stat().st_size for name in results["figures"])
     lines = {(line["arm"], line["metric"]): line for line in results["table"]}
-    for arm in ("constraint", "no-constraint"):
+    for arm in arms:
         stored = next(run for run in results["runs"] if run["arm"] == arm)
         exemplar = stored["facets"][0]["arc"]["exemplar_accuracy"]
         line = lines[arm, "exemplar accuracy, held out, K = 8"]
@@ -238,3 +243,52 @@ def test_svhn_is_refused_without_its_files(tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r"^svhn: .*train_32x32\.mat"):
         Plan(get_experiment("gmvae-svhn"), request)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("is_shared", [True, False])
+@pytest.mark.parametrize("variance", ["exp", "exp-tanh"])
+def test_components_from_networks_take_over_a_fit(is_shared, variance):
+    torch.manual_seed(0)
+    prior = ConditionalMixture(3, 2, 4, 5, is_shared, variance).double()
+    moved = [prior.given(w).loc for w in torch.eye(4, dtype=torch.float64)]
+    before = torch.stack([loc - prior.loc for loc in moved]).detach()
+    loc = torch.randn(3, 2, dtype=torch.float64)
+    variances = torch.tensor([[0.5, 1.0], [1.5, 2.0], [0.7, 1.2]], dtype=torch.float64)
+    assert prior.can_be_refitted
+    prior.set_components(loc, variances, torch.ones(3) / 3)
+    torch.testing.assert_close(prior.loc, loc)
+    torch.testing.assert_close(prior.scale.square(), variances)
+    after = torch.stack([prior.given(w).loc for w in torch.eye(4, dtype=torch.float64)]) - prior.loc
+    torch.testing.assert_close(after, 0.1 * before)
+
+
+def test_a_fit_that_does_not_fit():
+    prior = ConditionalMixture(3, 2, 4)
+    with pytest.raises(ValueError, match=r"must have shape \(3, 2\), got \(3, 2\) and \(3, 1\)"):
+        prior.set_components(torch.zeros(3, 2), torch.ones(3, 1), torch.ones(3))
+    with pytest.raises(ValueError, match="variances must be above 0"):
+        prior.set_components(torch.zeros(3, 2), torch.zeros(3, 2), torch.ones(3))
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 1, 5), (3, 4, 6, 5), (6, 5), (1, 5)])
+def test_layers_side_by_side_are_linear_layers(shape):
+    torch.manual_seed(0)
+    layers, h = _Layers(6, 5, 8).double(), torch.randn(shape, dtype=torch.float64)
+    expected = [
+        torch.nn.functional.linear(part, weight.T, bias)
+        for part, weight, bias in zip(
+            h.expand(*shape[:-2], 6, 5).unbind(-2), layers.weight, layers.bias, strict=True
+        )
+    ]
+    torch.testing.assert_close(layers(h), torch.stack(expected, -2))
+
+
+def test_training_fits_components_from_networks_anew(tmp_path, monkeypatch):
+    fitted = []
+    monkeypatch.setattr(
+        ConditionalMixture, "set_components", lambda self, loc, *rest: fitted.append(loc.shape)
+    )
+    assignments = ["data.options.n_train=200", "data.options.n_test=20"]
+    assignments += ["training.epochs_per_step=2", "training.refit_mixtures=[1]"]
+    train(changed(get_preset("gmvae-arcs").config, assignments), tmp_path / "run")
+    assert fitted == [(8, 2)]

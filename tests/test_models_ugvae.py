@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import plain
 import pytest
 import torch
-from model_contract import SEED, SHARED, ModelContract, begun, grid
+from model_cases import SEED, SHARED, begun, grid
+from model_contract import ModelContract
 from torch.distributions import Normal
 
 from pyro_mfcvae import Noise
 from pyro_mfcvae.enumeration import run_guide
 from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.models import UGVAE
 from pyro_mfcvae.nets.experts import product_of_normals
 
 
@@ -19,6 +23,7 @@ class TestUGVAE(ModelContract):
     facets, small = "2:3,2:1", "1:3,1:1"
     networks = SHARED
     options = {"group_size": 16, "width": 8, "mixture_width": 6}  # noqa: RUF012
+    guides = ("amortized", "vade", "enumerate", "posterior-analytic", "relaxed")
     equals_stock = False
 
     def plain_facets(self, model, x, eps):
@@ -53,7 +58,7 @@ class TestUGVAE(ModelContract):
 
     def draws(self, model, x, guide):
         """Independent draws of the ELBO of the batch, (R,)."""
-        return torch.stack([model(x, None, guide, 20).elbo.sum() for _ in range(30)])
+        return torch.stack([model(x, None, guide, 10).elbo.sum() for _ in range(25)])
 
     def test_the_shared_latent_costs_once(self):
         model, x = self.build(), self.observations()
@@ -166,10 +171,10 @@ def test_options_out_of_range_are_refused(option, message):
 
 
 def test_full_covariances_are_refused():
-    case = TestUGVAE()
-    changes = {"model.facets.0.covariance": "full"}
+    config = TestUGVAE().config()
+    local, shared = config.model.facets
     with pytest.raises(ConfigError, match="components of UGVAE have diagonal covariances, got ful"):
-        begun(case.config(**changes))
+        UGVAE((2,), [replace(local, covariance="full"), shared])
 
 
 def test_batches_of_another_size_are_refused():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from model_contract import SHARED, ModelContract
+from model_cases import SHARED
+from model_contract import ModelContract
 
 
 class TestVaDE(ModelContract):
     name = "vade"
     facets, small = "2:4", "1:3"
     networks = SHARED
+    guides = ("expectation-analytic", "vade", "amortized")

@@ -318,7 +318,7 @@ def _program(component=None, c_in_guide=True, q=None):
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({"component": dist.Normal(torch.zeros(D), 1).to_event(1)},
+        ({"component": dist.Laplace(torch.zeros(D), 1).to_event(1)},
          "site 'z' is marked 'analytic', which needs a MixtureComponent .* got Independent"),
         ({"q": dist.Laplace(torch.zeros(N, D), 1).to_event(1)},
          r"needs Normal\(...\).to_event\(1\) or a RelaxedCluster, got Laplace; leave out the mark"),

@@ -13,18 +13,23 @@ from pyro_mfcvae import evaluation, figures
 from pyro_mfcvae.config import Component, override
 from pyro_mfcvae.data import ObservationSpec
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.models import GMVAE, build_model
+from pyro_mfcvae.experiment import train
+from pyro_mfcvae.models import GMVAE, VLAC, build_model
 from pyro_mfcvae.nets.convolutional import ConvLadderDecoder, ConvLadderEncoder
 from pyro_mfcvae.presets import get_preset
 from pyro_mfcvae.reproduction import Arm, Request, get_experiment, reproduce
 from pyro_mfcvae.reproduction.vlac import LayersOfLadder
+from pyro_mfcvae.training import cluster_network, state
+from pyro_mfcvae.training.initialise import fit_mixture, posterior_means
 
 CLUSTERS = {
     "vlac-svhn": (1, 1, 50, 1),
     "vlac-svhn-2": (1, 5, 50, 1),
     "vlae-svhn": (1, 1, 1, 1),
     "gm-dgm-svhn": (50,),
+    "vlac-mnist": (1, 1, 20),
     "vlae-mnist": (1, 1, 1),
+    "gm-dgm-mnist": (20,),
 }
 EVENTS = {"svhn": (3, 32, 32), "mnist": (1, 28, 28)}
 
@@ -39,6 +44,7 @@ def test_clusters_and_weights_are_the_published_ones(name):
     config = get_preset(name).config
     assert tuple(facet.n_clusters for facet in config.model.facets) == CLUSTERS[name]
     assert not any(facet.learn_weights for facet in config.model.facets)
+    state._check_objective(_model(name), config, n_processes=1)  # it can be trained
 
 
 @pytest.mark.parametrize(
@@ -53,26 +59,34 @@ def test_presets_have_an_objective_for_their_data(name):
         assert bool((terms.kl_c[:, j] > 0).all()) == (facet.n_clusters > 1)
 
 
+def _shapes(*modules):
+    return [tuple(p.shape) for module in modules for p in module.parameters()]
+
+
+def test_layers_fade_in_unless_deeper_ones_are_told_their_clusters():
+    for facets, conditional, expected in (
+        ("2:1,2:3", True, True), ("2:3,2:1", True, False), ("2:3,2:1", False, True)
+    ):  # fmt: skip
+        assert VLAC((1, 4, 4), facets, conditional=conditional).fades_in == expected
+    deep = VLAC((1, 4, 4), "2:1,2:3").double()
+    deep.elbo(observations(), "relaxed", fade=[0.0, 1.0]).loss.backward()
+    shallow = [*deep.heads[0].parameters(), *deep.decoder.rungs[0].parameters()]
+    assert all(p.grad is None or not p.grad.any() for p in shallow)
+    assert deep.heads[1].weight.grad.any()
+
+
 @pytest.mark.parametrize("data", EVENTS)
 def test_the_single_layer_has_the_networks_of_the_third(data):
     ladder, single = _model(f"vlac-{data}"), _model(f"gm-dgm-{data}")
-
-    def shapes(*modules):
-        return [tuple(p.shape) for module in modules for p in module.parameters()]
-
-    for whole, alone in (
-        (ladder.encoder, single.encoder),
-        (ladder.cluster_encoder, single.cluster_encoder),
-    ):
-        assert shapes(*whole.backbone[:3]) == shapes(*alone.backbone)
-        assert shapes(whole.rungs[2]) == shapes(*alone.rungs)
-    assert shapes(ladder.decoder.rungs[2]) == shapes(*single.decoder.rungs)
     assert single.facets[0].n_clusters == ladder.facets[2].n_clusters
-    n_out = [shape[:1] if data == "mnist" else shape[1:2] for shape in shapes(single.decoder.backbone)
-             if len(shape) > 1]  # fmt: skip
-    of_ladder = [shape[:1] if data == "mnist" else shape[1:2]
-                 for shape in shapes(*reversed(ladder.decoder.backbone[:3])) if len(shape) > 1]  # fmt: skip
-    assert n_out == of_ladder
+    for name in ("encoder", "cluster_encoder"):
+        whole, alone = getattr(ladder, name), getattr(single, name)
+        assert _shapes(*whole.backbone[:3], whole.rungs[2]) == _shapes(alone.backbone, alone.rungs)
+    whole, alone = ladder.decoder, single.decoder
+    assert _shapes(whole.rungs[2]) == _shapes(alone.rungs)
+    # Merging doubles what a stage of the ladder takes; biases have the shape of what it gives.
+    given = [shape for shape in _shapes(*reversed(whole.backbone[:3])) if len(shape) == 1]
+    assert given == [shape for shape in _shapes(alone.backbone) if len(shape) == 1]
 
 
 @pytest.mark.parametrize("level", [1, 2])
@@ -80,7 +94,7 @@ def test_an_encoder_of_one_layer_is_that_layer_of_a_ladder(level):
     options = {"channels": 3, "batch_norm": False}
     whole = ConvLadderEncoder((2, 12, 16), level + 1, **options).double()
     alone = ConvLadderEncoder((2, 12, 16), 1, first_rung=level, **options).double()
-    _take_over(alone, [*whole.backbone, whole.rungs[level]])
+    _take_over([alone.backbone, alone.rungs], [*whole.backbone, whole.rungs[level]])
     x = torch.rand(4, 2, 12, 16).double()
     torch.testing.assert_close(alone(x)[0], whole(x)[level], rtol=0, atol=0)
     assert alone.n_features == whole.n_features[level:]
@@ -91,18 +105,16 @@ def test_a_decoder_of_one_layer_is_a_ladder_without_the_other_rungs():
     options = {"channels": 3, "batch_norm": False, "rung_batch_norm": False}
     whole = ConvLadderDecoder((2, 12, 16), [2, 3, 4], **options).double()
     alone = ConvLadderDecoder((2, 12, 16), [4], first_rung=2, **options).double()
-    _take_over(alone, [whole.rungs[2], *reversed(whole.backbone)])
+    _take_over([alone.rungs, alone.backbone], [whole.rungs[2], *reversed(whole.backbone)])
     zs = [torch.randn(5, dim).double() for dim in (2, 3, 4)]
     fade = torch.tensor([0.0, 0.0, 1.0]).double()
     torch.testing.assert_close(alone(zs[2:]), whole(zs, fade), rtol=1e-12, atol=1e-12)
 
 
-def _take_over(alone, modules):
+def _take_over(parts, modules):
     """Copy weights layer by layer; where rungs were merged, those of the backbone's half."""
+    own = [p for part in parts for p in part.parameters()]
     theirs = [p for module in modules for p in module.parameters()]
-    own = [p for part in ([alone.backbone, alone.rungs] if isinstance(alone, ConvLadderEncoder)
-                          else [alone.rungs, alone.backbone]) for p in part.parameters()]  # fmt: skip
-    assert len(own) == len(theirs)
     with torch.no_grad():
         for mine, given in zip(own, theirs, strict=True):
             mine.copy_(given[-len(mine) :])
@@ -206,6 +218,50 @@ def test_figures_have_every_picture_and_say_what_it_is():
         figures.resampled_facets(pictures[0, :, 0], pictures, ["a", "b", "c"], ["facet 0"])
     with pytest.raises(ValueError, match="pictures of 2 clusters"):
         figures.component_columns(pictures[0], [1, 2])
+
+
+@pytest.mark.parametrize("conditional", [True, False])
+def test_the_network_of_clusters_follows_a_mixture_that_was_fitted_anew(conditional, monkeypatch):
+    monkeypatch.setattr(cluster_network, "_N_PASSES", 60)
+    monkeypatch.setattr(cluster_network, "_LEARNING_RATE", 0.03)
+    ladder = Component(name="ladder", options={"backbone": 64})
+    model = VLAC((1, 4, 4), "2:3,2:4", encoder=ladder, conditional=conditional).double()
+    model.need_cluster_network()
+    x = observations(500)
+
+    def divergence():
+        """Mean KL(p(c | z) || q(c | x)) of facet 1."""
+        with torch.no_grad(), model.evaluating():
+            log_q = cluster_network._logits(model, x)[1].log_softmax(-1)
+        return (targets * (targets.log() - log_q)).nan_to_num().sum(-1).mean().item()
+
+    fit_mixture(model.facets[1], posterior_means(model, x)[1], seed=0)
+    targets = model.facets[1].responsibilities(posterior_means(model, x)[1]).detach()
+    own = {id(p) for p in cluster_network.cluster_network_parameters(model)}
+    others = [p.clone() for p in model.parameters() if id(p) not in own]
+    shallow = [p.clone() for p in model.cluster_heads[0].parameters()]
+    model.cluster_heads[1].weight.grad = gradient = torch.ones(4, 64).double()
+    before = divergence()
+    cluster_network.fit_cluster_network(model, x, [1])
+    assert before > 0.5
+    assert divergence() < 0.5 * before
+    assert model.cluster_heads[1].weight.grad is gradient
+    now = [p for p in model.parameters() if id(p) not in own]
+    assert all(map(torch.equal, now, others))
+    assert all(map(torch.equal, model.cluster_heads[0].parameters(), shallow))
+
+
+@pytest.mark.parametrize("guide", ["relaxed", "vade"])
+def test_training_fits_a_network_after_a_refit_if_the_guide_has_one(guide, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        state, "fit_cluster_network", lambda model, x, facets: seen.append((len(x), facets))
+    )
+    config = tiny_config(**{
+        "guide.name": guide, "training.refit_mixtures": "[1]", "training.epochs_per_step": "2"
+    })  # fmt: skip
+    train(config, tmp_path / "run")
+    assert [facets for _, facets in seen] == ([[0, 1]] if guide == "relaxed" else [])
 
 
 @pytest.mark.parametrize(

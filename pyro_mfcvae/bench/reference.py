@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from pyro_mfcvae.config import TrainingConfig
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.mixture import MixturePrior
-from pyro_mfcvae.models import FacetModel
+from pyro_mfcvae.models import MFCVAE, FacetModel
 from pyro_mfcvae.nets.likelihoods import BernoulliLikelihood, GaussianLikelihood
 
 Precision = Callable[[], AbstractContextManager]
@@ -72,24 +72,21 @@ class HandWrittenMixture(nn.Module):
 class HandWritten(nn.Module):
     """The objective, with networks and parameters that begin as a model's.
 
-    Valid for Bernoulli and Gaussian likelihoods, without a KL floor, a KL warm-up or warps.
+    Valid for MFCVAE and VaDE with independent facets, and for Bernoulli and Gaussian likelihoods,
+    without a KL floor, a KL warm-up or warps.
 
     Args:
         model: of the library; its networks are copied, its guides left out.
         precision: what the networks compute under.
 
     Raises:
-        ConfigError: if the likelihood is another.
+        ConfigError: if the model or the likelihood is another.
     """
 
     def __init__(self, model: FacetModel, precision: Precision = nullcontext) -> None:
         super().__init__()
         self.precision = precision
-        if not isinstance(model.likelihood, (BernoulliLikelihood, GaussianLikelihood)):
-            raise ConfigError(
-                "the hand-written objective knows the likelihoods bernoulli and gaussian, got "
-                f"{type(model.likelihood).__name__}; leave out the steps (--only)"
-            )
+        check_by_hand(model)
         self.encoder, self.heads, self.decoder, self.likelihood = (
             deepcopy(part) for part in (model.encoder, model.heads, model.decoder, model.likelihood)
         )
@@ -138,6 +135,23 @@ class HandWritten(nn.Module):
             return 0.5 * squares / scale**2 + h.numel() * (math.log(scale) + 0.5 * _LOG_TWO_PI)
         log_scale = self.likelihood.log_scale
         return 0.5 * squares * (-2 * log_scale).exp() + h.numel() * (log_scale + 0.5 * _LOG_TWO_PI)
+
+
+def check_by_hand(model: FacetModel | None) -> None:
+    """Raise a ConfigError if the hand-written objective is not that of the model, if given."""
+    if model is None:
+        return
+    told = model.model.__func__ is MFCVAE.model and not model.latents_given_clusters
+    if not told or model.heads_given_others is not None:
+        raise ConfigError(
+            "the hand-written objective knows MFCVAE's story with independent facets, got another "
+            f"({type(model).__name__}); leave out steps and memory (--only)"
+        )
+    if not isinstance(model.likelihood, (BernoulliLikelihood, GaussianLikelihood)):
+        raise ConfigError(
+            "the hand-written objective knows the likelihoods bernoulli and gaussian, got "
+            f"{type(model.likelihood).__name__}; leave out steps and memory (--only)"
+        )
 
 
 class HandWrittenTraining:

@@ -17,6 +17,7 @@ from pyro_mfcvae.allocator import keep_memory
 from pyro_mfcvae.bench.density import bench_density
 from pyro_mfcvae.bench.imports import bench_imports
 from pyro_mfcvae.bench.memory import bench_memory
+from pyro_mfcvae.bench.reference import check_by_hand
 from pyro_mfcvae.bench.scans import QUICK_SCANS, SCANS, bench_scans
 from pyro_mfcvae.bench.steps import bench_steps
 from pyro_mfcvae.bench.streaming import bench_streaming
@@ -27,6 +28,7 @@ from pyro_mfcvae.config import Config, override
 from pyro_mfcvae.data import in_folder
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.experiment import resolve_device
+from pyro_mfcvae.models.stand_in import check_fit, stand_in
 from pyro_mfcvae.presets import get_preset
 from pyro_mfcvae.runs import commit
 from pyro_mfcvae.training.callbacks import Say
@@ -116,7 +118,13 @@ class Request:
 
     def check(self) -> None:
         """Raise a ConfigError if what was asked for cannot be measured here."""
-        self.configs()
+        for name, config in self.configs().items():
+            try:
+                check_fit(config)
+                if self.asks("steps") or self.asks("memory"):
+                    check_by_hand(stand_in(config.model))
+            except ConfigError as error:
+                raise ConfigError(f"{name}: {error}") from None
         self.torch_device()
 
     def command(self) -> str:

@@ -63,7 +63,8 @@ class TrainingConfig:
         min_information: what the KL of every facet's clusters costs at least, in nats, on the mean
             over the batch; 0 leaves that out.
         refit_mixtures: epochs before which the mixtures of the facets that train by then are
-            fitted anew, with covariances and weights, to samples of q(z | x).
+            fitted anew, with covariances and weights, to samples of q(z | x); a network q(c | x)
+            is then fitted to them.
         warp: random warps of the pictures that encoders see, while the decoder has to give the
             pictures as they are; None leaves that out.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...

@@ -59,7 +59,7 @@ def draw_mixtures(seen: HeldOut) -> Named:
             [seen.model.facets[j].log_weights.exp().cpu().numpy() for j in used],
             title="mixture components: share of the held-out observations, and weight",
             facets=used,
-        )
+        )  # fmt: skip
     for j, prior in enumerate(seen.model.facets):
         if not np.ptp(seen.predictions.z_mean[j], 0).any():
             continue  # one value, which all observations share

@@ -64,9 +64,8 @@ def between_kinds(
     )
     first, second = seen.shown[ends]
     names = (kinds[0].name, kinds[1].name)
-    return figures.between_groups_grid(
-        seen.drawable(pictures), (first, second), names, title
-    ), shared
+    grid = seen.drawable(pictures)
+    return figures.between_groups_grid(grid, (first, second), names, title), shared
 
 
 def map_of_groups(

@@ -127,16 +127,17 @@ class HeldOut:
         clusters = self.predictions.clusters[facet]
         return int(later[(clusters[later] != clusters[i]).argmax()])
 
-    def others(self, where: str) -> str:
-        """What a title says of the facets that it does not name, if there are any."""
-        return f", other facets {where}" if self.model.n_facets > 1 else ""
+    def others(self, where: str, changed: Sequence[int] = ()) -> str:
+        """What a title says of the facets that it does not name, if there are any.
 
-    def following(self, changed: Sequence[int]) -> str:
-        """What a title says where all facets that change are not decoded."""
+        Args:
+            where: they are, but for those that follow: where no facet that changes is decoded.
+            changed: facets.
+        """
         decoded = self.model.decoded_facets
-        if decoded is None or set(changed) & set(decoded):
-            return ""
-        return "; pictures at the mean of each observation's cluster, given that"
+        if changed and decoded is not None and not set(changed) & set(decoded):
+            return ", all else at the mean of each observation's cluster, given that"
+        return f", other facets {where}" if self.model.n_facets > 1 else ""
 
     def most_used(self, facet: int) -> list[int]:
         """Clusters of a facet by their number of members, falling; only those that have any.

@@ -52,8 +52,8 @@ def swap(
     pictures = evaluation.swap_facets(
         seen.model, seen.take(rows), seen.take(columns), facet, seen.fade
     )
-    title = f"facet {facet} from the observations above{seen.others('from those on the left')}"
-    title += seen.following([facet])
+    others = seen.others("from those on the left", [facet])
+    title = f"facet {facet} from the observations above{others}"
     return Intervention(
         {"pictures": pictures, "x": x, "donors": given, "indices": rows, "donor_indices": columns},
         figures.swaps(*map(seen.drawable, (x, given, pictures)), title=title),
@@ -82,8 +82,7 @@ def swap_pairs(
     pictures = evaluation.swap_pairs(
         seen.model, seen.take(first), seen.take(second), facet, seen.fade
     )
-    title = f"pairs with facet {facet} exchanged{seen.others('unchanged')}"
-    title += seen.following([facet])
+    title = f"pairs with facet {facet} exchanged{seen.others('unchanged', [facet])}"
     return Intervention(
         {"pictures": pictures, "x": pairs, "indices": np.stack([first, second], 1)},
         figures.swapped_pairs(seen.drawable(pairs), seen.drawable(pictures), title),
@@ -113,7 +112,8 @@ def traverse(
             several observations and no dimension.
     """
     check_facet(seen.model, facet)
-    moved = f"moved by standard deviations of its prior, for {{}}{seen.others('unchanged')}"
+    others = seen.others("unchanged", [facet])
+    moved = f"moved by standard deviations of its prior, for {{}}{others}"
     if dimension is None:
         rows = _one(seen, inputs)
         dimensions, drawn = evaluation.traverse_dimensions(
@@ -134,7 +134,6 @@ def traverse(
         title = f"facet {facet}: dimension {dimension} {moved.format('held-out observations')}"
         x = seen.observed(rows)
         shown = list(seen.drawable(x))
-    title += seen.following([facet])
     return Intervention(
         {"pictures": pictures, "x": x, "indices": rows, "dimensions": np.array(dimensions),
          "offsets": np.array(offsets)},
@@ -172,10 +171,9 @@ def interpolate(
     )
     start, end = seen.observed(first), seen.observed(last)
     moving = sorted(set(range(seen.model.n_facets) if facets is None else facets))
-    staying = [j for j in range(seen.model.n_facets) if j not in moving]
     title = f"{in_words(moving)} on a straight line from the left input to the right one"
-    title += f", {in_words(staying)} as on the left" if staying else ""
-    title += seen.following(moving)
+    if len(moving) < seen.model.n_facets:
+        title += seen.others("as on the left", moving)
     return Intervention(
         {"pictures": pictures, "start": start, "end": end, "start_indices": first,
          "end_indices": last, "facets": np.array(moving)},

@@ -31,8 +31,8 @@ def draw_run(run: Run, dataset: Dataset | None = None) -> list[Path]:
         the files: reconstructions, mixture weights, an interpolation, training curves, of every
         facet traversals, swaps with other observations and the latent space, of every facet with
         clusters examples, samples, means and, where there are labels, clusters against classes;
-        means of every pair of these; every measure of agreement where the run was evaluated; guides side by
-        side where they were compared.
+        means of every pair of these; every measure of agreement where the run was evaluated;
+        guides side by side where they were compared.
     """
     seen = look(run, dataset)
     return _save(

@@ -24,10 +24,8 @@ from pyro_mfcvae.evaluation.embedding import neighbour_embedding
 from pyro_mfcvae.evaluation.evaluate import evaluate
 from pyro_mfcvae.evaluation.groups import (
     Kind,
-    classify_groups,
     draw_groups,
     group_latents,
-    told_apart,
     values_of,
 )
 from pyro_mfcvae.evaluation.held_out import HeldOutLog, held_out_metrics
@@ -57,6 +55,7 @@ from pyro_mfcvae.evaluation.predictions import (
     sample_clusters,
 )
 from pyro_mfcvae.evaluation.probe import probe
+from pyro_mfcvae.evaluation.separability import classify_groups, told_apart
 from pyro_mfcvae.evaluation.shared_latents import between_groups, domain_follows, shared_and_own
 
 __all__ = [

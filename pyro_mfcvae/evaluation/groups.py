@@ -1,20 +1,13 @@
-r"""What a latent that a whole batch shares tells of the batch.
-
-Groups of observations that have something in common are drawn from the data, q(z_1 | X) of each
-is taken, and a support vector machine is trained to tell from a sample of it what the group has in
-common. Groups to train on are drawn from training observations, groups to judge by from held-out
-ones.
+"""Groups of observations that have something in common, and what each says of a shared latent.
 
 Source: Peis et al., "Unsupervised Learning of Global Factors in Deep Generative Models", 2020,
-Section 4.3, Figure 7 and Table 1. How many groups there were, and the machines' settings, it does
-not say.
+Section 4.3 and Figure 7; the series of digits are those of its supplement.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,8 +19,6 @@ from pyro_mfcvae.evaluation.predictions import BATCH_SIZE, Array, as_model_input
 from pyro_mfcvae.models.base import FacetModel
 
 IntArray = NDArray[np.int64]
-
-N_TRAIN, N_TEST = 100, 50  # groups of each kind
 
 
 @dataclass(frozen=True)
@@ -159,101 +150,10 @@ def group_latents(model: FacetModel, x: Observations, rows: IntArray) -> tuple[A
     return mean.cpu().numpy(), deviation.cpu().numpy()
 
 
-def drawn(latents: tuple[Array, Array], seed: int = 0) -> Array:
-    """One sample of each group's latent (G, D), from means and standard deviations (G, D)."""
-    mean, deviation = latents
-    noise = np.random.default_rng(seed).standard_normal(mean.shape)
-    return mean + deviation * noise.astype(mean.dtype)
-
-
-def told_apart(
-    train: tuple[Array, IntArray], test: tuple[Array, IntArray]
-) -> dict[str, dict[str, float]]:
-    """Accuracies of scikit-learn's ``SVC`` as it comes, linear and with radial basis functions.
-
-    Args:
-        train: latents (G, D) and classes (G,) to train on.
-        test: likewise, to judge by.
-
-    Returns:
-        ``{"linear" | "rbf": {"train" | "test": accuracy}}``.
-    """
-    from sklearn.svm import SVC
-
-    found = {}
-    for kernel in ("linear", "rbf"):
-        machine = SVC(kernel=kernel).fit(*train)
-        found[kernel] = {
-            "train": float(machine.score(*train)),
-            "test": float(machine.score(*test)),
-        }
-    return found
-
-
-def classify_groups(
-    model: FacetModel,
-    dataset: Dataset,
-    comparisons: Mapping[str, Sequence[Kind]],
-    group_size: int | None = None,
-    n_train: int = N_TRAIN,
-    n_test: int = N_TEST,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """How well kinds of groups are told apart by a sample of the latent that each group shares.
-
-    Args:
-        model: the model.
-        dataset: with the factors that groups are chosen by.
-        comparisons: {name: kinds to be told apart}.
-        group_size: B; None takes the model's own, or 128 where it has none.
-        n_train: groups of each kind to train on.
-        n_test: groups of each kind to judge by.
-        seed: of groups and samples.
-
-    Returns:
-        ``{"group_size", "n_train", "n_test", "comparisons": {name: {"kinds", "apart",
-        "with_random"}}}``, the last two as of :func:`told_apart`; with random groups as one more
-        class in ``"with_random"``.
-
-    Raises:
-        DataError: if a factor is missing, or a kind has too few observations for a group.
-    """
-    size = group_size or model.group_size or 128
-    numbers = {"train": n_train, "test": n_test}
-    kinds = list(dict.fromkeys(kind for group in comparisons.values() for kind in group))
-    kinds.append(RANDOM)
-    latents, classes = {}, {}
-    for part, n_groups in numbers.items():
-        x, labels = dataset.split(part)
-        values = {factor: given.cpu().numpy() for factor, given in labels.items()}
-        groups = draw_groups(values, kinds, n_groups, size, seed)
-        latents[part] = drawn(group_latents(model, x, groups.rows), seed)
-        classes[part] = groups.classes
-
-    def apart(of: Sequence[Kind]) -> dict[str, dict[str, float]]:
-        chosen = [kinds.index(kind) for kind in of]
-        kept = {part: np.isin(given, chosen) for part, given in classes.items()}
-        return told_apart(
-            *((latents[part][kept[part]], classes[part][kept[part]]) for part in numbers)
-        )
-
-    return {
-        "group_size": size,
-        "n_train": n_train,
-        "n_test": n_test,
-        "comparisons": {
-            name: {
-                "kinds": [kind.name for kind in of],
-                "apart": apart(of),
-                "with_random": apart([*of, RANDOM]),
-            }
-            for name, of in comparisons.items()
-        },
-    }
-
-
 def _members(labels: Mapping[str, IntArray], kind: Kind) -> IntArray:
     """Rows of the observations that may be in a group of this kind."""
+    if not labels:
+        raise DataError("groups are chosen by labels, and the data have none")
     if not kind.factor:
         return np.arange(len(next(iter(labels.values()))))
     if kind.factor not in labels:

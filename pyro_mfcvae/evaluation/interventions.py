@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pyro_mfcvae.densities import MixtureDensities
 from pyro_mfcvae.evaluation.predictions import (
     Array,
     batches,
@@ -28,7 +29,6 @@ from pyro_mfcvae.evaluation.predictions import (
     fade_weights,
     predict,
 )
-from pyro_mfcvae.densities import MixtureDensities
 from pyro_mfcvae.models.base import FacetModel
 
 Fade = Sequence[float] | None
@@ -275,9 +275,7 @@ def _decoded(
     return decode_means(model, zs, fade)
 
 
-def _mean(
-    model: FacetModel, j: int, zs: Sequence[Tensor], clusters: NDArray[np.int64]
-) -> Tensor:
+def _mean(model: FacetModel, j: int, zs: Sequence[Tensor], clusters: NDArray[np.int64]) -> Tensor:
     """Means (N, M, D_j) of clusters (N,) or (N * M,) of facet j, at what it depends on."""
     c = torch.from_numpy(clusters).to(zs[j].device).reshape(len(zs[j]), -1)
     return model.prior(j, zs).transform(torch.zeros_like(zs[j]), c)

@@ -113,11 +113,9 @@ def domain_follows(
     from sklearn.linear_model import LogisticRegression
 
     check_shared(model)
+    rows = [torch.from_numpy(np.flatnonzero(domains == d)).to(x.device) for d in (0, 1)]
     with model.evaluating():
-        parts = [
-            as_model_input(model, spread_out(x[torch.from_numpy(rows)], n_observations))
-            for rows in (np.flatnonzero(domains == d) for d in (0, 1))
-        ]
+        parts = [as_model_input(model, spread_out(x[some], n_observations)) for some in rows]
         own = [model.encode(part)[0].mean for part in parts]
         shared = [model.group_posterior([part]).mean for part in parts]
     kept, moved = (

@@ -104,8 +104,7 @@ def _draw(axes: Axes, plane: Plane) -> None:
 
 
 def _draw_components(axes: Axes, plane: Plane) -> None:
-    light = plane.density is not None
-    color = "white" if light else "black"
+    color = "black" if plane.density is None else "white"
     if plane.covariances is not None:
         for mean, covariance in zip(plane.means, plane.covariances, strict=True):
             ellipse = one_deviation(mean, covariance)

@@ -126,6 +126,7 @@ class FacetModel(nn.Module, ABC):
         self.likelihood.check(observation)
         self.heads_given_others = _heads_given_others(posterior, dims)
         self.cluster_heads: nn.Module | None = None
+        self.cluster_encoder: nn.Module | None = None  # None: q(c | x) shares that of q(z | x)
         self.guides = nn.ModuleDict()
         self._network_dtype: torch.dtype | None = None
         self._seen: tuple[Tensor, Collection[int]] | None = None
@@ -346,22 +347,18 @@ class FacetModel(nn.Module, ABC):
         Returns:
             J tensors (B, K_j), each row summing to 1.
         """
-        posteriors = self.encode(x)
-        if n_samples is None:
-            return self.assign(x, [posterior.mean for posterior in posteriors])
-        zs = [posterior.sample((n_samples,)) for posterior in posteriors]
-        return [
-            self.prior(j, zs).log_responsibilities(z).mean(0).softmax(-1) for j, z in enumerate(zs)
-        ]
+        return self.assign(
+            x, [q.mean if n_samples is None else q.sample((n_samples,)) for q in self.encode(x)]
+        )
 
     def assign(self, x: Tensor, zs: Sequence[Tensor]) -> list[Tensor]:
         """The assignment of observations whose latents are known: J tensors (B, K_j).
 
         Args:
             x: observations, shape (B, *event).
-            zs: latents of every facet, each (B, D_j).
+            zs: latents of every facet, each (B, D_j), or of S samples (S, B, D_j).
         """
-        return [self.prior(j, zs).responsibilities(z) for j, z in enumerate(zs)]
+        return [self.prior(j, zs).assigned(z) for j, z in enumerate(zs)]
 
     @torch.no_grad()
     def sample_prior(

@@ -214,8 +214,9 @@ class UGVAE(FacetModel):
 
     def _experts(self, x: Tensor, z_0: Tensor) -> tuple[Tensor, Tensor]:
         """What each observation says of z_1: means and precisions (..., B, D_1)."""
+        seen, facets = (x, ()) if self._seen is None else self._seen
         with self._autocast(x):
-            features = self.expert_encoder(x)[0]
+            features = self.expert_encoder(seen if 1 in facets else x)[0]
         features = features.to(z_0.dtype)
         if self.cluster_heads is None:
             return self.experts(features)

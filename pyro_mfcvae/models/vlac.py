@@ -79,7 +79,8 @@ class VLAC(MFCVAE):
         self.max_combinations = max_combinations
         n_clusters = [facet.n_clusters for facet in self.facets]
         self.latents_given_clusters = conditional and max(n_clusters) > 1
-        self.fades_in = not self.latents_given_clusters
+        # Clusters are told to deeper layers, which would have to train before them.
+        self.fades_in = not (conditional and any(k > 1 for k in n_clusters[:-1]))
         if not self.latents_given_clusters:
             return
         if max_combinations < 1 or width < 1:
@@ -125,11 +126,6 @@ class VLAC(MFCVAE):
                         c = guide.cluster(j, Inferred(facet, None, None, logits))
                     posterior, h = self._layer(j, h, c, fade)
                     guide.latent(j, posterior)
-
-    @override
-    def responsibilities(self, x: Tensor, n_samples: int | None = None) -> list[Tensor]:
-        """As for FacetModel; those of the networks need no samples."""
-        return super().responsibilities(x, None if self.latents_given_clusters else n_samples)
 
     @override
     def assign(self, x: Tensor, zs: Sequence[Tensor]) -> list[Tensor]:

@@ -21,7 +21,8 @@ def glorot(module: nn.Module) -> None:
     """
     for layer in _layers(module):
         nn.init.xavier_normal_(layer.weight)
-        nn.init.zeros_(layer.bias)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
         if isinstance(layer, WeightNormConv2d):
             layer.reset_magnitude()
 
@@ -33,7 +34,8 @@ def data_dependent(
     """Weights with which every layer's output has mean 0 and a given spread on real data.
 
     Layers are set in the order in which they run, each on the output of those before it, with
-    statistics per output channel.
+    statistics per output channel. Those without a bias, which shift what others give, stay as they
+    are.
 
     Source: MFCVAE, Appendix D.4. The first authors' code loses the weights of its
     weight-normalised convolutions here; this sets their magnitudes.
@@ -47,7 +49,7 @@ def data_dependent(
     done: set[nn.Module] = set()
 
     def standardise(layer: nn.Module, _inputs: object, output: Tensor) -> Tensor | None:
-        if layer in done:
+        if layer in done or layer.bias is None:
             return None
         done.add(layer)
         channel = 1 if output.dim() == 4 else output.dim() - 1

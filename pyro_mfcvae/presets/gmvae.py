@@ -42,7 +42,7 @@ GMVAE_ARCS = Preset(
         model=ModelConfig(
             name="gmvae",
             facets=_facets(8, 2, 2),
-            likelihood=Component(name="gaussian", options={"scale": 1.0, "learn_scale": True}),
+            likelihood=Component(name="gaussian", options={"scale": 0.3, "learn_scale": True}),
             options={"mixture_width": 100},
             **_dense(100, 100),
         ),
@@ -57,9 +57,13 @@ GMVAE_ARCS = Preset(
             evaluate_every=20,
         ),
     ),
-    description="five arcs in the plane: GMVAE as published",
-    source=_CODE,
-    expected="",
+    description="five arcs in the plane: GMVAE, arc in facet 0",
+    source=f"{_CODE}, which lets the decoder say a scale for every point; here one is learnt for "
+    "all of them. The arcs and the length are our own",
+    expected="no accuracy is published; without training.min_information all components merge "
+    "(Figure 2d and 3a of the paper): the KL of the clusters falls to 0.00 nats. With ten times "
+    "the learning rate and at least 1.5 nats the majority accuracy of arcs is 96.9 % after 60 "
+    "epochs, K = 8, seed 0",
 )
 
 GMVAE_MNIST = Preset(
@@ -83,9 +87,12 @@ GMVAE_MNIST = Preset(
             evaluate_every=5,
         ),
     ),
-    description="MNIST: GMVAE as published",
-    source=_CODE,
-    expected="",
+    description="MNIST: GMVAE with the published latents, digit in facet 0",
+    source=f"{_CODE}, with its fully connected networks; accuracies were published of "
+    "convolutional ones",
+    expected="accuracy of held-out digits by most confident exemplars, K = 10: mean 77.78 % (sd "
+    "5.75), best 87.31 %, says the paper; K = 16 and 30 with --facets 200:16,150:1 and so on: "
+    "85.09 % (1.99) and 92.77 % (1.60); not measured with this library yet",
 )
 
 GMVAE_MNIST_FAST = Preset(
@@ -94,9 +101,9 @@ GMVAE_MNIST_FAST = Preset(
         data=Component(name="mnist"),
         model=ModelConfig(
             name="gmvae",
-            facets=_facets(10, 20, 20),
+            facets=_facets(10, 10, 10),
             likelihood=Component(name="bernoulli"),
-            options={"mixture_width": 256},
+            options={"mixture_width": 500},
             **_dense(500, 500),
         ),
         guide=_GUIDE,
@@ -104,7 +111,10 @@ GMVAE_MNIST_FAST = Preset(
             batch_size=128,
             learning_rate=1e-3,
             learning_rate_schedule="cosine",
-            epochs_per_step=(20,),
+            epochs_per_step=(14,),
+            kl_start=0.1,
+            kl_warm_up=(5, 8),
+            refit_mixtures=(5,),
             min_information=0.5,
             precision="bf16",
             n_threads=1,
@@ -112,9 +122,12 @@ GMVAE_MNIST_FAST = Preset(
             evaluate_every=1,
         ),
     ),
-    description="MNIST in minutes: GMVAE",
-    source="our own, after the preset gmvae-mnist",
-    expected="",
+    description="MNIST in minutes: GMVAE, digit in facet 0",
+    source="our own, after the preset gmvae-mnist: fewer latents, and components that are fitted "
+    "anew to a code learnt under weak KL terms, as in mnist-fast",
+    expected="held-out digits, K = 10, seed 0, after 5 epochs instead of 14 with the fit before "
+    "the third: 74.1 % by majority, 71.6 % by most confident exemplars; without the fit 66 to "
+    "68 % by majority; not measured at its length yet",
 )
 
 _CHANNELS = [32, 64, 128]

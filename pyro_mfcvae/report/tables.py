@@ -193,8 +193,8 @@ def guides_table(facts: Facts) -> Table | None:
     reference = results["reference"]
     gap = f"gap to {reference} in nats" if reference else "there is no reference for a gap"
     return table(
-        f"Guides under the same noise after step {results['step']}: {observations_in_words(results)}, "
-        f"{results['n_draws']} draws; {gap}",
+        f"Guides under the same noise after step {results['step']}: "
+        f"{observations_in_words(results)}, {results['n_draws']} draws; {gap}",
         ["S", "guide", "ELBO ± standard error", "gap", "predicted", "least possible",
          "gradient variance", "ms per pass"], rows, n_headers=2,
     )  # fmt: skip

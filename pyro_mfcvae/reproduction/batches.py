@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
+
 from pyro_mfcvae.config import Config
 from pyro_mfcvae.data import Dataset
-from pyro_mfcvae.evaluation.groups import HAIR, SERIES, SEX, Kind, classify_groups, values_of
+from pyro_mfcvae.evaluation.groups import HAIR, SERIES, SEX, Kind, values_of
+from pyro_mfcvae.evaluation.separability import classify_groups
 from pyro_mfcvae.measuring import open_trained
+from pyro_mfcvae.models import build_model
 from pyro_mfcvae.reproduction.definition import Arm, Entry
 from pyro_mfcvae.reproduction.published import BATCHES
 from pyro_mfcvae.runs import Run
@@ -37,32 +41,64 @@ def _names(config: Config) -> Sequence[str]:
 def batches_told_apart(arm: Arm, row: str) -> list[Entry]:
     """Accuracies of both machines on training and held-out batches, without and with random ones.
 
+    Beside them stand those of the same model before training: averages of many observations tell
+    kinds of batches apart even if what is averaged has been learnt from nothing.
+
     Args:
         arm: the arm.
         row: of the table.
     """
-    size = arm.config.training.batch_size
-    return [
-        Entry(
-            arm=arm.label,
-            row=row,
-            column=f"{arm.title}: {name}{extra}",
-            metric=f"accuracy of {machine} SVM on samples of q(z_1 | X), batches of {size}, {part}",
-            path=("groups", "comparisons", name, which, kernel, "test" if held_out else "train"),
-            published="" if arm.is_quick else _published(arm, name, which, kernel)[held_out],
-        )
-        for name in _names(arm.config)
-        for which, extra in (("apart", ""), ("with_random", ", random"))
-        for kernel, machine in (("linear", "a linear"), ("rbf", "an RBF"))
-        for held_out, part in enumerate(("training", "held out"))
-    ]
+    lines = []
+    for name in _names(arm.config):
+        for which, extra in (("apart", ""), ("with_random", ", random")):
+            column = f"{arm.title}: {name}{extra}"
+            for kernel in ("linear", "rbf"):
+                path = (name, which, "samples", kernel)
+                train, test = BATCHES.get((arm.label, name, which, kernel), ("", ""))
+                lines += [
+                    _accuracy(arm, row, column, ("trained", *path, "train"), train),
+                    _accuracy(arm, row, column, ("trained", *path, "test"), test),
+                    _accuracy(arm, f"{row}, untrained", column, ("untrained", *path, "test")),
+                ]
+            path = (name, which, "means", "linear")
+            lines += [
+                _accuracy(arm, row, column, ("trained", *path, "test")),
+                _accuracy(arm, f"{row}, untrained", column, ("untrained", *path, "test")),
+            ]
+    return lines
+
+
+def _accuracy(arm: Arm, row: str, column: str, path: tuple[str, ...], published: str = "") -> Entry:
+    machine = "a linear" if "linear" in path else "an RBF"
+    part = "held out" if path[-1] == "test" else "training"
+    of = "samples" if "samples" in path else "standardised means"
+    return Entry(
+        arm=arm.label,
+        row=row,
+        column=column,
+        metric=f"accuracy of {machine} SVM on {of} of q(z_1 | X), batches of "
+        f"{arm.config.training.batch_size}, {part}",
+        path=("groups", *path),
+        published="" if arm.is_quick else published,
+    )
 
 
 def tell_batches_apart(run: Run, dataset: Dataset) -> dict[str, Any]:
-    """What is measured of a run: as of ``classify_groups``, with batches as it was trained on."""
-    model = open_trained(run, dataset).model
-    return classify_groups(model, dataset, comparisons(dataset), run.config.training.batch_size)
+    """What is measured of a run, with batches as large as it was trained on.
 
-
-def _published(arm: Arm, *what: str) -> tuple[str, str]:
-    return BATCHES.get((arm.label, *what), ("", ""))
+    Returns:
+        as of :func:`classify_groups`, with ``"comparisons"`` of the run's model as ``"trained"``,
+        and of one that has learnt nothing as ``"untrained"``.
+    """
+    config, model = run.config, open_trained(run, dataset).model
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        untrained = build_model(config.model, dataset.observation)
+    untrained.to(next(model.parameters()))
+    found: dict[str, Any] = {}
+    for name, measured in (("trained", model), ("untrained", untrained)):
+        found |= classify_groups(
+            measured, dataset, comparisons(dataset), config.training.batch_size, seed=config.seed
+        )
+        found[name] = found.pop("comparisons")
+    return found

@@ -129,7 +129,7 @@ class SharedByBatches(Experiment):
         size = outcome.run.config.training.batch_size
         for name, kinds in comparisons(outcome.dataset).items():
             slug = name.replace(", ", "-").replace("_", "-").lower()
-            text = f"{title}: held-out batches of {size}"
+            text = f"{title}: means of held-out batches of {size}"
             yield f"figure-7-{slug}", drawing.map_of_groups(seen, kinds, size, text)
 
 
@@ -171,7 +171,7 @@ class DomainAlignment(SharedByBatches):
             yield f"figure-5{part}", figure
             if len(path):
                 paths[name] = path
-        text = f"{title}: held-out batches of {size}"
+        text = f"{title}: means of held-out batches of {size}"
         yield "figure-5b", drawing.map_of_groups(seen, kinds, size, text, paths)
         yield from along_shared(seen, title)
 

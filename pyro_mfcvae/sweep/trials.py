@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pyro_mfcvae.config import Config, override
 from pyro_mfcvae.errors import ConfigError, DataError
 from pyro_mfcvae.experiment import prepare
+from pyro_mfcvae.models.stand_in import check_fit
 from pyro_mfcvae.models.user import with_model
 from pyro_mfcvae.reproduction.definition import Arm
 from pyro_mfcvae.reproduction.running import Datasets, placed, run_folder
@@ -100,13 +102,24 @@ def check(trials: Sequence[Trial], spec: Spec, datasets: Datasets) -> None:
     Raises:
         ConfigError, DataError: with the setting that it is about.
     """
-    for trial in {trial.arm.label: trial for trial in reversed(trials)}.values():
-        try:
+    one_of_each = {trial.arm.label: trial for trial in reversed(trials)}.values()
+    for trial in one_of_each:
+        with _named(trial):
+            check_fit(trial.config)
+    for trial in one_of_each:
+        with _named(trial):
             dataset = datasets.load(trial.config.data)
             spec.objective.check(trial.config, dataset)
             prepare(trial.config, dataset)
-        except (ConfigError, DataError) as error:
-            raise type(error)(f"{trial.arm.label}: {error}") from None
+
+
+@contextmanager
+def _named(trial: Trial) -> Iterator[None]:
+    """Let errors name the settings that they are about."""
+    try:
+        yield
+    except (ConfigError, DataError) as error:
+        raise type(error)(f"{trial.arm.label}: {error}") from None
 
 
 def short_names(paths: Sequence[str]) -> dict[str, str]:

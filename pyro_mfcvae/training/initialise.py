@@ -8,6 +8,7 @@ import warnings
 import torch
 from torch import Tensor
 
+from pyro_mfcvae.conditional import ConditionalMixture
 from pyro_mfcvae.data.observations import Observations, as_float, select
 from pyro_mfcvae.data.streamed import StreamedObservations
 from pyro_mfcvae.mixture import Covariance, MixturePrior
@@ -73,7 +74,7 @@ def initialise_mixtures(
 
 
 @torch.no_grad()
-def fit_mixture(facet: MixturePrior, z: Tensor, seed: int) -> None:
+def fit_mixture(facet: MixturePrior | ConditionalMixture, z: Tensor, seed: int) -> None:
     """Fit a mixture anew, covariances and weights included, to latents z (N, D).
 
     Of samples of q(z | x) it makes the prior that is best for the encoder as it is: the ELBO has
@@ -109,7 +110,7 @@ def drawn(x: Observations, seed: int, n: int) -> Observations:
 
 
 def _fitted(
-    facet: MixturePrior, z: Tensor, covariance: Covariance, seed: int
+    facet: MixturePrior | ConditionalMixture, z: Tensor, covariance: Covariance, seed: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Means, (co)variances and weights of a mixture fitted to z (N, D), on its device."""
     from sklearn.exceptions import ConvergenceWarning

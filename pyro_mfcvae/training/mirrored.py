@@ -23,6 +23,8 @@ def mirrored_layers(model: FacetModel) -> tuple[list[nn.Sequential], list[nn.Seq
     """
     if model.n_facets != 1:
         raise _not_stackable(f"there are {model.n_facets} facets")
+    if model.latents_given_clusters:
+        raise _not_stackable("q(z | x, c) is told the clusters")
     down, up = _linear_layers(model.encoder), _linear_layers(model.decoder)
     down.append(nn.Sequential(model.heads[0]))
     sizes = [model.observation.n_values, *(layer[0].out_features for layer in down[:-1])]

@@ -270,7 +270,7 @@ def _whole(
 ) -> Stage:
     return Stage(
         name="all layers",
-        trained=[model.encoder, model.heads, model.decoder],
+        trained=[*model.posterior_networks, model.decoder],
         reconstruct=lambda x: model.decode([q.mean for q in model.encode(x)]).mean,
         epochs=epochs,
         batch_size=batch_size,

@@ -11,9 +11,14 @@ from pyro_mfcvae.config import Config, TrainingConfig
 from pyro_mfcvae.data.observations import Observations, as_float
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.fade_in import FadeInSchedule
+from pyro_mfcvae.guides import NetworkGuide
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.noise import Noise, derived_seed
 from pyro_mfcvae.training.batches import Batches, StreamedBatches, batches_of
+from pyro_mfcvae.training.cluster_network import (
+    cluster_network_parameters,
+    fit_cluster_network,
+)
 from pyro_mfcvae.training.engine import ONE_PROCESS, Engine
 from pyro_mfcvae.training.initialise import drawn, fit_mixture
 from pyro_mfcvae.training.objective import Objective
@@ -126,11 +131,16 @@ class TrainingState:
             seed = derived_seed(self.config.seed, "refit", epoch)
             x = drawn(self.batches.x, seed, _FITTED)
             samples = self.objective.sampled_latents(x, seed, self.fade)
-            for facet, z, weight in zip(self.model.facets, samples, self.weights, strict=True):
+            fitted = []
+            for j, (facet, z) in enumerate(zip(self.model.facets, samples, strict=True)):
                 # A run that has broken down says so at its next log point, and alone.
-                if facet.is_learnt and weight > 0 and bool(z.isfinite().all()):
+                if facet.can_be_refitted and self.weights[j] > 0 and bool(z.isfinite().all()):
                     fit_mixture(facet, z, seed)
+                    fitted.append(j)
             self.engine.equalise(self.model.facets.parameters())  # a fit magnifies rounding
+            if fitted and isinstance(self.objective.guide, NetworkGuide):
+                fit_cluster_network(self.model, x, fitted)
+                self.engine.equalise(cluster_network_parameters(self.model))
 
     def add_up(self, values: Tensor) -> None:
         """Add the terms of a step, (T,), to their sums."""
@@ -209,7 +219,7 @@ def new_state(
     )
     n_processes = engine.n_processes
     check_last_batch(model, len(x), training.batch_size, "training.batch_size", n_processes)
-    _check_objective(model, training, n_processes)
+    _check_objective(model, config, n_processes)
     objective = Objective(model, config)
     fade = torch.ones(model.n_facets, dtype=parameter.dtype, device=parameter.device)
     captured = is_captured(training, parameter.device, n_processes)
@@ -238,13 +248,31 @@ def new_state(
     )
 
 
-def _check_objective(model: FacetModel, training: TrainingConfig, n_processes: int) -> None:
+def _check_objective(model: FacetModel, config: Config, n_processes: int) -> None:
     """Refuse what would make another objective than was asked for."""
+    training = config.training
     if len(training.epochs_per_step) > 1 and not model.fades_in:
         raise ConfigError(
             "the facets of this model depend on each other and train together: give "
             f"training.epochs_per_step a single number, such as {training.n_epochs}, got "
             f"{list(training.epochs_per_step)}"
+        )
+    clustered = any(facet.n_clusters > 1 for facet in model.facets)
+    if training.min_information and not (clustered and config.guide.name != "enumerate"):
+        raise ConfigError(
+            "training.min_information is about the KL of the clusters, and there is none: guide "
+            "enumerate sums clusters out, and a facet with one cluster has none; leave it out"
+        )
+    if training.refit_mixtures and not any(facet.can_be_refitted for facet in model.facets):
+        raise ConfigError(
+            "training.refit_mixtures fits mixtures anew, but this model has none that can be "
+            "fitted, as every facet has one cluster; leave it out"
+        )
+    warp = training.warp
+    if warp is not None and warp.facets is not None and model.latents_given_clusters:
+        raise ConfigError(
+            "layers that are told the clusters see the same observations: set "
+            "training.warp.facets to null, or model option conditional=false"
         )
     if model.group_size not in (None, training.batch_size):
         raise ConfigError(
