@@ -1,4 +1,4 @@
-"""The experiments of the paper."""
+"""The experiments of the papers."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def reproduce(
     device: str | None,
     out: Path,
 ) -> None:
-    """Run experiments of the MFCVAE paper, or presets with several seeds.
+    """Run experiments of the papers, or presets with several seeds.
 
     Without NAME the experiments are listed.
 

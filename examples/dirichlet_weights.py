@@ -33,13 +33,13 @@ class DirichletWeights(MFCVAE):
         return [DirichletMixture(**vars(f) | {"learn_weights": True}) for f in facets]
 
     def model(self, x, fade=None):
-        super().model(x, fade)
         for j, prior in enumerate(self.facets):
             gamma = prior.gamma()
             kl = kl_divergence(Dirichlet(gamma), Dirichlet(torch.full_like(gamma, prior.alpha)))
             rest = gamma.digamma().logsumexp(-1) - gamma.sum().digamma()  # E log pi - log_weights
             with fading(j, fade):
                 pyro.factor(f"pi_{j}", len(x) * (rest - kl / prior.n_observations))
+        super().model(x, fade)
 
 
 def main(alpha=0.01, n_steps=300):
@@ -47,9 +47,9 @@ def main(alpha=0.01, n_steps=300):
     torch.manual_seed(1)
     x = 2 * torch.randn(3, 5)[torch.randint(3, (100,))] + 0.6 * torch.randn(100, 5)
     net = Component(name="shared", options={"widths": [32]})
-    facet = FacetConfig(n_clusters=10, latent_dim=2, initial_variance=0.3)
+    facet = FacetConfig(n_clusters=10, latent_dim=2, initial_variance=1.0)
     model = DirichletWeights((5,), [facet], "gaussian", net, net, n_observations=100, alpha=alpha)
-    svi = pyro.infer.SVI(model.model, model.guide(), pyro.optim.Adam({"lr": 2e-2}), FacetELBO())
+    svi = pyro.infer.SVI(model.model, model.guide(), pyro.optim.Adam({"lr": 5e-2}), FacetELBO())
     for _ in range(n_steps):
         svi.step(x)
     return int((model.facets[0].gamma() - alpha > 1).sum())

@@ -9,7 +9,7 @@ import pyro
 import torch
 
 from pyro_mfcvae import MFCVAE, FacetELBO
-from pyro_mfcvae.config import Component
+from pyro_mfcvae.config import Component, FacetConfig
 from pyro_mfcvae.guides import enumerated_cluster
 from pyro_mfcvae.pairs import PairsOfClusters
 
@@ -20,12 +20,11 @@ class HierarchicalFacets(MFCVAE):
         self.rows = torch.nn.Parameter(torch.zeros([prior.n_clusters for prior in self.facets]))
 
     def model(self, x, fade=None):
-        first, second = self.facets
         with pyro.plate("data", len(x), dim=-1):
-            c_0 = enumerated_cluster(0, first.log_weights)
+            c_0 = enumerated_cluster(0, self.facets[0].log_weights)
             c_1 = enumerated_cluster(1, self.rows[c_0])
-            z_0 = pyro.sample("z_0", first.component(c_0), infer={"facet": 0})
-            z_1 = pyro.sample("z_1", second.component(c_1), infer={"facet": 1})
+            z_0 = pyro.sample("z_0", self.facets[0].component(c_0), infer={"facet": 0})
+            z_1 = pyro.sample("z_1", self.facets[1].component(c_1), infer={"facet": 1})
             pyro.sample("x", self.decode([z_0, z_1], fade), obs=x)
 
     def pairs(self):
@@ -49,8 +48,9 @@ def main(n_steps=300):
     second = torch.where(torch.rand(400) < 0.85, first, torch.randint(3, (400,)))
     x = torch.cat([centres[0, first], centres[1, second]], -1) + 0.6 * torch.randn(400, 8)
     nets = [Component(name=of, options={"widths": [32, 32]}) for of in ("per-facet", "shared")]
-    model = HierarchicalFacets((8,), "2:3,2:3", "gaussian", *nets)
-    svi = pyro.infer.SVI(model.model, model.guide(), pyro.optim.Adam({"lr": 5e-3}), FacetELBO())
+    facet = FacetConfig(n_clusters=3, latent_dim=2, initial_variance=0.3)
+    model = HierarchicalFacets((8,), [facet, facet], "gaussian", *nets)
+    svi = pyro.infer.SVI(model.model, model.guide(), pyro.optim.Adam({"lr": 1e-2}), FacetELBO())
     for _ in range(n_steps):
         svi.step(x)
     return model.rows.softmax(-1).detach()

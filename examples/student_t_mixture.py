@@ -3,7 +3,6 @@
     z_j | c_j ~ t(df, mu_c, Sigma_c), which is N(mu_c, Sigma_c / u) with u ~ Gamma(df / 2, df / 2)
 
 Source: Peel and McLachlan, "Robust mixture modelling using the t distribution", 2000.
-On other data: ``mfcvae train --model examples/student_t_mixture.py:StudentTMixtures``.
 """
 
 import pyro

@@ -22,6 +22,7 @@ from pyro_mfcvae.config import Component, FacetConfig
 from pyro_mfcvae.data import ObservationSpec
 from pyro_mfcvae.errors import ConfigError, DataError
 from pyro_mfcvae.guides import GUIDES, Guide
+from pyro_mfcvae.nets.registry import LIKELIHOODS
 from pyro_mfcvae.pairs import PairsOfClusters
 
 EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
@@ -54,9 +55,9 @@ def _model(name: str, covariance: str = "full"):
     kind = getattr(_load(name), VARIANTS[name])
     model = kind((5,), facets, "gaussian", small, small, **OPTIONS.get(name, {})).double()
     with torch.no_grad():
-        for parameter in [*model.facets.parameters(), getattr(model, "rows", torch.empty(0))]:
-            if parameter.requires_grad or parameter.numel():
-                parameter += 0.3 * torch.randn_like(parameter) * parameter.requires_grad
+        for parameter in [*model.facets.parameters(), *model.parameters(recurse=False)]:
+            if parameter.requires_grad:
+                parameter += 0.3 * torch.randn_like(parameter)
     return model
 
 
@@ -66,7 +67,7 @@ def test_all_examples_are_tested():
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_variant_is_short(name):
-    assert len((ROOT / "examples" / f"{name}.py").read_text().splitlines()) < 60
+    assert len((ROOT / "examples" / f"{name}.py").read_text().splitlines()) <= 60
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -166,9 +167,7 @@ def test_a_facet_not_faded_in_keeps_its_dirichlet():
 
 def test_fewer_clusters_with_a_smaller_alpha():
     main = _load("dirichlet_weights").main
-    few, many = main(0.01), main(100.0)
-    assert few <= 5
-    assert many == 10
+    assert (main(0.01), main(100.0)) == (3, 10)
 
 
 def test_dirichlet_needs_the_number_of_observations():
@@ -247,12 +246,19 @@ def test_hierarchical_table_is_the_optimum():
 
 
 def test_hierarchical_analytic_guide():
-    """Its expectations are the limit for many samples, up to five standard errors."""
-    model = _model("hierarchical_facets")
-    with torch.no_grad(), Noise(0):
-        analytic = model(X, guide="vade-analytic", n_samples=2000).elbo
-        sampled = torch.stack([model(X, guide="vade", n_samples=2000).elbo for _ in range(1)])[0]
-    assert (analytic - sampled).abs().max() < 0.2
+    """Its KL is that of the table proportional to exp E log p(c_0, c_1, z): minus a log-sum."""
+    model = _model("hierarchical_facets", "diagonal")
+    normal, log_joint, entropy = torch.distributions.Normal, model.pairs().log_table, 0
+    with torch.no_grad():
+        terms = model(X, guide="vade-analytic", n_samples=3)
+        for j, (q, prior) in enumerate(zip(model.encode(X), model.facets, strict=True)):
+            at_mean = normal(prior.loc, prior.scale).log_prob(q.mean.unsqueeze(-2))
+            expected = at_mean - 0.5 * (q.stddev.unsqueeze(-2) / prior.scale).square()
+            log_joint = log_joint + expected.sum(-1).unsqueeze(-1 if j == 0 else -2)
+            entropy = entropy + q.entropy()
+    expected = -log_joint.flatten(-2).logsumexp(-1) - entropy
+    total = (terms.kl_z + terms.kl_c).sum(-1)
+    torch.testing.assert_close(total, expected, rtol=1e-10, atol=1e-10)
 
 
 def test_hierarchical_draws_from_the_other_facets_row():
@@ -280,7 +286,7 @@ def test_hierarchical_refuses_what_does_not_enumerate():
 
 
 def test_hierarchical_table_is_learnt():
-    rows = _load("hierarchical_facets").main(250)
+    rows = _load("hierarchical_facets").main()
     assert (rows.max(-1).values > 0.6).all()
     assert rows.argmax(-1).unique().numel() == 3
 
@@ -317,9 +323,17 @@ def test_counts_and_categories_are_learnt():
     assert losses["categorical"][-1] < 5**0.5
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name == "hierarchical_facets" else pytest.mark.slow)
+        for name in VARIANTS
+    ],
+)
 def test_a_variant_trains_from_the_command_line(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    for likelihood in ("poisson", "categorical"):  # registered where another test has loaded them
+        monkeypatch.delitem(LIKELIHOODS, likelihood, raising=False)
     x = (X.repeat(5, 1).numpy() > 0).astype(np.float32)
     np.savez("mine.npz", x=x, kind=np.arange(60) % 3)
     settings = {
@@ -338,14 +352,14 @@ def test_a_variant_trains_from_the_command_line(name, tmp_path, monkeypatch):
     given = ["--model", f"{ROOT / 'examples' / name}.py:{VARIANTS[name]}"]
     words = [word for item in settings.items() for word in ("--set", "=".join(item))]
     words += ["--data", "mine.npz", "--facets", "2:3,2:4", "--device", "cpu"]
-    for guide in ("vade", "enumerate"):
-        out = ["--guide", guide, "--out", guide]
-        done = CliRunner().invoke(main, ["train", *words, *out, *given], catch_exceptions=False)
+    for command in (
+        ["train", *words, "--out", "first"],
+        ["train", *words, "--out", "second", "--guide", "enumerate"],
+        ["evaluate", "first", "--bound", "4"],
+        ["intervene", "generate", "first", "--facet", "1", "--clusters", "0,2"],
+    ):
+        done = CliRunner().invoke(main, ["--debug", *command, *given], catch_exceptions=False)
         assert done.exit_code == 0, done.output
-    done = CliRunner().invoke(
-        main, ["evaluate", "vade", "--bound", "4", *given], catch_exceptions=False
-    )
-    assert done.exit_code == 0, done.output
 
 
 def test_own_likelihood():

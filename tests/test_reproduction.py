@@ -42,7 +42,7 @@ from pyro_mfcvae.training import Callback
 
 PUBLISHED = {
     "table-1", "table-2", "table-shapes", "table-7", "ablations", "fast-ablations", "figure-1",
-    "figure-7", "figure-10", "figure-12", "vlac",
+    "figure-7", "figure-10", "figure-12", "vlac", "family",
     "gmvae-arcs", "gmvae-mnist", "gmvae-svhn",
     "ugvae-mnist", "ugvae-shapes", "ugvae-domains", "ugvae-celeba",
     *(f"figure-{n}" for n in (4, 5, 6, *range(13, 25))),

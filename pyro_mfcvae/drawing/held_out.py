@@ -127,17 +127,18 @@ class HeldOut:
         clusters = self.predictions.clusters[facet]
         return int(later[(clusters[later] != clusters[i]).argmax()])
 
-    def others(self, where: str, changed: Sequence[int] = ()) -> str:
-        """What a title says of the facets that it does not name, if there are any.
+    def others(self, where: str, changed: Sequence[int] = (), which: str = "other facets") -> str:
+        """What a title says of the facets that do not change, if there are any.
 
         Args:
-            where: they are, but for those that follow: where no facet that changes is decoded.
+            where: they are, unless they follow: then no facet that changes is decoded.
             changed: facets.
+            which: what the others are called.
         """
         decoded = self.model.decoded_facets
         if changed and decoded is not None and not set(changed) & set(decoded):
             return ", all else at the mean of each observation's cluster, given that"
-        return f", other facets {where}" if self.model.n_facets > 1 else ""
+        return f", {which} {where}" if self.model.n_facets > 1 else ""
 
     def most_used(self, facet: int) -> list[int]:
         """Clusters of a facet by their number of members, falling; only those that have any.

@@ -172,8 +172,8 @@ def interpolate(
     start, end = seen.observed(first), seen.observed(last)
     moving = sorted(set(range(seen.model.n_facets) if facets is None else facets))
     title = f"{in_words(moving)} on a straight line from the left input to the right one"
-    if len(moving) < seen.model.n_facets:
-        title += seen.others("as on the left", moving)
+    staying = [j for j in range(seen.model.n_facets) if j not in moving]
+    title += seen.others("as on the left", moving, in_words(staying)) if staying else ""
     return Intervention(
         {"pictures": pictures, "start": start, "end": end, "start_indices": first,
          "end_indices": last, "facets": np.array(moving)},

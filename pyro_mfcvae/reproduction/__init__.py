@@ -1,4 +1,4 @@
-"""The experiments of the MFCVAE paper, for ``mfcvae reproduce``."""
+"""The experiments of the papers, for ``mfcvae reproduce``."""
 
 from pyro_mfcvae.reproduction import (  # noqa: F401  (they register their experiments)
     ablations,

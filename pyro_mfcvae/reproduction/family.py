@@ -1,13 +1,14 @@
 """All models of the family beside each other, on rendered scenes and on MNIST.
 
-On scenes every model has the same networks, likelihood, optimiser and length as the default job; on
-MNIST each has the settings that were found for it. Models without clusters are there for their bound.
+On scenes every model has the likelihood, the optimiser and the batches of the default job, and
+networks of its widths; on MNIST each has the settings that were found for it. Models without
+clusters are there for their bound.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from typing_extensions import override
 
@@ -16,8 +17,11 @@ from pyro_mfcvae.config import override as changed
 from pyro_mfcvae.reproduction.definition import (
     Arm,
     Arms,
+    Drawn,
     Entry,
     Experiment,
+    Outcome,
+    Outcomes,
     Scale,
     agreement,
     register_experiments,
@@ -97,6 +101,7 @@ _ON_SCENES: Mapping[str, tuple[str, tuple[str, ...]]] = {
         (*_model("mfcvae", "enumerate", _facet(20, 1)), *_SHARED, "training.kl_weight=4"),
     ),
 }
+_MEASURES = ("majority_accuracy", "majority_accuracy_training_map", "nmi")
 _EPOCHS: Mapping[Scale, tuple[int, int]] = {
     "full": (24, 220), "reduced": (24, 96), "quick": (10, 30)
 }  # fmt: skip
@@ -151,11 +156,47 @@ class Family(Experiment):
             "networks of the same widths; on MNIST each has the settings of its preset",
         ]
 
+    @override
+    def draw(self, outcomes: Outcomes) -> Drawn:
+        from pyro_mfcvae.figures import changed_settings
+
+        for data, file in (("rendered scenes", "family-scenes"), ("MNIST", "family-mnist")):
+            groups: dict[str, dict[str, list[list[float]]]] = {}
+            for outcome in outcomes:
+                if outcome.arm.title == data:
+                    for facet, measured in _clustered(outcome):
+                        groups.setdefault(_name(outcome.arm), {}).setdefault(facet, []).append(
+                            measured
+                        )
+            if groups:
+                yield file, changed_settings(groups, _factors(data), "", f"The family on {data}")
+
+
+def _factors(data: str) -> tuple[str, ...]:
+    return ("digit",) if data == "MNIST" else ("floor_hue", "shape")
+
+
+def _name(arm: Arm) -> str:
+    label = arm.label.removeprefix("scenes-")
+    return _ON_MNIST[label] if arm.title == "MNIST" else _ON_SCENES[label][0]
+
+
+def _clustered(outcome: Outcome) -> Iterator[tuple[str, list[float]]]:
+    """Facets with clusters, and the accuracy of every factor in each."""
+    for j, facet in enumerate(outcome.measures["facets"]):
+        if facet["n_clusters"] > 1:
+            yield (
+                f"facet {j}, K = {facet['n_clusters']}",
+                [
+                    facet["factors"][factor]["test"]["majority_accuracy"]
+                    for factor in _factors(outcome.arm.title)
+                ],
+            )
+
 
 def _entries(arm: Arm) -> list[Entry]:
     """The bound, and for each facet with clusters what they agree with."""
-    on_scenes = arm.label.startswith("scenes-")
-    name = _ON_SCENES[arm.label.removeprefix("scenes-")][0] if on_scenes else _ON_MNIST[arm.label]
+    name = _name(arm)
     bound = Entry(
         arm=arm.label,
         row=name,
@@ -165,17 +206,18 @@ def _entries(arm: Arm) -> list[Entry]:
         percent=False,
     )
     lines = [bound]
-    for factor in ("floor_hue", "shape") if on_scenes else ("digit",):
+    for factor in _factors(arm.title):
         for j, facet in enumerate(arm.config.model.facets):
             if facet.n_clusters > 1:
-                lines += agreement(arm, factor, j, f"{name}, facet {j}")
+                measures = agreement(arm, factor, j, f"{name}, facet {j}")
+                lines += [entry for entry in measures if entry.path[-1] in _MEASURES]
     return lines
 
 
 register_experiments(
     Family(
         name="family",
-        title="every model of the family, on rendered scenes and MNIST",
+        title="every model of the family beside the others",
         source="our own comparison",
         n_seeds={"full": 3, "reduced": 3, "quick": 1},
     )
