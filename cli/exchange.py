@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from pyro_mfcvae.cli.options import DATA_DIR, MODEL_FILES, OUT, RUN
+from pyro_mfcvae.cli.options import DATA_DIR, MODEL_FILES, OUT, RUN, paragraph
 
 if TYPE_CHECKING:
     from pyro_mfcvae.runs import Run
@@ -30,8 +30,8 @@ def presets(name: str | None) -> None:
         return
     for preset in PRESETS.values():
         click.echo(f"{preset.name}: {preset.description}")
-        click.echo(f"    source:   {preset.source}")
-        click.echo(f"    expected: {preset.expected}")
+        click.echo(paragraph("    source:   ", preset.source))
+        click.echo(paragraph("    expected: ", preset.expected))
 
 
 @click.command("import")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import shutil
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +51,15 @@ OUT = click.option(
 def again(model: str | None) -> str:
     """What a command on a run needs besides, if the run was trained with this --model."""
     return f" --model {shlex.quote(model)}" if model is not None and ":" in model else ""
+
+
+def paragraph(head: str, text: str) -> str:
+    """Text beside its head, as wide as the terminal, or 100 letters where there is none."""
+    width = shutil.get_terminal_size((100, 24)).columns
+    return textwrap.fill(
+        head + text, max(width, 2 * len(head)), subsequent_indent=" " * len(head),
+        break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def sayer(screen: Console) -> Callable[[str], None]:

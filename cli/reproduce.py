@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from pyro_mfcvae.cli.options import DATA_DIR, sayer
+from pyro_mfcvae.cli.options import DATA_DIR, paragraph, sayer
 
 from pyro_mfcvae.errors import ConfigError
 
@@ -70,7 +70,8 @@ def reproduce(
 
     if not names:
         for experiment in sorted(EXPERIMENTS.values(), key=_kind_and_number):
-            click.echo(f"{experiment.name:<16}{experiment.title} ({experiment.source})")
+            text = f"{experiment.title} ({experiment.source})"
+            click.echo(paragraph(f"{experiment.name:<16}", text))
         return
     if quick and reduced:
         raise ConfigError("--quick and --reduced exclude each other; give one of them")

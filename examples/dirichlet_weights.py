@@ -13,7 +13,7 @@ from torch.distributions import Dirichlet, kl_divergence
 from pyro_mfcvae import MFCVAE, FacetELBO
 from pyro_mfcvae.config import Component, FacetConfig
 from pyro_mfcvae.mixture import MixturePrior
-from pyro_mfcvae.models.base import fading
+from pyro_mfcvae.models.sites import fading
 
 
 class DirichletMixture(MixturePrior):

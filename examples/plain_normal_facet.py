@@ -13,7 +13,7 @@ from pyro.distributions import Normal
 
 from pyro_mfcvae import MFCVAE, FacetELBO
 from pyro_mfcvae.config import Component
-from pyro_mfcvae.models.base import cluster_site, data_plate, fading
+from pyro_mfcvae.models.sites import cluster_site, data_plate, fading
 
 
 class PlainNormalFacet(MFCVAE):

@@ -23,6 +23,7 @@ from pyro_mfcvae.config import FacetConfig
 from pyro_mfcvae.densities import MixtureDensities, standard_normal_log_prob
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.mixture import MixturePrior
+from pyro_mfcvae.quadratic import whole_products
 from pyro_mfcvae.sharing import computed_once
 
 Variance = Literal["exp", "exp-tanh"]
@@ -81,7 +82,8 @@ class GivenMixture(MixtureDensities):
         """Means and standard deviations of given clusters, or averages over relaxed ones."""
         # A product with ones and zeros: indices would have to be broadcast with the batch.
         shares = as_shares(c, self.n_clusters, self.loc.dtype).unsqueeze(-2)
-        return (shares @ self.loc).squeeze(-2), (shares @ self.scale).squeeze(-2)
+        with whole_products():
+            return (shares @ self.loc).squeeze(-2), (shares @ self.scale).squeeze(-2)
 
 
 class ConditionalMixture(GivenMixture, nn.Module):

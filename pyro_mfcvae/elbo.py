@@ -37,7 +37,7 @@ class ElboTerms:
             divided by B.
         kl_c: KL of c_j, shape (B, J); zero where c_j is summed out of the model.
         fade: weights alpha_j, shape (J,).
-        kl_weight: weights of both KLs, shape (J,), where a KL floor raises them above alpha_j.
+        kl_weight: weights of both KLs, shape (J,); None where they are alpha_j.
         other: further costs per observation, {site: (B,)}.
         shared: costs of no facet that the batch has once, divided by B, {site: ()}.
         min_information: lambda, in nats: what the KL of every c_j costs at least, on the mean over

@@ -32,11 +32,11 @@ from pyro_mfcvae.training.checkpoints import (
     read_checkpoint,
     restore,
 )
+from pyro_mfcvae.training.checks import has_batch_norm
 from pyro_mfcvae.training.engine import ONE_PROCESS, EndedElsewhere, Engine
 from pyro_mfcvae.training.initialise import initialise_mixtures, initialise_networks
 from pyro_mfcvae.training.loop import cpu_threads
 from pyro_mfcvae.training.pretrain import pretrain, pretraining_stages
-from pyro_mfcvae.training.state import has_batch_norm
 
 if TYPE_CHECKING:
     from pathlib import Path

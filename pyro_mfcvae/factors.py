@@ -9,10 +9,9 @@ from operator import add
 from typing import Any
 
 import torch
-from pyro.distributions import Independent, Normal
 from torch import Tensor
 
-from pyro_mfcvae.components import MixtureComponent, RelaxedCluster
+from pyro_mfcvae.components import RelaxedCluster
 from pyro_mfcvae.enumeration import (
     ANALYTIC,
     DATA_DIM,
@@ -21,6 +20,7 @@ from pyro_mfcvae.enumeration import (
     in_data_plate,
     is_analytic,
 )
+from pyro_mfcvae.expectations import log_prob_of
 
 Term = tuple[str, Any]
 
@@ -49,7 +49,7 @@ class Factors:
             name for name, site in analytic.items() if isinstance(site["fn"], RelaxedCluster)
         }
         self.log_probs = {
-            id(site): _log_prob(site, analytic.get(site["name"])) for site in self.sites
+            id(site): log_prob_of(site, analytic.get(site["name"])) for site in self.sites
         }
         guide_names = {site["name"] for site in guide_sites}
         self.guide_dims = {enumerated_dim(site) for site in guide_sites} - {None}
@@ -239,46 +239,6 @@ class Factors:
         if not tagged:
             return None
         return torch.stack([tagged.get(j, like.new_ones(())) for j in range(self._n_facets)])
-
-
-def _log_prob(site: Site, under: Site | None = None) -> Tensor:
-    """Log-probability of a site's value, or its expectation under an analytic site of the guide."""
-    if under is None:
-        log_prob = site["fn"].log_prob(site["value"])
-    else:
-        log_prob = _expected_log_prob(site, under)
-    mask = site["mask"]
-    if mask is None or mask is True:
-        return log_prob
-    if mask is False:
-        return torch.zeros_like(log_prob)
-    return torch.where(mask, log_prob, torch.zeros_like(log_prob))
-
-
-def _expected_log_prob(site: Site, under: Site) -> Tensor:
-    """E log p over the q of a guide's site, for that site itself or the model's."""
-    q, p = under["fn"], site["fn"]
-    if isinstance(q, RelaxedCluster):
-        return q.expected_log_prob(p)
-    normal = q.base_dist if isinstance(q, Independent) else None
-    if not isinstance(normal, Normal) or q.event_dim != 1:
-        raise ValueError(
-            f"guide site {under['name']!r} is marked {ANALYTIC!r}, which needs "
-            f"Normal(...).to_event(1) or a RelaxedCluster, got {type(normal or q).__name__}; leave "
-            "out the mark"
-        )
-    if site is under:
-        return -q.entropy()
-    if isinstance(p, Independent) and isinstance(p.base_dist, Normal) and p.event_dim == 1:
-        traces = (normal.scale / p.base_dist.scale).square().sum(-1)
-        return p.log_prob(normal.loc) - 0.5 * traces
-    if not isinstance(p, MixtureComponent):
-        raise ValueError(
-            f"guide site {under['name']!r} is marked {ANALYTIC!r}, which needs a MixtureComponent "
-            "(MixturePrior.component) or Normal(...).to_event(1) as the model's site, got "
-            f"{type(p).__name__}; leave out the mark"
-        )
-    return p.expected_log_prob(normal.loc, normal.scale)
 
 
 def _dims(values: Tensor, among: set[int]) -> set[int]:

@@ -238,13 +238,14 @@ class MixturePrior(MixtureDensities, nn.Module):
         return standard_normal_log_prob(white) + log_diagonal(whitening)
 
     def _relaxed_log_prob(self, z: Tensor, c: Tensor) -> Tensor:
-        difference = z - c @ self.loc
+        spread = self.scale if self.covariance == "diagonal" else self.scale_tril
+        with whole_products():
+            difference = z - c @ self.loc
+            averages = (c @ spread.flatten(1)).unflatten(-1, spread.shape[1:])
         if self.covariance == "diagonal":
-            scale = c @ self.scale
-            return standard_normal_log_prob(difference / scale) - scale.log().sum(-1)
-        factors = (c @ self.scale_tril.flatten(1)).unflatten(-1, self.scale_tril.shape[1:])
-        white = torch.linalg.solve_triangular(factors, difference.unsqueeze(-1), upper=False)
-        return standard_normal_log_prob(white.squeeze(-1)) - log_diagonal(factors)
+            return standard_normal_log_prob(difference / averages) - averages.log().sum(-1)
+        white = torch.linalg.solve_triangular(averages, difference.unsqueeze(-1), upper=False)
+        return standard_normal_log_prob(white.squeeze(-1)) - log_diagonal(averages)
 
     @override
     def transform(self, noise: Tensor, c: Tensor) -> Tensor:

@@ -20,7 +20,8 @@ from typing_extensions import override
 from pyro_mfcvae.components import as_shares
 from pyro_mfcvae.densities import MixtureDensities, check_clusters
 from pyro_mfcvae.guides import Guide, Inferred, enumerated_cluster
-from pyro_mfcvae.models.base import FacetModel, data_plate
+from pyro_mfcvae.models.base import FacetModel
+from pyro_mfcvae.models.sites import data_plate
 
 
 class PairsOfClusters(MixtureDensities):

@@ -15,9 +15,9 @@ from pyro_mfcvae.cli import main
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.experiment import train
 from pyro_mfcvae.noise import Noise
+from pyro_mfcvae.training.checks import check_last_batch
 from pyro_mfcvae.training.engine import ONE_PROCESS, EndedElsewhere, Engine, launched
 from pyro_mfcvae.training.objective import Objective
-from pyro_mfcvae.training.state import check_last_batch
 
 
 class _One(Engine):

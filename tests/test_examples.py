@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from functools import cache
-
 import numpy as np
 import pyro
 import pytest
@@ -16,49 +13,14 @@ from pyro.distributions import Dirichlet
 from pyro.infer import TraceEnum_ELBO
 from pyro_mfcvae.cli import main
 from scipy import stats
+from variants import VARIANTS, X, load, random_model
 
 from pyro_mfcvae import Noise
-from pyro_mfcvae.config import Component, FacetConfig
 from pyro_mfcvae.data import ObservationSpec
 from pyro_mfcvae.errors import ConfigError, DataError
-from pyro_mfcvae.guides import GUIDES, Guide
 from pyro_mfcvae.nets.registry import LIKELIHOODS
-from pyro_mfcvae.pairs import PairsOfClusters
 
 EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
-VARIANTS = {
-    "student_t_mixture": "StudentTMixtures",
-    "dirichlet_weights": "DirichletWeights",
-    "plain_normal_facet": "PlainNormalFacet",
-    "hierarchical_facets": "HierarchicalFacets",
-    "count_likelihoods": "CountMFCVAE",
-}
-OPTIONS = {"dirichlet_weights": {"n_observations": 40, "alpha": 0.3}}
-X = torch.randn(12, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
-
-
-@cache
-def _load(name: str):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def _model(name: str, covariance: str = "full"):
-    """The example's model of two facets in float64, with parameters drawn at random."""
-    facets = [
-        FacetConfig(n_clusters=k, latent_dim=d, covariance=covariance, initial_variance=0.5)
-        for d, k in ((2, 3), (3, 4))
-    ]
-    small = Component(name="shared", options={"widths": [8], "activation": "elu"})
-    kind = getattr(_load(name), VARIANTS[name])
-    model = kind((5,), facets, "gaussian", small, small, **OPTIONS.get(name, {})).double()
-    with torch.no_grad():
-        for parameter in [*model.facets.parameters(), *model.parameters(recurse=False)]:
-            if parameter.requires_grad:
-                parameter += 0.3 * torch.randn_like(parameter)
-    return model
 
 
 def test_all_examples_are_tested():
@@ -73,7 +35,7 @@ def test_a_variant_is_short(name):
 @pytest.mark.parametrize("name", VARIANTS)
 def test_guides_agree_at_one_sample(name):
     """``vade``, ``posterior`` and ``enumerate`` have one value and one gradient; so has Pyro."""
-    model, losses = _model(name), {}
+    model, losses = random_model(name), {}
     for guide in ("vade", "posterior", "enumerate"):
         with Noise(0):
             losses[guide] = model(X, guide=guide).loss
@@ -89,7 +51,7 @@ def test_guides_agree_at_one_sample(name):
 @pytest.mark.parametrize("name", VARIANTS)
 def test_vade_is_the_best_of_several_samples(name):
     """No other guide with one q(c | x) for all samples comes as near to summing out."""
-    model = _model(name)
+    model = random_model(name)
     elbos = {}
     for guide in ("enumerate", "vade", "expectation", "amortized"):
         with torch.no_grad(), Noise(1):
@@ -101,7 +63,7 @@ def test_vade_is_the_best_of_several_samples(name):
 
 def test_student_t_against_scipy():
     for covariance in ("diagonal", "full"):
-        prior = _model("student_t_mixture", covariance).facets[1]
+        prior = random_model("student_t_mixture", covariance).facets[1]
         z = torch.randn(6, 3, dtype=torch.float64)
         with torch.no_grad():
             factors, locs = prior.scale_tril, prior.loc
@@ -120,7 +82,7 @@ def test_student_t_against_scipy():
 
 
 def test_samples_are_student_t():
-    prior = _model("student_t_mixture", "diagonal").facets[0]
+    prior = random_model("student_t_mixture", "diagonal").facets[0]
     draws = prior.sample((4000,), c=1, generator=torch.Generator().manual_seed(0))
     white = ((draws - prior.loc[1]) / prior.scale[1]).detach().numpy()
     for column in white.T:  # a correct sampler fails this once in ten thousand seeds
@@ -130,17 +92,17 @@ def test_samples_are_student_t():
 
 def test_student_t_has_no_closed_form():
     with pytest.raises(ConfigError, match=r"no closed form.*vade"):
-        _model("student_t_mixture")(X, guide="vade-analytic")
+        random_model("student_t_mixture")(X, guide="vade-analytic")
 
 
 def test_student_t_forgives_outliers():
-    losses = _load("student_t_mixture").main(100)
+    losses = load("student_t_mixture").main(100)
     assert losses["StudentTMixtures"] < losses["MFCVAE"] - 0.5
 
 
 def test_dirichlet_bound():
     """E log pi and the KL of q(pi) = Dirichlet(gamma), by draws from it."""
-    model = _model("dirichlet_weights")
+    model = random_model("dirichlet_weights")
     prior, n = model.facets[0], 40
     gamma = prior.gamma().detach()
     assert gamma.sum().item() == pytest.approx(n + 3 * 0.3)
@@ -159,24 +121,24 @@ def test_dirichlet_bound():
 
 
 def test_a_facet_not_faded_in_keeps_its_dirichlet():
-    model = _model("dirichlet_weights")
+    model = random_model("dirichlet_weights")
     model(X, torch.tensor([0.0, 1.0]).double()).loss.backward()
     assert not model.facets[0].logits.grad.any()
     assert model.facets[1].logits.grad.any()
 
 
 def test_fewer_clusters_with_a_smaller_alpha():
-    main = _load("dirichlet_weights").main
+    main = load("dirichlet_weights").main
     assert (main(0.01), main(100.0)) == (3, 10)
 
 
 def test_dirichlet_needs_the_number_of_observations():
     with pytest.raises(TypeError, match="n_observations"):
-        _load("dirichlet_weights").DirichletWeights((5,), "2:3")
+        load("dirichlet_weights").DirichletWeights((5,), "2:3")
 
 
 def test_plain_facet_has_the_kl_of_a_plain_vae():
-    model = _model("plain_normal_facet")
+    model = random_model("plain_normal_facet")
     q = model.encode(X)[0].base_dist
     kl = torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, 1.0)).sum(-1)
     terms = model(X, guide="vade-analytic")
@@ -187,112 +149,11 @@ def test_plain_facet_has_the_kl_of_a_plain_vae():
 
 
 def test_plain_facet_finds_what_has_no_gaps():
-    assert _load("plain_normal_facet").main(300) > 0.9
-
-
-def _joint(model, zs):
-    """p(c_0, c_1 | z) by brute force, (B, K_0, K_1)."""
-    first, second = model.facets
-    table = torch.empty(len(zs[0]), first.n_clusters, second.n_clusters).double()
-    normal = torch.distributions.MultivariateNormal
-    for a in range(first.n_clusters):
-        for b in range(second.n_clusters):
-            table[..., a, b] = (
-                first.logits.log_softmax(-1)[a]
-                + model.rows[a].log_softmax(-1)[b]
-                + normal(first.loc[a], scale_tril=first.scale_tril[a]).log_prob(zs[0])
-                + normal(second.loc[b], scale_tril=second.scale_tril[b]).log_prob(zs[1])
-            ).exp()
-    return table / table.sum((-2, -1), keepdim=True)
-
-
-def test_hierarchical_responsibilities():
-    model = _model("hierarchical_facets")
-    with torch.no_grad():
-        table = _joint(model, [q.mean for q in model.encode(X)])
-    first, second = model.responsibilities(X)
-    torch.testing.assert_close(first, table.sum(-1), rtol=1e-9, atol=1e-12)
-    torch.testing.assert_close(second, table.sum(-2), rtol=1e-9, atol=1e-12)
-    assert not torch.allclose(first, model.facets[0].responsibilities(model.encode(X)[0].mean))
-
-
-def test_hierarchical_table_is_the_optimum():
-    """Theorem 3: the gap is -log Z, and no other table comes as near, that of margins included."""
-    model = _model("hierarchical_facets")
-    noise = {f"z_{j}": torch.randn(5, 12, d, dtype=torch.float64) for j, d in enumerate((2, 3))}
-
-    def elbo(guide):
-        with torch.no_grad(), Noise(noise):
-            return model(X, guide=guide, n_samples=5).elbo
-
-    zs = [q.mean + q.stddev * noise[f"z_{j}"] for j, q in enumerate(model.encode(X))]
-    with torch.no_grad():
-        posterior = torch.stack([_joint(model, [z[s] for z in zs]) for s in range(5)])
-    log_z = posterior.log().mean(0).flatten(-2).logsumexp(-1)
-    best = elbo("vade")
-    torch.testing.assert_close(elbo("enumerate") - best, -log_z, rtol=1e-9, atol=1e-12)
-
-    class Perturbed(GUIDES["vade"]):
-        def logits(self, inferred):
-            return super().logits(inferred) + 0.1 * torch.randn(12, dtype=torch.float64)
-
-    class Margins(GUIDES["vade"]):
-        def logits(self, inferred):
-            table = super().logits(inferred).log_softmax(-1).unflatten(-1, (3, 4))
-            return (table.logsumexp(-1, True) + table.logsumexp(-2, True)).flatten(-2)
-
-    assert all((elbo(Perturbed(model)) < best).all() for _ in range(5))
-    assert (elbo(Margins(model)) < best).all()
-
-
-def test_hierarchical_analytic_guide():
-    """Its KL is that of the table proportional to exp E log p(c_0, c_1, z): minus a log-sum."""
-    model = _model("hierarchical_facets", "diagonal")
-    normal, log_joint, entropy = torch.distributions.Normal, model.pairs().log_table, 0
-    with torch.no_grad():
-        terms = model(X, guide="vade-analytic", n_samples=3)
-        for j, (q, prior) in enumerate(zip(model.encode(X), model.facets, strict=True)):
-            at_mean = normal(prior.loc, prior.scale).log_prob(q.mean.unsqueeze(-2))
-            expected = at_mean - 0.5 * (q.stddev.unsqueeze(-2) / prior.scale).square()
-            log_joint = log_joint + expected.sum(-1).unsqueeze(-1 if j == 0 else -2)
-            entropy = entropy + q.entropy()
-    expected = -log_joint.flatten(-2).logsumexp(-1) - entropy
-    total = (terms.kl_z + terms.kl_c).sum(-1)
-    torch.testing.assert_close(total, expected, rtol=1e-10, atol=1e-10)
-
-
-def test_hierarchical_draws_from_the_other_facets_row():
-    model = _model("hierarchical_facets")
-    pairs: PairsOfClusters = model.pairs()
-    n = 20_000
-    with torch.no_grad():
-        table = pairs.log_table.exp()
-        generator = torch.Generator().manual_seed(0)
-        z_0, z_1 = model.sample_prior((n,), {1: torch.tensor(2)}, 1.0, generator)
-        column = table[:, 2] / table[:, 2].sum()
-        expected = column @ model.facets[0].loc
-        assert z_0.shape == (n, 2)
-        assert ((z_0.mean(0) - expected).abs() < 5 * z_0.std(0) / n**0.5).all()
-        mean = model.facets[1].loc[2]
-        assert ((z_1.mean(0) - mean).abs() < 5 * z_1.std(0) / n**0.5).all()
-    with pytest.raises(ValueError, match=r"0\.\.3, got 4\.\.4"):
-        model.sample_prior((2,), {1: torch.tensor(4)})
-
-
-def test_hierarchical_refuses_what_does_not_enumerate():
-    with pytest.raises(ConfigError, match="RelaxedGuide does not enumerate"):
-        _model("hierarchical_facets")(X, guide="relaxed")
-    assert Guide.logits is GUIDES["relaxed"].logits
-
-
-def test_hierarchical_table_is_learnt():
-    rows = _load("hierarchical_facets").main()
-    assert (rows.max(-1).values > 0.6).all()
-    assert rows.argmax(-1).unique().numel() == 3
+    assert load("plain_normal_facet").main(300) > 0.9
 
 
 def test_count_likelihoods_against_scipy():
-    module = _load("count_likelihoods")
+    module = load("count_likelihoods")
     h = torch.randn(4, 2, 3, dtype=torch.float64)
     counts = torch.randint(6, (4, 2, 3)).double()
     p = module.PoissonLikelihood()(h, 2)
@@ -309,7 +170,7 @@ def test_count_likelihoods_against_scipy():
 
 
 def test_count_likelihoods_refuse_other_data():
-    module = _load("count_likelihoods")
+    module = load("count_likelihoods")
     with pytest.raises(DataError, match="from 0 on, got -1"):
         module.PoissonLikelihood().check(ObservationSpec((3,), low=-1))
     for low, high in ((0, 2), (-1, 1)):
@@ -318,7 +179,7 @@ def test_count_likelihoods_refuse_other_data():
 
 
 def test_counts_and_categories_are_learnt():
-    losses = _load("count_likelihoods").main(150)
+    losses = load("count_likelihoods").main(150)
     assert losses["poisson"][-1] < 11.5  # both kinds at their rates: 9.3 and what tells the kind
     assert losses["categorical"][-1] < 5**0.5
 
@@ -363,12 +224,12 @@ def test_a_variant_trains_from_the_command_line(name, tmp_path, monkeypatch):
 
 
 def test_own_likelihood():
-    losses = _load("own_likelihood").main(40)
+    losses = load("own_likelihood").main(40)
     assert losses[-1] < 0.7 * losses[0]
 
 
 def test_plain_pyro():
-    losses = _load("plain_pyro").main(60)
+    losses = load("plain_pyro").main(60)
     assert set(losses) == {"vade", "enumerate"}
     for curve in losses.values():
         assert curve[-1] < curve[0]

@@ -16,6 +16,8 @@ from pyro_mfcvae.enumeration import run_guide
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.models import UGVAE
 from pyro_mfcvae.nets.experts import product_of_normals
+from pyro_mfcvae.training.cluster_network import fit_cluster_network
+from pyro_mfcvae.training.initialise import posterior_means
 
 
 class TestUGVAE(ModelContract):
@@ -168,6 +170,35 @@ def test_options_out_of_range_are_refused(option, message):
     case.options = option
     with pytest.raises(ConfigError, match=message):
         case.build()
+
+
+def test_the_network_of_clusters_follows_its_mixture():
+    """It takes latents, where other models' networks take features."""
+    model, x = TestUGVAE().build(), TestUGVAE().observations(200)
+    zs = posterior_means(model, x)
+    targets = model.assign(x, zs)[0].detach()
+    others = [p.clone() for p in model.encoder.parameters()]
+
+    def cross_entropy():
+        with torch.no_grad():
+            return -(targets * model.cluster_heads(zs[0]).log_softmax(-1)).sum(-1).mean().item()
+
+    first = cross_entropy()
+    for _ in range(20):
+        fit_cluster_network(model, x, [0])
+    entropy = -torch.special.xlogy(targets, targets).sum(-1).mean().item()
+    assert cross_entropy() - entropy < 0.5 * (first - entropy)
+    assert all(map(torch.equal, model.encoder.parameters(), others))
+
+
+def test_a_run_refits_its_mixture_and_the_network():
+    config = TestUGVAE().config(
+        **{"guide.name": "amortized", "training.refit_mixtures": [1], "model.options.width": 8}
+    )
+    state = begun(config)
+    while state.step < state.n_steps:
+        state.train_step()
+    assert torch.isfinite(state.totals).all()
 
 
 def test_full_covariances_are_refused():

@@ -7,7 +7,7 @@ import itertools
 import plain
 import pytest
 import torch
-from model_cases import ALL, SEED, SHARED, drawn
+from model_cases import ALL, LADDER, SEED, SHARED, drawn
 from model_contract import ModelContract
 from torch.distributions import Normal
 from torch.nn.functional import elu, one_hot
@@ -158,6 +158,26 @@ def test_clusters_need_a_ladder_to_enter():
     case.networks = SHARED
     with pytest.raises(ConfigError, match="which needs a ladder; choose encoder ladder or conv"):
         case.build()
+
+
+@pytest.mark.parametrize("backbone", [[[], [8]], [[8], []]])
+def test_a_stage_of_the_ladder_may_be_empty(backbone):
+    case = TestVLAC()
+    options = LADDER["encoder"]["options"] | {"backbone": backbone}
+    case.networks = LADDER | {"encoder": {"name": "ladder", "options": options}}
+    terms = case.build()(case.observations(), None, "amortized")
+    assert torch.isfinite(terms.elbo).all()
+
+
+def test_an_encoder_that_fades_does_so_for_layers_given_clusters():
+    case = TestVLAC()
+    options = LADDER["encoder"]["options"] | {"fade": True}
+    case.networks = LADDER | {"encoder": {"name": "ladder", "options": options}}
+    model, x = case.build("2:1,1:2"), case.observations()
+    fade = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    unseen, seen = (q.mean for q in model.encode(x, fade))
+    torch.testing.assert_close(unseen, unseen[:1].expand_as(unseen))
+    torch.testing.assert_close(seen, model.encode(x)[1].mean)
 
 
 def test_layers_that_see_other_observations_are_refused():

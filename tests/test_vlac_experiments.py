@@ -20,6 +20,7 @@ from pyro_mfcvae.presets import get_preset
 from pyro_mfcvae.reproduction import Arm, Request, get_experiment, reproduce
 from pyro_mfcvae.reproduction.vlac import LayersOfLadder
 from pyro_mfcvae.training import cluster_network, state
+from pyro_mfcvae.training.checks import check_objective
 from pyro_mfcvae.training.initialise import fit_mixture, posterior_means
 
 CLUSTERS = {
@@ -44,7 +45,7 @@ def test_clusters_and_weights_are_the_published_ones(name):
     config = get_preset(name).config
     assert tuple(facet.n_clusters for facet in config.model.facets) == CLUSTERS[name]
     assert not any(facet.learn_weights for facet in config.model.facets)
-    state._check_objective(_model(name), config, n_processes=1)  # it can be trained
+    check_objective(_model(name), config, n_processes=1)  # it can be trained
 
 
 @pytest.mark.parametrize(
@@ -232,7 +233,8 @@ def test_the_network_of_clusters_follows_a_mixture_that_was_fitted_anew(conditio
     def divergence():
         """Mean KL(p(c | z) || q(c | x)) of facet 1."""
         with torch.no_grad(), model.evaluating():
-            log_q = cluster_network._logits(model, x)[1].log_softmax(-1)
+            logits = cluster_network._logits(model, x, posterior_means(model, x))
+            log_q = logits[1].log_softmax(-1)
         return (targets * (targets.log() - log_q)).nan_to_num().sum(-1).mean().item()
 
     fit_mixture(model.facets[1], posterior_means(model, x)[1], seed=0)

@@ -29,7 +29,7 @@ def along_shared(seen: HeldOut, title: str, n_clusters: int | None = None) -> Fi
 
     Args:
         seen: model and held-out observations.
-        title: above all.
+        title: above all, before what the figure shows.
         n_clusters: how many at most, those with most observations first; None takes all that have
             any.
     """
@@ -39,7 +39,10 @@ def along_shared(seen: HeldOut, title: str, n_clusters: int | None = None) -> Fi
     _, rows, columns = found[0]
     has_clusters = seen.model.facets[0].n_clusters > 1
     names = [f"cluster {k}" for k in clusters] if has_clusters else [""]
-    return figures.shared_and_own_grids(grids, names, rows.tolist(), columns.tolist(), title)
+    what = "offset of every dimension, shared latent in rows, own from its prior's mean in columns"
+    return figures.shared_and_own_grids(
+        grids, names, rows.tolist(), columns.tolist(), f"{title}: {what}"
+    )
 
 
 def between_kinds(
@@ -51,7 +54,7 @@ def between_kinds(
         seen: model and held-out observations.
         kinds: of the groups; one kind twice takes two groups of it.
         group_size: B.
-        title: above all.
+        title: above all, before what the figure shows.
 
     Returns:
         the figure, and the shared latents that its rows have, (M, D_1).
@@ -64,8 +67,10 @@ def between_kinds(
     )
     first, second = seen.shown[ends]
     names = (kinds[0].name, kinds[1].name)
+    rows = "shared latent in rows, " if seen.model.group_size is not None else ""
+    text = f"{title}; {rows}own in columns"
     grid = seen.drawable(pictures)
-    return figures.between_groups_grid(grid, (first, second), names, title), shared
+    return figures.between_groups_grid(grid, (first, second), names, text), shared
 
 
 def map_of_groups(
@@ -81,7 +86,7 @@ def map_of_groups(
         seen: model and held-out observations.
         kinds: of the groups.
         group_size: B.
-        title: above the plot.
+        title: above the plot, before what it shows.
         paths: {name: shared latents (M, D_1)} of lines to be drawn among them.
     """
     groups = draw_groups(seen.labels, [*kinds, RANDOM], _N_GROUPS, group_size, seed=1)
@@ -93,4 +98,6 @@ def map_of_groups(
         lines.append((name, points[start : start + len(path)]))
         start += len(path)
     names = [kind.name for kind in groups.kinds]
-    return figures.group_points(points[: len(means)], groups.classes, names, title, lines)
+    of = "q(z_1 | X)" if seen.model.group_size is not None else "z_0"
+    text = f"{title}: means of {of} of held-out batches of {group_size}"
+    return figures.group_points(points[: len(means)], groups.classes, names, text, lines)

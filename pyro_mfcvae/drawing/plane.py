@@ -48,7 +48,10 @@ def data_and_latents(runs: Mapping[str, tuple[Run, Dataset]], title: str = "") -
         ]
     ]
     rows += [_row(name, seen, x, window) for name, seen in all_seen.items()]
-    note = "numbers: components; ellipses: one standard deviation, of latents at the style's mean"
+    note = (
+        "numbers: components; ellipses: one standard deviation, of latents at the style's mean\n"
+        "densities: black is 0, the brightest colour each panel's own maximum"
+    )
     return figures.planes(rows, title, note)
 
 
@@ -64,7 +67,7 @@ def _gaussian_mixture(
     name = f"Gaussian mixture, K = {n_clusters}"
     return [
         Plane(
-            f"{name}\nlog p(x) {mixture.score(x):.2f} held out",
+            f"{name}: density\nheld out: mean log p(x) {mixture.score(x):.2f} nats",
             density=np.exp(density).reshape(_N_GRID, _N_GRID),
             window=window,
         ),
@@ -86,7 +89,7 @@ def _row(name: str, seen: HeldOut, x: np.ndarray, window: figures.Window) -> lis
         factors = prior.scale_tril.double().cpu().numpy()
     return [
         Plane(
-            f"{name}: density\nlog p(x) {held_out:.2f} held out",
+            f"{name}: density\nheld out: mean log p(x) {held_out:.2f} nats",
             density=np.exp(density).reshape(_N_GRID, _N_GRID),
             window=window,
         ),

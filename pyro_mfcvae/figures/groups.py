@@ -101,8 +101,9 @@ def group_points(
     for k, name in enumerate(names):
         is_random = name == "random"
         axes.scatter(
-            *points[classes == k].T, s=14 if is_random else 22, label=readable(name),
-            color="0.75" if is_random else next(colors), marker=_MARKERS[k % len(_MARKERS)],
+            *points[classes == k].T, s=60 if is_random else 22, label=readable(name),
+            color="0.75" if is_random else next(colors),
+            marker="." if is_random else _MARKERS[k % len(_MARKERS)],
             lw=0, alpha=0.8, zorder=1 if is_random else 2,
         )  # fmt: skip
     for i, (name, path) in enumerate(paths):

@@ -37,9 +37,9 @@ def term_over_steps(
             panel.axhline(thresholds[name], color="black", ls=":", lw=1)
         panel.set_title(name, fontsize=10)
         panel.set_xlabel("step", fontsize=9)
-        panel.set_ylim(bottom=0)
         panel.tick_params(labelsize=8)
         panel.grid(alpha=0.3)
+    axes[0].set_ylim(bottom=0)  # last: from here on the height of all panels is fixed
     axes[0].set_ylabel(ylabel, fontsize=9)
     figure.suptitle(title, fontsize=11)
     return figure

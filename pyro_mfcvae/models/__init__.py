@@ -1,10 +1,10 @@
 """Models, one file per generative story, all with one skeleton."""
 
 from pyro_mfcvae import nets  # noqa: F401  (registers the networks that models are built from)
-from pyro_mfcvae.models.base import FacetModel, build_model, register_model
+from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.models.gmvae import GMVAE
 from pyro_mfcvae.models.mfcvae import MFCVAE
-from pyro_mfcvae.models.registry import MODELS
+from pyro_mfcvae.models.registry import MODELS, build_model, register_model
 from pyro_mfcvae.models.ugvae import UGVAE
 from pyro_mfcvae.models.user import load_model_file
 from pyro_mfcvae.models.vade import VaDE

@@ -34,14 +34,10 @@ from pyro_mfcvae.conditional import Variance, conditional_priors, given_other
 from pyro_mfcvae.config import FacetConfig
 from pyro_mfcvae.data.observations import ObservationSpec
 from pyro_mfcvae.densities import MixtureDensities
-from pyro_mfcvae.models.base import (
-    FacetModel,
-    Part,
-    cluster_site,
-    data_plate,
-    fading,
-    register_model,
-)
+from pyro_mfcvae.models.base import FacetModel
+from pyro_mfcvae.models.networks import Part
+from pyro_mfcvae.models.registry import register_model
+from pyro_mfcvae.models.sites import cluster_site, data_plate, fading
 from pyro_mfcvae.parameters import announce_parameters
 
 

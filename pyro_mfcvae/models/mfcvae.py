@@ -21,7 +21,9 @@ import pyro
 from torch import Tensor
 from typing_extensions import override
 
-from pyro_mfcvae.models.base import FacetModel, cluster_site, data_plate, fading, register_model
+from pyro_mfcvae.models.base import FacetModel
+from pyro_mfcvae.models.registry import register_model
+from pyro_mfcvae.models.sites import cluster_site, data_plate, fading
 from pyro_mfcvae.parameters import announce_parameters
 
 

@@ -1,19 +1,32 @@
-"""Names of models, and which class the settings of a run mean."""
+"""Names of models, which class the settings of a run mean, and building it."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pyro_mfcvae.config import ModelConfig, ModelSource
 from pyro_mfcvae.errors import ConfigError, OtherModelWarning
+from pyro_mfcvae.options import check_options
 
 if TYPE_CHECKING:
+    from pyro_mfcvae.data.observations import ObservationSpec
     from pyro_mfcvae.models.base import FacetModel
 
 MODELS: dict[str, type[FacetModel]] = {}
 
 _FROM = "@"  # between the name of a class and the checksum of its file
+
+
+def register_model(name: str) -> Callable[[type[FacetModel]], type[FacetModel]]:
+    """Class decorator: make a model known as ``name`` to settings and the command line."""
+
+    def register(model: type[FacetModel]) -> type[FacetModel]:
+        MODELS[name] = model
+        return model
+
+    return register
 
 
 def name_of(name: str, source: ModelSource) -> str:
@@ -70,3 +83,22 @@ def model_class(config: ModelConfig) -> type[FacetModel]:
         stacklevel=1,  # one place, so that it is told once
     )
     return MODELS[others[0]]
+
+
+def build_model(config: ModelConfig, observation: ObservationSpec) -> FacetModel:
+    """The model that the settings describe, for observations of this kind.
+
+    Raises:
+        ConfigError: if the model or one of its parts is unknown or does not fit.
+        DataError: if the likelihood cannot describe the observations.
+    """
+    model = model_class(config)
+    check_options(model, config.options, f"model {config.name!r}", n_given=5)
+    return model(
+        observation,
+        config.facets,
+        config.likelihood,
+        config.encoder,
+        config.decoder,
+        **config.options,
+    )

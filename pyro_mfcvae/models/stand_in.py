@@ -7,8 +7,8 @@ import torch
 from pyro_mfcvae.config import Config, ModelConfig
 from pyro_mfcvae.data.observations import ObservationSpec
 from pyro_mfcvae.guides import check_guide
-from pyro_mfcvae.models.base import FacetModel, build_model
-from pyro_mfcvae.models.registry import model_class
+from pyro_mfcvae.models.base import FacetModel
+from pyro_mfcvae.models.registry import build_model, model_class
 
 _SHAPES = ((3, 32, 32), (1, 28, 28), (3, 64, 64), (2,))
 

@@ -25,7 +25,8 @@ without pi, it is a multi-level VAE (Bouchacourt et al., "Multi-Level Variationa
 AAAI 2018) on batches that nobody has grouped.
 
 Source: Peis et al., "Unsupervised Learning of Global Factors in Deep Generative Models", 2020,
-Eq. 1-11, where z_1 is beta, z_0 is z and c_0 is d. Guide ``amortized`` has its objective.
+Eq. 1-11, where z_1 is beta, z_0 is z and c_0 is d. Guide ``amortized`` has its posterior; the KL
+of z_0 it takes at the samples of z_0, where the paper has it in closed form.
 """
 
 from __future__ import annotations
@@ -47,15 +48,10 @@ from pyro_mfcvae.densities import MixtureDensities
 from pyro_mfcvae.enumeration import ANALYTIC
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import Guide, Inferred
-from pyro_mfcvae.models.base import (
-    FacetModel,
-    Part,
-    build_part,
-    cluster_site,
-    data_plate,
-    fading,
-    register_model,
-)
+from pyro_mfcvae.models.base import FacetModel
+from pyro_mfcvae.models.networks import Part, build_part
+from pyro_mfcvae.models.registry import register_model
+from pyro_mfcvae.models.sites import cluster_site, data_plate, fading
 from pyro_mfcvae.nets.experts import Experts, product_of_normals
 from pyro_mfcvae.nets.registry import ENCODERS
 from pyro_mfcvae.parameters import announce_parameters
@@ -165,10 +161,17 @@ class UGVAE(FacetModel):
                 guide.cluster(0, inferred)
 
     @override
+    def cluster_logits(self, features: Sequence[Tensor], zs: Sequence[Tensor]) -> list[Tensor]:
+        """Log q(c_0 | z_0) of the network, up to a constant: one tensor (..., K)."""
+        return [self.cluster_heads(zs[0])]
+
+    @override
     def encode(self, x: Tensor, fade: Tensor | None = None) -> list[Independent]:
         """q(z_0 | x), and for each observation the same q(z_1 | X) of the group."""
         (own,) = super().encode(x, fade)
-        group = self.group_posterior([x]) if self._group is None else self._group
+        group = self._group
+        if group is None:
+            group = self.grouped(*self._experts(x, own.mean))
         return [own, group.expand(torch.Size([len(x)]))]
 
     def group_posterior(self, batches: Iterable[Tensor]) -> Independent:

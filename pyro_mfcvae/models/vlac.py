@@ -35,8 +35,10 @@ from pyro_mfcvae.config import FacetConfig
 from pyro_mfcvae.data.observations import ObservationSpec
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import Guide, Inferred
-from pyro_mfcvae.models.base import Part, build_part, data_plate, fading, register_model
 from pyro_mfcvae.models.mfcvae import MFCVAE
+from pyro_mfcvae.models.networks import Part, build_part
+from pyro_mfcvae.models.registry import register_model
+from pyro_mfcvae.models.sites import data_plate, fading
 from pyro_mfcvae.nets.given_clusters import LadderGivenClusters
 from pyro_mfcvae.nets.heads import ClusterHeads, PosteriorHead, diagonal_normal
 from pyro_mfcvae.nets.layers import scaled

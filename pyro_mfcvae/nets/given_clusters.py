@@ -27,7 +27,8 @@ class LadderGivenClusters(nn.Module):
     enumerated: then what depends on it gets its dimension. One cluster tells nothing.
 
     Args:
-        encoder: a ladder, with ``backbone``, ``rungs`` and ``n_backbone``; it stays its owner's.
+        encoder: a ladder, with ``backbone``, ``rungs``, ``n_backbone`` and ``fade``; it stays its
+            owner's.
         n_clusters: K_j.
         width: of the hidden layer.
 
@@ -37,12 +38,14 @@ class LadderGivenClusters(nn.Module):
 
     def __init__(self, encoder: nn.Module, n_clusters: Sequence[int], width: int) -> None:
         super().__init__()
-        if not all(hasattr(encoder, name) for name in ("backbone", "rungs", "n_backbone")):
+        if not all(hasattr(encoder, name) for name in ("backbone", "rungs", "n_backbone", "fade")):
             raise ConfigError(
                 "clusters enter an encoder between its stages, which needs a ladder; choose "
                 "encoder ladder or conv-ladder, or model option conditional=false"
             )
         self.n_clusters = tuple(n_clusters)
+        sees_pictures = any(isinstance(layer, nn.Conv2d) for layer in encoder.modules())
+        self.event_dim = 3 if sees_pictures else 1
         shifted = zip(n_clusters[:-1], encoder.n_backbone, strict=False)
         self.shifts = nn.ModuleList(_of_cluster(k, n) for k, n in shifted)
         self.of_features = nn.ModuleList(nn.Linear(n, width) for n in encoder.n_features)
@@ -64,18 +67,17 @@ class LadderGivenClusters(nn.Module):
         Returns:
             features of q(z_j | x, c_0, ..., c_j), (*batch, width), and what goes to the next layer.
         """
-        event_dim = 1 if isinstance(encoder.backbone[j][0], nn.Linear) else 3
-        if j == 0 and event_dim == 1:
+        if j == 0 and self.event_dim == 1:
             h = h.flatten(1)
-        h = _in_one_batch(encoder.backbone[j], h, event_dim)
-        features = _in_one_batch(encoder.rungs[j], h, event_dim).flatten(-event_dim)
-        hidden = self.of_features[j](features)
+        h = _in_one_batch(encoder.backbone[j], h, self.event_dim)
+        features = _in_one_batch(encoder.rungs[j], h, self.event_dim).flatten(-self.event_dim)
+        hidden = self.of_features[j](scaled(features, fade if encoder.fade else None, j))
         if self.n_clusters[j] > 1:
             shares = as_shares(c, self.n_clusters[j], h.dtype)
             hidden = hidden + self.of_cluster[j](shares)
             if j < len(self.shifts):
                 shift = scaled(self.shifts[j](shares), fade, j)
-                h = h + shift.reshape(*shift.shape, *[1] * (event_dim - 1))
+                h = h + shift.reshape(*shift.shape, *[1] * (self.event_dim - 1))
         return nn.functional.elu(hidden), h
 
 

@@ -166,7 +166,7 @@ def _complete(
 def _undrawn(run: Run, checkpoint: Checkpoint) -> bool:
     """Whether figures are missing, or older than the checkpoint."""
     facets = [j for j, facet in enumerate(run.config.model.facets) if facet.n_clusters > 1]
-    names = ["reconstructions", *(name.format(j) for name in _EXPECTED for j in facets)]
+    names = [name.format(j) for name in _EXPECTED for j in facets] or ["reconstructions"]
     expected = [run.figures / f"{name}.png" for name in names]
     if not all(path.is_file() for path in expected):
         return True

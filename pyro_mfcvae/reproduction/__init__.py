@@ -1,16 +1,17 @@
 """The experiments of the papers, for ``mfcvae reproduce``."""
 
-from pyro_mfcvae.reproduction import (  # noqa: F401  (they register their experiments)
-    ablations,
-    curves,
-    diversity,
-    family,
-    gmvae,
-    pictures,
+from pyro_mfcvae.reproduction import (  # noqa: F401, I001  (they register, in this order)
     tables,
+    diversity,
     toy,
-    ugvae,
+    pictures,
+    curves,
+    ablations,
     vlac,
+    gmvae,
+    arcs,
+    ugvae,
+    family,
 )
 from pyro_mfcvae.reproduction.definition import (
     EXPERIMENTS,

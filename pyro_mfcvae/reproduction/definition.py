@@ -179,6 +179,14 @@ class Experiment(ABC):
         return [_NOTES[scale]] if scale in _NOTES else []
 
 
+def first_runs(outcomes: Outcomes) -> list[Outcome]:
+    """The run of every arm with its first seed."""
+    firsts: dict[str, Outcome] = {}
+    for outcome in outcomes:
+        firsts.setdefault(outcome.arm.label, outcome)
+    return list(firsts.values())
+
+
 EXPERIMENTS: dict[str, Experiment] = {}
 
 

@@ -48,9 +48,9 @@ def _model(name: str, guide: str, *facets: dict[str, object]) -> tuple[str, ...]
     )
 
 
-_SLOW = {"covariance": "full", "learn_weights": False, "softplus_beta": 1.0}
+_FULL = {"covariance": "full", "learn_weights": False, "softplus_beta": 1.0}
 _SPREAD = {"learn_weights": False, "initial_variance": 1.0}
-_CLUSTERS = _facet(20, 80, **_SLOW)
+_CLUSTERS = _facet(20, 80, **_FULL)
 
 _ON_SCENES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "mfcvae": ("MFCVAE", ()),
@@ -151,7 +151,7 @@ class Family(Experiment):
         return [
             *super().notes(scale),
             "bounds compare on the same data with the same likelihood only; that of a relaxed "
-            "guide is none, nor are those with a weight of the KL terms other than 1",
+            "guide is none, and that of a beta-VAE is lower by beta - 1 times its KL",
             "on scenes all models have the same data, likelihood, optimiser and length, and "
             "networks of the same widths; on MNIST each has the settings of its preset",
         ]
@@ -165,11 +165,12 @@ class Family(Experiment):
             for outcome in outcomes:
                 if outcome.arm.title == data:
                     for facet, measured in _clustered(outcome):
-                        groups.setdefault(_name(outcome.arm), {}).setdefault(facet, []).append(
-                            measured
-                        )
+                        of_model = groups.setdefault(f"{_name(outcome.arm)},", {})
+                        of_model.setdefault(facet, []).append(measured)
             if groups:
-                yield file, changed_settings(groups, _factors(data), "", f"The family on {data}")
+                factors = [factor.replace("_", " ") for factor in _factors(data)]
+                title = f"Models with clusters on {data}"
+                yield file, changed_settings(groups, factors, "", title)
 
 
 def _factors(data: str) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from pyro_mfcvae.reproduction.definition import (
     Outcomes,
     Scale,
     accuracy,
+    first_runs,
     register_experiments,
 )
 from pyro_mfcvae.reproduction.settings import QUICK_FACTORS, settings
@@ -110,15 +111,18 @@ class SharedByBatches(Experiment):
 
     @override
     def notes(self, scale: Scale) -> Sequence[str]:
+        stand_in = (
+            "a beta-VAE has nothing that a batch shares: the mean of its z over the batch stands in"
+        )
         return [
             *super().notes(scale),
-            "groups to judge by are drawn from held-out observations, and share some of them; a "
-            "beta-VAE has nothing that a batch shares, so that the mean of its z stands in",
+            "groups to judge by are drawn from held-out observations, and share some of them",
+            *([stand_in] if "betavae" in self.models else []),
         ]
 
     @override
     def draw(self, outcomes: Outcomes) -> Drawn:
-        for outcome in {o.arm.label: o for o in reversed(outcomes)}.values():
+        for outcome in first_runs(outcomes):
             for name, figure in self.figures(outcome):
                 yield f"{name}-{outcome.arm.label}", figure
 
@@ -129,8 +133,7 @@ class SharedByBatches(Experiment):
         size = outcome.run.config.training.batch_size
         for name, kinds in comparisons(outcome.dataset).items():
             slug = name.replace(", ", "-").replace("_", "-").lower()
-            text = f"{title}: means of held-out batches of {size}"
-            yield f"figure-7-{slug}", drawing.map_of_groups(seen, kinds, size, text)
+            yield f"figure-7-{slug}", drawing.map_of_groups(seen, kinds, size, title)
 
 
 class DomainAlignment(SharedByBatches):
@@ -142,6 +145,11 @@ class DomainAlignment(SharedByBatches):
 
     @override
     def entries(self, arms: Arms) -> Sequence[Entry]:
+        metrics = {
+            "shared": "pictures redrawn with the other domain's shared latent that a linear "
+            "classifier of pixels takes for that domain's, held out",
+            "judge": "accuracy of that classifier on pictures of their own domain's latent",
+        }
         return [
             *super().entries(arms),
             *(
@@ -149,12 +157,12 @@ class DomainAlignment(SharedByBatches):
                     arm=arm.label,
                     row=model_of(arm),
                     column=arm.title,
-                    metric="pictures redrawn with the other domain's shared latent that a linear "
-                    "classifier of pixels takes for that domain's, held out",
-                    path=("domains", "shared"),
+                    metric=metric,
+                    path=("domains", name),
                 )
                 for arm in arms
-                if arm.config.model.options
+                if arm.config.model.name == "ugvae"
+                for name, metric in metrics.items()
             ),
         ]
 
@@ -171,8 +179,7 @@ class DomainAlignment(SharedByBatches):
             yield f"figure-5{part}", figure
             if len(path):
                 paths[name] = path
-        text = f"{title}: means of held-out batches of {size}"
-        yield "figure-5b", drawing.map_of_groups(seen, kinds, size, text, paths)
+        yield "figure-5b", drawing.map_of_groups(seen, kinds, size, title, paths)
         yield from along_shared(seen, title)
 
 
@@ -180,8 +187,7 @@ def along_shared(seen: HeldOut, title: str) -> Drawn:
     """Figure 3 of a UG-VAE's largest clusters, Figure 4 of an ML-VAE."""
     if seen.model.group_size is not None:
         number = 3 if seen.model.facets[0].n_clusters > 1 else 4
-        text = f"{title}: shared latent in rows, own in columns"
-        yield f"figure-{number}", drawing.along_shared(seen, text, _N_CLUSTERS)
+        yield f"figure-{number}", drawing.along_shared(seen, title, _N_CLUSTERS)
 
 
 def model_of(arm: Arm) -> str:

@@ -15,10 +15,10 @@ from pyro_mfcvae.reproduction.definition import (
     Drawn,
     Entry,
     Experiment,
-    Outcome,
     Outcomes,
     Scale,
     agreement,
+    first_runs,
     register_experiments,
 )
 from pyro_mfcvae.reproduction.settings import SCENES, settings
@@ -100,15 +100,11 @@ class LayersOfLadder(Experiment):
 
     @override
     def draw(self, outcomes: Outcomes) -> Drawn:
-        firsts: dict[str, Outcome] = {}
-        for outcome in outcomes:
-            firsts.setdefault(outcome.arm.label, outcome)
-        for label, outcome in firsts.items():
-            seen = look(outcome.run, outcome.dataset)
+        for outcome in first_runs(outcomes):
+            label, seen = outcome.arm.label, look(outcome.run, outcome.dataset)
             yield f"{label}-layers", resample(seen).figure
-            for j, facet in enumerate(seen.model.facets):
-                if facet.n_clusters > 1:
-                    yield f"{label}-clusters-facet-{j}", components(seen, j).figure
+            for j in seen.clustered:
+                yield f"{label}-clusters-facet-{j}", components(seen, j).figure
 
     @override
     def notes(self, scale: Scale) -> Sequence[str]:

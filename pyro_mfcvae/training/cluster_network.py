@@ -40,7 +40,8 @@ def fit_cluster_network(model: FacetModel, x: Observations, facets: Sequence[int
         for _ in range(_N_PASSES):
             for i, batch in enumerate(x.split(_BATCH)):
                 rows = slice(i * _BATCH, (i + 1) * _BATCH)
-                logits = _logits(model, as_float(batch.to(means[0].device), means[0].dtype))
+                zs = [mean[rows] for mean in means]
+                logits = _logits(model, as_float(batch.to(zs[0].device), zs[0].dtype), zs)
                 loss = sum(
                     -(target[rows] * logits[j].log_softmax(-1)).sum(-1).mean()
                     for j, target in zip(facets, targets, strict=True)
@@ -57,14 +58,13 @@ def cluster_network_parameters(model: FacetModel) -> list[nn.Parameter]:
     return [p for module in modules if module is not None for p in module.parameters()]
 
 
-def _logits(model: FacetModel, x: Tensor) -> list[Tensor]:
-    """Log q(c_j | x) up to a constant, J tensors (B, K_j)."""
-    assert model.cluster_heads is not None
+def _logits(model: FacetModel, x: Tensor, zs: Sequence[Tensor]) -> list[Tensor]:
+    """Log q(c_j | x) up to a constant, J tensors (B, K_j), for latents (B, D_j)."""
     if model.cluster_encoder is not None:
-        return model.cluster_heads(model.cluster_encoder(x))
+        return model.cluster_logits(model.cluster_encoder(x), zs)
     with torch.no_grad():
         features = model.features(x)
-    return model.cluster_heads(features)
+    return model.cluster_logits(features, zs)
 
 
 def _set_gradients(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None]) -> None:

@@ -30,8 +30,8 @@ from pyro_mfcvae.noise import derived_seed
 from pyro_mfcvae.options import check_options
 from pyro_mfcvae.training.batches import batches_of
 from pyro_mfcvae.training.callbacks import Say
+from pyro_mfcvae.training.checks import check_last_batch
 from pyro_mfcvae.training.mirrored import Map, chain, mirrored_layers, posterior_mean
-from pyro_mfcvae.training.state import check_last_batch
 
 PRETRAININGS: dict[str, Callable[..., list[Stage]]] = {}
 

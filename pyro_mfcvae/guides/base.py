@@ -1,0 +1,122 @@
+"""What every guide has, and the registry of guides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyro
+from pyro.distributions import Independent
+from torch import Tensor, nn
+
+from pyro_mfcvae.components import ClusterCategorical
+from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.parameters import announce_parameters
+
+if TYPE_CHECKING:
+    from pyro_mfcvae.densities import MixtureDensities
+    from pyro_mfcvae.models.base import FacetModel
+
+GUIDES: dict[str, type[Guide]] = {}
+
+
+def register_guide(name: str) -> Callable[[type[Guide]], type[Guide]]:
+    """Class decorator: make a guide known as ``name`` to models and the command line."""
+
+    def register(guide: type[Guide]) -> type[Guide]:
+        GUIDES[name] = guide
+        return guide
+
+    return register
+
+
+def build_guide(name: str, model: FacetModel) -> Guide:
+    """The guide called ``name`` for a model, if :func:`check_guide` lets it pass."""
+    check_guide(name, model)
+    return GUIDES[name](model)
+
+
+def check_guide(name: str, model: FacetModel | None) -> None:
+    """Raise a ConfigError if no guide has this name, or it does not fit the model, if given."""
+    if name not in GUIDES:
+        raise ConfigError(f"unknown guide {name!r}; choose one of {', '.join(sorted(GUIDES))}")
+    if model is not None and (misfit := GUIDES[name].misfit(model)):
+        raise ConfigError(f"guide {name!r} does not fit this model: {misfit}")
+
+
+@dataclass(frozen=True, eq=False)
+class Inferred:
+    """What there is to infer the cluster of a facet from.
+
+    Attributes:
+        prior: its mixture, at the values of the latents that it depends on.
+        z: sample of its latent, (B, D) or (S, B, D); None where the latent comes after c.
+        posterior: q(z | x), of batch shape (B,) or (S, B); None likewise.
+        logits: gives log q(c | x) of the network up to a constant, (B, K) or (S, B, K).
+    """
+
+    prior: MixtureDensities
+    z: Tensor | None
+    posterior: Independent | None
+    logits: Callable[[], Tensor]
+
+
+class Guide(nn.Module):
+    """What happens at the sites of q(z, c | x); which sites there are, the model says.
+
+    A guide with a network of its own owns its parameters.
+
+    Args:
+        model: the model whose encoder and facets the guide uses. It is not a submodule of the
+            guide: the model owns its guides, not the other way round.
+    """
+
+    model: FacetModel
+
+    def __init__(self, model: FacetModel) -> None:
+        super().__init__()
+        self.__dict__["model"] = model
+
+    def forward(self, x: Tensor, fade: Tensor | None = None) -> None:
+        """The Pyro program.
+
+        Args:
+            x: observations, shape (B, *event).
+            fade: weights of the facets, shape (J,); None means ones.
+        """
+        announce_parameters(self.model, "model")
+        announce_parameters(self, "guide")
+        self.model.sample_posterior(x, fade, self)
+
+    @classmethod
+    def misfit(cls, model: FacetModel) -> str:
+        """Why the guide does not fit a model; empty if it does."""
+        if model.latents_given_clusters:
+            return (
+                "its q(z | x, c) needs the clusters first, which this guide infers from z; choose "
+                "amortized or relaxed, or model option conditional=false"
+            )
+        return ""
+
+    def latent(self, j: int, posterior: Independent) -> Tensor:
+        """The site z_j; posterior is q(z_j | x), of batch shape (B,) or (S, B)."""
+        return pyro.sample(f"z_{j}", posterior)
+
+    def cluster(self, j: int, inferred: Inferred) -> Tensor | None:
+        """The site c_j and its value, if the guide has one."""
+        logits = self.logits(inferred)
+        return None if logits is None else enumerated_cluster(j, logits)
+
+    def logits(self, inferred: Inferred) -> Tensor | None:
+        """Log q(c | x) up to a constant, (..., B, K); None where the model sums c out."""
+        raise ConfigError(f"{type(self).__name__} does not enumerate clusters; choose guide vade")
+
+
+def enumerated_cluster(j: int, logits: Tensor) -> Tensor:
+    """The site c_j, enumerated; logits are log q(c_j | x) up to a constant, (..., B, K)."""
+    return pyro.sample(
+        f"c_{j}",
+        ClusterCategorical(logits=logits, validate_args=False),
+        infer={"enumerate": "parallel", "facet": j},
+    )

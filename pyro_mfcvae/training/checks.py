@@ -1,0 +1,99 @@
+"""What a training refuses before its first step, because settings, model and data do not fit."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from pyro_mfcvae.config import Config
+from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.models.base import FacetModel
+
+
+def check_objective(model: FacetModel, config: Config, n_processes: int) -> None:
+    """Refuse what would make another objective than was asked for.
+
+    Args:
+        model: the model.
+        config: settings of the run.
+        n_processes: that share each batch.
+
+    Raises:
+        ConfigError: if the settings do not fit the model or the processes.
+    """
+    training = config.training
+    if len(training.epochs_per_step) > 1 and not model.fades_in:
+        raise ConfigError(
+            "the facets of this model depend on each other and train together: give "
+            f"training.epochs_per_step a single number, such as {training.n_epochs}, got "
+            f"{list(training.epochs_per_step)}"
+        )
+    clustered = any(facet.n_clusters > 1 for facet in model.facets)
+    if training.min_information and not (clustered and config.guide.name != "enumerate"):
+        raise ConfigError(
+            "training.min_information is about the KL of the clusters, and there is none: guide "
+            "enumerate sums clusters out, and a facet with one cluster has none; leave it out"
+        )
+    if training.refit_mixtures and not any(facet.can_be_refitted for facet in model.facets):
+        raise ConfigError(
+            "training.refit_mixtures fits mixtures anew, but this model has none that can be "
+            "fitted, as every facet has one cluster; leave it out"
+        )
+    warp = training.warp
+    if warp is not None and warp.facets is not None and model.latents_given_clusters:
+        raise ConfigError(
+            "layers that are told the clusters see the same observations: set "
+            "training.warp.facets to null, or model option conditional=false"
+        )
+    if model.group_size not in (None, training.batch_size):
+        raise ConfigError(
+            f"observations of a batch share a latent: training.batch_size ({training.batch_size}) "
+            f"and model.options.group_size ({model.group_size}) must be the same"
+        )
+    if n_processes > 1 and (model.group_size is not None or training.min_information):
+        raise ConfigError(
+            "several processes share a batch, but this objective needs the whole of it (a latent "
+            "that the batch shares, or training.min_information); train on one device"
+        )
+
+
+def check_last_batch(
+    model: FacetModel, n: int, batch_size: int, setting: str, n_processes: int = 1
+) -> None:
+    """Refuse a last batch with too few observations for each process to have its own.
+
+    Args:
+        model: the model. Batch norm needs two observations, anything else one.
+        n: training observations.
+        batch_size: B.
+        setting: its name, for the message.
+        n_processes: W, which share each batch.
+
+    Raises:
+        ConfigError: if they do not fit.
+    """
+    needed = 2 if has_batch_norm(model) else 1
+    if _smallest_part(n, batch_size, n_processes) >= needed:
+        return
+    last = (n - 1) % batch_size + 1
+    fitting = [b for b in range(1, n + 1) if _smallest_part(n, b, n_processes) >= needed]
+    if n_processes == 1:
+        wrong = "a single one, which batch norm cannot normalise"
+    else:
+        wrong = f"{last}, too few for {n_processes} processes" + (
+            " with two for each, as batch norm needs them" if needed == 2 else ""
+        )
+    best = min(fitting, key=lambda b: abs(b - batch_size), default=None)
+    raise ConfigError(
+        f"with {n} training observations and {setting}={batch_size} the last batch holds {wrong}; "
+        + (f"choose another batch size, such as {best}" if best else "choose fewer processes")
+    )
+
+
+def has_batch_norm(model: nn.Module) -> bool:
+    """Whether a part of it is batch norm."""
+    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
+
+
+def _smallest_part(n: int, batch_size: int, n_processes: int) -> int:
+    """The fewest observations that a process gets, of whole batches and of the last one."""
+    return min(batch_size, (n - 1) % batch_size + 1) // n_processes
