@@ -152,9 +152,9 @@ def _settings(
     )
     from pyro_mfcvae.data import data_settings, in_folder
     from pyro_mfcvae.models.user import with_model
-    from pyro_mfcvae.presets import DEFAULT, get_preset
+    from pyro_mfcvae.presets import default_preset, get_preset
 
-    config = get_preset(preset or DEFAULT).config
+    config = get_preset(preset or default_preset(model)).config
     if model is not None:
         config = with_model(config, model)
     if facets is not None:

@@ -264,15 +264,6 @@ def test_a_guide_that_does_not_fit_is_refused_before_data_are_loaded(name, optio
         assert "guide 'vade' does not fit this model" in result.output
 
 
-def test_a_sweep_is_not_judged_by_a_facet_without_clusters():
-    objective = {"measure": "nmi", "facet": 1, "factor": "kind"}
-    Path("spec.json").write_text(json.dumps({"base": "vlae/config.json", "objective": objective}))
-    _trained("vlae")
-    result = _mfcvae("sweep", "spec.json", "--out", "swept")
-    assert result.exit_code == 2
-    assert "of facet 1, which has one cluster only and so no clustering" in result.output
-
-
 @pytest.mark.parametrize(
     ("name", "changed", "message"),
     [

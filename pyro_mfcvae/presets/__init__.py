@@ -9,7 +9,15 @@ from pyro_mfcvae.presets import (  # noqa: F401, I001  (they register, in this o
     vlac,
     gmvae,
     ugvae,
+    scenes,
 )
-from pyro_mfcvae.presets.registry import DEFAULT, PRESETS, Preset, get_preset, register_preset
+from pyro_mfcvae.presets.registry import (
+    DEFAULT,
+    PRESETS,
+    Preset,
+    default_preset,
+    get_preset,
+    register_preset,
+)
 
-__all__ = ["DEFAULT", "PRESETS", "Preset", "get_preset", "register_preset"]
+__all__ = ["DEFAULT", "PRESETS", "Preset", "default_preset", "get_preset", "register_preset"]

@@ -9,6 +9,7 @@ from pyro_mfcvae.config import Config
 from pyro_mfcvae.errors import ConfigError
 
 DEFAULT = "shapes"
+_OF_MODEL = {name: f"{name}-shapes" for name in ("vade", "vlac", "gmvae", "ugvae")}
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,11 @@ def register_preset(preset: Preset) -> Preset:
     """Make settings known by the name that they bear."""
     PRESETS[preset.name] = preset
     return preset
+
+
+def default_preset(model: str | None = None) -> str:
+    """The preset that a registered model has when none is named; all need no download."""
+    return _OF_MODEL.get(model or "", DEFAULT)
 
 
 def get_preset(name: str) -> Preset:

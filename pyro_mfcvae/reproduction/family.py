@@ -7,13 +7,13 @@ clusters are there for their bound.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from typing_extensions import override
 
 from pyro_mfcvae.config import Config
 from pyro_mfcvae.config import override as changed
+from pyro_mfcvae.presets.scenes import ON_SCENES
 from pyro_mfcvae.reproduction.definition import (
     Arm,
     Arms,
@@ -28,79 +28,6 @@ from pyro_mfcvae.reproduction.definition import (
 )
 from pyro_mfcvae.reproduction.settings import settings
 
-_SHARED = (
-    'model.encoder={"name": "shared", "options": {"widths": [256, 256], "activation": "elu"}}',
-    'model.decoder={"name": "shared", "options": {"widths": [256, 256], "activation": "elu"}}',
-)
-
-
-def _facet(latent_dim: int, n_clusters: int, **more: object) -> dict[str, object]:
-    return {"latent_dim": latent_dim, "n_clusters": n_clusters, **more}
-
-
-def _model(name: str, guide: str, *facets: dict[str, object]) -> tuple[str, ...]:
-    """Another model in the place of the default job's, whose facets train together."""
-    return (
-        f"model.name={name}",
-        f"model.facets={json.dumps(facets)}",
-        f"guide.name={guide}",
-        "training.n_fade_in_batches=0",
-    )
-
-
-_FULL = {"covariance": "full", "learn_weights": False, "softplus_beta": 1.0}
-_SPREAD = {"learn_weights": False, "initial_variance": 1.0}
-_CLUSTERS = _facet(20, 80, **_FULL)
-
-_ON_SCENES: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "mfcvae": ("MFCVAE", ()),
-    "vade": ("VaDE", _model("vade", "vade", _CLUSTERS)),
-    "vlac": (
-        "VLAC",
-        (
-            *_model("vlac", "relaxed", _facet(20, 80, **_SPREAD), _facet(2, 40, **_SPREAD)),
-            "model.mixture_initialisation=random",
-        ),
-    ),
-    "gm-dgm": (
-        "GM-DGM",
-        (
-            *_model("vlac", "relaxed", _facet(20, 80, **_SPREAD)),
-            "model.mixture_initialisation=random",
-        ),
-    ),
-    "vlae": ("VLAE", _model("vlac", "enumerate", _facet(20, 1), _facet(2, 1))),
-    "gmvae": (
-        "GMVAE",
-        (
-            *_model("gmvae", "posterior-analytic", _facet(20, 80), _facet(5, 1)),
-            *_SHARED,
-            "model.options.mixture_width=100",
-            "training.min_information=0.5",
-        ),
-    ),
-    "ugvae": (
-        "UG-VAE",
-        (
-            *_model("ugvae", "amortized", _facet(20, 80), _facet(5, 1)),
-            *_SHARED,
-            "model.options.group_size=150",
-            "model.options.mixture_width=32",
-        ),
-    ),
-    "mlvae": (
-        "ML-VAE",
-        (
-            *_model("ugvae", "enumerate", _facet(20, 1), _facet(5, 1)),
-            *_SHARED,
-            "model.options.group_size=150",
-        ),
-    ),
-    "betavae": (
-        "beta-VAE, beta = 4",
-        (*_model("mfcvae", "enumerate", _facet(20, 1)), *_SHARED, "training.kl_weight=4"),
-    ),
-}
 _MEASURES = ("majority_accuracy", "majority_accuracy_training_map", "nmi")
 _EPOCHS: Mapping[Scale, tuple[int, int]] = {
     "full": (24, 220), "reduced": (24, 96), "quick": (10, 30)
@@ -136,7 +63,7 @@ class Family(Experiment):
     def arms(self, scale: Scale) -> Arms:
         scenes = [
             Arm(f"scenes-{label}", _on_scenes(scale, assignments), "rendered scenes")
-            for label, (_, assignments) in _ON_SCENES.items()
+            for label, (_, assignments) in ON_SCENES.items()
         ]
         if scale == "quick":
             return scenes
@@ -179,7 +106,7 @@ def _factors(data: str) -> tuple[str, ...]:
 
 def _name(arm: Arm) -> str:
     label = arm.label.removeprefix("scenes-")
-    return _ON_MNIST[label] if arm.title == "MNIST" else _ON_SCENES[label][0]
+    return _ON_MNIST[label] if arm.title == "MNIST" else ON_SCENES[label][0]
 
 
 def _clustered(outcome: Outcome) -> Iterator[tuple[str, list[float]]]:
