@@ -26,7 +26,7 @@ from pyro_mfcvae.reproduction.definition import (
     agreement,
     register_experiments,
 )
-from pyro_mfcvae.reproduction.settings import settings
+from pyro_mfcvae.reproduction.settings import settings, vade_arms
 
 _MEASURES = ("majority_accuracy", "majority_accuracy_training_map", "nmi")
 _EPOCHS: Mapping[Scale, tuple[int, int]] = {
@@ -67,7 +67,11 @@ class Family(Experiment):
         ]
         if scale == "quick":
             return scenes
-        return [*scenes, *(Arm(name, settings(name, scale), "MNIST") for name in _ON_MNIST)]
+        vade = {arm.label: arm.config for arm in vade_arms(scale)}
+        return [
+            *scenes,
+            *(Arm(name, vade.get(name) or settings(name, scale), "MNIST") for name in _ON_MNIST),
+        ]
 
     @override
     def entries(self, arms: Arms) -> Sequence[Entry]:
