@@ -61,6 +61,9 @@ from pyro_mfcvae.parameters import announce_parameters
 class UGVAE(FacetModel):
     """Unsupervised global VAE: facet 0 is each observation's own, facet 1 that of the batch.
 
+    Guides with KLs in closed form take z_0 and z_1 for independent given X, as the paper's Eq. 11
+    does; under the others the ELBO is one for q(z_1 | X, Z) as it is.
+
     Whoever predicts takes all observations at hand for one group, of any size. So that a large
     one does not get surer of itself than training ever was, nor a small one less sure, the
     experts' mean precision then counts ``group_size`` times.
