@@ -100,12 +100,32 @@ def _preset(model: str, description: str, expected: str) -> Preset:
     )
 
 
-_SOURCE = "held-out majority accuracy, map of its own: {} (examples/results/family-reduced.md)"
+_SOURCE = (
+    "held-out majority accuracy, map of its own, seed 0: {} (examples/results/family-reduced.md)"
+)
 
 for _model_preset in (
-    _preset("vade", "VaDE without pretraining, all in one facet", _SOURCE.format("@@vade@@")),
-    _preset("vlac", "VLAC, two layers with clusters", _SOURCE.format("@@vlac@@")),
-    _preset("gm-dgm", "GM-DGM, one layer with clusters", _SOURCE.format("@@gm-dgm@@")),
-    _preset("gmvae", "GMVAE, all clusters in one facet", _SOURCE.format("@@gmvae@@")),
+    _preset(
+        "vade",
+        "VaDE without pretraining, all in one facet",
+        _SOURCE.format("floor hue 30.6 %, shape 25.8 % (K = 80)"),
+    ),
+    _preset(
+        "vlac",
+        "VLAC, two layers with clusters",
+        _SOURCE.format(
+            "floor hue 80.3 %, shape 31.0 % in facet 0 (K = 80), 54.9, 49.0 % in facet 1 (K = 40)"
+        ),
+    ),
+    _preset(
+        "gm-dgm",
+        "GM-DGM, one layer with clusters",
+        _SOURCE.format("floor hue 50.4 %, shape 28.5 % (K = 80)"),
+    ),
+    _preset(
+        "gmvae",
+        "GMVAE, all clusters in one facet",
+        _SOURCE.format("floor hue 90.6 %, shape 29.8 % in facet 0 (K = 80)"),
+    ),
 ):
     register_preset(_model_preset)
