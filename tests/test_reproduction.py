@@ -475,7 +475,7 @@ def test_command_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(EXPERIMENTS, "tiny", TINY)
     listed = CliRunner().invoke(main, ["reproduce"])
-    names = [line.split()[0] for line in listed.output.splitlines()]
+    names = [line.split()[0] for line in listed.output.splitlines() if line[0] != " "]
     assert names[:5] == ["table-1", "table-2", "table-7", "table-shapes", "figure-1"]
     assert set(names) == PUBLISHED | {"tiny"}
     done = CliRunner().invoke(main, ["reproduce", "tiny", "--quick", "--only", "five"])
