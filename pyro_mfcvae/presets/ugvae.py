@@ -107,7 +107,10 @@ UGVAE_MNIST = Preset(
     description="MNIST: digits in clusters of facet 0, what a batch shares in facet 1",
     source=_SOURCE + "one hidden layer of 256; 20 epochs of their 10 to 50, and the sigmoid "
     "before the pixels, are ours",
-    expected=_NOT_MEASURED,
+    expected="batches of even and of odd held-out digits by a linear SVM on samples of q(z_1 | X): "
+    "52.7 % (sd 7.0 over seeds 0 to 2), which is chance; with z_0 of 2 dimensions, likelihood "
+    "scale 0.2, learning rate 1e-3 and 8 epochs 76.7 % (sd 18.5), untrained 55.0 % "
+    "(examples/results/ugvae-mnist.md, ugvae-mnist-two-dimensions.md)",
 )
 
 UGVAE_SHAPES = Preset(
@@ -123,7 +126,8 @@ UGVAE_SHAPES = Preset(
     description="rendered scenes: what a batch shares in facet 1",
     source="our own, after ugvae-mnist; batches of 64, so that a factor's every value has enough "
     "held-out scenes to fill one",
-    expected=_NOT_MEASURED,
+    expected="batches of one floor hue by a linear SVM on samples of q(z_1 | X), held out, seed 0: "
+    "39.0 % of ten hues, untrained 15.6 % (examples/results/ugvae-shapes.md)",
 )
 
 # A convolution of 4 x 4 without padding, over 4 x 4 features, is a dense layer over all of them.

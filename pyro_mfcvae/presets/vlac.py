@@ -166,7 +166,8 @@ for _preset in (
         (1, 1, 20),
         "VLAC on MNIST with clusters in the last of three layers: digit in facet 2",
         "our own, after VLAC; deeper layers train first, as in MFCVAE, Appendix D.3",
-        _UNMEASURED,
+        "held-out majority accuracy of digits in facet 2, K = 20: 83.1 % (sd 1.2 over seeds 0 to "
+        "2); facets 0 and 1 stay almost unused (examples/results/vlac-mnist.md)",
     ),
     _mnist(
         "vlae-mnist",
@@ -180,7 +181,8 @@ for _preset in (
         (20,),
         "the third layer of vlac-mnist by itself: digit in its only facet",
         "our own, after VLAC's baseline",
-        _UNMEASURED,
+        "held-out majority accuracy of digits, K = 20: 82.5 % with seed 0 "
+        "(examples/results/family-reduced.md)",
     ),
 ):
     register_preset(_preset)
