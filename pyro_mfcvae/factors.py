@@ -115,14 +115,24 @@ class Factors:
         return total if total.dim() == 2 else total.unsqueeze(0)
 
     def _collect(self) -> None:
-        """Sort the costs of all sites into terms."""
+        """Sort the costs of all sites into terms.
+
+        Where facets are summed out together no single one's weight applies, so the guide's side of
+        their KL stands beside the model's, under no weight: half a KL with another weight than the
+        other half would be no cost at all.
+        """
+        components = [(self._component_term(sites), sites) for sites in self._components()]
+        joint = {
+            site["name"]: term for term, sites in components if term[0] == "other" for site in sites
+        }
         for site in self.guide_sites:
-            self._add(self._term(site), self.log_probs[id(site)], site["scale"])
+            term = joint.get(site["name"]) or self._term(site)
+            self._add(term, self.log_probs[id(site)], site["scale"])
         for site in self.model_sites:
             if not self._summed_dims(site):
                 self._add(self._term(site), -self.log_probs[id(site)], site["scale"])
-        for component in self._components():
-            self._add(self._component_term(component), *self._marginal(component))
+        for term, component in components:
+            self._add(term, *self._marginal(component))
 
     def _add(self, term: Term, cost: Tensor, scale: float | Tensor) -> None:
         unscaled = not isinstance(scale, Tensor) and scale == 1

@@ -89,6 +89,7 @@ def test_presets_are_documented_frozen_and_survive_json(name):
     preset = get_preset(name)
     assert preset.name == name
     assert all((preset.description, preset.source, preset.expected))
+    assert "@@" not in preset.expected
     assert config_from_json(config_to_json(preset.config)) == preset.config
     with pytest.raises(FrozenInstanceError):
         preset.config.training.batch_size = 3
