@@ -123,7 +123,10 @@ class Factors:
         """
         components = [(self._component_term(sites), sites) for sites in self._components()]
         joint = {
-            site["name"]: term for term, sites in components if term[0] == "other" for site in sites
+            site["name"]: term
+            for term, sites in components
+            for site in sites
+            if term[0] == "other" and site["name"] in self.facets
         }
         for site in self.guide_sites:
             term = joint.get(site["name"]) or self._term(site)
