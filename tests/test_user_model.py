@@ -104,6 +104,9 @@ def _new_process(tmp_path, monkeypatch):
     """A folder of one's own, and nothing loaded, as when a process starts."""
     monkeypatch.chdir(tmp_path)
     _write(tmp_path)
+    user._LOADED.clear()
+    for name in [name for name in sys.modules if name.startswith("mfcvae_model_file_")]:
+        del sys.modules[name]
     tables = [*user._REGISTRIES.values(), user._LOADED, sys.modules]
     before = [dict(table) for table in tables]
     yield
