@@ -95,7 +95,7 @@ class Guide(nn.Module):
         if model.latents_given_clusters:
             return (
                 "its q(z | x, c) needs the clusters first, which this guide infers from z; choose "
-                "amortized or relaxed, or model option conditional=false"
+                "amortized or relaxed, or --set model.options.conditional=false"
             )
         return ""
 

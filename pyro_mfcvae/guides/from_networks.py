@@ -46,8 +46,8 @@ class AmortizedGuide(NetworkGuide):
             return ""
         return (
             f"encoder and decoder would take {n} passes, one for each combination of clusters, and "
-            f"max_combinations is {model.max_combinations}; raise it (a model option), choose "
-            "fewer clusters, or guide relaxed"
+            f"max_combinations is {model.max_combinations}; raise it (--set "
+            f"model.options.max_combinations={n}), choose fewer clusters, or guide relaxed"
         )
 
     @override

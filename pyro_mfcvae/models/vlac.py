@@ -159,6 +159,6 @@ class VLAC(MFCVAE):
         if not all(j in facets for j in range(self.n_facets)):
             raise ConfigError(
                 "layers of a ladder that is told the clusters see the same observations; set "
-                "training.warp.facets to null, or model option conditional=false"
+                "training.warp.facets to null, or --set model.options.conditional=false"
             )
         return seen

@@ -41,7 +41,7 @@ class LadderGivenClusters(nn.Module):
         if not all(hasattr(encoder, name) for name in ("backbone", "rungs", "n_backbone", "fade")):
             raise ConfigError(
                 "clusters enter an encoder between its stages, which needs a ladder; choose "
-                "encoder ladder or conv-ladder, or model option conditional=false"
+                "encoder ladder or conv-ladder, or --set model.options.conditional=false"
             )
         self.n_clusters = tuple(n_clusters)
         sees_pictures = any(isinstance(layer, nn.Conv2d) for layer in encoder.modules())

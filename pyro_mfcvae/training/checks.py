@@ -42,7 +42,7 @@ def check_objective(model: FacetModel, config: Config, n_processes: int) -> None
     if warp is not None and warp.facets is not None and model.latents_given_clusters:
         raise ConfigError(
             "layers that are told the clusters see the same observations: set "
-            "training.warp.facets to null, or model option conditional=false"
+            "training.warp.facets to null, or --set model.options.conditional=false"
         )
     if model.group_size not in (None, training.batch_size):
         raise ConfigError(
