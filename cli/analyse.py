@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from pyro_mfcvae.cli.options import DATA_DIR, MODEL_FILES, RUN, sayer
+from pyro_mfcvae.cli.options import DATA_DIR, RUN, own_files, sayer
 
 from pyro_mfcvae.errors import ConfigError
 
@@ -34,7 +34,7 @@ from pyro_mfcvae.errors import ConfigError
     help="Mean distance of random pairs of observations and of samples, too; can be repeated.",
 )
 @click.option("--all", "everything", is_flag=True, help="Print every measure, for both parts.")
-@MODEL_FILES
+@own_files
 @DATA_DIR
 def evaluate(
     run: Path,
@@ -71,7 +71,7 @@ def evaluate(
 
 @click.command()
 @RUN
-@MODEL_FILES
+@own_files
 @DATA_DIR
 def figures(run: Path, data_dir: Path | None) -> None:
     """Draw the figures of RUN again.
@@ -86,13 +86,13 @@ def figures(run: Path, data_dir: Path | None) -> None:
     from pyro_mfcvae.runs import Run
 
     opened = Run(run)
-    for path in draw_run(opened, opened.dataset(data_dir)):
+    for path in draw_run(opened, opened.dataset(data_dir), click.echo):
         click.echo(path)
 
 
 @click.command()
 @RUN
-@click.option("--guides", metavar="NAME,NAME", help="Which ones [all that fit].")
+@click.option("--guides", metavar="NAME,FILE.py:Name", help="Which ones [all that fit].")
 @click.option("--samples", metavar="S,S", default="1,2,8,32", show_default=True,
               help="Samples of z per observation.")  # fmt: skip
 @click.option("--n-draws", type=click.IntRange(min=2), default=20, show_default=True,
@@ -100,7 +100,7 @@ def figures(run: Path, data_dir: Path | None) -> None:
 @click.option("--n-observations", type=click.IntRange(min=1), default=100, show_default=True,
               help="Held-out observations; of a model whose batches share a latent, one batch "
               "as in training instead.")  # fmt: skip
-@MODEL_FILES
+@own_files
 @DATA_DIR
 def compare(
     run: Path,
@@ -121,15 +121,17 @@ def compare(
     Examples:
       mfcvae compare runs/shapes-001
       mfcvae compare runs/shapes-001 --guides vade,enumerate --samples 1,4,16
+      mfcvae compare runs/shapes-001 --guides vade,mine.py:Own
     """
     from pyro_mfcvae.cli.show import console, show_comparison
     from rich.progress import Progress
 
     from pyro_mfcvae.drawing import draw_comparison
     from pyro_mfcvae.measuring import compare_run
+    from pyro_mfcvae.models.user import guide_named
     from pyro_mfcvae.runs import Run
 
-    names = None if guides is None else [name.strip() for name in guides.split(",")]
+    names = None if guides is None else [guide_named(text.strip()) for text in guides.split(",")]
     counts = _counts(samples)
     opened, screen = Run(run), console()
     with Progress(console=screen, transient=True) as progress:

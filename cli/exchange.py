@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from pyro_mfcvae.cli.options import DATA_DIR, MODEL_FILES, OUT, RUN, paragraph
+from pyro_mfcvae.cli.options import DATA_DIR, OUT, RUN, own_files, paragraph
 
 if TYPE_CHECKING:
     from pyro_mfcvae.runs import Run
@@ -59,7 +59,7 @@ def import_(file: Path, settings: Path | None, out: Path | None) -> None:
 @RUN
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--half", is_flag=True, help="Store numbers with 16 bits.")
-@MODEL_FILES
+@own_files
 def export(run: Path, folder: Path, half: bool) -> None:
     """Copy RUN to FOLDER, to share it.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 from pyro_mfcvae.cli.numbers import Numbers, NumbersOrAll
-from pyro_mfcvae.cli.options import DATA_DIR, MODEL_FILES, RUN
+from pyro_mfcvae.cli.options import DATA_DIR, RUN, own_files
 from typing_extensions import override
 
 from pyro_mfcvae.errors import DataError, RunError
@@ -54,7 +54,7 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
     """The options of all commands."""
     for option in (
         DATA_DIR,
-        MODEL_FILES,
+        own_files,
         click.option("--arrays", metavar="FILE.npz", type=click.Path(path_type=Path),
                      help="Write the arrays, too: pictures in the data's own range, indices."),
         click.option("--out", metavar="FILE.png", type=click.Path(path_type=Path),

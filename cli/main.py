@@ -18,13 +18,14 @@ from pyro_mfcvae.errors import (
     ConfigError,
     DamagedCheckpointWarning,
     DataError,
+    NoEffectWarning,
     OtherDataWarning,
     OtherModelWarning,
     RunError,
     TrainingError,
 )
 
-_OWN = (DamagedCheckpointWarning, OtherDataWarning, OtherModelWarning)
+_OWN = (DamagedCheckpointWarning, NoEffectWarning, OtherDataWarning, OtherModelWarning)
 
 
 class Commands(click.Group):

@@ -23,34 +23,51 @@ DATA_DIR = click.option(
 )
 
 
-def _load(ctx: click.Context, _param: click.Parameter, files: tuple[str, ...]) -> None:
+def _load(ctx: click.Context, param: click.Parameter, files: tuple[str, ...]) -> None:
     if files and not ctx.resilient_parsing:
-        from pyro_mfcvae.models import load_model_file
+        from pyro_mfcvae.models import load_guide_file, load_model_file
 
         for file in files:
-            load_model_file(file)
+            (load_guide_file if param.name == "guide" else load_model_file)(file)
 
 
-MODEL_FILES = click.option(
-    "--model",
-    metavar="FILE.py:Name",
-    multiple=True,
-    expose_value=False,
-    callback=_load,
-    help="Import FILE.py, for a run whose model is Name of that file; can be repeated.",
-)
+def own_files(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorator: options that import what a run was trained with, which its folder only names."""
+    for kind in ("guide", "model"):
+        option = click.option(
+            f"--{kind}",
+            metavar="FILE.py:Name",
+            multiple=True,
+            expose_value=False,
+            callback=_load,
+            help=f"Import FILE.py, for a run whose {kind} is Name of that file; can be repeated.",
+        )
+        command = option(command)
+    return command
+
+
 MODEL = click.option(
     "--model", metavar="NAME|FILE.py:Name",
     help="Another model: mfcvae, vade, ..., or one of your own in FILE.py.",
+)  # fmt: skip
+GUIDE = click.option(
+    "--guide", metavar="NAME|FILE.py:Name",
+    help="What happens with c: vade, vade-analytic, expectation, expectation-analytic, "
+    "posterior, posterior-analytic, enumerate, amortized, relaxed. Or a guide of your own in "
+    "FILE.py.",
 )  # fmt: skip
 OUT = click.option(
     "--out", type=click.Path(path_type=Path), help="A new run folder [runs/NAME-001]."
 )
 
 
-def again(model: str | None) -> str:
-    """What a command on a run needs besides, if the run was trained with this --model."""
-    return f" --model {shlex.quote(model)}" if model is not None and ":" in model else ""
+def again(model: str | None, guide: str | None) -> str:
+    """What a command on a run needs besides, if it was trained with this --model and --guide."""
+    return "".join(
+        f" --{kind} {shlex.quote(text)}"
+        for kind, text in (("model", model), ("guide", guide))
+        if text is not None and ":" in text
+    )
 
 
 def paragraph(head: str, text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from pyro_mfcvae.cli.options import DATA_DIR, MODEL_FILES, sayer
+from pyro_mfcvae.cli.options import DATA_DIR, own_files, sayer
 
 
 @click.command()
@@ -16,7 +16,7 @@ from pyro_mfcvae.cli.options import DATA_DIR, MODEL_FILES, sayer
     type=click.Path(path_type=Path),
     help="The page [report.html in RUN, or here for several runs].",
 )
-@MODEL_FILES
+@own_files
 @DATA_DIR
 def report(runs: tuple[Path, ...], out: Path | None, data_dir: Path | None) -> None:
     """Write one HTML page on RUN, or on several runs side by side.

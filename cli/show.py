@@ -248,7 +248,8 @@ def _terms(elbo: dict[str, dict[str, float]]) -> Table:
     for name in terms:
         if name.startswith(("fade_", "kl_weight_")):
             continue
-        label, weight = kls.get(name, (_NAMES.get(name, name), None))
+        others = (_NAMES.get(name, name), terms.get(f"kl_weight_{name}"))
+        label, weight = kls.get(name, others)
         values = (f"{elbo[part][name]:z.3f}" for part in _PARTS)
         table.add_row(escape(label), "" if weight is None else f"{weight:.3f}", *values)
     return table

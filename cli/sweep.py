@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
-from pyro_mfcvae.cli.options import DATA_DIR, MODEL, sayer
+from pyro_mfcvae.cli.options import DATA_DIR, GUIDE, MODEL, sayer
 
 from pyro_mfcvae.errors import ConfigError
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 @click.option("--gpus-per-trial", metavar="N", type=click.FloatRange(min=0), default=0.0,
               show_default=True, help="With Ray; 0.5 shares one, 0 hides all.")  # fmt: skip
 @MODEL
+@GUIDE
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, ...")
 @DATA_DIR
 @click.option("--dry-run", is_flag=True, help="Check everything, list the trials, train nothing.")
@@ -42,6 +43,7 @@ def sweep(
     spec: Path | None,
     out: Path | None,
     model: str | None,
+    guide: str | None,
     device: str | None,
     data_dir: Path | None,
     dry_run: bool,
@@ -74,7 +76,7 @@ def sweep(
     out = out or Path("sweeps") / spec.stem
     chosen = _engine(out, **engine)
     sayer(screen)("checking settings and data")
-    planned = Sweep(read_spec(spec), out, data_dir, device, model)
+    planned = Sweep(read_spec(spec), out, data_dir, device, model, guide)
     if dry_run:
         show_trials(screen, planned)
         return

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from pyro_mfcvae.cli.options import DATA_DIR, MODEL, OUT, again, sayer
+from pyro_mfcvae.cli.options import DATA_DIR, GUIDE, MODEL, OUT, again, sayer
 
 from pyro_mfcvae.errors import ConfigError
 
@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 @click.option("--data", metavar="NAME|FILE", help="A data set's name, or an .npz or .h5 file.")
 @DATA_DIR
 @MODEL
-@click.option("--guide", metavar="NAME",
-              help="What happens with c: vade, vade-analytic, expectation, expectation-analytic, "
-              "posterior, posterior-analytic, enumerate, amortized, relaxed.")  # fmt: skip
+@GUIDE
 @click.option("--facets", metavar="D:K,D:K", help="Latent dimensions and clusters, shallow first.")
 @click.option("--set", "assignments", metavar="PATH=VALUE", multiple=True,
               help="Change any setting, such as training.learning_rate=1e-3.")  # fmt: skip
@@ -51,6 +49,7 @@ def train(
     resumed: tuple[Path, ...],
     out: Path | None,
     model: str | None,
+    guide: str | None,
     n_runs: int,
     vary: tuple[str, ...],
     devices: int | None,
@@ -73,6 +72,7 @@ def train(
       mfcvae train --model vlac --guide relaxed --facets 5:1,5:40
       mfcvae train gmvae-mnist --guide vade
       mfcvae train --model mine.py:Own --guide enumerate
+      mfcvae train mnist --guide mine.py:OwnGuide
       mfcvae train --devices 4
       mfcvae train --resume runs/shapes-001
     """
@@ -84,18 +84,19 @@ def train(
     from pyro_mfcvae.training.engine import launched
 
     screen = console()
+    own = {"model": model, "guide": guide}
     processes = {"n_devices": devices, "n_nodes": nodes, "timeout": timeout}
     if (n_runs > 1 or vary or len(resumed) > 1) and (devices or nodes):
         raise ConfigError("several runs at once share one device; leave --devices and --nodes out")
     if resumed:
-        _resume(screen, resumed, processes, model, out=out, n_runs=n_runs, vary=vary, **given)
+        _resume(screen, resumed, processes, **own, out=out, n_runs=n_runs, vary=vary, **given)
     elif n_runs > 1 or vary:
-        train_many(screen, _settings(model, **given), n_runs, vary, out, again(model))
+        train_many(screen, _settings(**own, **given), n_runs, vary, out, again(**own))
     else:
-        config, bar, say = _settings(model, **given), ProgressBar(screen), sayer(screen)
+        config, bar, say = _settings(**own, **given), ProgressBar(screen), sayer(screen)
         with launched(config.training.device, **processes) as engine:
             trained = experiment.train(config, out, [bar], say, engine=engine)
-        _finish(screen, again(model), *trained)
+        _finish(screen, again(**own), *trained)
 
 
 def _resume(
@@ -103,6 +104,7 @@ def _resume(
     folders: tuple[Path, ...],
     processes: dict[str, Any],
     model: str | None,
+    guide: str | None,
     data_dir: Path | None,
     device: str | None,
     n_runs: int,
@@ -111,7 +113,7 @@ def _resume(
     from pyro_mfcvae.cli.many_runs import resume_many
 
     from pyro_mfcvae import experiment
-    from pyro_mfcvae.models import load_model_file
+    from pyro_mfcvae.models import load_guide_file, load_model_file
     from pyro_mfcvae.runs import Run
     from pyro_mfcvae.training.callbacks import ProgressBar
     from pyro_mfcvae.training.engine import launched
@@ -119,25 +121,28 @@ def _resume(
     if n_runs > 1 or any(value not in (None, ()) for value in given.values()):
         raise ConfigError(
             "--resume goes on with the run's own settings; beside it only --data-dir, "
-            "--device, --devices, --nodes and, for a model from a file, --model may be given"
+            "--device, --devices, --nodes and, for a model or guide from a file, --model and "
+            "--guide may be given"
         )
     if model is not None:
         load_model_file(model)
+    if guide is not None:
+        load_guide_file(guide)
     if len(folders) > 1:
-        resume_many(screen, folders, data_dir, device, again(model))
+        resume_many(screen, folders, data_dir, device, again(model, guide))
         return
     run, bar, say = Run(folders[0]), ProgressBar(screen), sayer(screen)
     with launched(device or run.config.training.device, **processes) as engine:
         state, dataset = experiment.resume(run, [bar], say, data_dir, device, engine=engine)
-    _finish(screen, again(model), run, state, dataset)
+    _finish(screen, again(model, guide), run, state, dataset)
 
 
 def _settings(
     model: str | None,
+    guide: str | None,
     preset: str | None,
     data: str | None,
     data_dir: Path | None,
-    guide: str | None,
     facets: str | None,
     assignments: tuple[str, ...],
     seed: int | None,
@@ -151,12 +156,15 @@ def _settings(
         with_facets,
     )
     from pyro_mfcvae.data import data_settings, in_folder
-    from pyro_mfcvae.models.user import with_model
+    from pyro_mfcvae.models.stand_in import check_given
+    from pyro_mfcvae.models.user import with_guide, with_model
     from pyro_mfcvae.presets import default_preset, get_preset
 
     config = get_preset(preset or default_preset(model)).config
     if model is not None:
         config = with_model(config, model)
+    if guide is not None:
+        config = with_guide(config, guide)
     if facets is not None:
         config = with_facets(config, facets)
     values: dict[str, Any] = config_to_dict(config)
@@ -166,13 +174,13 @@ def _settings(
         values["preset"] = preset
     if data_dir is not None:
         values["data"]["options"] = in_folder(Component(**values["data"]), data_dir).options
-    if guide is not None:
-        values["guide"]["name"] = guide
     if seed is not None:
         values["seed"] = seed
     if device is not None:
         values["training"]["device"] = device
-    return override(config_from_dict(values), assignments)
+    config = override(config_from_dict(values), assignments)
+    check_given(config, assignments)
+    return config
 
 
 def _finish(

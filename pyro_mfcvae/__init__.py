@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pyro_mfcvae.models import UGVAE as UGVAE
     from pyro_mfcvae.models import VLAC as VLAC
     from pyro_mfcvae.models import VaDE as VaDE
+    from pyro_mfcvae.models import load_guide_file as load_guide_file
     from pyro_mfcvae.models import load_model_file as load_model_file
     from pyro_mfcvae.noise import Noise as Noise
     from pyro_mfcvae.official import import_official as import_official
@@ -39,6 +40,7 @@ _HOMES = {
     "VaDE": "models",
     "import_official": "official",
     "import_run": "official",
+    "load_guide_file": "models",
     "load_model_file": "models",
     "open_pretrained": "pretrained",
     "predict": "evaluation",

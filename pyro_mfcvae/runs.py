@@ -22,6 +22,7 @@ from pyro_mfcvae.config import Config, config_from_json, config_to_json
 from pyro_mfcvae.data import Dataset, in_folder, load_dataset
 from pyro_mfcvae.errors import ConfigError, RunError
 from pyro_mfcvae.files import write_whole
+from pyro_mfcvae.guides import guide_class
 from pyro_mfcvae.models import FacetModel, build_model
 from pyro_mfcvae.models.registry import model_class
 from pyro_mfcvae.training.callbacks import read_metrics, read_timings
@@ -141,12 +142,14 @@ class Run:
             checkpoint: of this run; None takes the newest whole one.
 
         Raises:
-            RunError: if there is no such checkpoint, it belongs to another model, or the model is
-                from a file that :func:`~pyro_mfcvae.load_model_file` was not given.
+            RunError: if there is no such checkpoint, it belongs to another model, or the model or
+                the guide is from a file that :func:`~pyro_mfcvae.load_model_file` or
+                :func:`~pyro_mfcvae.load_guide_file` was not given.
         """
         checkpoint = checkpoint or self.checkpoint()
         try:
             model_class(self.config.model)
+            guide_class(self.config.guide)
         except ConfigError as error:
             raise RunError(f"{self.path} cannot be opened: {error}") from None
         dtype = getattr(torch, self.config.training.dtype)
@@ -191,8 +194,8 @@ class Run:
         """Copy what is needed to use the model, and nothing that is needed to train it further.
 
         The copy has the newest whole checkpoint without its optimiser, settings, log, evaluation
-        and environment, all without folders of this machine: of a file of data, or with a model,
-        only the name stays.
+        and environment, all without folders of this machine: of a file of data, or with a model or
+        a guide, only the name stays.
 
         Args:
             path: of the copy, which must not exist.
@@ -210,8 +213,8 @@ class Run:
         options = {name: value for name, value in data.options.items() if name != "data_dir"}
         if "path" in options:
             options["path"] = Path(options["path"]).name
-        data, model_settings = replace(data, options=options), self.config.model.without_folder()
-        copy = Run.create(replace(self.config, data=data, model=model_settings), path)
+        data = replace(data, options=options)
+        copy = Run.create(replace(self.config.without_folders(), data=data), path)
         with copy.removed_on_failure():
             save_model_only(
                 model, copy.checkpoints, checkpoint.step, checkpoint.fade, checkpoint.data

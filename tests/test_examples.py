@@ -24,7 +24,7 @@ EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
 
 
 def test_all_examples_are_tested():
-    assert sorted([*VARIANTS, "own_likelihood", "plain_pyro"]) == EXAMPLES
+    assert sorted([*VARIANTS, "own_guide", "own_likelihood", "plain_pyro"]) == EXAMPLES
 
 
 @pytest.mark.parametrize("name", VARIANTS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -11,27 +10,29 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 from distributed_job import StopAt
-from pyro_mfcvae.cli import main
-
-from pyro_mfcvae.config import (
-    config_from_json,
-    config_to_dict,
-    config_to_json,
-    override,
-    with_facets,
+from own_files import (
+    TINY,
+    mfcvae,
+    nothing_loaded,
+    sha256,
+    tiny_settings,
+    write_data,
+    write_sweep,
 )
+
+from pyro_mfcvae import own_code
+from pyro_mfcvae.config import config_from_json, config_to_json, override
 from pyro_mfcvae.data import data_settings, load_dataset
 from pyro_mfcvae.data.observations import ObservationSpec
 from pyro_mfcvae.errors import ConfigError, OtherModelWarning, RunError
 from pyro_mfcvae.experiment import train
 from pyro_mfcvae.models import MODELS, build_model, load_model_file, user
 from pyro_mfcvae.models.registry import model_class
-from pyro_mfcvae.models.user import load_again, loaded_files, with_model
+from pyro_mfcvae.models.user import load_again, with_model
+from pyro_mfcvae.own_code import loaded_files
 from pyro_mfcvae.presets import get_preset
 from pyro_mfcvae.runs import Run
 
@@ -72,31 +73,13 @@ class Mine(GUIDES["vade"]):
         Mine.n_calls += 1
         super().forward(x, fade)
 '''
-SETTINGS = {
-    "model.encoder.options.backbone": "8",
-    "model.decoder.options.backbone": "8",
-    "model.decoder.options.rungs": "8",
-    "training.batch_size": "20",
-    "training.epochs_per_step": "[1,2]",
-    "training.n_fade_in_batches": "3",
-    "training.log_every": "3",
-    "training.checkpoint_every": "1",
-    "training.device": "cpu",
-    "training.n_threads": "1",
-}
-TINY = [word for item in SETTINGS.items() for word in ("--set", "=".join(item))]
-TINY += ["--data", "mine.npz", "--facets", "2:3,2:2"]
-_PARTS = ("likelihood", "encoder", "decoder")
 MODEL = ("--model", "own.py:Own")
 PLAIN = pytest.mark.filterwarnings("default::pyro_mfcvae.errors.OtherModelWarning")
 
 
 def _write(folder: Path) -> None:
     (folder / "own.py").write_text(OWN)
-    generator = np.random.default_rng(0)
-    kind = generator.integers(3, size=60)
-    x = kind[:, None] + 0.1 * generator.normal(size=(60, 4))
-    np.savez(folder / "mine.npz", x=x.astype(np.float32), kind=kind)
+    write_data(folder)
 
 
 @pytest.fixture(autouse=True)
@@ -104,18 +87,8 @@ def _new_process(tmp_path, monkeypatch):
     """A folder of one's own, and nothing loaded, as when a process starts."""
     monkeypatch.chdir(tmp_path)
     _write(tmp_path)
-    user._LOADED.clear()
-    for name in [name for name in sys.modules if name.startswith("mfcvae_model_file_")]:
-        del sys.modules[name]
-    tables = [*user._REGISTRIES.values(), user._LOADED, sys.modules]
-    before = [dict(table) for table in tables]
-    yield
-    for table, known in zip(tables, before, strict=True):
-        for name in set(table) - set(known):
-            if table is not sys.modules or name.startswith("mfcvae_model_file_"):
-                del table[name]
-        if table is not sys.modules:
-            table.update(known)
+    with nothing_loaded():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -140,28 +113,16 @@ def run(trained, tmp_path):
     return Run(tmp_path / "run")
 
 
-def _mfcvae(*arguments: str):
-    return CliRunner().invoke(main, arguments, prog_name="mfcvae")
-
-
 def _config(text: str | None = None):
-    config = with_facets(get_preset("shapes").config, "2:3,2:2")
-    config = override(config, [f"{path}={value}" for path, value in SETTINGS.items()])
-    data = data_settings("mine.npz")
-    options = json.dumps({"name": data.name, "options": dict(data.options)})
-    config = override(config, [f"data={options}"])
+    config = tiny_settings()
     return config if text is None else with_model(config, text)
-
-
-def _sha256(path: Path | str) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def test_a_run_records_its_file(run, trained):
     settings = run.config.model
     assert (settings.name, settings.source.file) == ("Own", "own.py")
     assert settings.source.path == str(trained / "own.py")
-    assert settings.source.sha256 == _sha256("own.py")
+    assert settings.source.sha256 == sha256("own.py")
     assert config_from_json(config_to_json(run.config)) == run.config
     assert run.config.guide.name == "mine"
     assert load_model_file("own.py:Own").sha256 == settings.source.sha256
@@ -185,10 +146,10 @@ def test_a_run_records_its_file(run, trained):
     ],
 )
 def test_what_a_run_folder_names_is_not_executed(arguments, run):
-    result = _mfcvae(*arguments)
+    result = mfcvae(*arguments)
     assert result.exit_code in (1, 2)
     assert re.search(
-        rf"this run's model is Own of own\.py \(sha256 {_sha256('own.py')[:8]}…\); nothing is "
+        rf"this run's model is Own of own\.py \(sha256 {sha256('own.py')[:8]}…\); nothing is "
         r"executed that a run folder names: pass --model path/to/own\.py:Own",
         " ".join(result.output.split()),
     )
@@ -199,29 +160,29 @@ def test_what_a_run_folder_names_is_not_executed(arguments, run):
 def test_commands_on_a_run_take_the_file(run, monkeypatch):
     measured = run.evaluation()
     assert measured["facets"][0]["factors"].keys() == {"kind"}
-    result = _mfcvae("evaluate", "run", *MODEL)
+    result = mfcvae("evaluate", "run", *MODEL)
     assert result.exit_code == 0, result.output
     assert run.evaluation() == measured
     opened = "pyro_mfcvae.drawing.draw_run"  # what it draws, the training has drawn already
-    monkeypatch.setattr(opened, lambda run, _: [type(run.model()).__name__])
-    assert _mfcvae("figures", "run", *MODEL).output == "Own\n"
+    monkeypatch.setattr(opened, lambda run, *_: [type(run.model()).__name__])
+    assert mfcvae("figures", "run", *MODEL).output == "Own\n"
     few = ("--samples", "2", "--n-draws", "2", "--n-observations", "4")
-    result = _mfcvae("compare", "run", *MODEL, "--guides", "mine,vade", *few)
+    result = mfcvae("compare", "run", *MODEL, "--guides", "mine,vade", *few)
     assert result.exit_code == 0, result.output
     rows = {row["guide"]: row for row in run.comparison()["guides"]}
     assert rows["mine"]["elbo"] == rows["vade"]["elbo"]
-    result = _mfcvae("intervene", "generate", "run", *MODEL, "--arrays", "drawn.npz")
+    result = mfcvae("intervene", "generate", "run", *MODEL, "--arrays", "drawn.npz")
     assert result.exit_code == 0, result.output
-    result = _mfcvae("train", "--resume", "run", *MODEL)
+    result = mfcvae("train", "--resume", "run", *MODEL)
     assert "run is finished" in result.output
 
 
 def test_a_copy_keeps_the_name_of_the_file_alone(run, trained):
-    result = _mfcvae("export", "run", "copy", *MODEL)
+    result = mfcvae("export", "run", "copy", *MODEL)
     assert result.exit_code == 0, result.output
     copy = Run("copy")
     assert copy.config.model.source.path == "own.py"
-    assert copy.config.model.source.sha256 == _sha256("own.py")
+    assert copy.config.model.source.sha256 == sha256("own.py")
     assert str(trained) not in (copy.path / "config.json").read_text()
     assert torch.equal(copy.model().shift, run.model().shift)
 
@@ -232,12 +193,12 @@ def test_an_interrupted_run_goes_on_bit_for_bit():
     halted, _, _ = train(config, "halted", [StopAt(4)])
     before = (halted.path / "config.json").read_bytes()
     assert halted.step() == 4
-    result = _mfcvae("train", "--resume", "halted", *MODEL)
+    result = mfcvae("train", "--resume", "halted", *MODEL)
     assert result.exit_code == 0, result.output
     states = [run.model().state_dict() for run in (whole, halted)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     assert (halted.path / "config.json").read_bytes() == before
-    named = _mfcvae("train", "--resume", "halted", "--model", "vade")
+    named = mfcvae("train", "--resume", "halted", "--model", "vade")
     assert named.exit_code == 2
     assert "expected a Python file and the name of a model in it" in named.output
 
@@ -248,7 +209,7 @@ def test_an_interrupted_command_says_how_to_go_on(monkeypatch):
     fit = experiment.fit
     stop = StopAt(2)
     monkeypatch.setattr(experiment, "fit", lambda state, own: fit(state, [*own, stop]))
-    result = _mfcvae("train", *TINY, "--out", "halted", *MODEL)
+    result = mfcvae("train", *TINY, "--out", "halted", *MODEL)
     assert result.exit_code == 130, result.output
     assert "mfcvae train --resume halted --model own.py:Own" in result.output
 
@@ -256,16 +217,16 @@ def test_an_interrupted_command_says_how_to_go_on(monkeypatch):
 @PLAIN
 def test_another_file_is_used_with_a_warning(run):
     Path("own.py").write_text(OWN + "\n# changed\n")
-    result = _mfcvae("evaluate", "run", *MODEL)
+    result = mfcvae("evaluate", "run", *MODEL)
     assert result.exit_code == 0, result.output
     told = re.findall(r"warning: .*", result.output)
     recorded = run.config.model.source.sha256[:8]
     assert told == [
         f"warning: this run's model is Own of own.py (sha256 {recorded}…), but the given file is "
-        f"another one or has changed (sha256 {_sha256('own.py')[:8]}…); it is used"
+        f"another one or has changed (sha256 {sha256('own.py')[:8]}…); it is used"
     ]
     Path("own.py").write_text(OWN.replace("zeros(1)", "zeros(2)"))
-    result = _mfcvae("evaluate", "run", *MODEL)
+    result = mfcvae("evaluate", "run", *MODEL)
     assert result.exit_code == 1
     assert "does not fit config.json" in result.output
 
@@ -280,7 +241,7 @@ def test_models_of_one_name_are_told_apart():
     assert classes[0] is not classes[1]
     for kind, folder in zip(classes, ("one", "two"), strict=True):
         assert Path(sys.modules[kind.__module__].__file__) == Path(folder, "own.py").resolve()
-    source = {"path": "own.py", "sha256": _sha256("three/own.py")}
+    source = {"path": "own.py", "sha256": sha256("three/own.py")}
     third = override(_config(), [f"model.source={json.dumps(source)}", "model.name=Own"])
     with pytest.raises(ConfigError, match=r"none is that one \(sha256 .{8}…, sha256 .{8}…\)"):
         model_class(third.model)
@@ -366,7 +327,7 @@ def test_what_cannot_be_loaded_leaves_nothing_behind(text, message):
     with pytest.raises(ConfigError, match=message):
         load_model_file(text)
     assert [dict(table) for table in user._REGISTRIES.values()] == tables
-    assert not [name for name in sys.modules if name.startswith("mfcvae_model_file_")]
+    assert not [name for name in sys.modules if name.startswith(own_code._PREFIX)]
     assert sys.path == path
     assert not loaded_files()
 
@@ -402,13 +363,14 @@ def test_what_a_file_registers_is_known_by_name():
 
 
 def test_registered_models_are_named_likewise():
-    result = _mfcvae("train", *TINY[:-2], "--facets", "2:3", "--model", "vade", "--out", "vade",
-                     "--set", "training.epochs_per_step=[1]")  # fmt: skip
+    result = mfcvae("train", *TINY[:-2], "--facets", "2:3", "--model", "vade", "--out", "vade",
+                    "--set", "training.epochs_per_step=[1]",
+                    "--set", "training.n_fade_in_batches=0")  # fmt: skip
     assert result.exit_code == 0, result.output
     settings = Run("vade").config.model
     assert (settings.name, settings.source) == ("vade", None)
     assert settings.likelihood == get_preset("shapes").config.model.likelihood
-    unknown = _mfcvae("train", "--model", "gan")
+    unknown = mfcvae("train", "--model", "gan")
     assert unknown.exit_code == 2
     assert "unknown model 'gan'; choose one of" in unknown.output
     assert "FILE.py:Name" in unknown.output
@@ -424,56 +386,47 @@ def test_a_report_takes_the_files_of_its_runs(run, monkeypatch):
     other, _, _ = train(_config("other.py:Second"), "second")
     for name in [name for name in MODELS if "@" in name]:
         del MODELS[name]
-    unmeasured = _mfcvae("report", "second")
+    unmeasured = mfcvae("report", "second")
     assert "this run's model is Second of other.py" in unmeasured.output
     assert other.evaluation() is None
-    result = _mfcvae("report", "run", "second", *MODEL, "--model", "other.py:Second")
+    result = mfcvae("report", "run", "second", *MODEL, "--model", "other.py:Second")
     assert result.exit_code == 0, result.output
     assert "could not be" not in result.output
     assert other.evaluation()["facets"]
-    result = _mfcvae("report", "second")
+    result = mfcvae("report", "second")
     page = (other.path / "report.html").read_text()
     assert "mfcvae evaluate second --model path/to/other.py:Second" in page
     assert "load_model_file(&#39;path/to/other.py:Second&#39;)" in page
 
 
 def test_a_sweep_of_one_s_own_model():
-    spec = _sweep(seeds=1, grid={"guide.name": ["mine", "enumerate"]})
-    result = _mfcvae("sweep", "sweep.json", *MODEL, "--out", "swept")
+    spec = write_sweep(seeds=1, grid={"guide.name": ["mine", "enumerate"]})
+    result = mfcvae("sweep", "sweep.json", *MODEL, "--out", "swept")
     assert result.exit_code == 0, result.output
     trials = json.loads(Path("swept/sweep.json").read_text())["trials"]
     assert [trial["state"] for trial in trials] == ["finished"] * 2, trials
     runs = [Run(path.parent) for path in Path("swept/runs").glob("*/config.json")]
-    assert [r.config.model.source.sha256 for r in runs] == [_sha256("own.py")] * 2
+    assert [r.config.model.source.sha256 for r in runs] == [sha256("own.py")] * 2
     Path("elsewhere").mkdir()
     shutil.copy("own.py", "elsewhere")
-    again = _mfcvae("sweep", "sweep.json", "--model", "elsewhere/own.py:Own", "--out", "swept")
+    again = mfcvae("sweep", "sweep.json", "--model", "elsewhere/own.py:Own", "--out", "swept")
     assert again.exit_code == 0, again.output
     assert len(list(Path("swept/runs").glob("*/config.json"))) == 2  # the same, wherever it lies
     assert Path("imported.txt").read_text() == "once\n"
     spec["set"]["model.name"] = "mfcvae"
     Path("sweep.json").write_text(json.dumps(spec))
-    twice = _mfcvae("sweep", "sweep.json", *MODEL, "--out", "swept")
+    twice = mfcvae("sweep", "sweep.json", *MODEL, "--out", "swept")
     assert twice.exit_code == 2
     assert "the model is given and set by model.name, too" in twice.output
-
-
-def _sweep(**spec):
-    """Tiny settings as a sweep, in sweep.json."""
-    values = config_to_dict(_config())
-    spec["set"] = {part: values[part] for part in ("data", "training")}
-    spec["set"] |= {f"model.{part}": values["model"][part] for part in ("facets", *_PARTS)}
-    Path("sweep.json").write_text(json.dumps(spec))
-    return spec
 
 
 @pytest.mark.slow
 def test_started_processes_know_the_file():
     """The trials of a sweep, and the devices of a run."""
-    _sweep(seeds=2)
+    write_sweep(seeds=2)
     command = [sys.executable, "-m", "pyro_mfcvae"]
     started = [
-        ["sweep", "sweep.json", "--jobs", "2", *MODEL, "--out", "swept"],
+        ["sweep", "sweep.json", "--jobs", "2", *MODEL, "--guide", "own.py:Mine", "--out", "swept"],
         ["train", *TINY, *MODEL, "--guide", "mine", "--devices", "2", "--out", "shared"],
         ["train", *TINY, *MODEL, "--guide", "mine", "--out", "single"],
     ]

@@ -53,7 +53,7 @@ Part = Annotated[
 
 @settings
 class ModelSource:
-    """The file of a model of one's own.
+    """The file of a model, or of a guide, of one's own.
 
     Attributes:
         path: of the file.
@@ -67,6 +67,10 @@ class ModelSource:
     def file(self) -> str:
         """The file's name without its folder."""
         return PurePath(self.path).name
+
+    def without_folder(self) -> ModelSource:
+        """The same file, with nothing but its name for a path."""
+        return replace(self, path=self.file)
 
 
 @settings
@@ -104,25 +108,22 @@ class ModelConfig:
     initial_spread: Positive = 1.0
     mixture_initialisation: Literal["gmm", "gmm-complete", "glorot", "random"] = "gmm"
 
-    def without_folder(self) -> ModelConfig:
-        """The same settings, with nothing but the name of the file of a model of one's own."""
-        if self.source is None:
-            return self
-        return replace(self, source=replace(self.source, path=self.source.file))
-
 
 @settings
 class GuideConfig:
     """Which guide.
 
     Attributes:
-        name: a registered guide.
+        name: a registered guide, or a class in a file.
+        source: that file, for a guide of one's own. It is never imported because settings name it.
         n_samples: S, samples of z per observation.
-        temperature: of relaxed clusters, at first and in the end; it falls exponentially.
+        temperature: of guides that have one, such as relaxed, at first and in the end; it falls
+            exponentially.
         temperature_epochs: epochs that it falls over; 0 takes the whole run.
     """
 
     name: str = "vade"
+    source: ModelSource | None = None
     n_samples: Count = 1
     temperature: tuple[Positive, Positive] = (1.0, 0.5)
     temperature_epochs: Whole = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
@@ -51,6 +52,15 @@ class Config:
                 f"training.epochs_per_step needs one entry per facet ({n_facets}) or a single one "
                 f"to train all facets at once, got {n_steps}"
             )
+
+    def without_folders(self) -> Config:
+        """The same settings, with nothing but their names for files of code of one's own."""
+        named = {
+            part: replace(config, source=config.source.without_folder())
+            for part, config in (("model", self.model), ("guide", self.guide))
+            if config.source is not None
+        }
+        return replace(self, **named)
 
 
 @functools.cache

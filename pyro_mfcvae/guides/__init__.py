@@ -40,7 +40,9 @@ from pyro_mfcvae.guides.base import (
     build_guide,
     check_guide,
     enumerated_cluster,
+    guide_class,
     register_guide,
+    unknown_guide,
 )
 from pyro_mfcvae.guides.from_latents import (
     AnalyticExpectationGuide,
@@ -78,5 +80,7 @@ __all__ = [
     "build_guide",
     "check_guide",
     "enumerated_cluster",
+    "guide_class",
     "register_guide",
+    "unknown_guide",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,7 +12,9 @@ from pyro.distributions import Independent
 from torch import Tensor, nn
 
 from pyro_mfcvae.components import ClusterCategorical
+from pyro_mfcvae.config import GuideConfig
 from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.own_code import given_files, not_given, warn_of_another
 from pyro_mfcvae.parameters import announce_parameters
 
 if TYPE_CHECKING:
@@ -37,10 +40,39 @@ def build_guide(name: str, model: FacetModel) -> Guide:
     return GUIDES[name](model)
 
 
+def unknown_guide(name: str) -> ConfigError:
+    """The error for a name that no guide has."""
+    return ConfigError(
+        f"unknown guide {name!r}; choose one of {', '.join(sorted(GUIDES))}, or one of your own as "
+        "FILE.py:Name"
+    )
+
+
+def guide_class(config: GuideConfig) -> type[Guide]:
+    """The class that the settings mean. Nothing is imported for it.
+
+    A guide from a file is one that :func:`~pyro_mfcvae.load_guide_file` has made known; if that
+    file is another one than the settings record, an ``OtherModelWarning`` tells.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    name, source = config.name, config.source
+    if source is not None:
+        checksums = {given.sha256 for given in given_files("guide", name)}
+        if not checksums:
+            raise not_given("guide", name, source)
+        if source.sha256 not in checksums:
+            warn_of_another("guide", name, source, checksums)
+    if name not in GUIDES:
+        raise unknown_guide(name)
+    return GUIDES[name]
+
+
 def check_guide(name: str, model: FacetModel | None) -> None:
     """Raise a ConfigError if no guide has this name, or it does not fit the model, if given."""
     if name not in GUIDES:
-        raise ConfigError(f"unknown guide {name!r}; choose one of {', '.join(sorted(GUIDES))}")
+        raise unknown_guide(name)
     if model is not None and (misfit := GUIDES[name].misfit(model)):
         raise ConfigError(f"guide {name!r} does not fit this model: {misfit}")
 
@@ -62,7 +94,7 @@ class Inferred:
     logits: Callable[[], Tensor]
 
 
-class Guide(nn.Module):
+class Guide(nn.Module, ABC):
     """What happens at the sites of q(z, c | x); which sites there are, the model says.
 
     A guide with a network of its own owns its parameters.
@@ -110,7 +142,10 @@ class Guide(nn.Module):
 
     def logits(self, inferred: Inferred) -> Tensor | None:
         """Log q(c | x) up to a constant, (..., B, K); None where the model sums c out."""
-        raise ConfigError(f"{type(self).__name__} does not enumerate clusters; choose guide vade")
+        raise ConfigError(
+            f"{type(self).__name__} does not enumerate clusters, as it defines no logits; choose "
+            "guide vade"
+        )
 
 
 def enumerated_cluster(j: int, logits: Tensor) -> Tensor:

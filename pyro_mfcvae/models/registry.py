@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pyro_mfcvae.config import ModelConfig, ModelSource
-from pyro_mfcvae.errors import ConfigError, OtherModelWarning
+from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.options import check_options
+from pyro_mfcvae.own_code import not_given, recorded, warn_of_another
 
 if TYPE_CHECKING:
     from pyro_mfcvae.data.observations import ObservationSpec
@@ -64,24 +64,17 @@ def model_class(config: ModelConfig) -> type[FacetModel]:
         return MODELS[name]
     if (key := name_of(name, source)) in MODELS:
         return MODELS[key]
-    recorded = f"this run's model is {name} of {source.file} (sha256 {source.sha256[:8]}…)"
     others = [key for key in MODELS if key.startswith(f"{name}{_FROM}")]
     if not others:
-        raise ConfigError(
-            f"{recorded}; nothing is executed that a run folder names: pass --model "
-            f"path/to/{source.file}:{name}, or in Python give it to load_model_file first"
-        )
-    given = ", ".join(f"sha256 {key.rpartition(_FROM)[2][:8]}…" for key in others)
+        raise not_given("model", name, source)
+    checksums = [key.rpartition(_FROM)[2] for key in others]
     if len(others) > 1:
+        given = ", ".join(f"sha256 {checksum[:8]}…" for checksum in checksums)
         raise ConfigError(
-            f"{recorded}; the given files have models of this name, but none is that one "
-            f"({given}): give one file only"
+            f"{recorded('model', name, source)}; the given files have models of this name, but "
+            f"none is that one ({given}): give one file only"
         )
-    warnings.warn(
-        f"{recorded}, but the given file is another one or has changed ({given}); it is used",
-        OtherModelWarning,
-        stacklevel=1,  # one place, so that it is told once
-    )
+    warn_of_another("model", name, source, checksums)
     return MODELS[others[0]]
 
 

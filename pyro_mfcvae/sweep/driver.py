@@ -26,6 +26,7 @@ class Sweep:
         data_dir: folder of the data's files.
         device: to train on; None leaves the settings as they are.
         model: a model's name, or ``path/to/file.py:Name``; None leaves the settings as they are.
+        guide: likewise of a guide, which the sweep may still vary by name.
 
     Raises:
         ConfigError, DataError: if something does not fit or is missing.
@@ -38,9 +39,10 @@ class Sweep:
         data_dir: Path | None = None,
         device: str | None = None,
         model: str | None = None,
+        guide: str | None = None,
     ) -> None:
         self.spec, self.out = spec, out
-        self.trials = all_trials(spec, out, data_dir, device, model)
+        self.trials = all_trials(spec, out, data_dir, device, model, guide)
         self._datasets = Datasets()
         check(self.trials, spec, self._datasets)
         self.records = {trial.name: self._found(trial) for trial in self.trials}

@@ -9,7 +9,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -19,8 +19,8 @@ from types import MappingProxyType
 import torch
 from typing_extensions import override
 
-from pyro_mfcvae.config import ModelSource
-from pyro_mfcvae.models.user import load_again, loaded_files
+from pyro_mfcvae.models.user import load_again
+from pyro_mfcvae.own_code import Files, loaded_files
 from pyro_mfcvae.reproduction.running import Datasets, Interrupted, finish_run, measure_run
 from pyro_mfcvae.sweep.trials import Trial
 from pyro_mfcvae.training import Callback, TrainingState
@@ -87,7 +87,8 @@ class Processes(SweepEngine):
 
     The processes are started afresh: a script that uses this needs the guard
     ``if __name__ == "__main__"``, and parts that it registers must be registered on import, or in
-    a file that was given to :func:`~pyro_mfcvae.load_model_file`.
+    a file that was given to :func:`~pyro_mfcvae.load_model_file` or
+    :func:`~pyro_mfcvae.load_guide_file`.
 
     Args:
         n_jobs: processes at a time. The CPU threads are divided among them, unless the settings
@@ -121,7 +122,7 @@ def attempt(
     trial: Trial,
     datasets: Datasets,
     callbacks: Sequence[Callback] = (),
-    files: Mapping[str, ModelSource] = MappingProxyType({}),
+    files: Files = MappingProxyType({}),
 ) -> str | None:
     """Train and measure a trial.
 
@@ -129,7 +130,7 @@ def attempt(
         trial: the trial.
         datasets: its data, among others.
         callbacks: of the training loop.
-        files: with models of one's own, which this process has not loaded yet.
+        files: with models and guides of one's own, which this process has not loaded yet.
 
     Returns:
         what went wrong, in words, or None.
@@ -178,9 +179,7 @@ def _start(trial: Trial, n_threads: int) -> _Worker:
     return _Worker(trial, process, ours)
 
 
-def _work(
-    trial: Trial, files: dict[str, ModelSource], n_threads: int, connection: Connection
-) -> None:
+def _work(trial: Trial, files: Files, n_threads: int, connection: Connection) -> None:
     """What a process does."""
     if hasattr(os, "setsid"):
         os.setsid()  # out of reach of the terminal: a second signal would end it unsaved

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -12,9 +12,8 @@ from typing import Any
 
 from typing_extensions import override
 
-from pyro_mfcvae.config import ModelSource
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.models.user import loaded_files
+from pyro_mfcvae.own_code import Files, loaded_files
 from pyro_mfcvae.reproduction.running import Datasets, Interrupted
 from pyro_mfcvae.sweep.engines import SweepEngine, Watch, attempt
 from pyro_mfcvae.sweep.trials import Trial
@@ -28,7 +27,7 @@ class OnRay(SweepEngine):
     """As many trials at a time as Ray has room for, each in a worker of its own.
 
     A cluster that was joined with ``ray.init`` before is used; all of its machines must see the
-    folder of the runs, the data and files with models of one's own under the same paths.
+    folder of the runs, the data and files with code of one's own under the same paths.
 
     Args:
         storage: folder of Tune's own records.
@@ -77,7 +76,7 @@ class OnRay(SweepEngine):
 def _train(
     config: dict[str, int],
     trials: Sequence[Trial],
-    files: Mapping[str, ModelSource],
+    files: Files,
     n_threads: int,
     folder: str,
 ) -> dict[str, Any]:

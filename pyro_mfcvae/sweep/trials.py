@@ -12,10 +12,11 @@ from pyro_mfcvae.config import Config, override
 from pyro_mfcvae.errors import ConfigError, DataError
 from pyro_mfcvae.experiment import prepare
 from pyro_mfcvae.models.stand_in import check_fit
-from pyro_mfcvae.models.user import with_model
+from pyro_mfcvae.models.user import guide_recorded, with_guide, with_model
 from pyro_mfcvae.reproduction.definition import Arm
 from pyro_mfcvae.reproduction.running import Datasets, placed, run_folder
 from pyro_mfcvae.sweep.spec import Spec, Values
+from pyro_mfcvae.training.trial import check_trial
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +55,7 @@ def all_trials(
     data_dir: Path | None = None,
     device: str | None = None,
     model: str | None = None,
+    guide: str | None = None,
 ) -> list[Trial]:
     """Every setting with every seed, seed by seed.
 
@@ -63,6 +65,7 @@ def all_trials(
         data_dir: folder of the data's files.
         device: to train on; None leaves the settings as they are.
         model: a model's name, or ``path/to/file.py:Name``; None leaves the settings as they are.
+        guide: likewise of a guide, which the sweep may still vary by name.
 
     Raises:
         ConfigError: if a setting does not fit, or two settings are one model.
@@ -72,6 +75,10 @@ def all_trials(
         if twice := {"model.name", "model.source"}.intersection([*spec.set, *spec.varied]):
             raise ConfigError(f"the model is given and set by {twice.pop()}, too; leave one out")
         base = with_model(base, model)
+    if guide is not None:
+        if twice := {"guide.name", "guide.source"}.intersection(spec.set):
+            raise ConfigError(f"the guide is given and set by {twice.pop()}, too; leave one out")
+        base = with_guide(base, guide)
     base = _changed(base, spec.set, "set")
     names = short_names(spec.varied)
     found: dict[Path, str] = {}
@@ -110,7 +117,8 @@ def check(trials: Sequence[Trial], spec: Spec, datasets: Datasets) -> None:
         with _named(trial):
             dataset = datasets.load(trial.config.data)
             spec.objective.check(trial.config, dataset)
-            prepare(trial.config, dataset)
+            _, state = prepare(trial.config, dataset)
+            check_trial(state)
 
 
 @contextmanager
@@ -151,6 +159,8 @@ def as_text(value: object) -> str:
 
 def _changed(config: Config, values: Values, label: str) -> Config:
     try:
-        return override(config, [f"{path}={json.dumps(value)}" for path, value in values.items()])
+        config = override(config, [f"{path}={json.dumps(value)}" for path, value in values.items()])
     except ConfigError as error:
         raise ConfigError(f"{label}: {error}" if label else str(error)) from None
+    by_name = "guide.name" in values and "guide.source" not in values
+    return guide_recorded(config) if by_name else config

@@ -1,0 +1,89 @@
+"""Tiny settings and a fresh start, for tests of files with models and guides of one's own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from click.testing import CliRunner, Result
+from pyro_mfcvae.cli import main
+
+from pyro_mfcvae import own_code
+from pyro_mfcvae.config import Config, config_to_dict, override, with_facets
+from pyro_mfcvae.data import data_settings
+from pyro_mfcvae.models import user
+from pyro_mfcvae.presets import get_preset
+
+SETTINGS = {
+    "model.encoder.options.backbone": "8",
+    "model.decoder.options.backbone": "8",
+    "model.decoder.options.rungs": "8",
+    "training.batch_size": "20",
+    "training.epochs_per_step": "[1,2]",
+    "training.n_fade_in_batches": "3",
+    "training.log_every": "3",
+    "training.checkpoint_every": "1",
+    "training.device": "cpu",
+    "training.n_threads": "1",
+}
+TINY = [word for item in SETTINGS.items() for word in ("--set", "=".join(item))]
+TINY += ["--data", "mine.npz", "--facets", "2:3,2:2"]
+_PARTS = ("likelihood", "encoder", "decoder")
+
+
+def write_data(folder: Path) -> None:
+    """Sixty observations of three kinds, in mine.npz."""
+    generator = np.random.default_rng(0)
+    kind = generator.integers(3, size=60)
+    x = kind[:, None] + 0.1 * generator.normal(size=(60, 4))
+    np.savez(folder / "mine.npz", x=x.astype(np.float32), kind=kind)
+
+
+@contextmanager
+def nothing_loaded() -> Iterator[None]:
+    """As when a process starts: no file has been loaded, and none will have been afterwards."""
+    own_code._LOADED.clear()
+    for name in [name for name in sys.modules if name.startswith(own_code._PREFIX)]:
+        del sys.modules[name]
+    tables = [*user._REGISTRIES.values(), own_code._LOADED, sys.modules]
+    before = [dict(table) for table in tables]
+    yield
+    for table, known in zip(tables, before, strict=True):
+        for name in set(table) - set(known):
+            if table is not sys.modules or name.startswith(own_code._PREFIX):
+                del table[name]
+        if table is not sys.modules:
+            table.update(known)
+
+
+def mfcvae(*arguments: str) -> Result:
+    """The command line, in this process."""
+    return CliRunner().invoke(main, arguments, prog_name="mfcvae")
+
+
+def tiny_settings() -> Config:
+    """Those of TINY."""
+    config = with_facets(get_preset("shapes").config, "2:3,2:2")
+    config = override(config, [f"{path}={value}" for path, value in SETTINGS.items()])
+    data = data_settings("mine.npz")
+    options = json.dumps({"name": data.name, "options": dict(data.options)})
+    return override(config, [f"data={options}"])
+
+
+def write_sweep(**spec):
+    """TINY as a sweep, in sweep.json."""
+    values = config_to_dict(tiny_settings())
+    spec["set"] = {part: values[part] for part in ("data", "training")}
+    spec["set"] |= {f"model.{part}": values["model"][part] for part in ("facets", *_PARTS)}
+    Path("sweep.json").write_text(json.dumps(spec))
+    return spec
+
+
+def sha256(path: Path | str) -> str:
+    """Of a file."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
