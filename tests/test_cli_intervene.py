@@ -253,14 +253,14 @@ def test_titles_say_what_moves_and_what_is_fixed():
         )
     ]
     assert titles == [
-        "facet 1 from the observations above, other facets from those on the left",
+        "facet 1 from the donors, other facets from the inputs",
         "pairs with facet 0 exchanged, other facets unchanged",
         "facet 0: all 3 dimensions moved by standard deviations of its prior, for held-out "
         "observation 9, other facets unchanged",
         "facet 1: dimension 0 moved by standard deviations of its prior, for held-out "
         "observations, other facets unchanged",
-        "facets 0 and 1 on a straight line from the left input to the right one",
-        "facet 1 on a straight line from the left input to the right one, facet 0 as on the left",
+        "facets 0 and 1 on a straight line from one input to the other",
+        "facet 1 on a straight line from one input to the other, facet 0 as in the first",
         "samples of facet 1: 2 clusters, other facets from their priors, temperature 0.25",
         f"means of facet 0, the 1 most used of {n_used[0]} clusters in use, other facets at the "
         "means of their priors",

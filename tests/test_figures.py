@@ -110,6 +110,26 @@ def test_curves_leave_the_start_out_of_view():
     assert 8 < middle.get_ylim()[1] < 9
 
 
+def test_a_curve_of_one_point_is_a_marker():
+    records = [_record(step) for step in (1, 2, 3)]
+    nmi = {f"nmi_0_attribute_{i}": i / 40 for i in range(9)}
+    alone, *others = (
+        figures.training_curves(records + [_record(step, "test", **nmi) for step in steps]).axes
+        for steps in ([3], [2, 3])
+    )
+    assert [line.get_marker() for line in alone[0].lines] == ["None", "o", "None", "o"]
+    assert {line.get_marker() for line in alone[2].lines} == {".", "o"}
+    assert {line.get_marker() for line in others[0][0].lines} == {"None"}
+    panels = figures.term_over_steps({"a": [([5], [1.0]), ([5, 6], [1.0, 2.0])]}, "KL", {}).axes
+    assert [line.get_marker() for line in panels[0].lines] == ["o", "None"]
+
+
+def test_curves_leave_out_a_kl_that_is_never_there():
+    """That of c, where a facet has one cluster or guides sum it out."""
+    middle = figures.training_curves([_record(1, kl_c_0=0.0), _record(2, kl_c_0=0.0)]).axes[1]
+    assert [line.get_label() for line in middle.lines] == ["KL of z, facet 0"]
+
+
 LABELS = np.array([0, 0, 1, 1, 1, 1, 2, 0, 1])
 CLUSTERS = np.array([3, 3, 3, 0, 0, 0, 5, 4, 4])
 
@@ -252,15 +272,16 @@ def test_latents_are_coloured_by_class_and_by_cluster():
     assert [to_rgb(line.get_color()) for line in legend.get_lines()] == [
         tuple(color) for color in class_colors(2)
     ]
-    assert left.get_xlabel() == "latent dimension 1"
+    assert left.get_xlabel() == "latent dimension 0"
     assert {text.get_text() for text in right.texts} <= {"0", "1", "2"}
 
 
 def test_principal_components_are_named():
     projection, clusters = _space(50, 3, 5)
     (axes,) = figures.latent_space(projection, clusters).axes
-    assert axes.get_xlabel() == f"PC 1, {projection.shares[0]:.0%} of variance"
-    assert axes.get_ylabel() == f"PC 2, {projection.shares[1]:.0%} of variance"
+    first, second = (f"{share:.0%} of variance" for share in projection.shares)
+    assert axes.get_xlabel() == f"first principal axis, {first}"
+    assert axes.get_ylabel() == f"second principal axis, {second}"
     assert axes.get_title() == "colour: cluster"
 
 
@@ -276,6 +297,16 @@ def test_one_latent_dimension_is_a_strip():
     np.testing.assert_allclose(spans, projection.means[:2] + np.array([-1, 1]))
     low, high = axes.get_xlim()
     assert low < places[:, 0].min() < places[:, 0].max() < high
+
+
+def test_a_plain_prior_is_in_sight():
+    z = 0.01 * np.random.default_rng(0).normal(size=(9, 2))
+    (axes,) = figures.latent_space(
+        project(z, np.zeros((1, 2)), np.eye(2)[None]), np.zeros(9, dtype=int)
+    ).axes
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    assert max(left, low) < -1
+    assert min(right, high) > 1
 
 
 @pytest.mark.parametrize(
@@ -552,3 +583,11 @@ def test_rows_of_a_table_can_be_intervened_on(tmp_path):
     for name, figure in drawn.items():
         figure.savefig(tmp_path / f"{name}.png", dpi=30)
         assert {image.shape for image in _images(figure)} == {(1, 7, 3)}
+        key = "cells: features 0 to 6; blue is the lowest value in the data, yellow the highest"
+        assert key in _labels(figure)
+        text = figure.texts[_labels(figure).index(key)]
+        assert 0 < text.get_window_extent().y0 < text.get_window_extent().y1
+        bottom = max(image.get_extent()[2] for image in figure.axes[0].images)
+        assert text.get_position()[1] > bottom + 0.1  # inches, from above
+    assert not [text for text in _labels(figures.picture_grid([[np.ones((1, 2, 2))]], [""], ""))
+                if text]  # fmt: skip

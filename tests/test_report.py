@@ -20,7 +20,7 @@ from pyro_mfcvae.cli import main
 from pyro_mfcvae import experiment
 from pyro_mfcvae.config import config_from_dict, config_to_dict, config_to_json, override
 from pyro_mfcvae.errors import ConfigError, DataError, RunError
-from pyro_mfcvae.report import comparison, facts, overlays, summary, write_report
+from pyro_mfcvae.report import comparison, facts, overlays, summary, tables, write_report
 from pyro_mfcvae.report.facts import Facts
 from pyro_mfcvae.report.pictures import read_pictures
 from pyro_mfcvae.runs import Run
@@ -201,7 +201,7 @@ def test_what_else_was_measured_is_shown(run):
     assert "another measure" in page.text
     assert "The figure guides.png is damaged and left out." in page.text
     assert "guides.png" in said[0]
-    parts = ("Novelty.", "Facets 0 and 1: pictures that", "Further figures\n", "Something.")
+    parts = ("Novelty.", "Facets 0 and 1: what the model", "Further figures\n", "Something.")
     order = [page.text.rindex(part) for part in parts]
     assert order == sorted(order)
     assert "called clusters-facet-7." in page.text[order[2] :]
@@ -233,7 +233,7 @@ def _facts(*factors: dict, used: int = 7, step: int = 9, **terms: float) -> Fact
         for each in factors
     ]
     evaluation = {"step": step, "n_steps": 9, "facets": facets, "elbo": {"test": terms}}
-    return Facts(Run.__new__(Run), evaluation, None, [], {}, (), None, ())
+    return Facts(Run.__new__(Run), evaluation, None, [], {}, (), {}, None, ())
 
 
 def test_the_summary_says_what_the_numbers_say():
@@ -294,7 +294,8 @@ def test_tables_of_numbers_without_labels(facets, tmp_path, monkeypatch):
     monkeypatch.setattr(facts, "draw_run", _draw)
     x = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
     np.savez("mine.npz", x=x)
-    values = config_to_dict(with_facets(tiny_config(**SHORT), facets))
+    at_once = SHORT | {"training.n_fade_in_batches": "0"}
+    values = config_to_dict(with_facets(tiny_config(**at_once), facets))
     values["data"] = config_to_dict(tiny_config())["data"] | {
         "name": "file", "options": {"path": str(tmp_path / "mine.npz")}
     }  # fmt: skip
@@ -433,6 +434,28 @@ def test_curves_of_several_runs_are_drawn_from_their_logs():
     assert [axes.get_title() for axes in panels] == ["shape", "hue"]
     assert panels[0].lines[0].get_linestyle() == "--"
     assert overlays.elbo_over_epochs({"c": []}) is overlays.accuracy_over_epochs(runs) is None
+
+
+def test_a_run_that_was_measured_once_is_a_marker():
+    once = {"step": 4, "epoch": 2, "split": "test"}
+    values = {"elbo": -2.0, "majority_accuracy_0_kind": 0.5}
+    train = [{"step": n, "epoch": n / 2, "split": "train", "values": {"elbo": -n}} for n in (2, 4)]
+    records = {"a": [*train, once | {"values": values}]}
+    (axes,) = overlays.elbo_over_epochs(records).axes
+    assert [line.get_marker() for line in axes.lines] == ["None", "o"]
+    (axes,) = overlays.accuracy_over_epochs(records).axes
+    assert [line.get_marker() for line in axes.lines] == ["o"]
+
+
+def test_a_facet_with_one_cluster_has_nothing_to_be_certain_of():
+    found = _facts({}, {})
+    sizes = {"occupied_clusters": {"train": 1, "test": 1}, "latent_dim": 2}
+    for facet, n_clusters in zip(found.facets, (3, 1), strict=True):
+        entropy = {"train": 0.5, "test": 0.25}
+        facet.update(sizes | {"n_clusters": n_clusters, "assignment_entropy": entropy})
+    rows = [[cell.text for cell in row] for row in tables.use_table(found).rows]
+    assert rows[0][5:] == ["0.25", "0.50", "1.10"]
+    assert rows[1][5:] == ["–"] * 3
 
 
 def test_own_reports_are_replaced_and_nothing_else(run):

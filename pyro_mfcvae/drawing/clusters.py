@@ -11,38 +11,41 @@ import torch
 from pyro_mfcvae import evaluation, figures
 from pyro_mfcvae.conditional import ConditionalMixture
 from pyro_mfcvae.drawing.held_out import HeldOut
+from pyro_mfcvae.evaluation.prior_weights import prior_weights
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from pyro_mfcvae.densities import MixtureDensities
 
-Named = Iterator[tuple[str, "Figure"]]
+Named = Iterator[tuple[str, "Figure | str"]]  # a figure, or why it is left out
 
 _N_DRAWN = 15  # clusters in a figure of pictures
+_N_RECONSTRUCTED, _N_SAMPLES = (24, 200), (10, 200)  # pictures, or points
 _N_FACTORS = 8  # factors in a figure
 
 
 def draw_pictures(seen: HeldOut) -> Named:
     """Reconstructions; typical members and samples of each facet's clusters."""
-    inputs = seen.choose(None, 24)
+    inputs = seen.choose(None, _N_RECONSTRUCTED[seen.in_plane])
     means = evaluation.reconstruct(seen.model, seen.take(inputs), seen.fade)
-    yield "reconstructions", figures.reconstructions(
+    yield "reconstructions", seen.figures.reconstructions(
         seen.shown[inputs], seen.drawable(means),
         title="held-out observations and their reconstructions",
     )  # fmt: skip
     for j in seen.clustered:
         responsibilities = seen.predictions.responsibilities[j]
         which = _which(responsibilities)
-        yield f"clusters-facet-{j}", figures.cluster_examples(
+        yield f"clusters-facet-{j}", seen.figures.cluster_examples(
             seen.shown, responsibilities, n_clusters=_N_DRAWN,
             title=f"facet {j}: typical held-out observations of {which}",
         )  # fmt: skip
         clusters = figures.cluster_order(responsibilities)[:_N_DRAWN]
         samples = evaluation.sample_clusters(
-            seen.model, j, clusters, n_samples=10, temperature=seen.temperature, fade=seen.fade
-        )
-        yield f"samples-facet-{j}", figures.cluster_samples(
+            seen.model, j, clusters, _N_SAMPLES[seen.in_plane], temperature=seen.temperature,
+            fade=seen.fade,
+        )  # fmt: skip
+        yield f"samples-facet-{j}", seen.figures.cluster_samples(
             seen.drawable(samples), clusters,
             title=f"facet {j}: samples of {which}{seen.others('from their priors')}, "
             f"temperature {seen.temperature:g}",
@@ -52,17 +55,14 @@ def draw_pictures(seen: HeldOut) -> Named:
 @torch.no_grad()
 def draw_mixtures(seen: HeldOut) -> Named:
     """The use that is made of the mixtures' components, and where they lie."""
-    clusters, used = seen.predictions.clusters, seen.clustered
-    if used:
-        yield "weights", figures.mixture_weights(
-            [clusters[j] for j in used],
-            [seen.model.facets[j].log_weights.exp().cpu().numpy() for j in used],
-            title="mixture components: share of the held-out observations, and weight",
-            facets=used,
-        )  # fmt: skip
+    clusters = seen.predictions.clusters
+    if seen.clustered:
+        yield "weights", _weights(seen)
     for j, prior in enumerate(seen.model.facets):
-        if not np.ptp(seen.predictions.z_mean[j], 0).any():
-            continue  # one value, which all observations share
+        if seen.is_shared(j):
+            why = ", which a batch shares" * (seen.model.group_size is not None)
+            yield f"latents-facet-{j}", f"all observations have one latent of this facet{why}"
+            continue
         covariances = prior.scale_tril @ prior.scale_tril.mT
         projection = evaluation.project(
             seen.predictions.z_mean[j], prior.loc.cpu().numpy(), covariances.cpu().numpy()
@@ -77,6 +77,19 @@ def draw_mixtures(seen: HeldOut) -> Named:
             title=f"facet {j}: held-out observations at the mean of q(z | x)\n"
             f"+ and line around it: mean and one standard deviation of {_component(prior)}",
         )  # fmt: skip
+
+
+def _weights(seen: HeldOut) -> Figure | str:
+    """Clusters' shares of the observations beside p(c) as the generative story has it."""
+    weights = prior_weights(seen.model)
+    if missing := [j for j in seen.clustered if j not in weights]:
+        return f"the model draws no site {', '.join(f'c_{j}' for j in missing)}"
+    return figures.mixture_weights(
+        [seen.predictions.clusters[j] for j in seen.clustered],
+        [weights[j] for j in seen.clustered],
+        title="mixture components: share of the held-out observations, and p(c)",
+        facets=seen.clustered,
+    )
 
 
 def draw_agreement(seen: HeldOut) -> Named:

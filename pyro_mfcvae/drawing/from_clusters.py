@@ -58,7 +58,7 @@ def generate(
     )  # fmt: skip
     title = f"samples of {which}{seen.others('from their priors')}, temperature {temperature:g}"
     pictures = [seen.drawable(arrays[f"pictures_{j}"]) for j in facets]
-    return Intervention(arrays, figures.facet_samples(pictures, chosen, facets, title))
+    return Intervention(arrays, seen.figures.facet_samples(pictures, chosen, facets, title))
 
 
 def means(
@@ -99,9 +99,9 @@ def means(
     rest = ", other facets at the means of their priors"
     rest *= seen.model.n_facets > len(facets)
     if len(facets) == 1:
-        figure = figures.cluster_mean_grid(shown, *chosen, title=f"means of {which[0]}{rest}")
+        figure = seen.figures.cluster_mean_grid(shown, *chosen, title=f"means of {which[0]}{rest}")
     else:
         title = f"means of rows: {which[0]}; columns: {which[1]}{rest}"
-        figure = figures.cluster_mean_matrix(shown, *chosen, title=title)
+        figure = seen.figures.cluster_mean_matrix(shown, *chosen, title=title)
     arrays = {f"clusters_{j}": np.array(k) for j, k in zip(facets, chosen, strict=True)}
     return Intervention({"pictures": pictures} | arrays, figure)

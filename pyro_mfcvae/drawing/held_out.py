@@ -5,22 +5,26 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyro_mfcvae import evaluation
+from pyro_mfcvae import evaluation, figures
 from pyro_mfcvae.data import Dataset, as_float
 from pyro_mfcvae.data.observations import Observations
 from pyro_mfcvae.evaluation import Predictions
 from pyro_mfcvae.evaluation.predictions import check_facet
+from pyro_mfcvae.figures import PointFigures
 from pyro_mfcvae.measuring import open_trained
 from pyro_mfcvae.models import FacetModel
 from pyro_mfcvae.runs import Run
 
 Indices = NDArray[np.int64]
+
+_N_GROUND = 2000  # points behind all others
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +56,24 @@ class HeldOut:
     def clustered(self) -> list[int]:
         """Facets that have clusters: more than one."""
         return [j for j, prior in enumerate(self.model.facets) if prior.n_clusters > 1]
+
+    @property
+    def in_plane(self) -> bool:
+        """Whether observations have two features, so that they are points rather than pictures."""
+        return self.model.observation.shape == (2,)
+
+    @functools.cached_property
+    def figures(self) -> ModuleType | PointFigures:
+        """The functions that draw such observations."""
+        if not self.in_plane:
+            return figures
+        observation = self.model.observation
+        ground = self.shown[self.choose(None, _N_GROUND)]
+        return PointFigures(ground, observation.low, observation.high)
+
+    def is_shared(self, j: int) -> bool:
+        """Whether all observations have one value of facet j, as a group shares it."""
+        return not np.ptp(self.predictions.z_mean[j], 0).any()
 
     def drawable(self, values: np.ndarray) -> np.ndarray:
         """Observations or their means with the data's range brought to [0, 1]."""
@@ -127,6 +149,11 @@ class HeldOut:
         clusters = self.predictions.clusters[facet]
         return int(later[(clusters[later] != clusters[i]).argmax()])
 
+    def follows(self, changed: Sequence[int]) -> bool:
+        """Whether what is decoded moves with facets that change, as none of these is decoded."""
+        decoded = self.model.decoded_facets
+        return decoded is not None and not set(changed) & set(decoded)
+
     def others(self, where: str, changed: Sequence[int] = (), which: str = "other facets") -> str:
         """What a title says of the facets that do not change, if there are any.
 
@@ -135,8 +162,7 @@ class HeldOut:
             changed: facets.
             which: what the others are called.
         """
-        decoded = self.model.decoded_facets
-        if changed and decoded is not None and not set(changed) & set(decoded):
+        if changed and self.follows(changed):
             return ", all else at the mean of each observation's cluster, given that"
         return f", {which} {where}" if self.model.n_facets > 1 else ""
 

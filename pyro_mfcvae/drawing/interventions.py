@@ -52,11 +52,10 @@ def swap(
     pictures = evaluation.swap_facets(
         seen.model, seen.take(rows), seen.take(columns), facet, seen.fade
     )
-    others = seen.others("from those on the left", [facet])
-    title = f"facet {facet} from the observations above{others}"
+    title = f"facet {facet} from the donors{seen.others('from the inputs', [facet])}"
     return Intervention(
         {"pictures": pictures, "x": x, "donors": given, "indices": rows, "donor_indices": columns},
-        figures.swaps(*map(seen.drawable, (x, given, pictures)), title=title),
+        seen.figures.swaps(*map(seen.drawable, (x, given, pictures)), title=title),
     )
 
 
@@ -85,7 +84,7 @@ def swap_pairs(
     title = f"pairs with facet {facet} exchanged{seen.others('unchanged', [facet])}"
     return Intervention(
         {"pictures": pictures, "x": pairs, "indices": np.stack([first, second], 1)},
-        figures.swapped_pairs(seen.drawable(pairs), seen.drawable(pictures), title),
+        seen.figures.swapped_pairs(seen.drawable(pairs), seen.drawable(pictures), title),
     )
 
 
@@ -137,7 +136,7 @@ def traverse(
     return Intervention(
         {"pictures": pictures, "x": x, "indices": rows, "dimensions": np.array(dimensions),
          "offsets": np.array(offsets)},
-        figures.traversal(seen.drawable(pictures), offsets, labels, title, shown),
+        seen.figures.traversal(seen.drawable(pictures), offsets, labels, title, shown),
     )  # fmt: skip
 
 
@@ -171,13 +170,13 @@ def interpolate(
     )
     start, end = seen.observed(first), seen.observed(last)
     moving = sorted(set(range(seen.model.n_facets) if facets is None else facets))
-    title = f"{in_words(moving)} on a straight line from the left input to the right one"
+    title = f"{in_words(moving)} on a straight line from one input to the other"
     staying = [j for j in range(seen.model.n_facets) if j not in moving]
-    title += seen.others("as on the left", moving, in_words(staying)) if staying else ""
+    title += seen.others("as in the first", moving, in_words(staying)) if staying else ""
     return Intervention(
         {"pictures": pictures, "start": start, "end": end, "start_indices": first,
          "end_indices": last, "facets": np.array(moving)},
-        figures.interpolation(
+        seen.figures.interpolation(
             *map(seen.drawable, (start, end, pictures)),
             [f"{a} to {b}" for a, b in zip(first, last, strict=True)], title,
         ),

@@ -5,12 +5,16 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from matplotlib.figure import Figure
+
 from pyro_mfcvae import evaluation, figures
 from pyro_mfcvae.drawing.clusters import draw_agreement, draw_mixtures, draw_pictures
-from pyro_mfcvae.drawing.held_out import look
+from pyro_mfcvae.drawing.details import details
+from pyro_mfcvae.drawing.held_out import HeldOut, look
 from pyro_mfcvae.drawing.interventions import draw_interventions
-from pyro_mfcvae.drawing.saving import save_figure
+from pyro_mfcvae.drawing.saving import save_figure, save_left_out
 from pyro_mfcvae.evaluation.fitting import observations_in_words
+from pyro_mfcvae.training.callbacks import Say
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,12 +24,13 @@ if TYPE_CHECKING:
     from pyro_mfcvae.runs import Run
 
 
-def draw_run(run: Run, dataset: Dataset | None = None) -> list[Path]:
+def draw_run(run: Run, dataset: Dataset | None = None, say: Say = lambda _: None) -> list[Path]:
     """Draw a run's figures into its folder ``figures``.
 
     Args:
         run: the run.
         dataset: its data; None loads them again.
+        say: is told which figures are left out, and why; so is ``left-out.json`` there.
 
     Returns:
         the files: reconstructions, mixture weights, an interpolation, training curves, of every
@@ -46,6 +51,8 @@ def draw_run(run: Run, dataset: Dataset | None = None) -> list[Path]:
             _curves(run),
             _guides(run),
         ),
+        seen,
+        say,
     )
 
 
@@ -58,12 +65,22 @@ def draw_comparison(run: Run) -> list[Path]:
     return _save(run, _guides(run))
 
 
-def _save(run: Run, drawn: Named) -> list[Path]:
+def _save(
+    run: Run, drawn: Named, seen: HeldOut | None = None, say: Say = lambda _: None
+) -> list[Path]:
     run.figures.mkdir(exist_ok=True)
-    paths = []
+    paths, left_out = [], {}
     for name, figure in drawn:
-        paths.append(run.figures / f"{name}.png")
-        save_figure(paths[-1], figure)
+        path = run.figures / f"{name}.png"
+        if isinstance(figure, Figure):
+            save_figure(path, figure, details(seen, name) if seen else "")
+            paths.append(path)
+        else:
+            path.unlink(missing_ok=True)
+            left_out[name] = figure
+            say(f"{name} is left out: {figure}")
+    if seen:
+        save_left_out(run.figures, left_out)
     return paths
 
 

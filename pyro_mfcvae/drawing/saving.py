@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,10 +18,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def save_figure(path: Path, figure: Figure) -> None:
-    """Write a figure as PNG, at 130 dots per inch."""
+_LEFT_OUT = "left-out.json"
+
+
+def save_figure(path: Path, figure: Figure, details: str = "") -> None:
+    """Write a figure as PNG, at 130 dots per inch.
+
+    Args:
+        path: of the file.
+        figure: to be drawn.
+        details: on what it shows, for captions; kept in the file.
+    """
     content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=130)
+    metadata = {"Description": details} if details else None
+    figure.savefig(content, format="png", dpi=130, metadata=metadata)
     write_whole(path, content.getvalue())
 
 
@@ -29,6 +40,28 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)
     write_whole(path, content.getvalue())
+
+
+def save_left_out(folder: Path, reasons: Mapping[str, str]) -> None:
+    """Write which figures a folder lacks, and why; nothing where it lacks none."""
+    path = folder / _LEFT_OUT
+    if reasons:
+        write_whole(path, json.dumps(reasons, indent=2) + "\n")
+    else:
+        path.unlink(missing_ok=True)
+
+
+def left_out(folder: Path) -> dict[str, str]:
+    """Which figures a folder lacks, and why.
+
+    Raises:
+        ValueError: if the file that says so is damaged.
+    """
+    path = folder / _LEFT_OUT
+    reasons = json.loads(path.read_text()) if path.exists() else {}
+    if not isinstance(reasons, dict):
+        raise ValueError(f"{path} has no JSON object")
+    return {str(name): str(reason) for name, reason in reasons.items()}
 
 
 def check_target(path: Path, suffix: str) -> None:

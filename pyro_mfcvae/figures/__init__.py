@@ -30,6 +30,7 @@ from pyro_mfcvae.figures.pictures import (
     swaps,
 )
 from pyro_mfcvae.figures.plane import Plane, Window, grid_points, planes, window_around
+from pyro_mfcvae.figures.points import PointFigures
 from pyro_mfcvae.figures.trials import all_trials
 from pyro_mfcvae.figures.weights import mixture_weights
 
@@ -37,6 +38,7 @@ __all__ = [
     "Curve",
     "Panel",
     "Plane",
+    "PointFigures",
     "Window",
     "agreement_matrices",
     "all_trials",

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pyro_mfcvae.figures.lines import mark_single_points
 from pyro_mfcvae.figures.names import readable
 
 # Not the colours of the facets.
@@ -45,9 +46,7 @@ def training_curves(records: Records, title: str = "") -> Figure:
         _draw_agreement(axes, test, j, names)
     _draw_fade(panels[-1], train)
     for axes in panels:
-        if len(train) == 1:
-            for line in axes.lines:
-                line.set_marker("o")
+        mark_single_points(axes)
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8, frameon=False)
         axes.grid(alpha=0.3)
         axes.tick_params(labelsize=8)
@@ -84,7 +83,10 @@ def _draw_kl(axes: Axes, train: Records) -> None:
         raised = f"kl_weight_{j}" in train[0]["values"]
         steps, weights = _series(train, f"kl_weight_{j}" if raised else f"fade_{j}")
         for name, style in (("z", "-"), ("c", ":")):
-            kl = weights * _series(train, f"kl_{name}_{j}")[1]
+            kl = _series(train, f"kl_{name}_{j}")[1]
+            if name == "c" and not kl.any():
+                continue  # one cluster only, or c is summed out of the model
+            kl = weights * kl
             axes.plot(steps, kl, style, color=f"C{j}", label=f"KL of {name}, facet {j}")
             shown.append(_after_the_start(steps, kl))
     high = max(np.quantile(values, 0.98, method="higher") for values in shown)

@@ -24,6 +24,7 @@ _CELL, _STRIP = 0.55, 0.3  # least height of a picture, and of a table's row
 _LINE, _LETTER = 0.17, 0.075  # of a title
 _HEAD, _LABEL_LETTER = 0.16, 0.066  # of the smaller texts
 _GAP, _MARGIN = 0.16, 0.1
+_KEY = 0.22  # of the line that explains a table's colours
 _LEAST_WIDTH = 4.0
 
 
@@ -119,7 +120,8 @@ def picture_panels(panels: Sequence[Panel], title: str = "") -> Figure:
     above = _MARGIN + _LINE * (len(lines) + max(map(len, titles)))
     heads = _HEAD * any(panel.heads for panel in panels) + 0.04
     top = above + heads
-    size = (width, top + max(h for h, _ in sizes) + _MARGIN)
+    key = _key(example.shape)
+    size = (width, top + max(h for h, _ in sizes) + _MARGIN + _KEY * bool(key))
     figure = Figure(figsize=size, layout="none")
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, size[0]), ylim=(size[1], 0))
     axes.set_axis_off()
@@ -128,6 +130,7 @@ def picture_panels(panels: Sequence[Panel], title: str = "") -> Figure:
         _draw(panel, axes, (top, x), cell)
         _write(axes, x + panel.left, above, "\n".join(title_lines), 9, va="bottom")
         x += w + _GAP
+    _write(axes, _MARGIN, size[1] - 0.06, key, 7, va="bottom")
     _write(axes, _MARGIN, _MARGIN, "\n".join(lines), 10, va="top")
     return figure
 
@@ -174,6 +177,14 @@ def _drawable(picture: Array) -> Array:
     if picture.shape[0] not in (3, 4):  # no colours: show the mean of the channels
         return np.clip(picture.mean(0), 0, 1)
     return np.clip(np.moveaxis(picture, 0, -1), 0, 1)
+
+
+def _key(event: tuple[int, ...]) -> str:
+    """What the colours of a table's row mean; nothing for pictures."""
+    if len(event) > 1:
+        return ""
+    cells = f"cells: features 0 to {event[0] - 1}; " if event[0] > 1 else ""
+    return f"{cells}blue is the lowest value in the data, yellow the highest"
 
 
 def _cell_size(event: tuple[int, ...], n_columns: int) -> tuple[float, float]:

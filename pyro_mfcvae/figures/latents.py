@@ -124,15 +124,30 @@ def one_deviation(mean: Array, covariance: Array) -> Ellipse:
     return Ellipse((mean[0], mean[1]), width, height, angle=angle)
 
 
+def number_apart(axes: Axes, numbers: Sequence[int], points: Array, room: Array) -> None:
+    """Write numbers beside points (n, 2), the first ones first, where others leave room (2,)."""
+    outline = [patheffects.withStroke(linewidth=1.5, foreground="white")]
+    written: list[Array] = []
+    for number, point in zip(numbers, points, strict=True):
+        if all((np.abs(point - other) > room).any() for other in written):
+            axes.annotate(str(number), point, (2, 2), textcoords="offset points", fontsize=7,
+                          path_effects=outline)  # fmt: skip
+            written.append(point)
+
+
 def _scene(projection: Projection, clusters: IntArray, picked: IntArray) -> _Scene:
     sizes = np.bincount(clusters, minlength=len(projection.means))
     used = np.argsort(-sizes, kind="stable")[: np.count_nonzero(sizes)]
     points, centers = projection.points[picked], projection.means[used]
-    window = _window(np.concatenate([points, centers]))
-    names = ("latent dimension 1", "latent dimension 2")
+    shown = [points, centers]
+    if len(projection.means) == 1:  # else a plain prior that few use would lie out of sight
+        scale = np.sqrt(projection.covariances[0].diagonal())
+        shown += [centers - scale, centers + scale]
+    window = _window(np.concatenate(shown))
+    names = ("latent dimension 0", "latent dimension 1")
     if projection.shares is not None:
         first, second = (f"{share:.0%} of variance" for share in projection.shares)
-        names = (f"PC 1, {first}", f"PC 2, {second}")
+        names = (f"first principal axis, {first}", f"second principal axis, {second}")
     elif points.shape[1] == 1:  # components stand one below the other, below the points
         heights = np.random.default_rng(1).uniform(size=len(points))
         points = np.stack([points[:, 0], heights], axis=1)
@@ -179,16 +194,10 @@ def _draw(axes: Axes, scene: _Scene, point_colors: Array, component_colors: Arra
 
 def _number(axes: Axes, scene: _Scene) -> None:
     """Write clusters' numbers beside their means, where there is room."""
-    outline = [patheffects.withStroke(linewidth=1.5, foreground="white")]
     room = np.array([0.045, 0.03]) * np.ptp(scene.window, axis=0).max()
     if not scene.names[1]:
         room = np.array([0.045, 0.06]) * np.ptp(scene.window, axis=0)
-    written: list[Array] = []
-    for number, center in zip(scene.used, scene.centers, strict=True):
-        if all((np.abs(center - other) > room).any() for other in written):
-            axes.annotate(str(number), center, (2, 2), textcoords="offset points", fontsize=7,
-                          path_effects=outline)  # fmt: skip
-            written.append(center)
+    number_apart(axes, scene.used, scene.centers, room)
 
 
 def _explain_colors(axes: Axes, colors: Array, names: Sequence[str]) -> None:

@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from pyro_mfcvae.figures.lines import mark_single_points
+
 Curve = tuple[Sequence[float], Sequence[float]]
 
 _N_COLUMNS = 3
@@ -51,7 +53,8 @@ def spread_over_epochs(
 
 def _draw(axes: Axes, curves: Sequence[Curve]) -> None:
     for epochs, values in curves:
-        axes.plot(epochs, values, lw=0.9, marker="o" if len(epochs) == 1 else None, ms=4)
+        axes.plot(epochs, values, lw=0.9, ms=4)
+    mark_single_points(axes)
     if len(curves) > 1:
         epochs, values = _common(curves)
         mean, deviation = values.mean(0), values.std(0, ddof=1)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
+from pyro_mfcvae.figures.lines import mark_single_points
 from pyro_mfcvae.figures.over_epochs import Curve
 
 
@@ -33,6 +34,7 @@ def term_over_steps(
     for panel, (name, curves) in zip(axes, panels.items(), strict=True):
         for steps, values in curves:
             panel.plot(steps, values, lw=0.9)
+        mark_single_points(panel)
         if name in thresholds:
             panel.axhline(thresholds[name], color="black", ls=":", lw=1)
         panel.set_title(name, fontsize=10)

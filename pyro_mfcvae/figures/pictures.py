@@ -77,13 +77,18 @@ def facet_examples(
 def _examples(
     x: Chosen, responsibilities: Array, n_clusters: int | None, n_examples: int, title: str = ""
 ) -> Panel:
-    confidence = responsibilities.max(1)
     rows, labels = [], []
     for cluster in cluster_order(responsibilities)[:n_clusters]:
         members = cluster_members(responsibilities, cluster)
         rows.append(list(x[members[:n_examples]]))
-        labels.append(f"{cluster}  p {confidence[members].mean():.2f}  n {len(members)}")
+        labels.append(typical_label(responsibilities, cluster))
     return Panel(rows, labels, title=title)
+
+
+def typical_label(responsibilities: Array, cluster: int) -> str:
+    """A cluster's number, the mean probability of its members and how many it has."""
+    members = cluster_members(responsibilities, cluster)
+    return f"{cluster}  p {responsibilities[members, cluster].mean():.2f}  n {len(members)}"
 
 
 def cluster_order(responsibilities: Array) -> list[int]:

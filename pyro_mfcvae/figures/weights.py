@@ -1,4 +1,4 @@
-"""How many observations each mixture component takes, beside its weight."""
+"""How many observations each mixture component takes, beside its probability."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def mixture_weights(
     title: str = "",
     facets: Sequence[int] | None = None,
 ) -> Figure:
-    """Bars for the share of observations that each component takes, dots for its weight.
+    """Bars for the share of observations that each component takes, dots for its probability.
 
-    Components are sorted by their share, then by their weight, both falling.
+    Components are sorted by their share, then by their probability, both falling.
 
     Args:
         clusters: most probable cluster of each observation, J arrays (N,).
-        weights: pi of each facet, J arrays (K_j,).
+        weights: p(c) of each facet, J arrays (K_j,).
         title: above the panels, of which there is one for each facet.
         facets: their numbers; None counts from 0.
     """
@@ -47,7 +47,7 @@ def _draw(axes: Axes, name: str, assigned: NDArray[np.int64], pi: NDArray[np.flo
     order = np.lexsort((-pi, -shares))
     positions = np.arange(n_components)
     bars = axes.bar(positions, shares[order], color="C0", label="observations assigned to it")
-    (dots,) = axes.plot(positions, pi[order], "o", color="C1", ms=3, label="weight π")
+    (dots,) = axes.plot(positions, pi[order], "o", color="C1", ms=3, label="p(c) of the prior")
     shown = thinned(n_components, _MOST_LABELS)
     axes.set_xticks(shown, order[shown], fontsize=8 if len(shown) <= 50 else 6,
                     rotation=90 if len(shown) > 30 else 0)  # fmt: skip

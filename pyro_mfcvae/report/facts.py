@@ -12,6 +12,7 @@ from typing import Any
 
 from pyro_mfcvae.data import in_folder
 from pyro_mfcvae.drawing import draw_comparison, draw_run
+from pyro_mfcvae.drawing.saving import left_out
 from pyro_mfcvae.errors import (
     ConfigError,
     DamagedCheckpointWarning,
@@ -44,6 +45,7 @@ class Facts:
         metrics: log points.
         environment: command, versions and machine, as far as they were recorded.
         pictures: the run's figures.
+        left_out: figures that do not fit the run, by name, and why.
         data: fingerprint of the data that the model was trained on, where it is known.
         notes: what a reader should know before believing the rest.
     """
@@ -54,6 +56,7 @@ class Facts:
     metrics: list[dict[str, Any]]
     environment: dict[str, Any]
     pictures: tuple[Picture, ...]
+    left_out: dict[str, str]
     data: str | None
     notes: tuple[str, ...]
 
@@ -98,6 +101,7 @@ def gather(run: Run, data_dir: Path | None = None, say: Say = lambda _: None) ->
     environment = _environment(run, notes)
     pictures, damaged = read_pictures(run.figures, len(run.config.model.facets))
     notes += [f"The figure {name} is damaged and left out." for name in damaged]
+    reasons = _left_out(run, notes)
     data = (checkpoint.data if checkpoint else None) or (evaluation or {}).get("data")
     return Facts(
         run=run,
@@ -106,6 +110,7 @@ def gather(run: Run, data_dir: Path | None = None, say: Say = lambda _: None) ->
         metrics=run.metrics(),
         environment=environment,
         pictures=pictures,
+        left_out=reasons,
         data=data,
         notes=tuple(dict.fromkeys(notes)),
     )
@@ -137,7 +142,7 @@ def _complete(
         or (before.get("model", checkpoint.model_checksum) != checkpoint.model_checksum)
     ):
         missing.append("measured")
-    if _undrawn(run, checkpoint):
+    if _undrawn(run, checkpoint, _left_out(run, notes)):
         missing.append("drawn")
     try:
         if missing:
@@ -163,15 +168,15 @@ def _complete(
             )
 
 
-def _undrawn(run: Run, checkpoint: Checkpoint) -> bool:
-    """Whether figures are missing, or older than the checkpoint."""
+def _undrawn(run: Run, checkpoint: Checkpoint, reasons: dict[str, str]) -> bool:
+    """Whether figures are missing without a reason, or older than the checkpoint."""
     facets = [j for j, facet in enumerate(run.config.model.facets) if facet.n_clusters > 1]
     names = [name.format(j) for name in _EXPECTED for j in facets] or ["reconstructions"]
-    expected = [run.figures / f"{name}.png" for name in names]
+    expected = [run.figures / f"{name}.png" for name in names if name not in reasons]
     if not all(path.is_file() for path in expected):
         return True
     written = (checkpoint.path / "state.json").stat().st_mtime
-    return min(path.stat().st_mtime for path in expected) < written
+    return min((path.stat().st_mtime for path in expected), default=written) < written
 
 
 def _environment(run: Run, notes: list[str]) -> dict[str, Any]:
@@ -186,6 +191,14 @@ def _environment(run: Run, notes: list[str]) -> dict[str, Any]:
         notes.append(f"Versions and machine are not known: {path} is damaged ({error}).")
         return {}
     return found
+
+
+def _left_out(run: Run, notes: list[str]) -> dict[str, str]:
+    try:
+        return left_out(run.figures)
+    except (OSError, ValueError) as error:
+        notes.append(f"It is not known why figures are missing: {error}.")
+        return {}
 
 
 @contextmanager

@@ -85,9 +85,11 @@ def _written(value: Any) -> str:
 
 def how_to_repeat(facts: Facts) -> str:
     """Python that trains a run again from its settings."""
-    loaded = "".join(f"load_model_file({text!r})\n" for text in _model_file(facts))
+    files = _own_files(facts)
+    names = ", ".join(["Run", *(f"load_{kind}_file" for kind in files)])
+    loaded = "".join(f"load_{kind}_file({text!r})\n" for kind, text in files.items())
     return (
-        f"from pyro_mfcvae import Run{', load_model_file' if loaded else ''}\n"
+        f"from pyro_mfcvae import {names}\n"
         f"from pyro_mfcvae.experiment import train\n\n{loaded}"
         f"run, state, dataset = train(Run({str(facts.run.path)!r}).config)"
     )
@@ -95,14 +97,18 @@ def how_to_repeat(facts: Facts) -> str:
 
 def how_to_measure(facts: Facts) -> str:
     """Commands that measure and draw a run again."""
-    model = [word for text in _model_file(facts) for word in ("--model", text)]
+    own = [word for kind, text in _own_files(facts).items() for word in (f"--{kind}", text)]
     return "\n".join(
-        shlex.join(["mfcvae", name, str(facts.run.path), *model])
+        shlex.join(["mfcvae", name, str(facts.run.path), *own])
         for name in ("evaluate", "figures", "report")
     )
 
 
-def _model_file(facts: Facts) -> list[str]:
-    """How the file of a model of one's own is named, if it is one; where it lies by now is open."""
-    model = facts.run.config.model
-    return [] if model.source is None else [f"path/to/{model.source.file}:{model.name}"]
+def _own_files(facts: Facts) -> dict[str, str]:
+    """How files of one's own model and guide are named, if any; where they lie by now is open."""
+    config = facts.run.config
+    return {
+        kind: f"path/to/{part.source.file}:{part.name}"
+        for kind, part in (("model", config.model), ("guide", config.guide))
+        if part.source is not None
+    }

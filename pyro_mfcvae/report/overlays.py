@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from pyro_mfcvae.figures.lines import mark_single_points
 from pyro_mfcvae.figures.names import readable
 
 Records = Sequence[dict[str, Any]]
@@ -117,6 +118,7 @@ def _series(records: Records, split: str, name: str) -> tuple[np.ndarray, np.nda
 
 def _finish(figure: Figure, panels: Sequence[Axes]) -> None:
     for axes in panels:
+        mark_single_points(axes)
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.3)
         axes.tick_params(labelsize=8)

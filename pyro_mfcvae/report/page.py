@@ -175,13 +175,15 @@ def _run_sections(facts: Facts) -> list[Section]:
             f"facet-{j}", f"Facet {j}",
             measured(tables.facet_table(facts, j) if facts.facets else None),
             taken(lambda picture, j=j: picture.facets == (j,)),
-            summary.sentence(facts, j) if facts.facets else "",
+            " ".join([*([summary.sentence(facts, j)] if facts.facets else []),
+                      *summary.left_out_in_words(facts, (j,))]),
         )
         for j in range(n_facets)
     ]  # fmt: skip
     together = taken(lambda p: len(p.facets) > 1 or p.kind in _TOGETHER)
     used = (tables.use_table(facts), tables.redundancy_table(facts)) if facts.facets else ()
-    sections.append(Section("together", "All facets together", measured(*used), together))
+    missing = " ".join(summary.left_out_in_words(facts, ()))
+    sections.append(Section("together", "All facets together", measured(*used), together, missing))
     objective = measured(
         tables.elbo_table(facts), tables.bound_table(facts), tables.diversity_table(facts)
     )

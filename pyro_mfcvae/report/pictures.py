@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, UnidentifiedImageError, features
 
+from pyro_mfcvae.drawing.details import kind_and_facets
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -21,25 +23,23 @@ _SYNONYMS = {"traversals": "traversal", "interpolations": "interpolation"}
 KINDS = {
     "clusters": (
         "Typical members",
-        "held-out observations in rows, one row per cluster, the surest first; p is the mean "
+        "held-out observations of each cluster, the surest clusters first; p is the mean "
         "probability of a cluster's members, n their number",
     ),
     "samples": (
         "Samples",
-        "pictures that the model draws from each cluster of this facet, one row per cluster, all "
-        "else drawn from the priors",
+        "what the model draws from each cluster of this facet, all else drawn from the priors",
     ),
     "swaps": (
         "Swaps",
-        "observations (left column) redrawn with this facet taken from other observations (top "
-        "row) and all else kept",
+        "observations, the inputs, redrawn with this facet taken from others, the donors",
     ),
-    "means": ("Cluster means", "pictures that the model draws at the means of clusters"),
-    "traversal": (
-        "Traversals",
-        "observations redrawn while one latent dimension moves and all else is kept",
+    "means": ("Cluster means", "what the model draws at the means of clusters"),
+    "traversal": ("Traversals", "an observation redrawn while one latent dimension moves"),
+    "interpolation": (
+        "Interpolation",
+        "what the model draws on the way from one observation to another",
     ),
-    "interpolation": ("Interpolation", "pictures on the way from one observation to another"),
     "confusion": (
         "Clusters against classes",
         "which classes the held-out observations of each cluster have",
@@ -47,12 +47,12 @@ KINDS = {
     "agreement": ("Agreement with factors", "how facets and labelled factors agree"),
     "latents": (
         "Latent space",
-        "held-out observations at the mean of q(z | x), and the mixture's components over them",
+        "held-out observations at the mean of q(z | x), and the prior over them",
     ),
     "reconstructions": ("Reconstructions", "held-out observations and their reconstructions"),
     "weights": (
         "Mixture weights",
-        "share of the held-out observations that each component takes, beside its weight",
+        "share of the held-out observations that each component takes, beside its probability p(c)",
     ),
     "curves": ("Training curves", "the ELBO, its terms and the fade weights over the training"),
     "elbo-of-runs": (
@@ -79,6 +79,7 @@ class Picture:
         name: of its file, without the ending.
         kind: its name without facets.
         facets: that it is about; empty for all or none.
+        details: what its file adds to that, in sentences.
         source: data URI.
         width: in pixels of the page.
         height: in pixels of the page.
@@ -87,6 +88,7 @@ class Picture:
     name: str
     kind: str
     facets: tuple[int, ...]
+    details: str
     source: str
     width: int
     height: int
@@ -103,7 +105,7 @@ class Picture:
         """What it shows."""
         known = f"a figure that was found in the run's folder, called {self.name}"
         text = f"{_about(self.facets)}{KINDS[self.kind][1] if self.kind in KINDS else known}."
-        return text[0].upper() + text[1:]
+        return f"{text[0].upper()}{text[1:]} {self.details}".rstrip()
 
     def alternative(self, run: str, finding: str = "") -> str:
         """What a person who cannot see it is told.
@@ -124,14 +126,16 @@ def read_pictures(folder: Path, n_facets: int) -> tuple[tuple[Picture, ...], lis
     """
     pictures, damaged = [], []
     for path in sorted(folder.glob("*.png")):
-        kind, facets = _parse(path.stem, n_facets)
+        kind, facets = kind_and_facets(path.stem, n_facets)
         try:
             with Image.open(path) as image:
+                details = str(image.info.get("Description", ""))
                 source, size = _embedded(image)
         except (OSError, UnidentifiedImageError, SyntaxError, ValueError):
             damaged.append(path.name)
             continue
-        pictures.append(Picture(path.stem, kind, facets, source, *size))
+        kind = _SYNONYMS.get(kind, kind)
+        pictures.append(Picture(path.stem, kind, facets, details, source, *size))
     order = list(KINDS)
     pictures.sort(key=lambda p: (order.index(p.kind) if p.kind in KINDS else len(order), p.facets))
     return tuple(pictures), damaged
@@ -143,16 +147,7 @@ def drawn_picture(name: str, figure: Figure) -> Picture:
     figure.savefig(file, dpi=_DPI, format="png")
     with Image.open(file) as image:
         source, size = _embedded(image)
-    return Picture(name, name, (), source, *size)
-
-
-def _parse(name: str, n_facets: int) -> tuple[str, tuple[int, ...]]:
-    """``clusters-facet-1`` -> (``clusters``, (1,))."""
-    match = re.fullmatch(r"(.+)-facets?((?:-\d+)+)", name)
-    facets = tuple(int(number) for number in match[2].split("-")[1:]) if match else ()
-    if match is None or max(facets) >= n_facets:
-        return _SYNONYMS.get(name, name), ()
-    return _SYNONYMS.get(match[1], match[1]), facets
+    return Picture(name, name, (), "", source, *size)
 
 
 def _embedded(image: Image.Image) -> tuple[str, tuple[int, int]]:

@@ -11,8 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from pyro_mfcvae.drawing.details import kind_and_facets
 from pyro_mfcvae.report.cells import percent
 from pyro_mfcvae.report.facts import Facts
+from pyro_mfcvae.report.pictures import KINDS
 
 ACCURACY = "majority_accuracy_training_map"
 
@@ -103,6 +105,18 @@ def summary(facts: Facts) -> str:
     if said := _redundancy_in_words(redundancy):
         sentences.append(said)
     return " ".join([*_progress(facts.evaluation), *sentences])
+
+
+def left_out_in_words(facts: Facts, facets: tuple[int, ...]) -> list[str]:
+    """Sentences on the figures that are left out, of these facets or, without any, of all."""
+    n_facets = len(facts.run.config.model.facets)
+    sentences = []
+    for name, reason in facts.left_out.items():
+        kind, about = kind_and_facets(name, n_facets)
+        if about == facets:
+            heading = KINDS[kind][0].lower() if kind in KINDS else kind
+            sentences.append(f"There is no figure of the {heading}: {reason}.")
+    return sentences
 
 
 def status(facts: Facts) -> str:

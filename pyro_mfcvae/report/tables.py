@@ -86,8 +86,9 @@ def use_table(facts: Facts) -> Table:
         used, entropy = facet["occupied_clusters"], facet["assignment_entropy"]
         sizes = [str(facet["n_clusters"]), str(facet["latent_dim"])]
         counts = [str(used[part]) for part in PARTS]
-        entropies = [number(entropy[part]) for part in PARTS]
-        most = number(math.log(facet["n_clusters"]))
+        alone = facet["n_clusters"] == 1  # nothing to be certain of
+        entropies = [number(None if alone else entropy[part]) for part in PARTS]
+        most = number(None if alone else math.log(facet["n_clusters"]))
         rows.append([f"facet {j}", *sizes, *counts, *entropies, most])
     return table(
         "Clusters in use, and mean entropy of the assignment q(c | x) in nats: 0 is certain, "
@@ -106,6 +107,7 @@ def elbo_table(facts: Facts) -> Table | None:
     rows = [
         [_term(name), *(number(terms.get(part, {}).get(name)) for part in PARTS)]
         for name in terms["test"]
+        if name not in [f"kl_c_{j}" for j, f in enumerate(facts.facets) if f["n_clusters"] == 1]
     ]
     columns = [f"{title}, {n[part]} observations" for part, title in PARTS.items()]
     return table(
