@@ -47,7 +47,13 @@ setup(
         "distributed": ["lightning-fabric>=2.5"],
         "lpips": ["lpips>=0.1.4"],
         "sweep": ["ray[tune]>=2.9"],
-        "test": ["lightning-fabric>=2.5", "lpips>=0.1.4", "pytest>=8", "ruff>=0.6"],
+        "test": [
+            "lightning-fabric>=2.5",
+            "lpips>=0.1.4",
+            "pytest>=8",
+            "pytest-xdist>=3.5",
+            "ruff>=0.6",
+        ],
     },
     entry_points={"console_scripts": ["mfcvae = pyro_mfcvae.cli:main"]},
 )
