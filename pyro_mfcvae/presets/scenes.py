@@ -33,13 +33,19 @@ def _model(name: str, guide: str, *facets: dict[str, object]) -> tuple[str, ...]
     )
 
 
-_FULL = {"covariance": "full", "learn_weights": False, "softplus_beta": 1.0}
 _SPREAD = {"learn_weights": False, "initial_variance": 1.0}
-_CLUSTERS = _facet(20, 80, **_FULL)
+_PRETRAINING = {"name": "autoencoder", "options": {"epochs": 20}}
 
 ON_SCENES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "mfcvae": ("MFCVAE", ()),
-    "vade": ("VaDE", _model("vade", "vade", _CLUSTERS)),
+    "vade": (
+        "VaDE",
+        (
+            *_model("vade", "expectation-analytic", _facet(10, 80)),
+            f"training.pretraining={json.dumps(_PRETRAINING)}",
+            "model.mixture_initialisation=gmm-complete",
+        ),
+    ),
     "vlac": (
         "VLAC",
         (
@@ -107,7 +113,7 @@ _SOURCE = (
 for _model_preset in (
     _preset(
         "vade",
-        "VaDE without pretraining, all in one facet",
+        "VaDE, all in one facet",
         _SOURCE.format("floor hue 30.6 %, shape 25.8 % (K = 80)"),
     ),
     _preset(

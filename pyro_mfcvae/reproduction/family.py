@@ -83,8 +83,9 @@ class Family(Experiment):
             *super().notes(scale),
             "bounds compare on the same data with the same likelihood only; that of a relaxed "
             "guide is none, and that of a beta-VAE is lower by beta - 1 times its KL",
-            "on scenes all models have the same data, likelihood, optimiser and length, and "
-            "networks of the same widths; on MNIST each has the settings of its preset",
+            "on scenes all models have the same data, likelihood, optimiser and length (VaDE's "
+            "pretraining comes on top), and networks of the same widths; on MNIST each has the "
+            "settings of its preset",
         ]
 
     @override
