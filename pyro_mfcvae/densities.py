@@ -49,7 +49,10 @@ class MixtureDensities(ABC):
 
     @abstractmethod
     def expected_component_log_prob(self, loc: Tensor, scale: Tensor) -> Tensor:
-        """E log p(z | c) over z ~ N(loc, diag(scale^2)), for every c: (..., D) -> (..., K)."""
+        """E log p(z | c) over z ~ N(loc, diag(scale^2)), for every c: (..., D) -> (..., K).
+
+        None in the place of this method says that there is no closed form.
+        """
 
     @abstractmethod
     def transform(self, noise: Tensor, c: Tensor) -> Tensor:

@@ -38,10 +38,12 @@ class ElboTerms:
         kl_c: KL of c_j, shape (B, J); zero where c_j is summed out of the model.
         fade: weights alpha_j, shape (J,).
         kl_weight: weights of both KLs, shape (J,); None where they are alpha_j.
-        other: further costs per observation, {site: (B,)}.
+        other: KLs of no single facet, per observation, {sites: (B,)}: of facets that are summed
+            out together, named by their sites, and of latents without a facet.
         shared: costs of no facet that the batch has once, divided by B, {site: ()}.
-        min_information: lambda, in nats: what the KL of every c_j costs at least, on the mean over
-            the batch; None leaves that out.
+        min_information: lambda_j, in nats: what the KL of c_j costs at least, on the mean over the
+            batch, shape (J,), 0 for a facet without clusters; None leaves that out.
+        kl_scale: what ``other`` is multiplied with, shape (); None means 1.
     """
 
     reconstruction: Tensor
@@ -51,15 +53,17 @@ class ElboTerms:
     kl_weight: Tensor | None = None
     other: Mapping[str, Tensor] = field(default_factory=dict)
     shared: Mapping[str, Tensor] = field(default_factory=dict)
-    min_information: float | None = None
+    min_information: Tensor | None = None
+    kl_scale: Tensor | None = None
 
     @property
     def elbo(self) -> Tensor:
         """The bound on log p(x), shape (B,); no bound while a weight is between 0 and 1."""
         cost = ((self.kl_z + self.kl_c) * self.weights).sum(-1)
-        return self.reconstruction - reduce(
-            add, [*self.other.values(), *self.shared.values()], cost
-        )
+        other = [*self.other.values()]
+        if self.kl_scale is not None:
+            other = [self.kl_scale * kl for kl in other]
+        return self.reconstruction - reduce(add, [*other, *self.shared.values()], cost)
 
     @property
     def weights(self) -> Tensor:
@@ -71,9 +75,9 @@ class ElboTerms:
         r"""Minus the mean ELBO, shape (); with a minimum of information what raises it to that.
 
         .. math::
-            \max\big(\lambda, \tfrac1B \sum_i KL_{c_j}(x_i)\big)
+            \max\big(\lambda_j, \tfrac1B \sum_i KL_{c_j}(x_i)\big)
 
-        then stands for the KL of c_j, so that below lambda it has no gradient. Source:
+        then stands for the KL of c_j, so that below lambda_j it has no gradient. Source:
         Dilokthanakul et al., "Deep Unsupervised Clustering with Gaussian Mixture Variational
         Autoencoders", 2016, Section 3.3, after Kingma et al., "Improving Variational Inference with
         Inverse Autoregressive Flow", 2016.
@@ -81,8 +85,7 @@ class ElboTerms:
         loss = -self.elbo.mean()
         if self.min_information is None:
             return loss
-        means = self.kl_c.mean(0)
-        missing = (self.min_information - means).relu() * (means > 0)  # 0: it has no clusters
+        missing = (self.min_information - self.kl_c.mean(0)).relu()
         return loss + (missing * self.weights).sum()
 
     def means(self) -> dict[str, Tensor]:
@@ -98,6 +101,8 @@ class ElboTerms:
             for name, values in weights.items():
                 if values is not None:
                     means |= {f"{name}_{j}": value for j, value in enumerate(values.unbind())}
+            if self.kl_scale is not None:
+                means |= {f"kl_weight_{name}": self.kl_scale for name in self.other}
             return means | {name: value.detach() for name, value in self.shared.items()}
 
 

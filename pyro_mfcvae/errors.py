@@ -27,7 +27,11 @@ class OtherDataWarning(UserWarning):
 
 
 class OtherModelWarning(UserWarning):
-    """A file with a person's own model is not the one that a run was trained with."""
+    """A file with a person's own model or guide is not the one that a run was trained with."""
+
+
+class NoEffectWarning(UserWarning):
+    """A setting was given that nothing reads."""
 
 
 class TrainingError(RuntimeError):

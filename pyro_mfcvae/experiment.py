@@ -36,7 +36,9 @@ from pyro_mfcvae.training.checks import has_batch_norm
 from pyro_mfcvae.training.engine import ONE_PROCESS, EndedElsewhere, Engine
 from pyro_mfcvae.training.initialise import initialise_mixtures, initialise_networks
 from pyro_mfcvae.training.loop import cpu_threads
+from pyro_mfcvae.training.no_effect import warn_of_no_effect
 from pyro_mfcvae.training.pretrain import pretrain, pretraining_stages
+from pyro_mfcvae.training.trial import check_trial
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -152,7 +154,9 @@ def train(
     engine.on_writer(lambda: Run.check_path(out))
     say("preparing the data")
     dataset, state = engine.on_all(lambda: prepare(config, engine=engine))
-    warn_of_what_comes_too_late(state, say)
+    fades = engine.on_all(lambda: check_trial(state))
+    engine.on_writer(lambda: warn_of_no_effect(state, fades))
+    warn_of_what_comes_too_late(state, say, fades)
     _warn_of_batch_norm(state, say)
     seconds = engine.on_all(lambda: initialise(state, say))
     run = Run(engine.on_writer(lambda: Run.create(config, out).path))
@@ -272,8 +276,14 @@ def run_callbacks(run: Run, dataset: Dataset, measuring: Sequence[Callback] = ()
     ]
 
 
-def warn_of_what_comes_too_late(state: TrainingState, say: Say) -> None:
-    """Say what the run will not have come to by its end."""
+def warn_of_what_comes_too_late(state: TrainingState, say: Say, fades: bool) -> None:
+    """Say what the run will not have come to by its end.
+
+    Args:
+        state: before the first step.
+        say: is told.
+        fades: whether fade weights have a part in the objective.
+    """
     training = state.config.training
     late = [epoch for epoch in training.refit_mixtures if epoch >= training.n_epochs]
     if late:
@@ -287,7 +297,7 @@ def warn_of_what_comes_too_late(state: TrainingState, say: Say) -> None:
             f"after {training.n_epochs}: the KL terms will not have their full weight"
         )
     for j, weight in enumerate(state.schedule(state.n_steps - 1)):
-        if weight < 1:
+        if fades and weight < 1:
             say(
                 f"warning: facet {j} will have a fade weight of {weight:.2f} at the end of this "
                 "run; train longer (training.epochs_per_step) or lower training.n_fade_in_batches"

@@ -70,9 +70,13 @@ class Factors:
             raise ValueError("no observed site is in a plate over observations at dim -1")
         reconstruction = -means.pop(_RECONSTRUCTION)
         zero = torch.zeros_like(reconstruction)
-        fade = self._weights("fade", like=zero)
+        one, scale = zero.new_ones(()), self._kl_scale()
+        fade = self._weights("fade", one)
         if fade is None:
             fade = zero.new_ones(self._n_facets)
+        kl_weight = self._weights("kl_weight", one if scale is None else scale)
+        if kl_weight is None and scale is not None:
+            kl_weight = scale.expand(len(fade))
         n_data = self._batch_size()
         for kind, j in [*means]:
             if kind == "shared_kl":
@@ -86,8 +90,9 @@ class Factors:
             "reconstruction": reconstruction,
             **kl,
             "fade": fade,
-            "kl_weight": self._weights("kl_weight", like=zero),
+            "kl_weight": kl_weight,
             "other": {name: cost for (kind, name), cost in means.items() if kind == "other"},
+            "kl_scale": scale,
             "shared": {
                 name: cost.mean() / n_data
                 for (kind, name), cost in means.items()
@@ -166,6 +171,12 @@ class Factors:
                 "applies; train this model without fade-in (fade=None) or enumerate them in the "
                 "guide"
             )
+        if observed and any("kl_scale" in site["infer"] for site in sites):
+            raise ValueError(
+                f"the sites {names} are summed out together with the observations, so that what "
+                "KL terms are multiplied with cannot reach them; leave training.kl_weight and "
+                "training.kl_start at 1, or enumerate the clusters in the guide"
+            )
         return _RECONSTRUCTION if observed else ("other", names)
 
     def _check_analytic(self, analytic: Mapping[str, Site]) -> None:
@@ -242,8 +253,18 @@ class Factors:
     def _n_facets(self) -> int:
         return max(self.facets.values(), default=-1) + 1
 
-    def _weights(self, key: str, like: Tensor) -> Tensor | None:
-        """The weights that the sites were tagged with under a key, shape (J,), if there are any."""
+    def _kl_scale(self) -> Tensor | None:
+        """What KL terms that no facet weighs are multiplied with, shape (), if that was set."""
+        scales = (site["infer"]["kl_scale"] for site in self.sites if "kl_scale" in site["infer"])
+        return next(scales, None)
+
+    def _weights(self, key: str, untagged: Tensor) -> Tensor | None:
+        """The weights that the sites were tagged with under a key, shape (J,), if there are any.
+
+        Args:
+            key: of the sites' ``infer``.
+            untagged: weight of a facet whose sites have none, shape ().
+        """
         tagged = {
             site["infer"]["facet"]: site["infer"][key]
             for site in self.sites
@@ -251,7 +272,7 @@ class Factors:
         }
         if not tagged:
             return None
-        return torch.stack([tagged.get(j, like.new_ones(())) for j in range(self._n_facets)])
+        return torch.stack([tagged.get(j, untagged) for j in range(self._n_facets)])
 
 
 def _dims(values: Tensor, among: set[int]) -> set[int]:

@@ -118,7 +118,9 @@ class KlFloor(Messenger):
 
     A facet whose turn has not come is pulled towards its prior with the weight f then, while the
     decoder, which the floor does not reach, still leaves it out. Source: MFCVAE, Appendix D.3
-    ("pretraining"), and its code. The scale s is for a warm-up of the KL terms.
+    ("pretraining"), and its code. The scale s is for a warm-up of the KL terms. Latents that no
+    :class:`Fade` weighs have the weight s; their site's ``infer`` gets it as ``kl_scale``, for
+    :class:`~pyro_mfcvae.elbo.FacetELBO`.
 
     Args:
         floor: f, from 0 to 1.
@@ -134,6 +136,10 @@ class KlFloor(Messenger):
             raise ConfigError(f"the KL floor must be from 0 to 1, got {floor}")
         self.floor = floor
         self.scale = scale
+
+    def _pyro_sample(self, msg: Message) -> None:
+        if self.scale is not None and not msg["is_observed"]:
+            msg["infer"]["kl_scale"] = self.scale
 
     @property
     def changes_weights(self) -> bool:

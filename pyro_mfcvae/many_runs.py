@@ -19,12 +19,15 @@ from pyro_mfcvae.experiment import (
     run_callbacks,
     warn_of_what_comes_too_late,
 )
+from pyro_mfcvae.models.stand_in import check_given
 from pyro_mfcvae.runs import Run
 from pyro_mfcvae.training import Callback, TrainingState, fit_together
 from pyro_mfcvae.training.callbacks import Say, add_timing
 from pyro_mfcvae.training.checkpoints import newest_checkpoint, restore
 from pyro_mfcvae.training.engine import check_one_process
+from pyro_mfcvae.training.no_effect import warn_of_no_effect
 from pyro_mfcvae.training.together import check_alike, check_together
+from pyro_mfcvae.training.trial import check_trial
 
 Trained = tuple[list[Run], list[TrainingState], Dataset]
 
@@ -48,6 +51,7 @@ def seeds_and_settings(
     for values in product(*paths.values()):
         assignments = [f"{path}={value}" for path, value in zip(paths, values, strict=True)]
         changed = override(config, assignments)
+        check_given(changed, assignments)
         parts = [
             f"{path.rpartition('.')[2]}-{value}"
             for path, value in zip(paths, values, strict=True)
@@ -93,7 +97,10 @@ def train_together(
     folders = {name: None if out is None else Path(out) / name for name in configs}
     say("preparing the data")
     states, dataset = _prepared(configs.values())
-    warn_of_what_comes_too_late(states[0], say)
+    fades = check_trial(states[0])  # they differ in nothing that it depends on
+    for state in states:
+        warn_of_no_effect(state, fades)
+    warn_of_what_comes_too_late(states[0], say, fades)
     seconds = []
     for name, state in zip(configs, states, strict=True):
         seconds.append(initialise(state, lambda text, name=name: say(f"{name}: {text}")))

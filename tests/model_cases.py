@@ -61,8 +61,9 @@ class ModelCase:
 
     def config(self, facets: str | None = None, **replaced: object) -> Config:
         """Settings for 40 points in the plane."""
+        own = {} if self.name in ("gmvae", "ugvae") else {"initial_variance": 0.5}
         priors = [
-            {"latent_dim": int(d), "n_clusters": int(k), "initial_variance": 0.5}
+            {"latent_dim": int(d), "n_clusters": int(k)} | own
             for d, k in (facet.split(":") for facet in (facets or self.facets).split(","))
         ]
         settings = {

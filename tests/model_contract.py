@@ -265,6 +265,7 @@ class ModelContract(ModelCase):
         values = [torch.nn.utils.parameters_to_vector(s.model.parameters()) for s in together]
         assert relative_error(*values) > 0.01
 
+    @pytest.mark.filterwarnings("ignore::pyro_mfcvae.errors.NoEffectWarning")
     def test_a_run_is_read_back_as_it_was(self, some_guide):
         config = self.config(**{"guide.name": some_guide, "training.epochs_per_step": [1]})
         run, state, dataset = train(config, "run")

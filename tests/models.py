@@ -93,12 +93,13 @@ def tiny_config(**replaced: str) -> Config:
         "model.decoder.options.rungs": "16",
         "training.batch_size": "20",
         "training.epochs_per_step": "[2,4]",
-        "training.n_fade_in_batches": "5",
         "training.log_every": "3",
         "training.checkpoint_every": "1",
         "training.device": "cpu",
         "training.n_threads": "1",
     } | replaced
+    if "," in settings["training.epochs_per_step"]:
+        settings.setdefault("training.n_fade_in_batches", "5")
     config = with_facets(get_preset("shapes").config, "3:6,2:5")
     return override(config, [f"{path}={value}" for path, value in settings.items()])
 

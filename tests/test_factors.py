@@ -11,6 +11,7 @@ from pyro import poutine
 from pyro.infer import TraceEnum_ELBO
 
 from pyro_mfcvae import FacetELBO, Fade, Noise
+from pyro_mfcvae.fade_in import KlFloor
 
 RTOL = 1e-9
 SEED = 3
@@ -137,6 +138,58 @@ def test_components_over_several_facets_take_no_fade_weights():
     assert set(FacetELBO().terms(model, guide, x).other) == {"c_0,c_1"}
     with pytest.raises(ValueError, match="c_0,c_1 are summed out together"):
         FacetELBO().terms(model, guide, x, torch.ones(2))
+
+
+def _faded_model(x):
+    """Facet 0 has a fade weight, facet 1 has none, and w belongs to no facet."""
+    with pyro.plate("data", len(x), dim=-1):
+        with Fade(0, x.new_tensor(0.5)):
+            pyro.sample("z_0", dist.Normal(x.new_zeros(len(x)), 1.0))
+        pyro.sample("z_1", dist.Normal(x.new_zeros(len(x)), 1.0), infer={"facet": 1})
+        w = pyro.sample("w", dist.Normal(x.new_zeros(len(x)), 1.0))
+        pyro.sample("x", dist.Normal(w.unsqueeze(-1), 1.0).to_event(1), obs=x)
+
+
+def _faded_guide(x):
+    with pyro.plate("data", len(x), dim=-1):
+        for name in ("z_0", "z_1", "w"):
+            pyro.sample(name, dist.Normal(x[:, 0], 0.5))
+
+
+def test_a_scale_of_all_kls_reaches_those_that_no_facet_weighs():
+    x, scale = observations().flatten(1), torch.tensor(0.3, dtype=torch.float64)
+    with Noise(SEED):
+        plain = FacetELBO().terms(_faded_model, _faded_guide, x)
+    with Noise(SEED), KlFloor(0.2, scale):
+        scaled = FacetELBO().terms(_faded_model, _faded_guide, x)
+    torch.testing.assert_close(scaled.weights, torch.tensor([0.6, 1.0]).double() * scale)
+    for name in ("reconstruction", "kl_z", "fade"):
+        assert torch.equal(getattr(scaled, name), getattr(plain, name))
+    assert torch.equal(scaled.other["w"], plain.other["w"])
+    cost = 0.6 * plain.kl_z[:, 0] + plain.kl_z[:, 1] + plain.other["w"]
+    torch.testing.assert_close(scaled.elbo, plain.reconstruction - scale * cost)
+    assert scaled.means()["kl_weight_w"] == scale
+    assert "kl_weight_w" not in plain.means()
+    with Noise(SEED), KlFloor(0.2):  # a floor alone is about fade weights
+        floored = FacetELBO().terms(_faded_model, _faded_guide, x)
+    cost = 0.6 * plain.kl_z[:, 0] + plain.kl_z[:, 1] + plain.other["w"]
+    torch.testing.assert_close(floored.elbo, plain.reconstruction - cost)
+
+
+def test_clusters_summed_out_with_the_observations_have_no_kl_to_scale():
+    def model(x):
+        with pyro.plate("data", len(x), dim=-1):
+            c = pyro.sample("c", dist.Categorical(x.new_ones(3)), infer=PARALLEL)
+            z = pyro.sample("z", dist.Normal(x.new_zeros(len(x)), 1.0))
+            pyro.sample("x", dist.Normal((z + c).unsqueeze(-1), 1.0).to_event(1), obs=x)
+
+    x = observations().flatten(1)
+    FacetELBO().terms(model, _normal_guide, x)
+    with (
+        KlFloor(0.0, x.new_tensor(0.5)),
+        pytest.raises(ValueError, match=r"c,x are summed out together with.*kl_weight and"),
+    ):
+        FacetELBO().terms(model, _normal_guide, x)
 
 
 def test_programs_outside_of_what_is_valid_are_refused():

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
+from models import tiny_config
 from variants import X, load, random_model
 
 from pyro_mfcvae import Noise
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import GUIDES, Guide
 from pyro_mfcvae.pairs import PairsOfClusters
+from pyro_mfcvae.training.objective import Objective
+from pyro_mfcvae.training.state import kl_scale
 
 
 def _joint(model, zs):
@@ -99,6 +102,24 @@ def test_hierarchical_draws_from_the_other_facets_row():
         assert ((z_1.mean(0) - mean).abs() < 5 * z_1.std(0) / n**0.5).all()
     with pytest.raises(ValueError, match=r"0\.\.3, got 4\.\.4"):
         model.sample_prior((2,), {1: torch.tensor(4)})
+
+
+@pytest.mark.parametrize("guide", ["enumerate", "vade", "vade-analytic"])
+def test_hierarchical_kl_has_the_weight_of_the_settings(guide):
+    """Of a beta-VAE, and of a warm-up half way through."""
+    model = random_model("hierarchical_facets")
+    with Noise(0):
+        terms = model(X, guide=guide)
+    kl = (terms.reconstruction - terms.elbo).mean()
+    for name, value, scale in (("kl_weight", 3.0, 3.0), ("kl_start", 0.2, 0.6)):
+        settings = {f"training.{name}": str(value), "guide.name": guide}
+        if name == "kl_start":
+            settings["training.kl_warm_up"] = "[0,2]"
+        objective = Objective(model, tiny_config(**settings)).double()
+        objective.kl_scale.fill_(kl_scale(tiny_config(**settings).training, 5, 5))
+        loss, values = objective(X, torch.ones(2).double(), Noise(0))
+        torch.testing.assert_close(loss, scale * kl - terms.reconstruction.mean())
+        assert dict(zip(objective.term_names, values, strict=True))["elbo"] == -loss
 
 
 def test_hierarchical_refuses_what_does_not_enumerate():

@@ -37,7 +37,7 @@ def gradients_of(model, value):
 def test_information_below_the_minimum_costs_that_and_has_no_gradient():
     model, terms = terms_of_a_batch()
     minimum = 2 * terms.kl_c[:, 0].mean().item()
-    held = replace(terms, min_information=minimum)
+    held = replace(terms, min_information=torch.tensor([minimum, 0.0]).double())
     others = -(terms.reconstruction - terms.kl_z.sum(-1)).mean()
     torch.testing.assert_close(held.loss, others + minimum)
     assert gradients_of(model, held.loss - others).abs().max() < 1e-12
@@ -46,7 +46,8 @@ def test_information_below_the_minimum_costs_that_and_has_no_gradient():
 
 def test_information_above_the_minimum_changes_nothing():
     model, terms = terms_of_a_batch()
-    held = replace(terms, min_information=0.5 * terms.kl_c[:, 0].mean().item())
+    minimum = 0.5 * terms.kl_c[:, 0].mean().item()
+    held = replace(terms, min_information=torch.tensor([minimum, 0.0]).double())
     assert torch.equal(held.loss, terms.loss)
     assert not gradients_of(model, held.loss - terms.loss).any()
 
@@ -54,9 +55,24 @@ def test_information_above_the_minimum_changes_nothing():
 def test_the_minimum_has_the_weight_of_the_kl():
     _, terms = terms_of_a_batch()
     minimum, weights = 2 * terms.kl_c[:, 0].mean().item(), torch.tensor([0.3, 1.0]).double()
-    held = replace(terms, min_information=minimum, kl_weight=weights)
+    least = torch.tensor([minimum, 0.0]).double()
+    held = replace(terms, min_information=least, kl_weight=weights)
     others = -(terms.reconstruction - (terms.kl_z * weights).sum(-1)).mean()
     torch.testing.assert_close(held.loss, others + 0.3 * minimum)
+
+
+def test_a_kl_of_zero_still_costs_the_minimum():
+    """Which facets have clusters the model says; that of one may be, or be rounded to, 0."""
+    config = Contract().config(
+        **{"guide.name": "posterior-analytic", "training.min_information": 0.7}
+    )
+    state = begun(config)
+    assert state.objective.min_information.tolist() == [0.7, 0.0]
+    _, terms = terms_of_a_batch()
+    for kl in (0.0, -1e-9):
+        collapsed = replace(terms, kl_c=torch.full_like(terms.kl_c, kl) * torch.tensor([1, 0]))
+        held = replace(collapsed, min_information=state.objective.min_information)
+        assert (held.loss - collapsed.loss).item() == pytest.approx(0.7 - kl, abs=1e-12)
 
 
 @pytest.mark.parametrize("minimum", [0.0, 0.7])

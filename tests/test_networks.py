@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from models import tiny_config
 from torch import nn
 
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.data.observations import ObservationSpec
 from pyro_mfcvae.errors import ConfigError, DataError
+from pyro_mfcvae.experiment import prepare
 from pyro_mfcvae.models import MFCVAE
 from pyro_mfcvae.nets.initialise import data_dependent, glorot
 from pyro_mfcvae.nets.layers import WeightNormConv2d
@@ -234,6 +236,21 @@ def test_glorot_initialisation():
     n = layer.weight.numel()
     assert abs(layer.weight.std().item() - expected) < 5 * expected / (2 * n) ** 0.5
     assert (layer.bias == 0).all()
+
+
+@pytest.mark.parametrize("how", ["default", "glorot", "data-dependent"])
+def test_an_autoregressive_posterior_starts_out_independent(how):
+    """What deeper facets add is zero at first, whatever initial weights the settings ask for."""
+    settings = {"model.options.posterior": "autoregressive", "model.initialisation": how}
+    _, state = prepare(tiny_config(**settings))
+    heads, x = state.model.heads_given_others, state.batches(0)
+    added = heads[0]([torch.randn(len(x), 2)])
+    assert added.shape == (len(x), 6)
+    assert not added.any()
+    state.model.train()
+    state.schedule = lambda step: (1.0, 1.0)
+    state.train_step()
+    assert heads[0]([torch.randn(len(x), 2)]).any()
 
 
 def test_likelihoods_are_those_of_torch():

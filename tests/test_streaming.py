@@ -247,7 +247,7 @@ def test_an_interrupted_streamed_run_goes_on_bit_for_bit(mine, monkeypatch):
     assert evaluate_run(whole, dataset) == evaluate_run(halted)
     assert halted.evaluation()["n_observations"] == {"train": 240, "test": 60}
     # Figures are made, but not rendered, which takes longest and reads no observations.
-    monkeypatch.setattr("pyro_mfcvae.drawing.run.save_figure", lambda path, figure: None)
+    monkeypatch.setattr("pyro_mfcvae.drawing.run.save_figure", lambda path, figure, details: None)
     drawn = draw_run(halted)
     assert {path.stem for path in drawn} >= {"clusters-facet-0", "reconstructions", "curves"}
     _no_threads_are_left()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy
@@ -16,6 +17,7 @@ from pyro_mfcvae import experiment
 from pyro_mfcvae.config import config_to_json, override
 from pyro_mfcvae.data.observations import as_float
 from pyro_mfcvae.drawing import draw_run
+from pyro_mfcvae.elbo import ElboTerms
 from pyro_mfcvae.errors import (
     ConfigError,
     DamagedCheckpointWarning,
@@ -32,6 +34,7 @@ from pyro_mfcvae.mixture import MixturePrior
 from pyro_mfcvae.models import FacetModel
 from pyro_mfcvae.runs import Run
 from pyro_mfcvae.training import Callback, fit
+from pyro_mfcvae.training.callbacks import describe
 from pyro_mfcvae.training.checkpoints import save_model_only
 from pyro_mfcvae.training.initialise import (
     initialise_mixtures,
@@ -659,6 +662,27 @@ def test_data_dependent_initialisation_looks_at_all_of_sorted_data():
     for z in posterior_means(state.model, x):
         torch.testing.assert_close(z.mean(0), torch.zeros(z.shape[1]), atol=0.1, rtol=0)
         torch.testing.assert_close(z.std(0), torch.ones(z.shape[1]), atol=0.1, rtol=0)
+
+
+def test_the_progress_line_shows_costs_of_no_single_facet():
+    """Its parts make up the ELBO, those under a weight of the KL terms, too."""
+    one = torch.ones(2, dtype=torch.float64)
+    terms = ElboTerms(
+        reconstruction=-7 * one,
+        kl_z=torch.tensor([[1.0, 2.0]] * 2).double(),
+        kl_c=torch.zeros(2, 2).double(),
+        fade=one,
+        kl_weight=0.5 * one,
+        other={"c_0,c_1,z_0,z_1": 3 * one},
+        shared={"pi_0": 0.25 * one[0]},
+        kl_scale=0.5 * one[0],
+    )
+    metrics = {name: value.item() for name, value in terms.means().items()}
+    line = describe(metrics)
+    assert "  c_0,c_1,z_0,z_1 1.50  pi_0 0.25  " in line
+    assert line.startswith("ELBO -10.25  log p(x|z) -7.00  KL z 0.50/1.00  KL c 0.00/0.00  ")
+    plain = replace(terms, other={}, shared={}, kl_scale=None).means()
+    assert describe({name: value.item() for name, value in plain.items()}).count("  ") == 4
 
 
 def test_learning_rates():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from typing import TYPE_CHECKING
+
 import pyro
 from pyro.distributions import Independent
 from torch import Tensor
@@ -10,6 +13,9 @@ from typing_extensions import override
 from pyro_mfcvae.enumeration import ANALYTIC
 from pyro_mfcvae.guides.base import Guide, Inferred, register_guide
 
+if TYPE_CHECKING:
+    from pyro_mfcvae.models.base import FacetModel
+
 
 class ClosedFormGuide(Guide):
     """One q(c_j | x) per observation, made of the p(c_j | z_j) of its samples."""
@@ -17,11 +23,15 @@ class ClosedFormGuide(Guide):
     @override
     def logits(self, inferred: Inferred) -> Tensor:
         logits = inferred.prior.log_responsibilities(inferred.z)
-        return self.over_samples(logits.flatten(0, -3)) if logits.dim() > 2 else logits
+        return self.over_samples(logits.reshape(-1, *logits.shape[-2:]))
 
+    @abstractmethod
     def over_samples(self, log_responsibilities: Tensor) -> Tensor:
-        """Log p(c | z) of all samples (S, B, K) -> log q(c | x) up to a constant, (B, K)."""
-        raise NotImplementedError
+        """Log p(c | z) of all samples (S, B, K) -> log q(c | x) up to a constant, (B, K).
+
+        Args:
+            log_responsibilities: normalised over K; S may be 1.
+        """
 
 
 @register_guide("vade")
@@ -65,6 +75,19 @@ class AnalyticGuide(Guide):
     estimate of the same bound, with q(c | x) from the samples the (other) bound of the guide
     without the mark.
     """
+
+    @override
+    @classmethod
+    def misfit(cls, model: FacetModel) -> str:
+        facets = enumerate(model.facets)
+        name = "expected_component_log_prob"
+        without = [str(j) for j, prior in facets if getattr(prior, name, None) is None]
+        if without:
+            return (
+                f"E log p(z | c) of facet {', '.join(without)} has no closed form; choose a guide "
+                "such as vade"
+            )
+        return super().misfit(model)
 
     @override
     def latent(self, j: int, posterior: Independent) -> Tensor:

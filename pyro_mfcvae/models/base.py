@@ -56,6 +56,8 @@ class FacetModel(FacetNetworks, ABC):
     """Passes that encoder and decoder may take, one for each combination of clusters."""
     group_size: int | None = None
     """B, where observations of a batch share a latent; None where they are independent."""
+    learns_weights: bool = True
+    """Whether the weights of mixtures can be learnt; not where they are 1/K by the story."""
 
     def __init__(
         self,
@@ -106,6 +108,11 @@ class FacetModel(FacetNetworks, ABC):
         if not self.latents_given_clusters:
             return 1
         return math.prod(facet.n_clusters for facet in self.facets)
+
+    @property
+    def unread_options(self) -> tuple[str, ...]:
+        """Options that have no effect beside the others and with these facets."""
+        return ()
 
     def guide(self, name: str = "vade") -> Guide:
         """The guide called name; made at its first use, then owned and saved by the model."""

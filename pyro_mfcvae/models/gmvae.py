@@ -61,6 +61,7 @@ class GMVAE(FacetModel):
     """
 
     fades_in = False
+    learns_weights = False
     decoded_facets: ClassVar[tuple[int, ...] | None] = (0,)
 
     def __init__(
@@ -80,6 +81,11 @@ class GMVAE(FacetModel):
     @override
     def _priors(self, facets: Sequence[FacetConfig]) -> list[nn.Module]:
         return conditional_priors("GMVAE", facets, is_shared=True, **self._mixture_options)
+
+    @property
+    @override
+    def unread_options(self) -> tuple[str, ...]:
+        return ("mixture_width", "mixture_variance") if self.facets[0].n_clusters == 1 else ()
 
     @override
     def prior(self, j: int, zs: Sequence[Tensor]) -> MixtureDensities:

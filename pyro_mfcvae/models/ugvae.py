@@ -87,6 +87,7 @@ class UGVAE(FacetModel):
     """
 
     fades_in = False
+    learns_weights = False
     encoded_facets: ClassVar[tuple[int, ...] | None] = (0,)
 
     def __init__(
@@ -129,6 +130,11 @@ class UGVAE(FacetModel):
     @override
     def _priors(self, facets: Sequence[FacetConfig]) -> list[nn.Module]:
         return conditional_priors("UGVAE", facets, is_shared=False, **self._mixture_options)
+
+    @property
+    @override
+    def unread_options(self) -> tuple[str, ...]:
+        return ("mixture_width", "mixture_variance") if self.facets[0].n_clusters == 1 else ()
 
     @override
     def prior(self, j: int, zs: Sequence[Tensor]) -> MixtureDensities:

@@ -98,6 +98,11 @@ class VLAC(MFCVAE):
 
     @property
     @override
+    def unread_options(self) -> tuple[str, ...]:
+        return () if self.latents_given_clusters else ("width", "max_combinations")
+
+    @property
+    @override
     def posterior_networks(self) -> list[nn.Module]:
         own = [self.ladder] if self.latents_given_clusters else []
         return [*super().posterior_networks, *own]

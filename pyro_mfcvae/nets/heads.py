@@ -8,6 +8,8 @@ import torch
 from pyro.distributions import Independent, Normal
 from torch import Tensor, nn
 
+from pyro_mfcvae.nets.layers import ZeroLinear
+
 _WIDTH = 64
 
 
@@ -37,9 +39,7 @@ class HeadGivenOthers(nn.Module):
     def __init__(self, n_others: int, latent_dim: int) -> None:
         super().__init__()
         self.hidden = nn.Linear(n_others, _WIDTH) if n_others else nn.Identity()
-        self.output = nn.Linear(_WIDTH, 2 * latent_dim) if n_others else nn.Identity()
-        for parameter in self.output.parameters():
-            nn.init.zeros_(parameter)
+        self.output = ZeroLinear(_WIDTH, 2 * latent_dim) if n_others else nn.Identity()
 
     def forward(self, zs: Sequence[Tensor]) -> Tensor:
         """Latents of the others, each (..., D_i)."""

@@ -8,13 +8,15 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from pyro_mfcvae.nets.layers import WeightNormConv2d
+from pyro_mfcvae.nets.layers import WeightNormConv2d, ZeroLinear
 
 _LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
 def glorot(module: nn.Module) -> None:
     """Glorot normal weights and zero biases for every dense and convolutional layer.
+
+    Layers that are to start at zero stay there.
 
     Source: MFCVAE, Appendix D.4. The first authors' code meant to do this and did not: its
     MNIST results come from PyTorch's default initialisation.
@@ -34,8 +36,8 @@ def data_dependent(
     """Weights with which every layer's output has mean 0 and a given spread on real data.
 
     Layers are set in the order in which they run, each on the output of those before it, with
-    statistics per output channel. Those without a bias, which shift what others give, stay as they
-    are.
+    statistics per output channel. Those without a bias, which shift what others give, and those
+    that are to start at zero stay as they are.
 
     Source: MFCVAE, Appendix D.4. The first authors' code loses the weights of its
     weight-normalised convolutions here; this sets their magnitudes.
@@ -76,7 +78,11 @@ def _scale_weights(layer: nn.Module, factor: Tensor) -> None:
 
 
 def _layers(module: nn.Module) -> Iterator[nn.Module]:
-    return (layer for layer in module.modules() if isinstance(layer, _LAYERS))
+    return (
+        layer
+        for layer in module.modules()
+        if isinstance(layer, _LAYERS) and not isinstance(layer, ZeroLinear)
+    )
 
 
 @contextmanager

@@ -46,6 +46,16 @@ def dense(sizes: Sequence[int], act: str, batch_norm: bool) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+class ZeroLinear(nn.Linear):
+    """A dense layer that gives nothing at first, whatever initial weights other layers get."""
+
+    @override
+    def reset_parameters(self) -> None:
+        super().reset_parameters()  # what is drawn after it stays what it was
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.bias)
+
+
 class WeightNormConv2d(nn.Conv2d):
     """A convolution with weights ``magnitude * direction / |direction|`` per output channel.
 

@@ -36,11 +36,10 @@ def run_folder(out: Path, config: Config) -> Path:
     data = {key: value for key, value in config.data.options.items() if key != "data_dir"}
     training = replace(config.training, device="auto", n_threads=0, checkpoint_every=0, log_every=1)
     essence = replace(
-        config,
+        config.without_folders(),
         preset=None,
         seed=0,
         data=replace(config.data, options=data),
-        model=config.model.without_folder(),
         training=training,
         sampling_temperature=1.0,
     )

@@ -217,13 +217,17 @@ class ProgressBar(Callback):
 
 
 def describe(metrics: Metrics) -> str:
-    """ELBO and its parts in one line, the KLs weighed as in the ELBO."""
+    """ELBO and its parts in one line, the KLs weighed as in the ELBO; others by site."""
     parts = [f"ELBO {metrics['elbo']:.2f}", f"log p(x|z) {metrics['reconstruction']:.2f}"]
     fades = [value for name, value in metrics.items() if name.startswith("fade_")]
     weights = [metrics.get(f"kl_weight_{j}", fade) for j, fade in enumerate(fades)]
     for label, name in (("KL z", "kl_z"), ("KL c", "kl_c")):
         weighed = [weight * metrics[f"{name}_{j}"] for j, weight in enumerate(weights)]
         parts.append(f"{label} " + "/".join(f"{value:.2f}" for value in weighed))
+    known = ("elbo", "reconstruction", "kl_z_", "kl_c_", "fade_", "kl_weight_")
+    for name, value in metrics.items():
+        if not name.startswith(known):
+            parts.append(f"{name} {metrics.get(f'kl_weight_{name}', 1.0) * value:.2f}")
     parts.append("fade " + "/".join(f"{fade:.2f}" for fade in fades))
     return "  ".join(parts)
 

@@ -37,6 +37,7 @@ MAY_CHANGE = {  # settings without which a run would be the same
     "data.options.data_dir",
     "data.options.path",
     "model.source.path",
+    "guide.source.path",
     "training.device",
     "training.n_threads",
     "training.cuda_graph",

@@ -56,7 +56,9 @@ class Objective(nn.Module):
         self.warp = None if warp is None else Warp(warp, model.observation).to(parameter)
         some = None if warp is None else warp.facets
         self.warped_facets = range(model.n_facets) if some is None else some
-        self.min_information = config.training.min_information or None
+        least = config.training.min_information
+        costs = [least if facet.n_clusters > 1 else 0.0 for facet in model.facets]
+        self.register_buffer("min_information", parameter.new_tensor(costs) if least else None)
         self.autocast = AUTOCAST.get(config.training.precision)
         self.term_names: tuple[str, ...] = ()
 
