@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -106,3 +108,18 @@ def test_three_facets_expect_what_was_measured_with_their_settings(name):
         }
         assert max(accuracies, key=accuracies.__getitem__) == factor
         assert f"{factor.replace('_', ' ')} {100 * accuracies[factor]:.1f} %" in preset.expected
+
+
+def _cited(expected: str) -> list[Path]:
+    return [RESULTS / name for name in re.findall(r"([\w-]+\.md)", expected)]
+
+
+@pytest.mark.parametrize("name", [n for n, preset in PRESETS.items() if _cited(preset.expected)])
+def test_what_is_expected_stands_in_the_tables_that_it_names(name):
+    expected = PRESETS[name].expected
+    tables = "".join(path.read_text() for path in _cited(expected))
+    measured = np.array([float(number) for number in re.findall(r"\d+\.\d+", tables)])
+    stated = [float(number) for number in re.findall(r"(?<![\d.])(\d+\.\d) %", expected)]
+    assert stated  # with one decimal; what was published has two
+    for number in stated:
+        assert np.abs(measured - number).min() < 0.0501

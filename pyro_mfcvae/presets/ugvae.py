@@ -126,8 +126,8 @@ UGVAE_SHAPES = Preset(
     description="rendered scenes: what a batch shares in facet 1",
     source="our own, after ugvae-mnist; batches of 64, so that a factor's every value has enough "
     "held-out scenes to fill one",
-    expected="batches of one floor hue by a linear SVM on samples of q(z_1 | X), held out, seed 0: "
-    "39.0 % of ten hues, untrained 15.6 % (examples/results/ugvae-shapes.md)",
+    expected="batches of one floor hue by a linear SVM on samples of q(z_1 | X), held out: 36.7 % "
+    "of ten hues (sd 3.6 over seeds 0 to 2), untrained 18.5 % (examples/results/ugvae-shapes.md)",
 )
 
 # A convolution of 4 x 4 without padding, over 4 x 4 features, is a dense layer over all of them.
@@ -178,7 +178,9 @@ UGVAE_DOMAINS = Preset(
     ),
     description="coloured digits and rendered scenes, half and half: their domain in facet 1",
     source="our own, after UG-VAE, Section 4.2, which mixes CelebA with scanned faces",
-    expected=_NOT_MEASURED,
+    expected="after 20 epochs batches of one domain are told apart in 100.0 % of the cases by a "
+    "linear SVM on samples of q(z_1 | X), but 0.0 % of the pictures follow the other domain's "
+    "shared latent, with seeds 0 to 2 (examples/results/ugvae-domains-reduced.md)",
 )
 
 for _preset in (
