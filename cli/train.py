@@ -157,13 +157,16 @@ def _settings(
     )
     from pyro_mfcvae.data import data_settings, in_folder
     from pyro_mfcvae.models.stand_in import check_given
-    from pyro_mfcvae.models.user import with_guide, with_model
+    from pyro_mfcvae.models.user import check_given_once, with_guide, with_model
     from pyro_mfcvae.presets import default_preset, get_preset
 
+    paths = [assignment.partition("=")[0].strip() for assignment in assignments]
     config = get_preset(preset or default_preset(model)).config
     if model is not None:
+        check_given_once("model", paths)
         config = with_model(config, model)
     if guide is not None:
+        check_given_once("guide", paths)
         config = with_guide(config, guide)
     if facets is not None:
         config = with_facets(config, facets)

@@ -43,7 +43,8 @@ class ElboTerms:
         shared: costs of no facet that the batch has once, divided by B, {site: ()}.
         min_information: lambda_j, in nats: what the KL of c_j costs at least, on the mean over the
             batch, shape (J,), 0 for a facet without clusters; None leaves that out.
-        kl_scale: what ``other`` is multiplied with, shape (); None means 1.
+        kl_scale: what ``other`` and ``shared`` are multiplied with, shape (); None means 1.
+        unscaled: names in ``shared`` that it leaves as they are: observed, so that they are no KL.
     """
 
     reconstruction: Tensor
@@ -55,15 +56,17 @@ class ElboTerms:
     shared: Mapping[str, Tensor] = field(default_factory=dict)
     min_information: Tensor | None = None
     kl_scale: Tensor | None = None
+    unscaled: frozenset[str] = frozenset()
 
     @property
     def elbo(self) -> Tensor:
         """The bound on log p(x), shape (B,); no bound while a weight is between 0 and 1."""
         cost = ((self.kl_z + self.kl_c) * self.weights).sum(-1)
-        other = [*self.other.values()]
-        if self.kl_scale is not None:
-            other = [self.kl_scale * kl for kl in other]
-        return self.reconstruction - reduce(add, [*other, *self.shared.values()], cost)
+        without_facet = [
+            kl if self.kl_scale is None or name in self.unscaled else self.kl_scale * kl
+            for name, kl in [*self.other.items(), *self.shared.items()]
+        ]
+        return self.reconstruction - reduce(add, without_facet, cost)
 
     @property
     def weights(self) -> Tensor:
@@ -102,7 +105,8 @@ class ElboTerms:
                 if values is not None:
                     means |= {f"{name}_{j}": value for j, value in enumerate(values.unbind())}
             if self.kl_scale is not None:
-                means |= {f"kl_weight_{name}": self.kl_scale for name in self.other}
+                scaled = [*self.other, *(name for name in self.shared if name not in self.unscaled)]
+                means |= {f"kl_weight_{name}": self.kl_scale for name in scaled}
             return means | {name: value.detach() for name, value in self.shared.items()}
 
 

@@ -98,6 +98,11 @@ class Factors:
                 for (kind, name), cost in means.items()
                 if kind == "shared"
             },
+            "unscaled": frozenset(
+                site["name"]
+                for site in self.sites
+                if site["is_observed"] and self._term(site)[0] == "shared"
+            ),
         }
 
     def log_weights(self) -> Tensor:

@@ -120,7 +120,7 @@ class KlFloor(Messenger):
     decoder, which the floor does not reach, still leaves it out. Source: MFCVAE, Appendix D.3
     ("pretraining"), and its code. The scale s is for a warm-up of the KL terms. Latents that no
     :class:`Fade` weighs have the weight s; their site's ``infer`` gets it as ``kl_scale``, for
-    :class:`~pyro_mfcvae.elbo.FacetELBO`.
+    :class:`~pyro_mfcvae.elbo.FacetELBO`; those that the batch shares are no exception.
 
     Args:
         floor: f, from 0 to 1.

@@ -26,6 +26,7 @@ from pyro_mfcvae.training.callbacks import Say, add_timing
 from pyro_mfcvae.training.checkpoints import newest_checkpoint, restore
 from pyro_mfcvae.training.engine import check_one_process
 from pyro_mfcvae.training.no_effect import warn_of_no_effect
+from pyro_mfcvae.training.stepping import check_noise
 from pyro_mfcvae.training.together import check_alike, check_together
 from pyro_mfcvae.training.trial import check_trial
 
@@ -98,6 +99,7 @@ def train_together(
     say("preparing the data")
     states, dataset = _prepared(configs.values())
     fades = check_trial(states[0])  # they differ in nothing that it depends on
+    check_noise(states)
     for state in states:
         warn_of_no_effect(state, fades)
     warn_of_what_comes_too_late(states[0], say, fades)

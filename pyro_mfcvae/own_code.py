@@ -167,14 +167,15 @@ def _parsed(text: str, kind: Kind) -> tuple[Path, str]:
     return Path(file).expanduser().resolve(), name
 
 
-def _module_name(source: ModelSource) -> str:
-    return f"{_PREFIX}{source.sha256[:16]}"
+def _module_name(checksum: str) -> str:
+    """Of files that hold the same."""
+    return f"{_PREFIX}{checksum[:16]}"
 
 
 def _imported(source: ModelSource, content: bytes, registries: Registries) -> ModuleType:
     """The file as a module; what it held before, if that was imported, is forgotten."""
     _forget_earlier(source, registries)
-    name = _module_name(source)
+    name = _module_name(source.sha256)
     if name in sys.modules:
         return sys.modules[name]
     loader = _Content(name, source.path, content)
@@ -192,22 +193,33 @@ def _imported(source: ModelSource, content: bytes, registries: Registries) -> Mo
 
 
 def _forget_earlier(source: ModelSource, registries: Registries) -> None:
-    """Take what an earlier state of a file registered out of all registries."""
+    """Take what an earlier state of a file registered out of all registries.
+
+    Where a copy of that state was loaded from another file, which is still there, it is the copy's
+    from now on.
+    """
     earlier = {
         old.sha256
         for old in loaded_files().values()
         if old.path == source.path and old.sha256 != source.sha256
     }
     for which, loaded in list(_LOADED.items()):
-        if loaded.source.sha256 not in earlier:
+        path, checksum = loaded.source.path, loaded.source.sha256
+        if checksum in earlier and (path == source.path or not Path(path).is_file()):
+            del _LOADED[which]
+            known = [left.key for left in _LOADED.values() if left.table is loaded.table]
+            if loaded.key not in known:
+                loaded.table.pop(loaded.key, None)
+    for checksum in earlier:
+        name = _module_name(checksum)
+        copies = [left.path for left in loaded_files().values() if left.sha256 == checksum]
+        if copies:
+            sys.modules[name].__file__ = copies[0]
             continue
-        name = _module_name(loaded.source)
         for table in registries.values():
             for key in [key for key, part in table.items() if part.__module__ == name]:
                 del table[key]
-        loaded.table.pop(loaded.key, None)
         sys.modules.pop(name, None)
-        del _LOADED[which]
 
 
 @contextmanager

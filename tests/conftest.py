@@ -16,6 +16,18 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("MFCVAE_SHARED", ROOT.parent / "shared"))
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at its options
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Use all cores, up to eight, where xdist is there and the command does not say how many."""
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ
+    if is_worker or not config.pluginmanager.hasplugin("xdist"):
+        return
+    option = config.option
+    if option.numprocesses is None and not option.tx and option.dist == "no":
+        option.numprocesses, option.dist = "auto", "loadfile"
+        option.maxprocesses = option.maxprocesses or 8
+
+
 @pytest.fixture(autouse=True)
 def _clean_state():
     """Every test starts from the same seed and leaves Pyro's global store empty."""

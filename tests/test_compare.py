@@ -290,7 +290,7 @@ def test_the_model_is_left_as_it_was():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"guides": ["oracle"]}, "unknown guide 'oracle'; choose from amortized, enumerate, exp"),
+        ({"guides": ["oracle"]}, "unknown guide 'oracle'; choose one of amortized, enumerate, e"),
         ({"guides": ["relaxed"]}, "no guide that was asked for fits this model .relaxed: its netw"),
         ({"n_draws": 1}, "at least 2 draws"),
         ({"n_samples": (0,)}, "numbers of samples from 1 on"),

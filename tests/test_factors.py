@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -250,6 +252,36 @@ def test_sites_without_a_facet_and_user_scales():
         assert set(terms.shared) == {"shift"}
         assert terms.shared["shift"].shape == ()
         assert terms.elbo.sum().item() == pytest.approx(expected, rel=RTOL)
+
+
+def test_a_scale_of_all_kls_reaches_latents_that_the_batch_shares():
+    """It leaves observed factors beside the plate, which are no KL."""
+    x, scale = observations().flatten(1), torch.tensor(0.3, dtype=torch.float64)
+
+    def model(x):
+        shift = pyro.sample("shift", dist.Normal(x.new_zeros(()), 1.0))
+        pyro.factor("extra", -shift.square())
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("x", dist.Normal(shift, 1.0).expand(x.shape[1:]).to_event(1), obs=x)
+
+    def guide(x):
+        pyro.sample("shift", dist.Normal(x.new_ones(()), 0.3))
+
+    with Noise(SEED):
+        plain = FacetELBO().terms(model, guide, x)
+    with Noise(SEED), KlFloor(0.0, scale):
+        scaled = FacetELBO().terms(model, guide, x)
+    with Noise(SEED):
+        eps = pyro.sample("shift", dist.Normal(x.new_zeros(()), 1.0))
+    shift = 1 + 0.3 * eps
+    kl = (-eps.square() / 2 - math.log(0.3) + shift.square() / 2) / len(x)
+    torch.testing.assert_close(plain.shared["shift"], kl)
+    torch.testing.assert_close(scaled.shared["shift"], kl)
+    cost = scale * kl + shift.square() / len(x)
+    torch.testing.assert_close(scaled.elbo, plain.reconstruction - cost)
+    assert scaled.means()["kl_weight_shift"] == scale
+    assert "kl_weight_extra" not in scaled.means()
+    assert not [name for name in plain.means() if name.startswith("kl_weight")]
 
 
 def test_other_plates_are_refused():

@@ -26,14 +26,22 @@ from pyro.infer import TraceEnum_ELBO
 from variants import load
 
 from pyro_mfcvae import Noise, load_guide_file
-from pyro_mfcvae.config import config_from_dict, config_from_json, config_to_dict, config_to_json
+from pyro_mfcvae.config import (
+    config_from_dict,
+    config_from_json,
+    config_to_dict,
+    config_to_json,
+    override,
+)
 from pyro_mfcvae.errors import ConfigError, OtherModelWarning, RunError
+from pyro_mfcvae.evaluation.fitting import fitting_guides
 from pyro_mfcvae.experiment import train
 from pyro_mfcvae.guides import GUIDES, ClosedFormGuide, Guide, guide_class
 from pyro_mfcvae.models import user
 from pyro_mfcvae.models.user import load_again, with_guide, with_model
 from pyro_mfcvae.noise import site_noise
 from pyro_mfcvae.own_code import loaded_files
+from pyro_mfcvae.presets import get_preset
 from pyro_mfcvae.reproduction.running import run_folder
 from pyro_mfcvae.runs import Run
 
@@ -369,6 +377,43 @@ def test_a_changed_file_replaces_what_was_loaded():
     assert "VadeGuide" not in GUIDES
 
 
+_KEEN = OWN.replace("class Sharp", "class Keen").replace("(Sharp", "(Keen")
+
+
+def _own_and_a_copy() -> str:
+    """Two files with the same bytes, loaded; returns these."""
+    own = OWN + "\n\nregister_guide('sharper')(Sharp)\n"
+    for file in ("own.py", "copy.py"):
+        Path(file).write_text(own)
+        load_guide_file(f"{file}:Sharp")
+    return own
+
+
+def test_a_copy_stays_when_the_other_file_changes():
+    own = _own_and_a_copy()
+    copied = GUIDES["Sharp"]
+    Path("own.py").write_text(_KEEN)
+    load_guide_file("own.py:Keen")
+    assert GUIDES["Sharp"] is GUIDES["sharper"] is copied
+    assert [Path(text).name for _, text in loaded_files()] == ["copy.py:Sharp", "own.py:Keen"]
+    Path("own.py").write_text(own + "\n# changed\n")  # what it registers is the copy's by now
+    with pytest.raises(ConfigError, match="registers the guide 'sharper', a name that is taken"):
+        load_guide_file("own.py:Sharp")
+    assert GUIDES["sharper"] is copied
+    Path("copy.py").write_text("from pyro_mfcvae.guides import VadeGuide\n")
+    load_guide_file("copy.py:VadeGuide")
+    assert not {"Sharp", "sharper"} & GUIDES.keys()
+
+
+def test_a_copy_that_is_gone_does_not_stay():
+    _own_and_a_copy()
+    Path("own.py").unlink()
+    Path("copy.py").write_text(_KEEN)
+    load_guide_file("copy.py:Keen")
+    assert not {"Sharp", "sharper"} & GUIDES.keys()
+    assert [Path(text).name for _, text in loaded_files()] == ["copy.py:Keen"]
+
+
 def test_a_model_and_a_guide_of_one_file():
     config = with_guide(with_model(tiny_settings(), "own.py:Model"), "own.py:Sharp")
     assert Path("imported.txt").read_text() == "once\n"
@@ -406,20 +451,60 @@ def test_what_cannot_be_loaded_leaves_nothing_behind(text, message):
     assert loaded_files() == loaded
 
 
+def test_a_guide_of_a_file_that_was_not_trained_is_named_with_it():
+    load_guide_file("own.py:Sharp")
+    _, left_out = fitting_guides(small_model(), ["Sharp", "vade"], "enumerate")
+    told = "its networks were not trained: train with --guide path/to/own.py:Sharp"
+    assert left_out == {"Sharp": told}
+
+
 def test_unknown_guides():
-    unknown = r"unknown guide 'oracle'; choose one of amortized, .*, or one of your own as FILE\.py"
+    unknown = r"unknown guide 'oracle'; choose one of amortized, .*, or .* with --guide FILE\.py"
     with pytest.raises(ConfigError, match=unknown):
         with_guide(tiny_settings(), "oracle")
     result = mfcvae("train", *TINY, "--guide", "oracle")
     assert result.exit_code == 2
     assert re.search(unknown, " ".join(result.output.split()))
+    result = mfcvae("train", *TINY, "--set", "guide.name=own.py:Sharp")
+    assert result.exit_code == 2
+    assert "settings take names only; give a file to --guide" in " ".join(result.output.split())
     values = config_to_dict(tiny_settings())
     with pytest.raises(ConfigError, match="guide.source.sha256"):
         config_from_dict(values | {"guide": {"source": {"path": "own.py", "sha256": "123"}}})
 
 
+@pytest.mark.parametrize(
+    ("given", "path", "value"),
+    [
+        (GUIDE, "guide.name", "vade"),
+        (GUIDE, "guide", "{}"),
+        (("--guide", "vade"), "guide.source", "null"),
+        (("--model", "own.py:Model"), "model.name", "gmvae"),
+    ],
+)
+def test_a_guide_is_given_once(given, path, value):
+    result = mfcvae("train", *TINY, *given, "--set", f"{path}={value}", "--out", "run")
+    assert result.exit_code == 2
+    assert f"is given and set by {path}, too; leave one out" in " ".join(result.output.split())
+    assert not Path("run").exists()
+
+
+def test_another_name_leaves_the_file_behind():
+    own = with_guide(with_model(tiny_settings(), "own.py:Model"), "own.py:Sharp")
+    assert override(own, ["guide.name=Sharp", "model.name=Model", "seed=0"]) == own
+    other = override(own, ["guide.name=vade", "model.name=mfcvae"])
+    assert other == tiny_settings()
+    source = json.dumps(config_to_dict(own)["guide"]["source"])
+    for order in (1, -1):
+        assignments = ["guide.name=Sharp", f"guide.source={source}"][::order]
+        assert override(other, assignments).guide == own.guide
+
+
 def test_settings_without_a_file_are_what_they_were():
     """So that finished runs are found again under the names that their settings gave them."""
+    presets = {"shapes": "mfcvae-shapes-a9696b14", "gmvae-arcs": "gmvae-arcs-1d593372"}
+    for preset, name in presets.items():
+        assert run_folder(Path(), get_preset(preset).config) == Path("runs", f"{name}-seed-0")
     config = tiny_settings()
     values = config_to_dict(config)
     assert values["guide"].pop("source") is None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
+from conftest import pytest_cmdline_main
 
 import pyro_mfcvae
 
@@ -40,3 +42,19 @@ def test_importing_changes_no_global_state():
         "before = state(); import pyro_mfcvae.experiment; print(before == state())"
     )
     assert _python(code) == "True"
+
+
+@pytest.mark.parametrize("has_xdist", [True, False])
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, "auto"), ({"numprocesses": 0}, 0), ({"tx": ["popen"]}, None), ({"dist": "load"}, None)],
+)
+def test_tests_use_all_cores_where_nothing_else_is_asked_for(
+    monkeypatch, has_xdist, given, expected
+):
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+    plugins = SimpleNamespace(hasplugin=lambda name: has_xdist and name == "xdist")
+    usual = {"numprocesses": None, "maxprocesses": None, "tx": [], "dist": "no"}
+    option = SimpleNamespace(**(usual | given if has_xdist else {}))
+    pytest_cmdline_main(SimpleNamespace(option=option, pluginmanager=plugins))
+    assert vars(option).get("numprocesses") == (expected if has_xdist else None)

@@ -69,6 +69,58 @@ def test_the_ground_lies_behind_every_panel_in_the_data_s_own_range():
     assert stretched.axes[0].get_aspect() == "auto"
 
 
+def _window(figure: Figure) -> np.ndarray:
+    """Corners, (2, 2)."""
+    return np.stack([figure.axes[0].get_xlim(), figure.axes[0].get_ylim()], 1)
+
+
+def _outside(figure: Figure) -> list[list[str]]:
+    return [[text.get_text() for text in axes.texts] for axes in figure.axes]
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_what_is_drawn_beside_a_constant_feature_is_seen(scale):
+    kit = figures.PointFigures(GROUND * [scale, 0] + np.array([0, 5 * scale]))
+    low, high = _window(kit.cluster_samples(kit.ground[None, :4], [0]))
+    span = np.ptp(GROUND[:, 0]) * scale
+    np.testing.assert_allclose([low[1], high[1]], [5 * scale - span / 10, 5 * scale + span / 10])
+    drawn = (_points(2, 9) + np.array([0, 4])) * scale
+    for figure in (
+        kit.cluster_samples(drawn, [0, 1]),
+        kit.cluster_mean_matrix(drawn, [0, 1], range(9)),
+        kit.reconstructions(drawn[0], drawn[1]),
+        kit.swaps(drawn[0], drawn[1, :2], drawn.transpose(1, 0, 2)),
+        kit.swapped_pairs(drawn[:, :2], drawn[:, 2:4]),
+        kit.traversal(drawn, range(9), ["a", "b"], inputs=drawn[0, :1]),
+        kit.interpolation(drawn[:, 0], drawn[:, 1], drawn, ["a", "b"]),
+    ):
+        low, high = _window(figure)
+        for axes in figure.axes:
+            for points in axes.collections:
+                points = np.asarray(points.get_offsets())
+                assert ((low < points) & (points < high)).all()
+        assert not any("outside" in text for texts in _outside(figure) for text in texts)
+
+
+def test_what_lies_far_away_is_counted():
+    drawn = _points(2, 6)
+    near = _window(KIT.cluster_samples(drawn, [0, 1]))
+    drawn[1, 0], drawn[1, 1], drawn[1, 2, 0] = [0.5, -2.5], [0.5, 1e6], np.nan
+    figure = KIT.cluster_samples(drawn, [0, 1])
+    assert _outside(figure) == [[], ["2 outside"]]
+    low, high = _window(figure)
+    np.testing.assert_allclose([low[0], high[0]], near[:, 0])
+    ground = _in_data(GROUND)[:, 1]
+    span = np.ptp(ground)
+    assert low[1] == pytest.approx(-11 - span / 10)
+    assert high[1] == pytest.approx(ground.max() + 3.1 * span)
+
+
+def test_one_ground_point_has_a_window():
+    low, high = _window(figures.PointFigures(GROUND[:1]).cluster_samples(GROUND[None, :1], [0]))
+    np.testing.assert_allclose([low, high], [GROUND[0] - 0.1, GROUND[0] + 0.1])
+
+
 def test_members_and_samples_of_clusters_have_a_panel_each():
     responsibilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.6, 0.4]])
     x = _points(4)

@@ -20,7 +20,7 @@ from models import tiny_config
 from pyro_mfcvae.cli import main
 
 from pyro_mfcvae.config import Component, config_to_json
-from pyro_mfcvae.errors import ConfigError, DataError
+from pyro_mfcvae.errors import ConfigError, DataError, NoEffectWarning
 from pyro_mfcvae.reproduction.running import placed
 from pyro_mfcvae.runs import Run
 from pyro_mfcvae.sweep import (
@@ -34,9 +34,11 @@ from pyro_mfcvae.sweep import (
     spec_from_dict,
 )
 from pyro_mfcvae.sweep.results import as_markdown
+from pyro_mfcvae.sweep.trials import all_trials
 from pyro_mfcvae.training import Callback
 
 RATE, SCALE = "training.learning_rate", "model.likelihood.options.scale"
+WEIGHTS = "model.facets.0.learn_weights"
 TOO_FAST = 1e30  # its objective is not finite after a few steps
 FLOOR = {"measure": "nmi", "facet": 1, "factor": "floor_hue", "split": "train"}
 
@@ -68,6 +70,10 @@ def _runs(out: Path) -> list[Path]:
          "facet 2, but the model has facets 0 to 1"),
         ({"objective": FLOOR | {"factor": "sky"}}, ConfigError, "'sky', but the data have only "),
         ({"set": {"data": {"name": "file", "options": {"path": "x.npz"}}}}, DataError, "x.npz"),
+        ({"preset": "gmvae-shapes", "set": {WEIGHTS: True}}, ConfigError,
+         "^gmvae-shapes: the weights of mixtures are 1/K in model 'gmvae'"),
+        ({"grid": {"model.name": ["mfcvae", "gmvae"]}, "set": {WEIGHTS: True}}, ConfigError,
+         "^model.name gmvae: the weights of mixtures are 1/K in model 'gmvae'"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_told_before_any_training(base, tmp_path, given, error, message):
@@ -75,6 +81,18 @@ def test_what_does_not_fit_is_told_before_any_training(base, tmp_path, given, er
     with pytest.raises(error, match=message):
         Sweep(spec_from_dict(start | given), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_settings_without_effect_are_told_before_any_training(base, tmp_path):
+    given = {"base": base, "set": {"guide.temperature": [2, 1]}, "grid": {SCALE: [0.1, 0.2]}}
+    with pytest.warns(NoEffectWarning, match="guide.temperature: without effect"):
+        Sweep(spec_from_dict(given), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_may_be_asked_of_the_models_that_are_varied(tmp_path):
+    given = {"preset": "gmvae-shapes", "set": {WEIGHTS: True}, "grid": {"model.name": ["mfcvae"]}}
+    assert len(all_trials(spec_from_dict(given), tmp_path)) == 1
 
 
 def test_a_grid_is_trained_measured_and_put_in_order(base, tmp_path, monkeypatch):

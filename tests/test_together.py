@@ -154,13 +154,29 @@ def test_a_guide_with_other_distributions_is_refused(monkeypatch):
     try:
         states = [begun(tiny_config(seed=str(s), **{"guide.name": "laplace"})) for s in (0, 1)]
         states[0].train_step()  # alone it trains
-        with pytest.raises(ConfigError, match="guide Laplace samples 'z_1' from .*one run at a"):
+        with pytest.raises(
+            ConfigError, match="guide Laplace samples 'z_1' from Laplace; .*one run at a"
+        ):
             Together([begun(state.config) for state in states]).train_step()
         monkeypatch.setattr(training_state, "is_captured", lambda *_: True)
         with pytest.raises(ConfigError, match="with training.cuda_graph=false"):
             prepare(states[0].config)  # before anything long has begun
     finally:
         del GUIDES["laplace"]
+
+
+def test_runs_that_cannot_be_one_program_are_refused_before_any_folder(monkeypatch, tmp_path):
+    class Laplace(EnumerateGuide):
+        def latent(self, j, posterior):
+            normal = posterior.base_dist
+            return pyro.sample(f"z_{j}", dist.Laplace(normal.loc, normal.scale).to_event(1))
+
+    monkeypatch.setitem(GUIDES, "laplace", Laplace)
+    monkeypatch.setattr("pyro_mfcvae.training.stepping._is_one_program", lambda _: True)
+    configs = seeds_and_settings(tiny_config(**{"guide.name": "laplace"}), 2)
+    with pytest.raises(ConfigError, match="guide Laplace samples 'z_1' from Laplace; only normal"):
+        train_together(configs, tmp_path / "runs")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

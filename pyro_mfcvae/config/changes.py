@@ -17,23 +17,19 @@ def override(config: Config, assignments: Iterable[str]) -> Config:
     """Settings with some replaced, each given as ``dotted.path=value``.
 
     The value is read as JSON where it is JSON, else as text. Numbers in the path index lists.
+    Another name of the model or guide leaves the file of the old one behind.
 
     Raises:
         ConfigError: if an assignment has no ``=``, its path is unknown or its value is wrong.
     """
-    values = config_to_dict(config)
-    for assignment in assignments:
-        path, equals, text = assignment.partition("=")
-        if not equals:
-            raise ConfigError(
-                "expected dotted.path=value, such as training.learning_rate=1e-3, got "
-                f"{assignment!r}"
-            )
-        try:
-            value = json.loads(text)
-        except json.JSONDecodeError:
-            value = text
-        _assign(values, path.strip(), value)
+    values, parsed = config_to_dict(config), [_parsed(assignment) for assignment in assignments]
+    with_file = {path.partition(".source")[0] for path, _ in parsed if ".source" in path}
+    for path, value in parsed:
+        _assign(values, path, value)
+        part, _, name = path.partition(".")
+        is_named = name == "name" and part in ("model", "guide") and part not in with_file
+        if is_named and value != getattr(config, part).name:
+            values[part]["source"] = None
     return config_from_dict(values)
 
 
@@ -80,6 +76,19 @@ def with_facets(config: Config, text: str) -> Config:
         model=replace(config.model, facets=facets),
         training=replace(config.training, epochs_per_step=steps),
     )
+
+
+def _parsed(assignment: str) -> tuple[str, Any]:
+    """A dotted path and its value."""
+    path, equals, text = assignment.partition("=")
+    if not equals:
+        raise ConfigError(
+            f"expected dotted.path=value, such as training.learning_rate=1e-3, got {assignment!r}"
+        )
+    try:
+        return path.strip(), json.loads(text)
+    except json.JSONDecodeError:
+        return path.strip(), text
 
 
 def _assign(values: Any, path: str, value: Any) -> None:

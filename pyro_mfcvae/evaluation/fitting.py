@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.guides import GUIDES, Guide, NetworkGuide, build_guide
+from pyro_mfcvae.guides import GUIDES, Guide, NetworkGuide, build_guide, unknown_guide
 from pyro_mfcvae.models.base import FacetModel
+from pyro_mfcvae.own_code import given_files
 
 
 def fitting_guides(
@@ -28,7 +29,7 @@ def fitting_guides(
     """
     unknown = [name for name in names or () if name not in GUIDES]
     if unknown:
-        raise ConfigError(f"unknown guide {unknown[0]!r}; choose from {', '.join(sorted(GUIDES))}")
+        raise unknown_guide(unknown[0])
     chosen = set(GUIDES if names is None else names)
     fitting: dict[str, Guide] = {}
     left_out: dict[str, str] = {}
@@ -56,7 +57,8 @@ def _misfit(model: FacetModel, name: str) -> str:
             "its network q(c | x) was not trained: train with --guide amortized or --guide relaxed"
         )
     if any(True for _ in build_guide(name, model).parameters()):
-        return f"its networks were not trained: train with --guide {name}"
+        files = [f"path/to/{source.file}:" for source in given_files("guide", name)]
+        return f"its networks were not trained: train with --guide {''.join(files[:1])}{name}"
     return ""
 
 

@@ -20,6 +20,7 @@ Array = NDArray[np.floating]
 _PANEL, _ALONE = 2.1, 4.5  # inches, of one among several and of the only one
 _N_COLUMNS = 5
 _SIMILAR = 4.0  # ratio of the features' ranges up to which they have one scale
+_FURTHEST = 3.0  # ranges of the ground that a window goes beyond it on each side, at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,9 +50,11 @@ class PointFigures:
     ) -> Figure:
         """The members of each cluster, and in black the surest ones."""
         order = cluster_order(responsibilities)[:n_clusters]
-        figure, panels = self._panels([typical_label(responsibilities, k) for k in order], title)
-        for axes, k, color in zip(panels, order, cluster_colors(len(order)), strict=True):
-            members = self._at(x[cluster_members(responsibilities, k)])
+        names = [typical_label(responsibilities, k) for k in order]
+        chosen = [x[cluster_members(responsibilities, k)] for k in order]
+        figure, panels = self._panels(names, title, chosen)
+        for axes, points, color in zip(panels, chosen, cluster_colors(len(order)), strict=True):
+            members = self._at(points)
             axes.scatter(*members.T, s=4, color=color, lw=0)
             axes.scatter(*members[:n_examples].T, s=9, color="black", lw=0)
         return figure
@@ -77,13 +80,15 @@ class PointFigures:
 
     def reconstructions(self, x: Array, x_mean: Array, title: str = "") -> Figure:
         """Observations, and a line from each to its reconstruction."""
-        figure, (axes,) = self._panels([""], title)
+        figure, (axes,) = self._panels([""], title, [(x, x_mean)])
         self._moves(axes, x, x_mean, "C0")
         return figure
 
     def swaps(self, x: Array, donors: Array, swapped: Array, title: str = "") -> Figure:
         """For each donor, which is a star, lines from observations to what becomes of them."""
-        figure, panels = self._panels([f"donor {m}" for m in range(len(donors))], title)
+        names = [f"donor {m}" for m in range(len(donors))]
+        drawn = [(x, swapped[:, m], donor) for m, donor in enumerate(donors)]
+        figure, panels = self._panels(names, title, drawn)
         for m, (axes, donor) in enumerate(zip(panels, donors, strict=True)):
             self._moves(axes, x, swapped[:, m], "C0")
             axes.plot(*self._at(donor), "*", color="black", ms=11, mec="white")
@@ -91,7 +96,8 @@ class PointFigures:
 
     def swapped_pairs(self, inputs: Array, swapped: Array, title: str = "") -> Figure:
         """For each pair, lines from both observations to what becomes of them."""
-        figure, panels = self._panels([f"pair {i}" for i in range(len(inputs))], title)
+        names = [f"pair {i}" for i in range(len(inputs))]
+        figure, panels = self._panels(names, title, list(zip(inputs, swapped, strict=True)))
         for axes, pair, moved in zip(panels, inputs, swapped, strict=True):
             for i, color in enumerate(("C0", "C1")):
                 self._moves(axes, pair[i : i + 1], moved[i : i + 1], color)
@@ -109,21 +115,24 @@ class PointFigures:
 
         An input that is None is the same as in the row before.
         """
-        figure, panels = self._panels(labels, title)
+        stars: list[tuple[Array, ...]] = []  # none, or one for each row
+        for _, given in zip_longest(pictures, inputs):
+            stars.append((stars[-1] if stars else ()) if given is None else (given,))
+        drawn = [(path, *star) for path, star in zip(pictures, stars, strict=True)]
+        figure, panels = self._panels(labels, title, drawn)
         ends = [f"{offset:+g} sd" for offset in (offsets[0], offsets[-1])]
-        star = None
-        for axes, path, given in zip_longest(panels, pictures, inputs):
+        for axes, path, star in zip(panels, pictures, stars, strict=True):
             self._path(axes, path, ends)
-            star = star if given is None else self._at(given)
-            if star is not None:
-                axes.plot(*star, "*", color="black", ms=11, mec="white")
+            for point in star:
+                axes.plot(*self._at(point), "*", color="black", ms=11, mec="white")
         return figure
 
     def interpolation(
         self, start: Array, end: Array, pictures: Array, labels: Sequence[str], title: str = ""
     ) -> Figure:
         """A line for each pair of observations, which are stars."""
-        figure, panels = self._panels(labels, title)
+        drawn = list(zip(pictures, start, end, strict=True))
+        figure, panels = self._panels(labels, title, drawn)
         for axes, path, *pair in zip(panels, pictures, start, end, strict=True):
             self._path(axes, path, ("from", "to"))
             axes.plot(*self._at(np.stack(pair)).T, "*", color="black", ms=11, mec="white", ls="")
@@ -133,7 +142,7 @@ class PointFigures:
         self, pictures: Array, clusters: Sequence[int], title: str = ""
     ) -> Figure:
         """The means of clusters, with their numbers where there is room."""
-        figure, (axes,) = self._panels([""], title)
+        figure, (axes,) = self._panels([""], title, [pictures])
         self._numbered(axes, pictures, clusters)
         return figure
 
@@ -141,19 +150,30 @@ class PointFigures:
         self, pictures: Array, rows: Sequence[int], columns: Sequence[int], title: str = ""
     ) -> Figure:
         """For each cluster in the rows, the means of pairs with the numbered ones in columns."""
-        figure, panels = self._panels([f"row {k}" for k in rows], title)
+        figure, panels = self._panels([f"row {k}" for k in rows], title, pictures)
         for axes, points in zip(panels, pictures, strict=True):
             self._numbered(axes, points, columns)
         return figure
 
     def _sampled(self, drawn: Sequence[Array], names: Sequence[str], title: str) -> Figure:
-        figure, panels = self._panels(names, title)
+        figure, panels = self._panels(names, title, drawn)
         for axes, points, color in zip(panels, drawn, cluster_colors(len(names)), strict=True):
             axes.scatter(*self._at(points).T, s=4, color=color, lw=0)
         return figure
 
-    def _panels(self, names: Sequence[str], title: str) -> tuple[Figure, list[Axes]]:
-        """A figure with a panel for each name, all of the same window, with the ground in it."""
+    def _panels(
+        self, names: Sequence[str], title: str, drawn: Sequence[Sequence[Array]]
+    ) -> tuple[Figure, list[Axes]]:
+        """A figure with a panel for each name, all of the same window, with the ground in it.
+
+        Args:
+            names: of the panels.
+            title: of the figure.
+            drawn: what each panel is for, (2,) or (n, 2) each; where some of it lies outside the
+                window, the panel says how much.
+        """
+        points = [self._at(np.vstack([np.empty((0, 2)), *panel])) for panel in drawn]
+        low, high = self._window(np.concatenate(points))
         n_columns = min(len(names), _N_COLUMNS)
         n_rows = -(-len(names) // n_columns)
         panel = _PANEL if len(names) > 1 else _ALONE
@@ -164,9 +184,13 @@ class PointFigures:
         for axes in panels[len(names) :]:
             axes.remove()
         panels = panels[: len(names)]
-        for axes, name in zip(panels, names, strict=True):
-            self._prepare(axes)
+        for axes, name, of_panel in zip(panels, names, points, strict=True):
+            self._prepare(axes, low, high)
             axes.set_title(name, fontsize=8)
+            inside = ((of_panel >= low) & (of_panel <= high)).all(1)
+            if not inside.all():
+                axes.text(0.98, 0.02, f"{(~inside).sum()} outside", fontsize=6, ha="right",
+                          transform=axes.transAxes)  # fmt: skip
         for axes in panels[-n_columns:]:  # there may be none below
             axes.tick_params(labelbottom=True)
         figure.supxlabel("feature 0", fontsize=8)
@@ -174,12 +198,24 @@ class PointFigures:
         figure.suptitle(title, fontsize=9, x=0.01, ha="left", wrap=True)
         return figure, panels
 
-    def _prepare(self, axes: Axes) -> None:
-        """Draw the ground, and choose a window around it."""
+    def _window(self, drawn: Array) -> tuple[Array, Array]:
+        """Lower left and upper right corner, (2,) each: around the ground, and what is drawn.
+
+        One point that lies far away must not make all others small, so the window goes no further
+        than ``_FURTHEST`` times the ground's range beyond it.
+        """
         ground = self._at(self.ground)
         low, high = ground.min(0), ground.max(0)
-        margin = 0.1 * np.where(high > low, high - low, 1.0)
-        low, high = low - margin, high + margin
+        span = high - low
+        span = np.where(span > 0, span, span.max() or self.high - self.low)
+        seen = drawn[np.isfinite(drawn).all(1)]
+        near = seen.clip(low - _FURTHEST * span, high + _FURTHEST * span)
+        both = np.concatenate([ground, near])
+        return both.min(0) - 0.1 * span, both.max(0) + 0.1 * span
+
+    def _prepare(self, axes: Axes, low: Array, high: Array) -> None:
+        """Draw the ground in a window."""
+        ground = self._at(self.ground)
         size = np.clip(3000 / len(ground), 2, 12)
         axes.scatter(*ground.T, s=size, color="0.85", lw=0, zorder=0)
         axes.set_xlim(low[0], high[0])

@@ -42,6 +42,7 @@ from pyro_mfcvae.guides.base import (
     enumerated_cluster,
     guide_class,
     register_guide,
+    temperature_of,
     unknown_guide,
 )
 from pyro_mfcvae.guides.from_latents import (
@@ -82,5 +83,6 @@ __all__ = [
     "enumerated_cluster",
     "guide_class",
     "register_guide",
+    "temperature_of",
     "unknown_guide",
 ]

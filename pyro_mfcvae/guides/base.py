@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyro
+import torch
 from pyro.distributions import Independent
 from torch import Tensor, nn
 
 from pyro_mfcvae.components import ClusterCategorical
 from pyro_mfcvae.config import GuideConfig
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.own_code import given_files, not_given, warn_of_another
+from pyro_mfcvae.own_code import given_files, is_file, not_given, warn_of_another
 from pyro_mfcvae.parameters import announce_parameters
 
 if TYPE_CHECKING:
@@ -35,16 +36,61 @@ def register_guide(name: str) -> Callable[[type[Guide]], type[Guide]]:
 
 
 def build_guide(name: str, model: FacetModel) -> Guide:
-    """The guide called ``name`` for a model, if :func:`check_guide` lets it pass."""
+    """The guide called ``name`` for a model, if :func:`check_guide` lets it pass.
+
+    Raises:
+        ConfigError: if its ``__init__`` fails, or it is not what :class:`Guide` says.
+    """
     check_guide(name, model)
-    return GUIDES[name](model)
+    try:
+        guide = GUIDES[name](model)
+    except (ConfigError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # of whatever a person's guide may do
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ConfigError(
+            f"guide {name!r} cannot be made: its __init__ failed with {told}; it is called with "
+            "the model alone, so mend it, or choose another guide"
+        ) from error
+    if any(module is model for module in guide.modules()):
+        raise ConfigError(
+            f"guide {name!r} holds the model as a submodule, but the model owns its guides; leave "
+            "such an assignment out: Guide.__init__ sets self.model, which is no submodule"
+        )
+    _check_temperature(name, guide)
+    return guide
+
+
+def temperature_of(guide: nn.Module) -> Tensor | None:
+    """The buffer ``temperature`` of a guide, shape (), which training lowers; None without one."""
+    return dict(guide.named_buffers(recurse=False)).get("temperature")
+
+
+def _check_temperature(name: str, guide: Guide) -> None:
+    given = getattr(guide, "temperature", None)
+    tensor = isinstance(given, Tensor)
+    is_buffer = tensor and temperature_of(guide) is given
+    if given is None or (is_buffer and given.shape == () and given.is_floating_point()):
+        return
+    kind = f"buffer of {given.dtype}" if is_buffer else type(given).__name__
+    came = f"{kind} of shape {tuple(given.shape)}" if tensor else kind
+    raise ConfigError(
+        f"guide {name!r} has an attribute temperature, which training sets as guide.temperature "
+        f"says: expected a buffer of shape () of floating point, got {came}; register it with "
+        'self.register_buffer("temperature", torch.ones(())), or give it another name'
+    )
 
 
 def unknown_guide(name: str) -> ConfigError:
     """The error for a name that no guide has."""
+    if is_file(name):
+        return ConfigError(
+            f"unknown guide {name!r}: settings take names only; give a file to --guide, as "
+            "FILE.py:Name, or in Python to load_guide_file"
+        )
     return ConfigError(
-        f"unknown guide {name!r}; choose one of {', '.join(sorted(GUIDES))}, or one of your own as "
-        "FILE.py:Name"
+        f"unknown guide {name!r}; choose one of {', '.join(sorted(GUIDES))}, or one of your own "
+        "with --guide FILE.py:Name"
     )
 
 
@@ -97,7 +143,9 @@ class Inferred:
 class Guide(nn.Module, ABC):
     """What happens at the sites of q(z, c | x); which sites there are, the model says.
 
-    A guide with a network of its own owns its parameters.
+    A guide with a network of its own owns its parameters. The name ``temperature`` is kept for a
+    buffer of shape (), which training lowers as ``guide.temperature`` says; anything else that a
+    guide calls so is refused.
 
     Args:
         model: the model whose encoder and facets the guide uses. It is not a submodule of the

@@ -18,12 +18,25 @@ if TYPE_CHECKING:
 
 
 class ClosedFormGuide(Guide):
-    """One q(c_j | x) per observation, made of the p(c_j | z_j) of its samples."""
+    """One q(c_j | x) per observation, made of the p(c_j | z_j) of its samples.
+
+    An attribute ``temperature`` must be what :class:`~pyro_mfcvae.guides.Guide` says.
+    """
 
     @override
     def logits(self, inferred: Inferred) -> Tensor:
         logits = inferred.prior.log_responsibilities(inferred.z)
-        return self.over_samples(logits.reshape(-1, *logits.shape[-2:]))
+        expected = logits.shape[-2:]
+        averaged = self.over_samples(logits.reshape(-1, *expected))
+        if not isinstance(averaged, Tensor) or averaged.shape != expected:
+            tensor = isinstance(averaged, Tensor)
+            came = f"shape {tuple(averaged.shape)}" if tensor else type(averaged).__name__
+            raise ValueError(
+                f"{type(self).__name__}.over_samples must return log q(c | x), a tensor of shape "
+                f"(B, K) = {tuple(expected)}, got {came}; average over the first dimension of what "
+                "it is given, and return that"
+            )
+        return averaged
 
     @abstractmethod
     def over_samples(self, log_responsibilities: Tensor) -> Tensor:

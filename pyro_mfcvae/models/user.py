@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -77,6 +78,21 @@ def load_again(files: Files) -> None:
     for (kind, text), source in files.items():
         if load(text, kinds[kind], _REGISTRIES) != source:
             raise ConfigError(f"{source.path} has changed since this was started; start it again")
+
+
+def check_given_once(kind: str, paths: Iterable[str]) -> None:
+    """Refuse a model or guide that is given and then replaced by settings.
+
+    Args:
+        kind: ``"model"`` or ``"guide"``, of which one is given.
+        paths: dotted paths of what is set besides.
+
+    Raises:
+        ConfigError: if one of them says which model or guide it is.
+    """
+    for path in paths:
+        if path in (kind, f"{kind}.name") or path.startswith(f"{kind}.source"):
+            raise ConfigError(f"the {kind} is given and set by {path}, too; leave one out")
 
 
 def with_model(config: Config, text: str) -> Config:

@@ -11,11 +11,12 @@ from pathlib import Path
 from pyro_mfcvae.config import Config, override
 from pyro_mfcvae.errors import ConfigError, DataError
 from pyro_mfcvae.experiment import prepare
-from pyro_mfcvae.models.stand_in import check_fit
-from pyro_mfcvae.models.user import guide_recorded, with_guide, with_model
+from pyro_mfcvae.models.stand_in import check_fit, check_given
+from pyro_mfcvae.models.user import check_given_once, guide_recorded, with_guide, with_model
 from pyro_mfcvae.reproduction.definition import Arm
 from pyro_mfcvae.reproduction.running import Datasets, placed, run_folder
 from pyro_mfcvae.sweep.spec import Spec, Values
+from pyro_mfcvae.training.no_effect import warn_of_no_effect
 from pyro_mfcvae.training.trial import check_trial
 
 
@@ -68,16 +69,15 @@ def all_trials(
         guide: likewise of a guide, which the sweep may still vary by name.
 
     Raises:
-        ConfigError: if a setting does not fit, or two settings are one model.
+        ConfigError: if a setting does not fit, the model does not do what it asks for, or two
+            settings are one model.
     """
     base = spec.config()
     if model is not None:
-        if twice := {"model.name", "model.source"}.intersection([*spec.set, *spec.varied]):
-            raise ConfigError(f"the model is given and set by {twice.pop()}, too; leave one out")
+        check_given_once("model", [*spec.set, *spec.varied])
         base = with_model(base, model)
     if guide is not None:
-        if twice := {"guide.name", "guide.source"}.intersection(spec.set):
-            raise ConfigError(f"the guide is given and set by {twice.pop()}, too; leave one out")
+        check_given_once("guide", spec.set)
         base = with_guide(base, guide)
     base = _changed(base, spec.set, "set")
     names = short_names(spec.varied)
@@ -86,6 +86,8 @@ def all_trials(
     for values in spec.settings():
         label = in_words(values, names) or base.preset or base.data.name
         config = placed(_changed(base, values, label), data_dir, device)
+        with _named(label):
+            check_given(config, _assignments({**spec.set, **values}))
         same = found.setdefault(run_folder(out, config), label)
         if same != label:
             raise ConfigError(f"{same} and {label} are one model; vary what makes a difference")
@@ -99,7 +101,7 @@ def all_trials(
 
 
 def check(trials: Sequence[Trial], spec: Spec, datasets: Datasets) -> None:
-    """Tell before hours of work what does not fit or is missing.
+    """Tell before hours of work what does not fit, is missing or has no effect.
 
     Args:
         trials: of which one per setting is built and initialised.
@@ -111,23 +113,23 @@ def check(trials: Sequence[Trial], spec: Spec, datasets: Datasets) -> None:
     """
     one_of_each = {trial.arm.label: trial for trial in reversed(trials)}.values()
     for trial in one_of_each:
-        with _named(trial):
+        with _named(trial.arm.label):
             check_fit(trial.config)
     for trial in one_of_each:
-        with _named(trial):
+        with _named(trial.arm.label):
             dataset = datasets.load(trial.config.data)
             spec.objective.check(trial.config, dataset)
             _, state = prepare(trial.config, dataset)
-            check_trial(state)
+            warn_of_no_effect(state, check_trial(state))
 
 
 @contextmanager
-def _named(trial: Trial) -> Iterator[None]:
+def _named(label: str) -> Iterator[None]:
     """Let errors name the settings that they are about."""
     try:
         yield
     except (ConfigError, DataError) as error:
-        raise type(error)(f"{trial.arm.label}: {error}") from None
+        raise type(error)(f"{label}: {error}") from None
 
 
 def short_names(paths: Sequence[str]) -> dict[str, str]:
@@ -158,9 +160,11 @@ def as_text(value: object) -> str:
 
 
 def _changed(config: Config, values: Values, label: str) -> Config:
-    try:
-        config = override(config, [f"{path}={json.dumps(value)}" for path, value in values.items()])
-    except ConfigError as error:
-        raise ConfigError(f"{label}: {error}" if label else str(error)) from None
+    with _named(label):
+        config = override(config, _assignments(values))
     by_name = "guide.name" in values and "guide.source" not in values
     return guide_recorded(config) if by_name else config
+
+
+def _assignments(values: Values) -> list[str]:
+    return [f"{path}={json.dumps(value)}" for path, value in values.items()]

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from pyro_mfcvae.conditional import ConditionalMixture
 from pyro_mfcvae.config import Config, config_to_dict
 from pyro_mfcvae.errors import NoEffectWarning
+from pyro_mfcvae.guides import temperature_of
 from pyro_mfcvae.options import leaves
 from pyro_mfcvae.presets.registry import PRESETS
 from pyro_mfcvae.training.state import TrainingState
@@ -64,7 +65,7 @@ def _of_parts(state: TrainingState) -> Iterator[_Unread]:
     """Those of model and guide."""
     model, guide, config = state.model, state.objective.guide, state.config
     has_clusters = any(facet.n_clusters > 1 for facet in model.facets)
-    is_relaxed = hasattr(guide, "temperature") and has_clusters
+    is_relaxed = temperature_of(guide) is not None and has_clusters
     yield _Unread(
         not is_relaxed,
         ("guide.temperature", "guide.temperature_epochs"),
@@ -125,7 +126,7 @@ def _of_fade_in(state: TrainingState, fades: bool) -> Iterator[_Unread]:
         yield _Unread(
             len(training.epochs_per_step) > 1,
             tuple(f"training.{name}" for name in
-                  ("epochs_per_step", "n_fade_in_batches", "fade_in_shape", "kl_floor")),
+                  ("n_fade_in_batches", "fade_in_shape", "kl_floor")),
             "fade weights have no part in this model's objective: give training.epochs_per_step "
             "a single number",
         )  # fmt: skip

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pyro
 import torch
+from pyro.distributions import Independent
 from torch import Tensor, nn
 
 from pyro_mfcvae.config import Config
@@ -107,9 +108,12 @@ class Objective(nn.Module):
             sites = run_guide(self.guide, self.n_samples, (x, fade), {})
         for site in sites:
             if enumerated_dim(site) is None and site["name"] not in noise.shapes:
+                base = site["fn"]
+                while isinstance(base, Independent):
+                    base = base.base_dist
                 raise ConfigError(
                     f"guide {type(self.guide).__name__} samples {site['name']!r} from "
-                    f"{type(site['fn']).__name__}; only normal sites can be given their noise from "
+                    f"{type(base).__name__}; only normal sites can be given their noise from "
                     "outside, as many runs at once and CUDA graphs need it: train one run at a "
                     "time, with training.cuda_graph=false"
                 )

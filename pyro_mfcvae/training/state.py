@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pyro_mfcvae.config import Config, TrainingConfig
 from pyro_mfcvae.data.observations import Observations, as_float
 from pyro_mfcvae.fade_in import FadeInSchedule
-from pyro_mfcvae.guides import NetworkGuide
+from pyro_mfcvae.guides import NetworkGuide, temperature_of
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.noise import Noise, derived_seed
 from pyro_mfcvae.training.batches import Batches, StreamedBatches, batches_of
@@ -108,7 +108,7 @@ class TrainingState:
         if self.objective.kl_scale is not None:
             scale = kl_scale(self.config.training, self.step, self.batches.per_epoch)
             self.objective.kl_scale.fill_(scale)
-        temperature = getattr(self.objective.guide, "temperature", None)
+        temperature = temperature_of(self.objective.guide)
         if temperature is not None:
             temperature.fill_(relaxation(self.config, self.step, self.batches.per_epoch))
         weights = self.schedule(self.step)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 
+import torch
+
 from pyro_mfcvae.training.captured import Alone, Captured, CudaGraphs
 from pyro_mfcvae.training.optimizer import is_captured
 from pyro_mfcvae.training.state import TrainingState
@@ -30,10 +32,29 @@ def stepping(states: Sequence[TrainingState]) -> Callable[[], None]:
     if len(states) == 1:
         return Captured(Alone(lead), CudaGraphs(device)).train_step if captured else lead.train_step
     check_together(states)
-    if device.type == "cpu":
+    if not _is_one_program(states):
         return functools.partial(_in_turn, states)
     together = Together(states)
     return Captured(together, CudaGraphs(device)).train_step if captured else together.train_step
+
+
+def check_noise(states: Sequence[TrainingState]) -> None:
+    """Make sure that runs which are to be one program can be given their noise from outside.
+
+    Args:
+        states: before their first step, of runs that may be trained together.
+
+    Raises:
+        ConfigError: if their guide samples from other than normal distributions.
+    """
+    if _is_one_program(states):
+        lead = states[0]
+        with torch.random.fork_rng(devices=[lead.fade.device] if lead.fade.is_cuda else []):
+            lead.objective.noise_shapes(lead.batches(0), lead.fade)
+
+
+def _is_one_program(states: Sequence[TrainingState]) -> bool:
+    return len(states) > 1 and states[0].fade.device.type != "cpu"
 
 
 def _in_turn(states: Sequence[TrainingState]) -> None:
