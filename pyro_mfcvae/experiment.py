@@ -12,7 +12,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from pyro_mfcvae.config import Config
-from pyro_mfcvae.data import Dataset, in_folder, load_dataset
+from pyro_mfcvae.data import Dataset, as_float, in_folder, load_dataset
 from pyro_mfcvae.errors import ConfigError, RunError
 from pyro_mfcvae.models import build_model
 from pyro_mfcvae.models.stand_in import check_fit
@@ -42,6 +42,9 @@ from pyro_mfcvae.training.trial import check_trial
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_N_LOOKED_AT = 1000  # observations
+_LARGE = 100.0  # for a value
 
 
 def resolve_device(name: str) -> torch.device:
@@ -154,6 +157,7 @@ def train(
     engine.on_writer(lambda: Run.check_path(out))
     say("preparing the data")
     dataset, state = engine.on_all(lambda: prepare(config, engine=engine))
+    _warn_of_large_values(state, say)
     fades = engine.on_all(lambda: check_trial(state))
     engine.on_writer(lambda: warn_of_no_effect(state, fades))
     warn_of_what_comes_too_late(state, say, fades)
@@ -313,6 +317,18 @@ def _warn_of_batch_norm(state: TrainingState, say: Say) -> None:
         say(
             "warning: on CPUs batch norm takes its statistics from each process's part of a batch, "
             "and those of process 0 are saved; the steps are not those of one process"
+        )
+
+
+def _warn_of_large_values(state: TrainingState, say: Say) -> None:
+    """Networks start from features of about one, and what is far from that makes them diverge."""
+    if state.config.model.likelihood.name != "gaussian":
+        return  # counts are what they are
+    largest = float(as_float(state.batches.x[:_N_LOOKED_AT], torch.float32).abs().max())
+    if largest > _LARGE:
+        say(
+            f"warning: values of x go up to {largest:,.0f}; training may diverge: standardise them "
+            "(mean 0, standard deviation 1), or bring them to [0, 1]"
         )
 
 

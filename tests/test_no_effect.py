@@ -38,7 +38,7 @@ _OF_MODELS = [
     ("gmvae-shapes", ["model.facets.0.initial_variance=0.7"], "model.facets.0.initial_variance"),
     ("gmvae-shapes", ["model.mixture_initialisation=glorot"], "no facet has components to place"),
     ("vlac-shapes", ["model.options.width=99", "model.options.conditional=false"], "options.width"),
-    ("vlae-mnist", ["guide.temperature=[3,1]"], "relaxes no clusters here"),
+    ("vlae-mnist", ["guide.temperature=[3,1]"], "has no temperature"),
     ("mlvae-mnist", ["model.options.mixture_width=99"], "model.options.mixture_width: without"),
     ("betavae-mnist", ["training.mixture_learning_rate=0.03"], "priors have nothing to learn"),
 ]
@@ -47,8 +47,8 @@ _OF_MODELS = [
 @pytest.mark.parametrize(
     ("assignments", "message"),
     [
-        (["guide.temperature=[2,1]"], "guide.temperature: without effect; guide vade relaxes no"),
-        (["guide.temperature_epochs=7", "guide.name=amortized"], "guide amortized relaxes no"),
+        (["guide.temperature=[2,1]"], "guide.temperature: without effect; guide vade has no"),
+        (["guide.temperature_epochs=7", "guide.name=amortized"], "guide amortized has no"),
         (["model.initial_spread=0.3"], "model.initialisation=data-dependent"),
         (["training.learning_rate_decay=0.7"], "training.learning_rate_schedule=step"),
         (["training.decay_every=3", "training.learning_rate_floor=1e-5"],

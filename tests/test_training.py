@@ -571,6 +571,20 @@ def test_a_run_too_short_to_fade_in_is_warned_of():
     assert not any("warning" in text for text in said)
 
 
+@pytest.mark.parametrize(("largest", "is_told"), [(90.0, False), (3500.0, True)])
+def test_values_far_from_one_are_warned_of(monkeypatch, largest, is_told):
+    x = numpy.random.default_rng(0).uniform(size=(40, 4))
+    x[0] = -largest
+    numpy.savez("raw.npz", x=x)
+    settings = {"data": '{"name": "file", "options": {"path": "raw.npz"}}'}
+    said = []
+    monkeypatch.setattr(experiment, "check_trial", lambda state: 1 / 0)  # it ends here
+    with pytest.raises(ZeroDivisionError):
+        train(tiny_config(**settings), "run", say=said.append)
+    warning = "values of x go up to 3,500; training may diverge: standardise them"
+    assert is_told == any(warning in text for text in said)
+
+
 def test_a_finished_run_is_not_trained_further():
     said = []
     run, state, _ = train(tiny_config(), "run")
@@ -674,7 +688,7 @@ def test_the_progress_line_shows_costs_of_no_single_facet():
         fade=one,
         kl_weight=0.5 * one,
         other={"c_0,c_1,z_0,z_1": 3 * one},
-        shared={"pi_0": 0.25 * one[0]},
+        shared={"pi_0": 0.5 * one[0]},
         kl_scale=0.5 * one[0],
     )
     metrics = {name: value.item() for name, value in terms.means().items()}

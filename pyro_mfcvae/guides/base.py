@@ -143,9 +143,10 @@ class Inferred:
 class Guide(nn.Module, ABC):
     """What happens at the sites of q(z, c | x); which sites there are, the model says.
 
-    A guide with a network of its own owns its parameters. The name ``temperature`` is kept for a
-    buffer of shape (), which training lowers as ``guide.temperature`` says; anything else that a
-    guide calls so is refused.
+    Subclasses define :meth:`logits`, where clusters are to be inferred, and may define
+    :meth:`latent`, :meth:`cluster` and :meth:`misfit`. A guide with a network of its own owns its
+    parameters. The name ``temperature`` is kept for a buffer of shape (), which training lowers as
+    ``guide.temperature`` says; anything else that a guide calls so is refused.
 
     Args:
         model: the model whose encoder and facets the guide uses. It is not a submodule of the

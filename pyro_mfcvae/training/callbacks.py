@@ -147,7 +147,7 @@ class StopAtNonsense(Callback):
             raise TrainingError(
                 f"{', '.join(wrong)} is no longer finite at step {state.step}; lower "
                 "training.learning_rate, or raise the likelihood's scale or the facets' "
-                "initial_variance"
+                "initial_variance; real numbers are best standardised"
             )
 
 

@@ -31,7 +31,8 @@ def check_objective(model: FacetModel, config: Config, n_processes: int) -> None
     if training.min_information and not (clustered and config.guide.name != "enumerate"):
         raise ConfigError(
             "training.min_information is about the KL of the clusters, and there is none: guide "
-            "enumerate sums clusters out, and a facet with one cluster has none; leave it out"
+            "enumerate sums clusters out, and a facet with one cluster has none; set "
+            "training.min_information=0"
         )
     if training.refit_mixtures and not any(facet.can_be_refitted for facet in model.facets):
         raise ConfigError(

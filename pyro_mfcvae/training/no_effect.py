@@ -69,8 +69,8 @@ def _of_parts(state: TrainingState) -> Iterator[_Unread]:
     yield _Unread(
         not is_relaxed,
         ("guide.temperature", "guide.temperature_epochs"),
-        f"guide {config.guide.name} relaxes no clusters here: choose guide relaxed, and a facet "
-        "with clusters",
+        f"guide {config.guide.name} has no temperature, or there are no clusters: choose guide "
+        "relaxed, or one of your own with a buffer of this name, and a facet with clusters",
     )
     yield _Unread(
         not config.model.initialisation.startswith("data-dependent"),

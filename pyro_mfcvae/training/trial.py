@@ -99,7 +99,10 @@ def _evaluated(state: TrainingState, model: FacetModel, x: Tensor, guide: str) -
     terms = dict(zip(objective.term_names, values.tolist(), strict=True))
     if loss.isnan():
         wrong = [name for name, value in terms.items() if math.isnan(value)]
-        raise ValueError(f"the loss is NaN, and so are its terms {', '.join(wrong)}")
+        raise ValueError(
+            f"the loss is NaN, and so are its terms {', '.join(wrong)}, as with a wrong guide or "
+            "with observations that are far from standardised"
+        )
     (gradient,) = torch.autograd.grad(loss, fade, allow_unused=True)
     fades = gradient is not None and bool(gradient.any())
     return _Tried(objective, x, fades, terms)
