@@ -43,7 +43,7 @@ from pyro_mfcvae.training.trial import check_trial
 if TYPE_CHECKING:
     from pathlib import Path
 
-_N_LOOKED_AT = 1000  # observations
+_N_LOOKED_AT = 64  # observations, which may be read from a file
 _LARGE = 100.0  # for a value
 
 
