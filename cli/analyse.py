@@ -93,13 +93,28 @@ def figures(run: Path, data_dir: Path | None) -> None:
 @click.command()
 @RUN
 @click.option("--guides", metavar="NAME,FILE.py:Name", help="Which ones [all that fit].")
-@click.option("--samples", metavar="S,S", default="1,2,8,32", show_default=True,
-              help="Samples of z per observation.")  # fmt: skip
-@click.option("--n-draws", type=click.IntRange(min=2), default=20, show_default=True,
-              help="Draws of the noise.")  # fmt: skip
-@click.option("--n-observations", type=click.IntRange(min=1), default=100, show_default=True,
-              help="Held-out observations; of a model whose batches share a latent, one batch "
-              "as in training instead.")  # fmt: skip
+@click.option(
+    "--samples",
+    metavar="S,S",
+    default="1,2,8,32",
+    show_default=True,
+    help="Samples of z per observation.",
+)
+@click.option(
+    "--n-draws",
+    type=click.IntRange(min=2),
+    default=20,
+    show_default=True,
+    help="Draws of the noise.",
+)
+@click.option(
+    "--n-observations",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    help="Held-out observations; of a model whose batches share a latent, one batch "
+    "as in training instead.",
+)
 @own_files
 @DATA_DIR
 def compare(
@@ -137,9 +152,14 @@ def compare(
     with Progress(console=screen, transient=True) as progress:
         task = progress.add_task("comparing", total=None)
         results = compare_run(
-            opened, opened.dataset(data_dir), names, counts, n_observations, n_draws,
+            opened,
+            opened.dataset(data_dir),
+            names,
+            counts,
+            n_observations,
+            n_draws,
             lambda n_done, n_all: progress.update(task, completed=n_done, total=n_all),
-        )  # fmt: skip
+        )
     show_comparison(screen, results)
     for path in draw_comparison(opened):
         screen.print(f"figure: {path}", highlight=False, soft_wrap=True, markup=False)

@@ -16,24 +16,57 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("presets", metavar="[PRESET]...", nargs=-1)
-@click.option("--device", metavar="NAME", default="auto", show_default=True,
-              help="auto, cpu, cuda, cuda:1, ...")  # fmt: skip
-@click.option("--threads", "n_threads", metavar="N", type=click.IntRange(min=1),
-              help="CPU threads of all candidates.")  # fmt: skip
+@click.option(
+    "--device",
+    metavar="NAME",
+    default="auto",
+    show_default=True,
+    help="auto, cpu, cuda, cuda:1, ...",
+)
+@click.option(
+    "--threads",
+    "n_threads",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="CPU threads of all candidates.",
+)
 @click.option("--quick", is_flag=True, help="Few short rounds, under a minute on two cores.")
-@click.option("--only", metavar="PART,PART",
-              help="Only these: steps, scans, streaming, memory, density, imports.")  # fmt: skip
-@click.option("--rounds", "n_rounds", metavar="N", type=click.IntRange(min=1),
-              help="Turns of every candidate [15, with --quick 5].")  # fmt: skip
-@click.option("--clock", type=click.Choice(["wall", "cpu"]), default="wall", show_default=True,
-              help="cpu leaves out what other processes take; for one thread.")  # fmt: skip
+@click.option(
+    "--only",
+    metavar="PART,PART",
+    help="Only these: steps, scans, streaming, memory, density, imports.",
+)
+@click.option(
+    "--rounds",
+    "n_rounds",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Turns of every candidate [15, with --quick 5].",
+)
+@click.option(
+    "--clock",
+    type=click.Choice(["wall", "cpu"]),
+    default="wall",
+    show_default=True,
+    help="cpu leaves out what other processes take; for one thread.",
+)
 @click.option("--full", is_flag=True, help="Train whole runs as well; on a CPU this takes hours.")
-@click.option("--set", "assignments", metavar="PATH=VALUE", multiple=True,
-              help="Change a setting of all presets, such as training.precision=bf16.")  # fmt: skip
+@click.option(
+    "--set",
+    "assignments",
+    metavar="PATH=VALUE",
+    multiple=True,
+    help="Change a setting of all presets, such as training.precision=bf16.",
+)
 @DATA_DIR
-@click.option("--out", metavar="DIR", type=click.Path(path_type=Path, file_okay=False),
-              default=Path("bench"), show_default=True,
-              help="Folder of bench.json and bench.png.")  # fmt: skip
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("bench"),
+    show_default=True,
+    help="Folder of bench.json and bench.png.",
+)
 def bench(only: str | None, out: Path, **given: Any) -> None:
     """Time training against the same model written by hand in PyTorch.
 
@@ -106,9 +139,12 @@ def _show_times(screen: Console, title: str, timings: dict[str, Any]) -> None:
     for name, candidate in timings["candidates"].items():
         low, high = candidate["ratio_quartiles"]
         table.add_row(
-            name, f"{1e3 * candidate['seconds']:.2f}", f"{candidate['ratio']:.3f}",
-            f"{low:.3f} to {high:.3f}", f"{1e3 * candidate['difference']:+.2f}",
-        )  # fmt: skip
+            name,
+            f"{1e3 * candidate['seconds']:.2f}",
+            f"{candidate['ratio']:.3f}",
+            f"{low:.3f} to {high:.3f}",
+            f"{1e3 * candidate['difference']:+.2f}",
+        )
     screen.print(table)
 
 

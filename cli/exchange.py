@@ -36,8 +36,13 @@ def presets(name: str | None) -> None:
 
 @click.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--config", "settings", metavar="YAML", type=click.Path(path_type=Path),
-              help="Its settings, where FILE holds none.")  # fmt: skip
+@click.option(
+    "--config",
+    "settings",
+    metavar="YAML",
+    type=click.Path(path_type=Path),
+    help="Its settings, where FILE holds none.",
+)
 @OUT
 def import_(file: Path, settings: Path | None, out: Path | None) -> None:
     """Turn a checkpoint of the first authors into a run.

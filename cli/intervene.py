@@ -55,12 +55,20 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         DATA_DIR,
         own_files,
-        click.option("--arrays", metavar="FILE.npz", type=click.Path(path_type=Path),
-                     help="Write the arrays, too: pictures in the data's own range, indices."),
-        click.option("--out", metavar="FILE.png", type=click.Path(path_type=Path),
-                     help="The figure [RUN/figures/...]."),
+        click.option(
+            "--arrays",
+            metavar="FILE.npz",
+            type=click.Path(path_type=Path),
+            help="Write the arrays, too: pictures in the data's own range, indices.",
+        ),
+        click.option(
+            "--out",
+            metavar="FILE.png",
+            type=click.Path(path_type=Path),
+            help="The figure [RUN/figures/...].",
+        ),
         RUN,
-    ):  # fmt: skip
+    ):
         command = option(command)
     return command
 
@@ -77,20 +85,33 @@ def _facet(text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     )
 
 
-_INPUTS = click.option("--inputs", metavar="I,I", type=Numbers(),
-                       help="Held-out observations, by number [evenly spread].")  # fmt: skip
+_INPUTS = click.option(
+    "--inputs",
+    metavar="I,I",
+    type=Numbers(),
+    help="Held-out observations, by number [evenly spread].",
+)
 _POSITIVE = click.IntRange(min=1)
 
 
 @intervene.command()
 @_facet("The facet that is swapped [the deepest].")
 @_INPUTS
-@click.option("--donors", metavar="I,I", type=Numbers(),
-              help="Observations that give the facet [the surest ones of clusters].")  # fmt: skip
-@click.option("--clusters", metavar="K,K", type=Numbers(),
-              help="Clusters whose surest members are the donors [the ten surest].")  # fmt: skip
-@click.option("--pairs", is_flag=True,
-              help="Exchange the facet between inputs and donors, pair by pair.")  # fmt: skip
+@click.option(
+    "--donors",
+    metavar="I,I",
+    type=Numbers(),
+    help="Observations that give the facet [the surest ones of clusters].",
+)
+@click.option(
+    "--clusters",
+    metavar="K,K",
+    type=Numbers(),
+    help="Clusters whose surest members are the donors [the ten surest].",
+)
+@click.option(
+    "--pairs", is_flag=True, help="Exchange the facet between inputs and donors, pair by pair."
+)
 @click.option("--n", type=_POSITIVE, default=8, show_default=True, help="Inputs at most.")
 @_common
 def swap(
@@ -126,11 +147,19 @@ def swap(
 
 @intervene.command()
 @_facet("Facets beside each other, such as 0,1 [all that have clusters].")
-@click.option("--clusters", metavar="K,K|all", type=NumbersOrAll(),
-              help="Clusters of the facet, or all that are in use [the ten surest].")  # fmt: skip
+@click.option(
+    "--clusters",
+    metavar="K,K|all",
+    type=NumbersOrAll(),
+    help="Clusters of the facet, or all that are in use [the ten surest].",
+)
 @click.option("--n", type=_POSITIVE, default=10, show_default=True, help="Samples of each.")
-@click.option("--temperature", metavar="TAU", type=click.FloatRange(min=0),
-              help="Covariances are multiplied with it [that of the run].")  # fmt: skip
+@click.option(
+    "--temperature",
+    metavar="TAU",
+    type=click.FloatRange(min=0),
+    help="Covariances are multiplied with it [that of the run].",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @_common
 def generate(
@@ -155,20 +184,35 @@ def generate(
 
         every = clusters == "all"
         return from_clusters.generate(
-            seen, facets or None, None if every else clusters, None if every else 10, n,
-            temperature, seed,
-        )  # fmt: skip
+            seen,
+            facets or None,
+            None if every else clusters,
+            None if every else 10,
+            n,
+            temperature,
+            seed,
+        )
 
     _write(run, "generated", facets, compute, **files)
 
 
 @intervene.command()
 @_facet("The facet [the deepest].")
-@click.option("--dimension", metavar="D", type=int,
-              help="Of the facet's latents [those that change most, for one input].")  # fmt: skip
+@click.option(
+    "--dimension",
+    metavar="D",
+    type=int,
+    help="Of the facet's latents [those that change most, for one input].",
+)
 @_INPUTS
-@click.option("--offsets", metavar="S,S", type=Numbers(float), default="-3,-2,-1,0,1,2,3",
-              show_default=True, help="Steps, in standard deviations of the prior.")  # fmt: skip
+@click.option(
+    "--offsets",
+    metavar="S,S",
+    type=Numbers(float),
+    default="-3,-2,-1,0,1,2,3",
+    show_default=True,
+    help="Steps, in standard deviations of the prior.",
+)
 @click.option("--n", type=_POSITIVE, help="Inputs [8] or dimensions [10] at most.")
 @_common
 def traverse(
@@ -201,8 +245,13 @@ def traverse(
 @_facet("Facets that move, such as 0,1 [all].")
 @_INPUTS
 @click.option("--ends", metavar="I,I", type=Numbers(), help="Where the lines end, one per input.")
-@click.option("--steps", type=click.IntRange(min=2), default=8, show_default=True,
-              help="Pictures on each line.")  # fmt: skip
+@click.option(
+    "--steps",
+    type=click.IntRange(min=2),
+    default=8,
+    show_default=True,
+    help="Pictures on each line.",
+)
 @click.option("--n", type=_POSITIVE, default=6, show_default=True, help="Lines at most.")
 @_common
 def interpolate(
@@ -231,8 +280,13 @@ def interpolate(
 
 @intervene.command()
 @_facet("One facet or a pair of them, such as 0,1 [the deepest that has clusters].")
-@click.option("--clusters", metavar="K,K", type=NumbersOrAll(), multiple=True,
-              help="Clusters, once for each facet, or all in use [the most used].")  # fmt: skip
+@click.option(
+    "--clusters",
+    metavar="K,K",
+    type=NumbersOrAll(),
+    multiple=True,
+    help="Clusters, once for each facet, or all in use [the most used].",
+)
 @click.option("--n", type=_POSITIVE, help="Clusters at most [all; 12 of each of a pair].")
 @_common
 def means(

@@ -89,8 +89,10 @@ def _train(
         screen.print(
             f"Interrupted after step {states[0].step} of {states[0].n_steps}; nothing is lost. Go "
             f"on with\n    mfcvae train {again}{besides}",
-            highlight=False, soft_wrap=True, markup=False,
-        )  # fmt: skip
+            highlight=False,
+            soft_wrap=True,
+            markup=False,
+        )
         sys.exit(130)
     say = sayer(screen)
     results = {}
@@ -108,5 +110,7 @@ def _train(
     show_runs(screen, results)
     screen.print(
         f"side by side: mfcvae report {folders}{besides}",
-        highlight=False, soft_wrap=True, markup=False,
-    )  # fmt: skip
+        highlight=False,
+        soft_wrap=True,
+        markup=False,
+    )

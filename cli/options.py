@@ -47,15 +47,17 @@ def own_files(command: Callable[..., None]) -> Callable[..., None]:
 
 
 MODEL = click.option(
-    "--model", metavar="NAME|FILE.py:Name",
+    "--model",
+    metavar="NAME|FILE.py:Name",
     help="Another model: mfcvae, vade, ..., or one of your own in FILE.py.",
-)  # fmt: skip
+)
 GUIDE = click.option(
-    "--guide", metavar="NAME|FILE.py:Name",
+    "--guide",
+    metavar="NAME|FILE.py:Name",
     help="What happens with c: vade, vade-analytic, expectation, expectation-analytic, "
     "posterior, posterior-analytic, enumerate, amortized, relaxed. Or a guide of your own in "
     "FILE.py.",
-)  # fmt: skip
+)
 OUT = click.option(
     "--out", type=click.Path(path_type=Path), help="A new run folder [runs/NAME-001]."
 )
@@ -74,9 +76,11 @@ def paragraph(head: str, text: str) -> str:
     """Text beside its head, as wide as the terminal, or 100 letters where there is none."""
     width = shutil.get_terminal_size((100, 24)).columns
     return textwrap.fill(
-        head + text, max(width, 2 * len(head)), subsequent_indent=" " * len(head),
+        head + text,
+        max(width, 2 * len(head)),
+        subsequent_indent=" " * len(head),
         break_on_hyphens=False,
-    )  # fmt: skip
+    )
 
 
 def sayer(screen: Console) -> Callable[[str], None]:

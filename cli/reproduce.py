@@ -19,22 +19,47 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1)
-@click.option("--seeds", "n_seeds", metavar="N", type=click.IntRange(min=1),
-              help="Seeds of every model [the experiment's own].")  # fmt: skip
-@click.option("--first-seed", metavar="N", type=click.IntRange(min=0), default=0,
-              show_default=True, help="Counted on from here.")  # fmt: skip
+@click.option(
+    "--seeds",
+    "n_seeds",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Seeds of every model [the experiment's own].",
+)
+@click.option(
+    "--first-seed",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Counted on from here.",
+)
 @click.option("--quick", is_flag=True, help="Small models and data of our own, under 3 minutes.")
 @click.option("--reduced", is_flag=True, help="The same settings in fewer epochs.")
 @click.option("--only", metavar="LABEL,LABEL", help="Only these of its models.")
-@click.option("--probe", "probed", is_flag=True,
-              help="Of a preset: train classifiers on each facet's latents, too.")  # fmt: skip
-@click.option("--set", "assignments", metavar="PATH=VALUE", multiple=True,
-              help="Change a setting of all models.")  # fmt: skip
+@click.option(
+    "--probe",
+    "probed",
+    is_flag=True,
+    help="Of a preset: train classifiers on each facet's latents, too.",
+)
+@click.option(
+    "--set",
+    "assignments",
+    metavar="PATH=VALUE",
+    multiple=True,
+    help="Change a setting of all models.",
+)
 @DATA_DIR
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, ...")
-@click.option("--out", metavar="DIR", type=click.Path(path_type=Path, file_okay=False),
-              default=Path("reproduced"), show_default=True,
-              help="Folder of results and runs.")  # fmt: skip
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("reproduced"),
+    show_default=True,
+    help="Folder of results and runs.",
+)
 def reproduce(
     names: tuple[str, ...],
     n_seeds: int | None,

@@ -28,11 +28,7 @@ def console() -> Console:
 
 def show_comparison(screen: Console, results: dict[str, Any]) -> None:
     """Print what a comparison of guides measured."""
-    from pyro_mfcvae.evaluation.fitting import (
-        guide_name,
-        left_out_in_words,
-        observations_in_words,
-    )
+    from pyro_mfcvae.evaluation.fitting import guide_name, left_out_in_words, observations_in_words
 
     facets = range(len(results["fade"]))
     terms = _guide_table("log p(x | z)", "KL of z", "KL of c")
@@ -46,14 +42,17 @@ def show_comparison(screen: Console, results: dict[str, Any]) -> None:
             terms.add_section()
             measures.add_section()
         terms.add_row(
-            *name, f"{row['terms']['reconstruction']:.2f}",
+            *name,
+            f"{row['terms']['reconstruction']:.2f}",
             *(_joined(row["terms"][f"{kl}_{j}"] for j in facets) for kl in ("kl_z", "kl_c")),
-        )  # fmt: skip
+        )
         measures.add_row(
-            *name, f"{row['elbo']:.2f} ± {row['elbo_standard_error']:.2f}",
+            *name,
+            f"{row['elbo']:.2f} ± {row['elbo_standard_error']:.2f}",
             *map(_gap, (row["gap"], row["predicted_gap"], row["least_gap"])),
-            f"{row['gradient_variance']:.4g}", f"{1000 * row['seconds']:.1f}",
-        )  # fmt: skip
+            f"{row['gradient_variance']:.4g}",
+            f"{1000 * row['seconds']:.1f}",
+        )
         last = s
     screen.print(terms)
     _explain(
@@ -158,13 +157,12 @@ def show_runs(screen: Console, results: dict[str, dict[str, Any]]) -> None:
     table = _numbers(
         "held-out observations: majority accuracy of the factor that a facet agrees with most, "
         "percent",
-        "ELBO", *(f"facet {j}" for j in facets),
-    )  # fmt: skip
+        "ELBO",
+        *(f"facet {j}" for j in facets),
+    )
     for name, result in results.items():
         table.add_row(
-            escape(name),
-            f"{result['elbo']['test']['elbo']:.2f}",
-            *map(_closest, result["facets"]),
+            escape(name), f"{result['elbo']['test']['elbo']:.2f}", *map(_closest, result["facets"])
         )
     screen.print(table)
 
@@ -257,21 +255,28 @@ def _terms(elbo: dict[str, dict[str, float]]) -> Table:
 
 def _use(facets: Sequence[dict[str, Any]]) -> Table:
     table = _numbers(
-        "clusters (K) in use, and the entropy of q(c | x)", "K", "D",
-        *(f"{what}\n{part}" for what in ("in use", "nats", "% of log K")
-          for part in _PARTS.values()),
-    )  # fmt: skip
+        "clusters (K) in use, and the entropy of q(c | x)",
+        "K",
+        "D",
+        *(
+            f"{what}\n{part}"
+            for what in ("in use", "nats", "% of log K")
+            for part in _PARTS.values()
+        ),
+    )
     for j, facet in enumerate(facets):
         used, entropy, share = (
             [facet[key][part] for part in _PARTS]
-            for key in (
-                "occupied_clusters", "assignment_entropy", "normalized_assignment_entropy"
-            )
-        )  # fmt: skip
+            for key in ("occupied_clusters", "assignment_entropy", "normalized_assignment_entropy")
+        )
         table.add_row(
-            f"facet {j}", str(facet["n_clusters"]), str(facet["latent_dim"]), *map(str, used),
-            *(f"{value:.3f}" for value in entropy), *(f"{100 * value:.1f}" for value in share),
-        )  # fmt: skip
+            f"facet {j}",
+            str(facet["n_clusters"]),
+            str(facet["latent_dim"]),
+            *map(str, used),
+            *(f"{value:.3f}" for value in entropy),
+            *(f"{100 * value:.1f}" for value in share),
+        )
     return table
 
 
@@ -283,10 +288,7 @@ def _redundancy(part: str, nmi: Sequence[Sequence[float | None]], facets: Sequen
 
 
 def _matrix(
-    title: str,
-    given: dict[str, Any],
-    factors: Sequence[str],
-    facets: Sequence[dict[str, Any]],
+    title: str, given: dict[str, Any], factors: Sequence[str], facets: Sequence[dict[str, Any]]
 ) -> Table:
     """One measure: factors in rows, facets in columns, (J, F) by part."""
     columns = [

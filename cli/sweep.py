@@ -21,16 +21,45 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("spec", required=False, type=click.Path(path_type=Path))
-@click.option("--out", metavar="DIR", type=click.Path(path_type=Path, file_okay=False),
-              help="Folder of results and runs [sweeps/NAME OF SPEC].")  # fmt: skip
-@click.option("--jobs", "n_jobs", metavar="N", type=click.IntRange(min=1), default=1,
-              show_default=True, help="Trials at a time, which share the CPU threads.")  # fmt: skip
-@click.option("--engine", "engine_name", type=click.Choice(["local", "ray"]), default="local",
-              show_default=True, help="What trains the trials.")  # fmt: skip
-@click.option("--cpus-per-trial", metavar="N", type=click.FloatRange(min=0, min_open=True),
-              default=1.0, show_default=True, help="With Ray.")  # fmt: skip
-@click.option("--gpus-per-trial", metavar="N", type=click.FloatRange(min=0), default=0.0,
-              show_default=True, help="With Ray; 0.5 shares one, 0 hides all.")  # fmt: skip
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of results and runs [sweeps/NAME OF SPEC].",
+)
+@click.option(
+    "--jobs",
+    "n_jobs",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Trials at a time, which share the CPU threads.",
+)
+@click.option(
+    "--engine",
+    "engine_name",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="What trains the trials.",
+)
+@click.option(
+    "--cpus-per-trial",
+    metavar="N",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="With Ray.",
+)
+@click.option(
+    "--gpus-per-trial",
+    metavar="N",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="With Ray; 0.5 shares one, 0 hides all.",
+)
 @MODEL
 @GUIDE
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, ...")
@@ -119,5 +148,7 @@ def _say_how_to_go_on(screen: Console, ctx: click.Context) -> None:
         words += [value] if isinstance(option, click.Argument) else [option.opts[0], value]
     screen.print(
         f"Interrupted; nothing is lost. Go on with\n    {shlex.join(words)}",
-        highlight=False, soft_wrap=True, markup=False,
-    )  # fmt: skip
+        highlight=False,
+        soft_wrap=True,
+        markup=False,
+    )

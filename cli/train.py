@@ -27,24 +27,56 @@ if TYPE_CHECKING:
 @MODEL
 @GUIDE
 @click.option("--facets", metavar="D:K,D:K", help="Latent dimensions and clusters, shallow first.")
-@click.option("--set", "assignments", metavar="PATH=VALUE", multiple=True,
-              help="Change any setting, such as training.learning_rate=1e-3.")  # fmt: skip
+@click.option(
+    "--set",
+    "assignments",
+    metavar="PATH=VALUE",
+    multiple=True,
+    help="Change any setting, such as training.learning_rate=1e-3.",
+)
 @click.option("--seed", type=click.IntRange(min=0), help="Of weights, order and noise.")
 @OUT
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, ...")
-@click.option("--devices", metavar="N", type=click.IntRange(min=1),
-              help="Share each batch out over so many devices [1].")  # fmt: skip
-@click.option("--nodes", metavar="M", type=click.IntRange(min=1),
-              help="On so many machines, each of which is given this command [1].")  # fmt: skip
-@click.option("--timeout", metavar="SECONDS", type=click.FloatRange(min=0, min_open=True),
-              help="Wait so long for a device that does not answer [1800].")  # fmt: skip
-@click.option("--runs", "n_runs", metavar="R", type=click.IntRange(min=1), default=1,
-              help="Train so many seeds at once, counted on from --seed.")  # fmt: skip
-@click.option("--vary", metavar="PATH=VALUE,VALUE", multiple=True,
-              help="Train every one of these values at once, each with all seeds.")  # fmt: skip
-@click.option("--resume", "resumed", metavar="RUN", multiple=True,
-              type=click.Path(path_type=Path),
-              help="Go on with an interrupted run, or with runs trained at once.")  # fmt: skip
+@click.option(
+    "--devices",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Share each batch out over so many devices [1].",
+)
+@click.option(
+    "--nodes",
+    metavar="M",
+    type=click.IntRange(min=1),
+    help="On so many machines, each of which is given this command [1].",
+)
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Wait so long for a device that does not answer [1800].",
+)
+@click.option(
+    "--runs",
+    "n_runs",
+    metavar="R",
+    type=click.IntRange(min=1),
+    default=1,
+    help="Train so many seeds at once, counted on from --seed.",
+)
+@click.option(
+    "--vary",
+    metavar="PATH=VALUE,VALUE",
+    multiple=True,
+    help="Train every one of these values at once, each with all seeds.",
+)
+@click.option(
+    "--resume",
+    "resumed",
+    metavar="RUN",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Go on with an interrupted run, or with runs trained at once.",
+)
 def train(
     resumed: tuple[Path, ...],
     out: Path | None,

@@ -52,9 +52,14 @@ def watch_trials(screen: Console, sweep: Sweep) -> Iterator[Watch]:
     Where there is no terminal, only the lines are shown.
     """
     bars = Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        console=screen, transient=True, disable=not screen.is_terminal,
-    )  # fmt: skip
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=screen,
+        transient=True,
+        disable=not screen.is_terminal,
+    )
     with bars:
         yield _Bars(screen, sweep, bars)
 
@@ -89,5 +94,7 @@ class _Bars(Watch):
             found = f"{100 * value:.2f} %" if entry.percent else f"{value:.3f}"
         self.screen.print(
             f"trial {self.n_ended} of {self.n}: {trial}: {found}",
-            highlight=False, soft_wrap=True, markup=False,
-        )  # fmt: skip
+            highlight=False,
+            soft_wrap=True,
+            markup=False,
+        )

@@ -11,12 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from pyro.distributions import (
-    Categorical,
-    RelaxedOneHotCategorical,
-    TorchDistribution,
-    constraints,
-)
+from pyro.distributions import Categorical, RelaxedOneHotCategorical, TorchDistribution, constraints
 from torch import Tensor
 from typing_extensions import override
 

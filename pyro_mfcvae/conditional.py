@@ -217,11 +217,7 @@ class _Layers(nn.Module):
 
 
 def conditional_priors(
-    what: str,
-    facets: Sequence[FacetConfig],
-    width: int,
-    is_shared: bool,
-    variance: Variance,
+    what: str, facets: Sequence[FacetConfig], width: int, is_shared: bool, variance: Variance
 ) -> list[nn.Module]:
     """A mixture of facet 0 that depends on facet 1, and the plain prior of that.
 

@@ -19,13 +19,7 @@ from pyro_mfcvae.models.stand_in import check_fit
 from pyro_mfcvae.noise import derived_seed
 from pyro_mfcvae.runs import Run
 from pyro_mfcvae.training import Callback, TrainingState, fit, new_state
-from pyro_mfcvae.training.callbacks import (
-    MetricsLog,
-    Say,
-    StopAtNonsense,
-    Timings,
-    add_timing,
-)
+from pyro_mfcvae.training.callbacks import MetricsLog, Say, StopAtNonsense, Timings, add_timing
 from pyro_mfcvae.training.checkpoints import (
     Checkpoints,
     newest_checkpoint,

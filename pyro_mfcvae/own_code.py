@@ -256,8 +256,11 @@ def _class_in(module: ModuleType, name: str, kind: Kind) -> type:
     """The class called name in a file that has been imported."""
     path, names, base = module.__file__, vars(module), kind.base.__name__
     if name not in names:
-        own = [key for key, value in names.items()
-               if kind.has(value) and value.__module__ == module.__name__]  # fmt: skip
+        own = [
+            key
+            for key, value in names.items()
+            if kind.has(value) and value.__module__ == module.__name__
+        ]
         told = f"its {kind.name}s are {', '.join(own)}" if own else f"it has no subclass of {base}"
         raise ConfigError(f"{path} has no {name}; {told}")
     found = names[name]

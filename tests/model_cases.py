@@ -25,10 +25,7 @@ SAMPLING = ("vade", "enumerate", "posterior", "expectation", "amortized")
 ALL = (*SAMPLING, *plain.ANALYTIC, "relaxed")
 LADDER = {
     "encoder": {"name": "ladder", "options": {"backbone": 8, "activation": "tanh"}},
-    "decoder": {
-        "name": "ladder",
-        "options": {"backbone": 8, "rungs": 8, "activation": "tanh"},
-    },
+    "decoder": {"name": "ladder", "options": {"backbone": 8, "rungs": 8, "activation": "tanh"}},
 }
 SHARED = {
     part: {"name": "shared", "options": {"widths": [8], "activation": "tanh"}}

@@ -37,8 +37,10 @@ CPU = torch.device("cpu")
 
 def test_missing_data_are_made_up(tmp_path, monkeypatch):
     monkeypatch.setenv("MFCVAE_DATA", str(tmp_path))
-    shapes = {name: missing_shape(get_preset(name).config.data)
-              for name in ("mnist", "svhn", "shapes3d-1", "shapes")}  # fmt: skip
+    shapes = {
+        name: missing_shape(get_preset(name).config.data)
+        for name in ("mnist", "svhn", "shapes3d-1", "shapes")
+    }
     assert shapes == {
         "mnist": ((1, 28, 28), 60_000, 10_000),
         "svhn": ((3, 32, 32), 73_257, 26_032),
@@ -74,11 +76,7 @@ def test_guides_that_do_not_fit_are_left_out(monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "value", "shown"),
-    [
-        ("n_clusters", 7, "3:7,2:7"),
-        ("latent_dim", 7, "7:6,7:5"),
-        ("n_facets", 3, "3:6,3:6,3:6"),
-    ],
+    [("n_clusters", 7, "3:7,2:7"), ("latent_dim", 7, "7:6,7:5"), ("n_facets", 3, "3:6,3:6,3:6")],
 )
 def test_facets_are_resized(name, value, shown):
     facets = resized(tiny_config(), name, value).model.facets
@@ -120,10 +118,12 @@ def test_promises_of_streaming_and_of_runs_at_once():
     runs = {"n_runs": {"candidates": {"1": {"ratio": 1.0}, "10": {"ratio": 2.0}}}}
     presets = {"mnist": {"streaming": {"candidates": candidates}, "scans": runs}}
     judged = {
-        device: [(t["measured"], t["limit"], t["passed"]) for t in judge(
-            {"machine": {"device": device}, "presets": presets})]
+        device: [
+            (t["measured"], t["limit"], t["passed"])
+            for t in judge({"machine": {"device": device}, "presets": presets})
+        ]
         for device in ("cpu", "cuda:1")
-    }  # fmt: skip
+    }
     assert judged == {"cpu": [(1.3, 1.2, False)], "cuda:1": [(2.0, 2.5, True)]}
 
 
@@ -175,9 +175,15 @@ def test_imports_are_timed_in_processes(monkeypatch):
 
 def test_the_command_is_recorded_without_folders():
     request = Request(
-        presets=["mnist"], parts=["steps"], device="cpu", n_threads=1, clock="cpu", quick=True,
-        assignments=["guide.name=vade"], data_dir=Path("/somewhere"),
-    )  # fmt: skip
+        presets=["mnist"],
+        parts=["steps"],
+        device="cpu",
+        n_threads=1,
+        clock="cpu",
+        quick=True,
+        assignments=["guide.name=vade"],
+        data_dir=Path("/somewhere"),
+    )
     assert request.command() == (
         "mfcvae bench mnist --device cpu --threads 1 --clock cpu --quick --only steps "
         "--set guide.name=vade"
@@ -207,8 +213,14 @@ def test_command_line(tmp_path, monkeypatch):
     result = _mfcvae("shapes", "--device", "cpu", *parts, *changed)
     assert result.exit_code == 0, result.output
     assert torch.get_num_threads() == threads
-    for text in ("by hand", "vade-analytic", "over n_samples", "peak memory", "promises",
-                 "shapes: checkpoints and held-out measurements"):  # fmt: skip
+    for text in (
+        "by hand",
+        "vade-analytic",
+        "over n_samples",
+        "peak memory",
+        "promises",
+        "shapes: checkpoints and held-out measurements",
+    ):
         assert text in result.output
     assert Path("bench/bench.png").stat().st_size > 10_000
     text = Path("bench/bench.json").read_text()

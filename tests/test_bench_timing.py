@@ -33,8 +33,9 @@ class _Clock:
 def test_candidates_take_turns():
     clock, waits = _Clock(), []
     turns = {name: clock.candidate(name, lambda n: 1.0) for name in "abc"}
-    timings = alternate(turns, 3, n_steps=4, wait=lambda: waits.append(len(clock.calls)),
-                        clock=clock)  # fmt: skip
+    timings = alternate(
+        turns, 3, n_steps=4, wait=lambda: waits.append(len(clock.calls)), clock=clock
+    )
     assert "".join(clock.calls) == "abc" + "abc" + "acb" + "cab"
     assert waits == [n for turn in range(3, 12) for n in (turn, turn + 1)]
     assert timings.seconds == dict.fromkeys("abc", (0.25,) * 3)

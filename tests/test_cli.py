@@ -81,8 +81,11 @@ def test_compare_and_export():
     assert max(map(len, result.output.splitlines())) <= 100
     rows = json.loads(Path("mine/comparison.json").read_text())["guides"]
     assert [(row["n_samples"], row["guide"]) for row in rows] == [
-        (1, "enumerate"), (1, "vade"), (4, "enumerate"), (4, "vade")
-    ]  # fmt: skip
+        (1, "enumerate"),
+        (1, "vade"),
+        (4, "enumerate"),
+        (4, "vade"),
+    ]
     figure = Path("mine/figures/guides.png")
     drawn = figure.read_bytes()
     figure.unlink()
@@ -115,9 +118,20 @@ def test_data_of_one_s_own():
     x = kind[:, None] + 0.1 * generator.normal(size=(80, 5))
     np.savez("mine.npz", x=x.astype(np.float32), kind=kind, **{"[/b]": kind})
     result = _mfcvae(
-        "train", "--data", "mine.npz", "--facets", "2:4", "--guide", "enumerate", "--seed", "3",
-        "--set", "training.epochs_per_step=[2]", "--out", "mine",
-    )  # fmt: skip
+        "train",
+        "--data",
+        "mine.npz",
+        "--facets",
+        "2:4",
+        "--guide",
+        "enumerate",
+        "--seed",
+        "3",
+        "--set",
+        "training.epochs_per_step=[2]",
+        "--out",
+        "mine",
+    )
     assert result.exit_code == 0, result.output
     assert "kind (3)" in result.output
     config = Run("mine").config
@@ -125,8 +139,15 @@ def test_data_of_one_s_own():
     assert config.seed == 3
     assert config.data.options["path"] == str(Path("mine.npz").resolve())
     np.savez("unlabelled.npz", x=x.astype(np.float32))
-    result = _mfcvae("train", "--data", "unlabelled.npz", "--facets", "2:4",
-                     "--set", "training.epochs_per_step=[1]")  # fmt: skip
+    result = _mfcvae(
+        "train",
+        "--data",
+        "unlabelled.npz",
+        "--facets",
+        "2:4",
+        "--set",
+        "training.epochs_per_step=[1]",
+    )
     assert result.exit_code == 0, result.output
     assert Path("runs/unlabelled-001/evaluation.json").exists()
 
@@ -146,8 +167,17 @@ def test_data_of_one_s_own():
         (["train", "--seed", "-1"], 2, "--seed"),
         (["train", "--set", "model.encoder.options.batch_norm=no"], 2, "valid boolean, got 'no'"),
         (["train", "--set", "model.likelihood.options.scale=true"], 2, "valid number, got True"),
-        (["train", "--set", "model.encoder=conv-ladder", "--set",
-          "model.encoder.options={\"channels\": 0}"], 2, "channels must be positive"),
+        (
+            [
+                "train",
+                "--set",
+                "model.encoder=conv-ladder",
+                "--set",
+                'model.encoder.options={"channels": 0}',
+            ],
+            2,
+            "channels must be positive",
+        ),
         (["train", "--set", "data.options.test_fraction=abc"], 2, "valid number, got 'abc'"),
         (["train", "--set", "data.options.factors.shape=[7]"], 2, "from 0 to 3"),
         (["train", "--set", "data.options.factors=5"], 2, "factors of data set"),
@@ -155,8 +185,19 @@ def test_data_of_one_s_own():
         (["train", "--guide", "oracle"], 2, "unknown guide 'oracle'"),
         (["train", "--data", "nowhere.npz"], 1, "no such file"),
         (["train", "--data", "nothing"], 2, "unknown data set 'nothing'"),
-        (["train", "--data", "wide.npz", "--set", "model.likelihood.name=bernoulli",
-          "--set", "model.likelihood.options={}"], 1, r"needs values in \[0, 1\], got \[0, 9\]"),
+        (
+            [
+                "train",
+                "--data",
+                "wide.npz",
+                "--set",
+                "model.likelihood.name=bernoulli",
+                "--set",
+                "model.likelihood.options={}",
+            ],
+            1,
+            r"needs values in \[0, 1\], got \[0, 9\]",
+        ),
         (["train", "--data", "flat.npz"], 1, r"got shape \(5,\)"),
         (["train", "--out", "taken"], 2, "taken exists already"),
         (["train", "--out", "taken/mine.txt/run"], 2, "mine.txt is no folder to write in"),
@@ -174,7 +215,7 @@ def test_data_of_one_s_own():
         (["pretrained", "mnist", "--out", "taken"], 2, "taken exists already"),
         (["fly"], 2, "No such command"),
     ],
-)  # fmt: skip
+)
 def test_one_clear_message_and_nothing_overwritten(arguments, status, message):
     Path("taken").mkdir()
     Path("taken/mine.txt").write_text("mine")
@@ -234,8 +275,10 @@ def test_help_presets_and_version():
 def _process(*arguments: str) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-m", "pyro_mfcvae", "train", *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def _wait_for_log(run: Path, n_lines: int, process: subprocess.Popen) -> None:

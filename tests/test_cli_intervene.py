@@ -270,9 +270,13 @@ def test_titles_say_what_moves_and_what_is_fixed():
 
 def _held_out(n_facets: int, n: int) -> HeldOut:
     return HeldOut(
-        model=small_model(n_facets), fade=(1.0,) * n_facets, temperature=1.0, x=observations(n),
-        labels={}, class_names={},
-    )  # fmt: skip
+        model=small_model(n_facets),
+        fade=(1.0,) * n_facets,
+        temperature=1.0,
+        x=observations(n),
+        labels={},
+        class_names={},
+    )
 
 
 @pytest.mark.parametrize(("n_facets", "pairs"), [(1, []), (2, ["0-1"]), (3, ["0-1", "0-2", "1-2"])])

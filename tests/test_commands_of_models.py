@@ -36,12 +36,20 @@ MODELS = {
     "vlac-relaxed": ("vlac", "relaxed", "2:1,2:3", LADDER | NARROW),
     "vlac-amortized": ("vlac", "amortized", "2:2,2:3", LADDER | NARROW),
     "vlae": ("vlac", "vade", "2:1,2:1", LADDER),
-    "gmvae": ("gmvae", "posterior-analytic", "2:3,2:1",
-              SHARED | {"model.options": {"mixture_width": 8}}),
+    "gmvae": (
+        "gmvae",
+        "posterior-analytic",
+        "2:3,2:1",
+        SHARED | {"model.options": {"mixture_width": 8}},
+    ),
     "ugvae": ("ugvae", "amortized", "2:3,2:1", SHARED | GROUPS),
-    "autoregressive": ("mfcvae", "vade", "2:3,2:1",
-                       LADDER | {"model.options": {"posterior": "autoregressive"}}),
-}  # fmt: skip
+    "autoregressive": (
+        "mfcvae",
+        "vade",
+        "2:3,2:1",
+        LADDER | {"model.options": {"posterior": "autoregressive"}},
+    ),
+}
 BASE = {
     "model.likelihood": "bernoulli",
     "training.epochs_per_step": 2,
@@ -150,8 +158,7 @@ def test_the_importance_weighted_bound_or_why_there_is_none(name):
 @EVERY
 def test_compare(name):
     _trained(name)
-    printed = _works("compare", name, "--samples", "2", "--n-draws", "2",
-                     "--n-observations", "5")  # fmt: skip
+    printed = _works("compare", name, "--samples", "2", "--n-draws", "2", "--n-observations", "5")
     assert max(map(len, printed.splitlines())) <= 100
     results = Run(name).comparison()
     rows = {(row["guide"], row["n_samples"]): row for row in results["guides"]}
@@ -228,10 +235,21 @@ def test_figures_interventions_and_report(name):
         assert (f"latents-facet-{j}" in drawn) == (name != "ugvae" or j == 0)
     assert ("weights" in drawn) == any(n > 1 for n in _n_clusters(run))
     for command in (
-        "swap", "swap --facet 0", "swap --pairs", "swap --pairs --facet 0", "generate",
-        "generate --facet 1", "traverse", "traverse --facet 0", "traverse --dimension 1",
-        "interpolate", "interpolate --facet 1", "means", "means --facet 0,1", "means --facet 1",
-    ):  # fmt: skip
+        "swap",
+        "swap --facet 0",
+        "swap --pairs",
+        "swap --pairs --facet 0",
+        "generate",
+        "generate --facet 1",
+        "traverse",
+        "traverse --facet 0",
+        "traverse --dimension 1",
+        "interpolate",
+        "interpolate --facet 1",
+        "means",
+        "means --facet 0,1",
+        "means --facet 1",
+    ):
         first, *options = command.split()
         _works("intervene", first, name, *options)
     _works("report", name)

@@ -164,8 +164,9 @@ def test_the_gradient_is_of_all_networks_below_the_latents():
     """VLAC: the ladder that is told the clusters; the networks of q(c | x) are others."""
     model, x = VLAC(SHAPE, "2:1,2:3", **DENSE, width=8).double(), observations()
     row = compare_guides(model, x, ["amortized"], (2,), n_draws=2, seed=SEED)["guides"][0]
-    parameters = [p for part in (model.encoder, model.heads, model.ladder)
-                  for p in part.parameters()]  # fmt: skip
+    parameters = [
+        p for part in (model.encoder, model.heads, model.ladder) for p in part.parameters()
+    ]
     gradients = []
     for draw in range(2):
         with model.evaluating(gradients=True), Noise(SEED, draw):
@@ -264,8 +265,16 @@ def test_terms_of_many_facets_are_whole():
     row = {"guide": "enumerate", "n_samples": 1, "terms": terms}
     row |= dict.fromkeys(("elbo", "elbo_standard_error", "gradient_variance", "seconds"), 1.0)
     row |= dict.fromkeys(("gap", "predicted_gap", "least_gap"), -1e-9)
-    show_comparison(screen, {"reference": "enumerate", "n_observations": 1, "n_draws": 2,
-                             "fade": [1.0] * n, "guides": [row]})  # fmt: skip
+    show_comparison(
+        screen,
+        {
+            "reference": "enumerate",
+            "n_observations": 1,
+            "n_draws": 2,
+            "fade": [1.0] * n,
+            "guides": [row],
+        },
+    )
     printed = screen.file.getvalue()
     assert max(map(len, printed.splitlines())) <= 100
     assert sum(c == "/" for c in printed) == 3 * (n - 1)

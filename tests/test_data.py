@@ -58,8 +58,9 @@ def test_each_factor_changes_its_own_part_of_the_picture():
 def test_a_larger_scale_makes_the_object_grow_evenly():
     sizes = []
     for scale in range(8):
-        pair = [render_scenes(_scene(scale=scale, object_hue=h, shape=2, wall_hue=5))[0]
-                for h in (2, 7)]  # fmt: skip
+        pair = [
+            render_scenes(_scene(scale=scale, object_hue=h, shape=2, wall_hue=5))[0] for h in (2, 7)
+        ]
         sizes.append((np.abs(pair[0].astype(int) - pair[1]).sum(-1) > 20).sum())
     growth = np.sqrt(sizes[-1] / sizes[0])
     assert growth == pytest.approx(1.25 / 0.75, rel=0.08)
@@ -196,14 +197,27 @@ def test_labels_of_a_file(tmp_path):
         ({"x": np.zeros((9, 2)), "kind": np.zeros(8, int)}, r"labels .kind. must have shape"),
         ({"x": np.zeros((9, 2)), "x_test": np.zeros((9, 3))}, "x_test must be like x"),
         ({"x": np.zeros((2, 2))}, "held-out part is empty"),
-        ({"x": np.zeros((9, 2)), "labels": np.zeros((9, 2), int), "label_names": np.array(["a"])},
-         "one name per column"),
+        (
+            {
+                "x": np.zeros((9, 2)),
+                "labels": np.zeros((9, 2), int),
+                "label_names": np.array(["a"]),
+            },
+            "one name per column",
+        ),
         ({"x": np.zeros((9, 2)), "labels": np.array(3)}, r"\(N,\) or \(N, factors\)"),
         ({"x": np.zeros((9, 2)), "age": np.linspace(0, 1, 9)}, "must be classes"),
-        ({"x": np.zeros((9, 2)), "x_test": np.zeros((2, 2)), "labels": np.zeros((9, 2), int),
-          "labels_test": np.zeros((2, 3), int)}, "must have the 2 columns"),
+        (
+            {
+                "x": np.zeros((9, 2)),
+                "x_test": np.zeros((2, 2)),
+                "labels": np.zeros((9, 2), int),
+                "labels_test": np.zeros((2, 3), int),
+            },
+            "must have the 2 columns",
+        ),
     ],
-)  # fmt: skip
+)
 def test_bad_files_are_refused(tmp_path, arrays, message):
     with pytest.raises(DataError, match=message):
         load_dataset(_file(tmp_path, **arrays))

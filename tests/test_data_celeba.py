@@ -143,11 +143,15 @@ def test_missing_pictures(folder, tmp_path):
         (ATTRIBUTES, " Young", "", r"-1 or 1 for each of 2 attributes, got '000001.jpg .*'"),
         (ATTRIBUTES, "000002.jpg  ", "000002.jpg  0", "-1 or 1 for each of 3 .* '000002.jpg 0"),
         (ATTRIBUTES, None, b"\xff\xfe\x00", "cannot be read .* get it anew from the page"),
-        (PARTITION, "000004.jpg 1\n", "", f"0, 1 or 2 for every picture in {ATTRIBUTES}, got '000"
-         "004.jpg nowhere'"),
+        (
+            PARTITION,
+            "000004.jpg 1\n",
+            "",
+            f"0, 1 or 2 for every picture in {ATTRIBUTES}, got '000004.jpg nowhere'",
+        ),
         (PARTITION, "000004.jpg 1", "000004.jpg 3", "0, 1 or 2 .* got '000004.jpg 3'"),
     ],
-)  # fmt: skip
+)
 def test_damaged_lists(folder, file, old, new, message):
     path = folder / file
     if isinstance(new, bytes):

@@ -52,10 +52,19 @@ def test_streamed_loaded_and_npz_are_the_same_observations(shape, dtype, storage
 
 
 INDICES = [
-    slice(None), slice(3, 40, 5), slice(None, None, -1), slice(90, 200), slice(5, 5), 0, -1,
-    torch.tensor([61, 2, 2, 59, 60, -1]), np.array([7, 3]), [4, 90], [],
+    slice(None),
+    slice(3, 40, 5),
+    slice(None, None, -1),
+    slice(90, 200),
+    slice(5, 5),
+    0,
+    -1,
+    torch.tensor([61, 2, 2, 59, 60, -1]),
+    np.array([7, 3]),
+    [4, 90],
+    [],
     torch.randperm(91, generator=torch.Generator().manual_seed(0)),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("index", INDICES, ids=str)
@@ -81,9 +90,8 @@ def test_only_what_is_asked_for_is_read(small_blocks, monkeypatch):
     streamed, asked = numbered(100, 10), []
     inner = hdf5.Hdf5Rows._neighbours
     monkeypatch.setattr(
-        hdf5.Hdf5Rows, "_neighbours",
-        lambda *args: asked.append(args[2:]) or inner(*args),
-    )  # fmt: skip
+        hdf5.Hdf5Rows, "_neighbours", lambda *args: asked.append(args[2:]) or inner(*args)
+    )
     assert streamed[[57, 3, 51, 99, 5]].flatten().tolist() == [57, 3, 51, 99, 5]
     assert asked == [(3, 6), (51, 58), (99, 100)]
     asked.clear()
@@ -179,16 +187,27 @@ def test_chunks_too_large_to_stream(monkeypatch):
 
 X = np.zeros((9, 2))
 BAD = [
-    {"y": np.zeros((3, 2))}, {"x": np.zeros(3)}, {"x": np.zeros((9, 5, 6, 7))},
-    {"x": np.array([[1j, 2]] * 5)}, {"x": np.zeros((0, 2))}, {"x": X, "kind": np.zeros(8, int)},
-    {"x": X, "x_test": np.zeros((9, 3))}, {"x": X, "x_test": X.astype(np.uint8)},
-    {"x": X, "kind": np.zeros((9, 1), int)}, {"x": X, "labels": np.zeros((8, 2), int)},
+    {"y": np.zeros((3, 2))},
+    {"x": np.zeros(3)},
+    {"x": np.zeros((9, 5, 6, 7))},
+    {"x": np.array([[1j, 2]] * 5)},
+    {"x": np.zeros((0, 2))},
+    {"x": X, "kind": np.zeros(8, int)},
+    {"x": X, "x_test": np.zeros((9, 3))},
+    {"x": X, "x_test": X.astype(np.uint8)},
+    {"x": X, "kind": np.zeros((9, 1), int)},
+    {"x": X, "labels": np.zeros((8, 2), int)},
     {"x": X, "labels": np.zeros((9, 2), int), "label_names": np.zeros(1)},
-    {"x": X, "labels": np.array(3)}, {"x": X, "age": np.linspace(0, 1, 9)},
-    {"x": X, "x_test": X[:2], "labels": np.zeros((9, 2), int),
-     "labels_test": np.zeros((2, 3), int)},
+    {"x": X, "labels": np.array(3)},
+    {"x": X, "age": np.linspace(0, 1, 9)},
+    {
+        "x": X,
+        "x_test": X[:2],
+        "labels": np.zeros((9, 2), int),
+        "labels_test": np.zeros((2, 3), int),
+    },
     {"x": X, "labels": np.zeros((9, 2), int), "label_names": "size"},
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("arrays", BAD, ids=str)
@@ -205,8 +224,14 @@ def test_the_rules_are_those_of_the_npz_file(arrays):
 
 def test_labels_and_what_is_left_alone():
     x = integers(6, 4)
-    write(x=x, x_test=x[:2], labels=integers(8, 2, high=3), label_names=["size", "kind"],
-           colour=list("rgbrgbrg"), fixed=np.array(list("ababbbbb"), "S1"))  # fmt: skip
+    write(
+        x=x,
+        x_test=x[:2],
+        labels=integers(8, 2, high=3),
+        label_names=["size", "kind"],
+        colour=list("rgbrgbrg"),
+        fixed=np.array(list("ababbbbb"), "S1"),
+    )
     with h5py.File("my.h5", "a") as file:
         file["notes/of/mine"] = np.zeros(3)
         file["empty"] = h5py.Empty("f")
@@ -265,10 +290,7 @@ def test_real_numbers_are_looked_through_piece_by_piece(monkeypatch, small_block
     for wrong in (np.nan, np.inf, -np.inf, 1e39):  # the last is beyond float32
         x[2345, 0] = wrong
         write(storage={"chunks": (100, 3)}, x=x)
-        with (
-            np.errstate(over="ignore"),
-            pytest.raises(DataError, match="infinite or not a number"),
-        ):
+        with np.errstate(over="ignore"), pytest.raises(DataError, match="infinite or not a number"):
             load()
 
 

@@ -23,8 +23,14 @@ def _load(data_dir, **options):
     return load_dataset(Component(name="shapes3d", options=options))
 
 
-GRID = {"floor_hue": [0, 3, 9], "wall_hue": [5], "object_hue": [6, 7], "scale": [0, 1, 7],
-        "shape": [0, 1, 2, 3], "orientation": [0, 8, 14]}  # fmt: skip
+GRID = {
+    "floor_hue": [0, 3, 9],
+    "wall_hue": [5],
+    "object_hue": [6, 7],
+    "scale": [0, 1, 7],
+    "shape": [0, 1, 2, 3],
+    "orientation": [0, 8, 14],
+}
 # As the published file has them: hue 3 is 0.30000000000000004 and scale 1 0.8214285714285714.
 HUES, SCALES = np.arange(10) * 0.1, 0.75 + np.arange(8) * 0.5 / 7
 PUBLISHED_VALUES = [HUES, HUES, HUES, SCALES, np.arange(4.0), -30 + np.arange(15) * 60 / 14]

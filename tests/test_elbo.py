@@ -239,8 +239,15 @@ def test_terms_add_up_and_carry_their_names():
     torch.testing.assert_close(terms.loss, -total.mean())
     means = terms.means()
     assert set(means) == {
-        "elbo", "reconstruction", "kl_z_0", "kl_c_0", "fade_0", "kl_z_1", "kl_c_1", "fade_1"
-    }  # fmt: skip
+        "elbo",
+        "reconstruction",
+        "kl_z_0",
+        "kl_c_0",
+        "fade_0",
+        "kl_z_1",
+        "kl_c_1",
+        "fade_1",
+    }
     assert means["fade_0"] == 0.25
     assert (model.elbo(x, guide="enumerate").kl_c == 0).all()
 

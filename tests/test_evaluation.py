@@ -228,9 +228,7 @@ def test_everything_is_there_for_both_parts():
     results = evaluation.evaluate(small_model(2).float(), _toy(), fade=(0.5, 1.0))
     parts = {"train", "test"}
     for facet in results["facets"]:
-        for measure in (
-            "occupied_clusters", "assignment_entropy", "normalized_assignment_entropy"
-        ):  # fmt: skip
+        for measure in ("occupied_clusters", "assignment_entropy", "normalized_assignment_entropy"):
             assert set(facet[measure]) == parts
         n_clusters = facet["n_clusters"]
         for part in parts:

@@ -67,10 +67,13 @@ def test_student_t_against_scipy():
         z = torch.randn(6, 3, dtype=torch.float64)
         with torch.no_grad():
             factors, locs = prior.scale_tril, prior.loc
-            expected = np.stack([
-                stats.multivariate_t(m, f @ f.T, df=4).logpdf(z.numpy())
-                for m, f in zip(locs.numpy(), factors.numpy(), strict=True)
-            ], -1)  # fmt: skip
+            expected = np.stack(
+                [
+                    stats.multivariate_t(m, f @ f.T, df=4).logpdf(z.numpy())
+                    for m, f in zip(locs.numpy(), factors.numpy(), strict=True)
+                ],
+                -1,
+            )
             every = prior.component_log_prob(z)
             c = torch.tensor([0, 3, 1, 2, 2, 0])
             at = prior.component_log_prob_at(z, c)

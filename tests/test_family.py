@@ -34,13 +34,26 @@ def test_only_facets_with_clusters_are_judged():
     rows = {entry.row for entry in experiment.entries(experiment.arms("quick"))}
     judged = {row for row in rows if "facet" in row}
     assert judged == {
-        "MFCVAE, facet 0", "MFCVAE, facet 1", "VaDE, facet 0", "VLAC, facet 0", "VLAC, facet 1",
-        "GM-DGM, facet 0", "GMVAE, facet 0", "UG-VAE, facet 0",
-    }  # fmt: skip
+        "MFCVAE, facet 0",
+        "MFCVAE, facet 1",
+        "VaDE, facet 0",
+        "VLAC, facet 0",
+        "VLAC, facet 1",
+        "GM-DGM, facet 0",
+        "GMVAE, facet 0",
+        "UG-VAE, facet 0",
+    }
     assert rows - judged == {
-        "MFCVAE", "VaDE", "VLAC", "GM-DGM", "VLAE", "GMVAE", "UG-VAE", "ML-VAE",
+        "MFCVAE",
+        "VaDE",
+        "VLAC",
+        "GM-DGM",
+        "VLAE",
+        "GMVAE",
+        "UG-VAE",
+        "ML-VAE",
         "beta-VAE, beta = 4",
-    }  # fmt: skip
+    }
 
 
 def test_two_of_the_family_from_beginning_to_end(tmp_path):

@@ -146,8 +146,14 @@ def test_confusion_has_the_share_of_each_class_in_each_cluster():
     assert rows == ["3  n 3", "4  n 2", "0  n 3", "5  n 1"]
     assert [text.get_text() for text in axes.get_xticklabels()] == list(names)
     numbers = {text.get_position(): text.get_text() for text in axes.texts}
-    assert numbers == {(0, 0): "67", (1, 0): "33", (0, 1): "50", (1, 1): "50", (1, 2): "100",
-                       (2, 3): "100"}  # fmt: skip
+    assert numbers == {
+        (0, 0): "67",
+        (1, 0): "33",
+        (0, 1): "50",
+        (1, 1): "50",
+        (1, 2): "100",
+        (2, 3): "100",
+    }
     assert [line.get_ydata()[0] for line in axes.lines] == [1.5, 2.5]
     assert _labels(figure)[0].startswith("colour\nNMI 0.")
     assert _labels(figure)[1] == "facet 7"
@@ -498,16 +504,28 @@ def test_facets_stand_side_by_side():
     x, both = _pictures(6), [_sure(3), _sure(2, 3)]
     figure = figures.facet_examples(x, both, n_examples=1, title="both")
     assert _labels(figure) == [
-        "2  p 0.67  n 2", "1  p 0.67  n 2", "0  p 0.67  n 2", "facet 0",
-        "1  p 0.76  n 3", "0  p 0.75  n 3", "facet 1", "both",
-    ]  # fmt: skip
+        "2  p 0.67  n 2",
+        "1  p 0.67  n 2",
+        "0  p 0.67  n 2",
+        "facet 0",
+        "1  p 0.76  n 3",
+        "0  p 0.75  n 3",
+        "facet 1",
+        "both",
+    ]
     corners = _corners(figure)
     assert [top for _, top in corners[:2]] == [top for _, top in corners[3:]]
     assert corners[3][0] > corners[0][0] + 1
     drawn = [_pictures(3, 2), _pictures(1, 2)]
     figure = figures.facet_samples(drawn, [[5, 1, 2], [7]], [0, 2], n_rows=2)
-    assert _labels(figure) == ["cluster 5", "cluster 1", "facet 0", "cluster 2", "cluster 7",
-                               "facet 2"]  # fmt: skip
+    assert _labels(figure) == [
+        "cluster 5",
+        "cluster 1",
+        "facet 0",
+        "cluster 2",
+        "cluster 7",
+        "facet 2",
+    ]
     assert _values(figure) == [0, 0.2, 0.4, 0.6, 0.8, 1, 0, 1]
 
 
@@ -589,5 +607,6 @@ def test_rows_of_a_table_can_be_intervened_on(tmp_path):
         assert 0 < text.get_window_extent().y0 < text.get_window_extent().y1
         bottom = max(image.get_extent()[2] for image in figure.axes[0].images)
         assert text.get_position()[1] > bottom + 0.1  # inches, from above
-    assert not [text for text in _labels(figures.picture_grid([[np.ones((1, 2, 2))]], [""], ""))
-                if text]  # fmt: skip
+    assert not [
+        text for text in _labels(figures.picture_grid([[np.ones((1, 2, 2))]], [""], "")) if text
+    ]

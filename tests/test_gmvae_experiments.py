@@ -219,8 +219,10 @@ def test_arcs_from_beginning_to_end(tmp_path, monkeypatch):
         line = lines[arm, "exemplar accuracy, held out, K = 8"]
         assert line["values"] == {0: exemplar}
         assert lines[arm, "z-prior term, nats, held out"]["mean"] >= 0
-        metrics = [json.loads(text) for text in
-                   (tmp_path / "runs" / stored["folder"] / "metrics.jsonl").open()]  # fmt: skip
+        metrics = [
+            json.loads(text)
+            for text in (tmp_path / "runs" / stored["folder"] / "metrics.jsonl").open()
+        ]
         logged = [m["values"]["exemplar_accuracy_0_arc"] for m in metrics if m["split"] == "test"]
         assert logged[-1] == exemplar
 

@@ -128,10 +128,16 @@ def test_import_of_a_shared_network():
         state[f"mu_p_z_j_c_j_list.{j}"] = torch.randn(n, 4)
         state[f"_sigma_square_p_z_j_c_j_list.{j}"] = torch.randn(n, 4)
     config = {
-        "model_type": "fc_shared", "in_dim": 9, "z_dims": d, "n_clusters": (4, 4),
-        "covariance": "diag", "likelihood": "Bernoulli", "output_activation": "sigmoid",
-        "activation": "relu", "fixed_weights": True,
-    }  # fmt: skip
+        "model_type": "fc_shared",
+        "in_dim": 9,
+        "z_dims": d,
+        "n_clusters": (4, 4),
+        "covariance": "diag",
+        "likelihood": "Bernoulli",
+        "output_activation": "sigmoid",
+        "activation": "relu",
+        "fixed_weights": True,
+    }
     model = import_official(state, config)
     x = torch.rand(5, 9)
     posteriors = model.encode(x)

@@ -83,9 +83,12 @@ def _rows(log_responsibilities):
 
 @pytest.mark.parametrize(
     ("over_samples", "came"),
-    [(lambda _: None, "got NoneType"), (_rows, "got shape (6, 1)"),
-     (lambda log_r: log_r, "got shape (1, 6, 5)")],
-)  # fmt: skip
+    [
+        (lambda _: None, "got NoneType"),
+        (_rows, "got shape (6, 1)"),
+        (lambda log_r: log_r, "got shape (1, 6, 5)"),
+    ],
+)
 def test_what_over_samples_returns_is_checked(over_samples, came):
     class Wrong(ClosedFormGuide):
         def over_samples(self, log_responsibilities):

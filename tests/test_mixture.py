@@ -6,11 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.mixture import GaussianMixture
-from torch.distributions import (
-    Categorical,
-    MixtureSameFamily,
-    MultivariateNormal,
-)
+from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
 from pyro_mfcvae import MixturePrior
 from pyro_mfcvae.errors import ConfigError

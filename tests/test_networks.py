@@ -96,17 +96,25 @@ def test_shared_convolutions_that_cannot_be(part, shape, options, message):
 @pytest.mark.parametrize(
     ("encoder", "decoder"),
     [
-        (Component(name="ladder", options={"backbone": 6}),
-         Component(name="ladder", options={"rungs": 6, "backbone": 6})),
-        (Component(name="ladder", options={"backbone": 6, "rungs": 5, "batch_norm": True}),
-         Component(name="ladder", options={"rungs": 6, "backbone": 6, "merge": "add"})),
-        (Component(name="shared", options={"widths": [6, 5]}),
-         Component(name="shared", options={"widths": [5, 6], "batch_norm": True})),
-        (Component(name="per-facet", options={"widths": 6}),
-         Component(name="shared", options={"widths": []})),
+        (
+            Component(name="ladder", options={"backbone": 6}),
+            Component(name="ladder", options={"rungs": 6, "backbone": 6}),
+        ),
+        (
+            Component(name="ladder", options={"backbone": 6, "rungs": 5, "batch_norm": True}),
+            Component(name="ladder", options={"rungs": 6, "backbone": 6, "merge": "add"}),
+        ),
+        (
+            Component(name="shared", options={"widths": [6, 5]}),
+            Component(name="shared", options={"widths": [5, 6], "batch_norm": True}),
+        ),
+        (
+            Component(name="per-facet", options={"widths": 6}),
+            Component(name="shared", options={"widths": []}),
+        ),
     ],
     ids=["concatenate", "add", "shared", "per-facet"],
-)  # fmt: skip
+)
 def test_dense_networks(n_facets, shape, encoder, decoder):
     model = MFCVAE(shape, _facets(n_facets), "bernoulli", encoder, decoder)
     _check_shapes(model, n_facets, shape)
@@ -137,8 +145,9 @@ def test_a_facet_at_zero_does_not_reach_the_picture(kind):
     elif kind.endswith("shared"):
         model = MFCVAE(shape, _facets(2), encoder=kind, decoder=kind)
     else:
-        decoder = Component(name="ladder", options={"rungs": 6, "merge": kind.split("-")[1],
-                                                    "backbone": 6})  # fmt: skip
+        decoder = Component(
+            name="ladder", options={"rungs": 6, "merge": kind.split("-")[1], "backbone": 6}
+        )
         model = MFCVAE(shape, _facets(2), decoder=decoder)
     model.eval()
     z1 = torch.randn(B, 3)
@@ -192,8 +201,11 @@ def test_data_dependent_initialisation(kind):
         others = [d for d in range(output.dim()) if d != 1]
         statistics.append((output.mean(others).abs().max(), output.std(others, correction=0)))
 
-    layers = [m for m in model.modules() if isinstance(
-        m, (torch.nn.Linear, torch.nn.Conv2d, torch.nn.ConvTranspose2d))]  # fmt: skip
+    layers = [
+        m
+        for m in model.modules()
+        if isinstance(m, (torch.nn.Linear, torch.nn.Conv2d, torch.nn.ConvTranspose2d))
+    ]
     for layer in layers:
         layer.register_forward_hook(watch)
     with torch.no_grad():
@@ -222,9 +234,12 @@ def test_data_dependent_initialisation_as_published():
     assert len(normalised) == 6
     for name in ours:
         kept = torch.equal(theirs[name], before[name])
-        assert kept == (name in normalised or (
-            name.removesuffix("weight") + "magnitude" in normalised
-        ) or name.startswith("facets.") or torch.equal(ours[name], before[name])), name  # fmt: skip
+        assert kept == (
+            name in normalised
+            or (name.removesuffix("weight") + "magnitude" in normalised)
+            or name.startswith("facets.")
+            or torch.equal(ours[name], before[name])
+        ), name
         if name not in normalised:
             torch.testing.assert_close(theirs[name], ours[name])
 

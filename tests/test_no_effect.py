@@ -51,14 +51,16 @@ _OF_MODELS = [
         (["guide.temperature_epochs=7", "guide.name=amortized"], "guide amortized has no"),
         (["model.initial_spread=0.3"], "model.initialisation=data-dependent"),
         (["training.learning_rate_decay=0.7"], "training.learning_rate_schedule=step"),
-        (["training.decay_every=3", "training.learning_rate_floor=1e-5"],
-         "training.decay_every, training.learning_rate_floor: without effect"),
+        (
+            ["training.decay_every=3", "training.learning_rate_floor=1e-5"],
+            "training.decay_every, training.learning_rate_floor: without effect",
+        ),
         (["training.kl_warm_up=[1,3]"], "set training.kl_start below 1"),
         (["training.precision=tf32"], "tf32 is for CUDA devices"),
         (["training.kl_floor=0.3", "training.epochs_per_step=3"], "an entry for each facet"),
         (["training.fade_in_shape=cosine", "training.n_fade_in_batches=0"], "come in at once"),
     ],
-)  # fmt: skip
+)
 def test_settings_without_effect(assignments, message):
     (text,) = warned(override(tiny_config(), assignments))
     assert message in text
@@ -119,9 +121,12 @@ def test_what_a_preset_has_is_no_mistake_beside_other_parts():
 
 @pytest.mark.parametrize("name", ["gmvae-shapes", "ugvae-shapes"])
 @pytest.mark.parametrize(
-    "given", ["model.facets.0.learn_weights=true", 'model.facets.1={"learn_weights": true, '
-              '"n_clusters": 1, "latent_dim": 2}']
-)  # fmt: skip
+    "given",
+    [
+        "model.facets.0.learn_weights=true",
+        'model.facets.1={"learn_weights": true, "n_clusters": 1, "latent_dim": 2}',
+    ],
+)
 def test_weights_that_are_not_learnt_are_not_asked_for(name, given, tmp_path):
     words = ("train", name, "--set", given, "--out", "run")
     done = CliRunner().invoke(main, words, prog_name="mfcvae")
@@ -138,8 +143,11 @@ def test_the_command_line_shows_settings_without_effect(monkeypatch):
     monkeypatch.setattr("pyro_mfcvae.drawing.draw_run", lambda *_: [])
     np.savez("mine.npz", x=np.random.default_rng(0).random((60, 4), np.float32))
     words = ["train", "--data", "mine.npz", "--facets", "2:3", "--device", "cpu", "--out", "run"]
-    for setting in ("guide.temperature=[2,1]", "training.epochs_per_step=1",
-                    "training.n_threads=1"):  # fmt: skip
+    for setting in (
+        "guide.temperature=[2,1]",
+        "training.epochs_per_step=1",
+        "training.n_threads=1",
+    ):
         words += ["--set", setting]
     done = CliRunner().invoke(main, words, prog_name="mfcvae")
     assert done.exit_code == 0, done.output

@@ -197,8 +197,10 @@ def test_run_of_a_checkpoint(small, tmp_path):
     assert run.step() == run.n_steps(60_000) == 401 * 118
     assert run.fade() == (1.0, 1.0)
     assert sorted(entry.name for entry in run.path.iterdir()) == [
-        "checkpoints", "config.json", "environment.json",
-    ]  # fmt: skip
+        "checkpoints",
+        "config.json",
+        "environment.json",
+    ]
 
 
 @pytest.mark.parametrize("covariance", ["diagonal", "full"])
@@ -706,9 +708,7 @@ def test_foreign_classes_do_not_run(small, tmp_path, new_format):
     for foreign, name in ((_Touches(witness), "getattr"), (_Harmless(), "_Harmless")):
         for args in (foreign, Namespace(seed=foreign)):
             torch.save(
-                {"state_dict": state, "args": args},
-                path,
-                _use_new_zipfile_serialization=new_format,
+                {"state_dict": state, "args": args}, path, _use_new_zipfile_serialization=new_format
             )
             with pytest.raises(RunError, match=rf"asks for \S*{name}, which could run code"):
                 import_run(path, out=tmp_path / "run")

@@ -13,15 +13,7 @@ import torch
 from conftest import ROOT
 from distributed_job import StopAt
 from models import gradients, observations, relative_error, small_model
-from own_files import (
-    TINY,
-    mfcvae,
-    nothing_loaded,
-    sha256,
-    tiny_settings,
-    write_data,
-    write_sweep,
-)
+from own_files import TINY, mfcvae, nothing_loaded, sha256, tiny_settings, write_data, write_sweep
 from pyro.infer import TraceEnum_ELBO
 from variants import load
 
@@ -419,8 +411,11 @@ def test_a_model_and_a_guide_of_one_file():
     assert Path("imported.txt").read_text() == "once\n"
     assert config.model.source == config.guide.source
     assert {kind for kind, _ in loaded_files()} == {"model", "guide"}
-    assert {part.source.path for part in vars(config.without_folders()).values()
-            if getattr(part, "source", None)} == {"own.py"}  # fmt: skip
+    assert {
+        part.source.path
+        for part in vars(config.without_folders()).values()
+        if getattr(part, "source", None)
+    } == {"own.py"}
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,7 @@ from pyro_mfcvae import evaluation
 from pyro_mfcvae.data.vision import torchvision_datasets
 from pyro_mfcvae.errors import ConfigError, DataError
 from pyro_mfcvae.evaluation.diversity import random_pairs
-from pyro_mfcvae.evaluation.perceptual import (
-    check_pictures,
-    lpips_network,
-    perceptual_distance,
-)
+from pyro_mfcvae.evaluation.perceptual import check_pictures, lpips_network, perceptual_distance
 
 needs_lpips = pytest.mark.skipif(
     importlib.util.find_spec("lpips") is None, reason="the package lpips is not installed"

@@ -201,9 +201,17 @@ def _n_images(figure: Figure) -> int:
 def test_two_features_are_drawn_as_points_and_others_as_pictures():
     seen = _held_out(_gmvae())
     drawn = dict(draw_pictures(seen)) | dict(interventions.draw_interventions(seen))
-    expected = {"reconstructions", "clusters-facet-0", "samples-facet-0", "swaps-facet-0",
-                "swaps-facet-1", "traversal-facet-0", "traversal-facet-1", "means-facet-0",
-                "interpolation"}  # fmt: skip
+    expected = {
+        "reconstructions",
+        "clusters-facet-0",
+        "samples-facet-0",
+        "swaps-facet-0",
+        "swaps-facet-1",
+        "traversal-facet-0",
+        "traversal-facet-1",
+        "means-facet-0",
+        "interpolation",
+    }
     assert set(drawn) == expected
     drawn["generated"] = from_clusters.generate(seen).figure
     drawn["swapped-pairs"] = interventions.swap_pairs(seen, 0).figure
@@ -299,11 +307,16 @@ def run(tmp_path_factory) -> Run:
     np.savez(folder / "data.npz", x=x, kind=np.arange(60) % 3)
     parts = {"name": "shared", "options": {"widths": [8]}}
     settings = {
-        "model.encoder": parts, "model.decoder": parts, "model.facets.0.covariance": "diagonal",
+        "model.encoder": parts,
+        "model.decoder": parts,
+        "model.facets.0.covariance": "diagonal",
         "model.options": {"group_size": 12, "width": 8, "mixture_width": 8},
-        "training.epochs_per_step": 1, "training.batch_size": 12, "training.device": "cpu",
-        "training.n_fade_in_batches": 0, "training.n_threads": 1,
-    }  # fmt: skip
+        "training.epochs_per_step": 1,
+        "training.batch_size": 12,
+        "training.device": "cpu",
+        "training.n_fade_in_batches": 0,
+        "training.n_threads": 1,
+    }
     options = [f"--set={path}={json.dumps(value)}" for path, value in settings.items()]
     chosen = ("--model", "ugvae", "--guide", "amortized", "--facets", "2:3,2:1")
     out = ("--out", str(folder / "run"))

@@ -61,9 +61,7 @@ def test_published_settings(name):
 def test_factors_of_3d_shapes():
     """Everything varies but two hues; the hue that does is the one in the other's place."""
     factors = [get_preset(f"shapes3d-{n}").config.data.options["factors"] for n in (1, 2)]
-    assert factors == [
-        {"wall_hue": [5], "object_hue": [6]}, {"floor_hue": [0], "object_hue": [6]}
-    ]  # fmt: skip
+    assert factors == [{"wall_hue": [5], "object_hue": [6]}, {"floor_hue": [0], "object_hue": [6]}]
 
 
 @pytest.mark.parametrize(

@@ -88,8 +88,11 @@ def test_each_stage_of_the_stack_lowers_its_own_error_and_leaves_outer_layers(x)
     stages = _stages(model, epochs_per_layer=25, learning_rate=5e-3)
     *pairs, whole = stages
     assert [stage.name for stage in stages] == [
-        "pair 1 of 3", "pair 2 of 3", "pair 3 of 3", "all layers"
-    ]  # fmt: skip
+        "pair 1 of 3",
+        "pair 2 of 3",
+        "pair 3 of 3",
+        "all layers",
+    ]
     heads_and_mixtures = _state(model.facets, model.likelihood)
     log_vars = model.heads[0].weight[3:].clone()
     for i, stage in enumerate(pairs):
@@ -182,12 +185,16 @@ def test_progress_is_said(x, monkeypatch):
     pretrain(model, x, _stages(model), seed=0, say=said.append)
     ends = [line for line in said if " after " in line]
     assert [re.search(r"pretraining, (.*):", line)[1] for line in ends] == [
-        "pair 1 of 3", "pair 2 of 3", "pair 3 of 3", "all layers"
-    ]  # fmt: skip
+        "pair 1 of 3",
+        "pair 2 of 3",
+        "pair 3 of 3",
+        "all layers",
+    ]
     steps = [line for line in said if "step" in line]
     assert len(steps) == 4 * 6
-    assert re.match(r"pretraining, pair 1 of 3: step 1/6  mean squared error \d\.\d+  \d+ s left",
-                    steps[0])  # fmt: skip
+    assert re.match(
+        r"pretraining, pair 1 of 3: step 1/6  mean squared error \d\.\d+  \d+ s left", steps[0]
+    )
     assert steps[-1].endswith("  0 s left")
 
 
@@ -224,13 +231,21 @@ class _Skipping(nn.Module):
     [
         ("2:3,2:3", "shared", "shared", "there are 2 facets"),
         ("3:4", "conv-shared", "conv-shared", "there is a Conv2d"),
-        ("3:4", Component(name="shared", options={"widths": WIDTHS}), "shared",
-         r"the encoder's widths are \[25, 12, 9, 3\], the decoder's \[3, 2000, 500, 25\]"),
+        (
+            "3:4",
+            Component(name="shared", options={"widths": WIDTHS}),
+            "shared",
+            r"the encoder's widths are \[25, 12, 9, 3\], the decoder's \[3, 2000, 500, 25\]",
+        ),
         ("3:4", Component(name="shared", options={"widths": []}), "shared", "no linear layers"),
-        ("3:4", "skipping", Component(name="shared", options={"widths": WIDTHS[::-1]}),
-         "do not simply follow one another"),
+        (
+            "3:4",
+            "skipping",
+            Component(name="shared", options={"widths": WIDTHS[::-1]}),
+            "do not simply follow one another",
+        ),
     ],
-)  # fmt: skip
+)
 def test_networks_that_are_no_mirror_images(facets, encoder, decoder, message):
     register_encoder("skipping")(_Skipping)
     try:
@@ -278,10 +293,7 @@ def _in_a_folder(tmp_path, monkeypatch):
 
 def _config(**pretraining):
     config = tiny_config(
-        **{
-            "training.pretraining": "autoencoder",
-            "model.mixture_initialisation": "gmm-complete",
-        }
+        **{"training.pretraining": "autoencoder", "model.mixture_initialisation": "gmm-complete"}
     )
     options = {"epochs": 2, "batch_size": 20} | pretraining
     return override(config, [f"training.pretraining.options={json.dumps(options)}"])

@@ -358,8 +358,9 @@ def test_what_comes_after_the_end_is_warned_of(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("stop", "scale"), [(7, 0.1 + 0.9 * 2 / 8), (16, 1.0)])
 def test_a_run_is_measured_by_the_objective_of_its_last_step(stop, scale, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run, _, dataset = train(override(tiny_config(), [f"{k}={v}" for k, v in RECIPE.items()]),
-                            "run", [StopAt(stop)])  # fmt: skip
+    run, _, dataset = train(
+        override(tiny_config(), [f"{k}={v}" for k, v in RECIPE.items()]), "run", [StopAt(stop)]
+    )
     terms = evaluate_run(run, dataset)["elbo"]["test"]
     kl = {j: terms[f"kl_z_{j}"] + terms[f"kl_c_{j}"] for j in range(2)}
     weighed = sum(scale * terms[f"fade_{j}"] * kl[j] for j in range(2))

@@ -83,8 +83,10 @@ def drawn(tmp_path_factory) -> Path:
     said = []
     assert write_report([folder], say=said.append) == folder / "report.html"
     assert [text.partition(": ")[2] for text in said] == [
-        "preparing the data", "evaluating", "drawing"
-    ]  # fmt: skip
+        "preparing the data",
+        "evaluating",
+        "drawing",
+    ]
     return folder
 
 
@@ -171,12 +173,18 @@ def test_what_else_was_measured_is_shown(run):
     results = Run(run).evaluation()
     factors = list(results["facets"][0]["factors"])
     results["probe"] = {
-        "n_train": 77, "n_test": 19, "facets": [dict.fromkeys(factors, 0.25)] * 2,
-        "all_facets": dict.fromkeys(factors, 0.5), "most_frequent_class": dict.fromkeys(factors, 0),
-    }  # fmt: skip
+        "n_train": 77,
+        "n_test": 19,
+        "facets": [dict.fromkeys(factors, 0.25)] * 2,
+        "all_facets": dict.fromkeys(factors, 0.5),
+        "most_frequent_class": dict.fromkeys(factors, 0),
+    }
     results["importance_weighted_bound"] = {
-        "n_samples": 8, "n_observations": {"train": 77, "test": 19}, "train": -1.5, "test": -2.5,
-    }  # fmt: skip
+        "n_samples": 8,
+        "n_observations": {"train": 77, "test": 19},
+        "train": -1.5,
+        "test": -2.5,
+    }
     results["diversity"] = {"n_pairs": 9, "distances": {"pixels": {"data": 0.5, "samples": 0.25}}}
     results["facets"][0]["factors"]["shape"]["test"]["another_measure"] = 0.123
     Run(run).write_evaluation(results)
@@ -185,9 +193,14 @@ def test_what_else_was_measured_is_shown(run):
         0.5,
     )
     Run(run).write_comparison(
-        {"step": 10, "reference": "enumerate", "n_observations": 5, "n_draws": 2,
-         "guides": [guide | {"guide": "vade", "n_samples": 4, "seconds": 0.0125}]}
-    )  # fmt: skip
+        {
+            "step": 10,
+            "reference": "enumerate",
+            "n_observations": 5,
+            "n_draws": 2,
+            "guides": [guide | {"guide": "vade", "n_samples": 4, "seconds": 0.0125}],
+        }
+    )
     for name in ("means-facets-0-1", "novelty-facet-1", "something", "clusters-facet-7"):
         Image.new("RGB", (20, 20), "blue").save(run / f"figures/{name}.png")
     (run / "figures/guides.png").write_bytes(b"no picture")
@@ -208,15 +221,27 @@ def test_what_else_was_measured_is_shown(run):
 
 
 def test_figures_are_known_by_their_names(tmp_path):
-    for name in ("traversals-facet-2", "clusters-facet-10", "clusters-facet-2", "agreement",
-                 "means-facets-0-2", "odd--facet-", "interpolation"):  # fmt: skip
+    for name in (
+        "traversals-facet-2",
+        "clusters-facet-10",
+        "clusters-facet-2",
+        "agreement",
+        "means-facets-0-2",
+        "odd--facet-",
+        "interpolation",
+    ):
         Image.new("RGBA", (26, 13), (0, 0, 0, 0)).save(tmp_path / f"{name}.png")
     pictures, damaged = read_pictures(tmp_path, 11)
     assert not damaged
     assert [(p.kind, p.facets) for p in pictures] == [
-        ("clusters", (2,)), ("clusters", (10,)), ("means", (0, 2)), ("traversal", (2,)),
-        ("interpolation", ()), ("agreement", ()), ("odd--facet-", ()),
-    ]  # fmt: skip
+        ("clusters", (2,)),
+        ("clusters", (10,)),
+        ("means", (0, 2)),
+        ("traversal", (2,)),
+        ("interpolation", ()),
+        ("agreement", ()),
+        ("odd--facet-", ()),
+    ]
     assert (pictures[0].width, pictures[0].height) == (19, 10)
     assert pictures[2].caption.startswith("Facets 0 and 2: ")
     assert read_pictures(tmp_path / "missing", 2) == ((), [])
@@ -297,8 +322,9 @@ def test_tables_of_numbers_without_labels(facets, tmp_path, monkeypatch):
     at_once = SHORT | {"training.n_fade_in_batches": "0"}
     values = config_to_dict(with_facets(tiny_config(**at_once), facets))
     values["data"] = config_to_dict(tiny_config())["data"] | {
-        "name": "file", "options": {"path": str(tmp_path / "mine.npz")}
-    }  # fmt: skip
+        "name": "file",
+        "options": {"path": str(tmp_path / "mine.npz")},
+    }
     values["preset"] = None
     config = config_from_dict(values)
     assert isinstance(config.data, Component)
@@ -420,8 +446,10 @@ def test_means_are_taken_over_distinct_seeds_only(run):
 
 def test_curves_of_several_runs_are_drawn_from_their_logs():
     def log(values: list[float], split: str = "train", name: str = "elbo") -> list[dict]:
-        return [{"step": 10 * i, "epoch": i, "split": split, "values": {name: value}}
-                for i, value in enumerate(values, start=1)]  # fmt: skip
+        return [
+            {"step": 10 * i, "epoch": i, "split": split, "values": {name: value}}
+            for i, value in enumerate(values, start=1)
+        ]
 
     runs = {"a": log([-9, -3, -2]), "b": log([-8, -4]) + log([-5.0], "test"), "c": []}
     (axes,) = overlays.elbo_over_epochs(runs).axes

@@ -41,12 +41,27 @@ from pyro_mfcvae.runs import Run
 from pyro_mfcvae.training import Callback
 
 PUBLISHED = {
-    "table-1", "table-2", "table-shapes", "table-7", "ablations", "fast-ablations", "figure-1",
-    "figure-7", "figure-10", "figure-12", "vlac", "family",
-    "gmvae-arcs", "gmvae-mnist", "gmvae-svhn",
-    "ugvae-mnist", "ugvae-shapes", "ugvae-domains", "ugvae-celeba",
+    "table-1",
+    "table-2",
+    "table-shapes",
+    "table-7",
+    "ablations",
+    "fast-ablations",
+    "figure-1",
+    "figure-7",
+    "figure-10",
+    "figure-12",
+    "vlac",
+    "family",
+    "gmvae-arcs",
+    "gmvae-mnist",
+    "gmvae-svhn",
+    "ugvae-mnist",
+    "ugvae-shapes",
+    "ugvae-domains",
+    "ugvae-celeba",
     *(f"figure-{n}" for n in (4, 5, 6, *range(13, 25))),
-}  # fmt: skip
+}
 
 ACCURACY = ("facets", 1, "factors", "floor_hue", "test", "majority_accuracy")
 
@@ -154,9 +169,15 @@ def test_reduced_is_shorter_and_nothing_else(name):
 
 @pytest.mark.parametrize(
     "place",
-    ["training.device=cuda", "training.n_threads=3", "preset=other", "data.options.data_dir=x",
-     "sampling_temperature=0.3", "training.log_every=7"],
-)  # fmt: skip
+    [
+        "training.device=cuda",
+        "training.n_threads=3",
+        "preset=other",
+        "data.options.data_dir=x",
+        "sampling_temperature=0.3",
+        "training.log_every=7",
+    ],
+)
 def test_a_run_serves_whatever_asks_for_its_settings(place):
     config = get_experiment("table-1").arms("full")[0].config
     assert run_folder(Path("out"), override(config, [place])) == run_folder(Path("out"), config)
@@ -174,8 +195,10 @@ def test_reproduce_trains_measures_writes_and_repeats_nothing(tmp_path, monkeypa
     told = []
     request = Request(out=tmp_path / "out")
     results, folder = reproduce(TINY, request, on_run=told.append)
-    assert told == [f"run {i + 1} of 4: {arm}, seed {seed}" for i, (seed, arm) in enumerate(
-        (seed, arm) for seed in (0, 1) for arm in ("five", "three"))]  # fmt: skip
+    assert told == [
+        f"run {i + 1} of 4: {arm}, seed {seed}"
+        for i, (seed, arm) in enumerate((seed, arm) for seed in (0, 1) for arm in ("five", "three"))
+    ]
     assert json.loads((folder / "results.json").read_text()) == json.loads(json.dumps(results))
     assert results["figures"] == ["tiny.png"]
     assert (folder / "tiny.png").stat().st_size > 5000
@@ -370,8 +393,9 @@ def test_a_figure_that_cannot_be_drawn_costs_nothing_else(tmp_path):
     assert "one cluster only" in (folder / "table.md").read_text()
 
 
-@pytest.mark.parametrize("name", ["table-1", "table-7", "figure-5", "figure-6", "figure-12",
-                                  "figure-13", "figure-18"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name", ["table-1", "table-7", "figure-5", "figure-6", "figure-12", "figure-13", "figure-18"]
+)
 def test_experiments_end_to_end(name, tmp_path, monkeypatch):
     """The experiments themselves, on the tiny model: every number is found and every figure."""
     monkeypatch.setitem(pictures._STYLE, "scenes", 0)  # the tiny model uses one cluster of facet 1
@@ -405,10 +429,15 @@ def test_ablations_end_to_end(tmp_path):
 
 def test_aspects_end_to_end(tmp_path):
     only = ["3 aspects, 3 facets, 12 clusters", "2 aspects, 1 facet, 8 clusters"]
-    given = ["data.options.n_observations=100", "training.batch_size=20",
-             "training.epochs_per_step=1", "training.n_fade_in_batches=0"]  # fmt: skip
-    results, _ = reproduce(EXPERIMENTS["figure-1"], Request("quick", 1, 0, only, given,
-                                                            out=tmp_path))  # fmt: skip
+    given = [
+        "data.options.n_observations=100",
+        "training.batch_size=20",
+        "training.epochs_per_step=1",
+        "training.n_fade_in_batches=0",
+    ]
+    results, _ = reproduce(
+        EXPERIMENTS["figure-1"], Request("quick", 1, 0, only, given, out=tmp_path)
+    )
     assert results["figures"] == ["figure-1-clusters.png", "figure-1-several.png"]
     assert len(results["table"]) == 5
     assert all(line["mean"] is not None for line in results["table"])

@@ -39,11 +39,13 @@ def test_help_lists_every_guide():
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        (["model.name=vlac", "guide.name=amortized", "model.options.max_combinations=9999"],
-         "MFCVAE's story with independent facets, got another (VLAC)"),
+        (
+            ["model.name=vlac", "guide.name=amortized", "model.options.max_combinations=9999"],
+            "MFCVAE's story with independent facets, got another (VLAC)",
+        ),
         (["model.options.posterior=autoregressive"], "got another (MFCVAE)"),
     ],
-)  # fmt: skip
+)
 def test_the_hand_written_step_is_of_one_story(changed, message):
     options = [word for change in changed for word in ("--set", change)]
     result = _mfcvae("bench", "shapes", "--only", "steps", *options)

@@ -313,9 +313,10 @@ def test_everything_that_is_measured_of_a_run(mine, likelihood):
 def test_pretraining_and_data_dependent_initialisation_read_batches(mine, monkeypatch):
     read, inner = [], hdf5.Hdf5Rows.read
     monkeypatch.setattr(
-        hdf5.Hdf5Rows, "read",
+        hdf5.Hdf5Rows,
+        "read",
         lambda self, rows, out=None: read.append(len(rows)) or inner(self, rows, out),
-    )  # fmt: skip
+    )
     monkeypatch.setattr("pyro_mfcvae.training.initialise._BATCH", 30)
     monkeypatch.setattr("pyro_mfcvae.data.streamed._AT_ONCE", 1)
     monkeypatch.setattr("pyro_mfcvae.data.streamed._SAMPLED", 1)

@@ -62,20 +62,35 @@ def _runs(out: Path) -> list[Path]:
         ({"preset": "nothing"}, ConfigError, "unknown preset 'nothing'"),
         ({"set": {"training.rate": 1}}, ConfigError, "^set: unknown setting 'training.rate'"),
         ({"grid": {RATE: [0.1, -1]}}, ConfigError, "^learning_rate -1: .*greater than 0, got -1"),
-        ({"grid": {"training.device": ["cpu", "auto"]}}, ConfigError,
-         "^device cpu and device auto are one model; vary what makes a difference"),
-        ({"grid": {"model.facets.1.n_clusters": [5, 100]}}, ConfigError,
-         "^n_clusters 100: a facet has 100 clusters but there are only"),
-        ({"objective": FLOOR | {"facet": 2}}, ConfigError,
-         "facet 2, but the model has facets 0 to 1"),
+        (
+            {"grid": {"training.device": ["cpu", "auto"]}},
+            ConfigError,
+            "^device cpu and device auto are one model; vary what makes a difference",
+        ),
+        (
+            {"grid": {"model.facets.1.n_clusters": [5, 100]}},
+            ConfigError,
+            "^n_clusters 100: a facet has 100 clusters but there are only",
+        ),
+        (
+            {"objective": FLOOR | {"facet": 2}},
+            ConfigError,
+            "facet 2, but the model has facets 0 to 1",
+        ),
         ({"objective": FLOOR | {"factor": "sky"}}, ConfigError, "'sky', but the data have only "),
         ({"set": {"data": {"name": "file", "options": {"path": "x.npz"}}}}, DataError, "x.npz"),
-        ({"preset": "gmvae-shapes", "set": {WEIGHTS: True}}, ConfigError,
-         "^gmvae-shapes: the weights of mixtures are 1/K in model 'gmvae'"),
-        ({"grid": {"model.name": ["mfcvae", "gmvae"]}, "set": {WEIGHTS: True}}, ConfigError,
-         "^model.name gmvae: the weights of mixtures are 1/K in model 'gmvae'"),
+        (
+            {"preset": "gmvae-shapes", "set": {WEIGHTS: True}},
+            ConfigError,
+            "^gmvae-shapes: the weights of mixtures are 1/K in model 'gmvae'",
+        ),
+        (
+            {"grid": {"model.name": ["mfcvae", "gmvae"]}, "set": {WEIGHTS: True}},
+            ConfigError,
+            "^model.name gmvae: the weights of mixtures are 1/K in model 'gmvae'",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_told_before_any_training(base, tmp_path, given, error, message):
     start = {} if "preset" in given else {"base": base}
     with pytest.raises(error, match=message):
@@ -117,8 +132,9 @@ def test_a_grid_is_trained_measured_and_put_in_order(base, tmp_path, monkeypatch
             continue
         run = Run(out / trial["folder"])
         assert (run.config.seed, run.config.training.learning_rate) == (
-            trial["seed"], trial["settings"][RATE]
-        )  # fmt: skip
+            trial["seed"],
+            trial["settings"][RATE],
+        )
         facet = run.evaluation()["facets"][1]
         assert trial["objective"] == facet["factors"]["floor_hue"]["train"]["nmi"]
         assert trial["seconds"] == run.training_seconds()

@@ -54,8 +54,9 @@ def test_the_figure_has_every_trial_and_means_over_seeds():
         assert [bar.get_color() for bar in bars] == ["C0"] * 5 + ["C1"]
     lines = [line for line in panels[0].lines if line.get_color() == "0.6"]
     assert [list(line.get_ydata()) for line in lines] == [list(means[0::2]), list(means[1::2])]
-    for axes, expected in zip(panels, (means.reshape(3, 2).mean(1), means.reshape(3, 2).mean(0)),
-                              strict=True):  # fmt: skip
+    for axes, expected in zip(
+        panels, (means.reshape(3, 2).mean(1), means.reshape(3, 2).mean(0)), strict=True
+    ):
         (black,) = (line for line in axes.lines if line.get_color() == "black")
         assert list(black.get_ydata()) == pytest.approx(list(expected), rel=1e-12)
     (alone,) = _panels([{"a": 1}, {"a": 2}])

@@ -88,8 +88,10 @@ def test_random_settings_differ():
         ([1], r"expected keys such as preset, seeds and grid, got \[1\]"),
         ({"grids": {}}, "unknown setting 'grids'"),
         ({"preset": "a", "base": "b"}, "preset and base exclude each other; give one"),
-        ({"grid": {"a": [1]}, "random": {"n_trials": 1, "space": {"b": {"uniform": [0, 1]}}}},
-         "grid and random exclude each other"),
+        (
+            {"grid": {"a": [1]}, "random": {"n_trials": 1, "space": {"b": {"uniform": [0, 1]}}}},
+            "grid and random exclude each other",
+        ),
         ({"seeds": 0}, r"^seeds: .*at least 1 item"),
         ({"seeds": [1, 1]}, r"seeds: expected different ones, got \[1, 1\]"),
         ({"seeds": [-1]}, r"seeds\.0: .*greater than or equal to 0, got -1"),
@@ -100,23 +102,35 @@ def test_random_settings_differ():
         ({"set": {"seed": 1}}, "seeds of a sweep are given under 'seeds'"),
         ({"set": {"a": 1}, "grid": {"a": [1]}}, "a is varied and given under 'set'; leave one out"),
         ({"random": {"space": {}}}, r"setting 'random\.n_trials' is missing"),
-        ({"random": {"n_trials": 2, "space": {"a.b": {"normal": [0, 1]}}}},
-         r"unknown setting 'random\.space\.a\.b\.normal'"),
-        ({"random": {"n_trials": 2, "space": {"a": {}}}},
-         "random.space.a: expected exactly one of choice, uniform, log_uniform .* got none"),
-        ({"random": {"n_trials": 2, "space": {"a": {"choice": [1], "uniform": [0, 1]}}}},
-         "got choice and uniform"),
-        ({"random": {"n_trials": 2, "space": {"a": {"uniform": [1, 0]}}}},
-         "the lower bound first, got 1.0 and 0.0"),
-        ({"random": {"n_trials": 2, "space": {"a": {"log_uniform": [0, 1]}}}},
-         "log_uniform needs positive bounds, got 0.0"),
-        ({"random": {"n_trials": 2, "space": {"a": {"integer": [0.5, 1]}}}},
-         r"random\.space\.a\.integer\.0: .*integer"),
+        (
+            {"random": {"n_trials": 2, "space": {"a.b": {"normal": [0, 1]}}}},
+            r"unknown setting 'random\.space\.a\.b\.normal'",
+        ),
+        (
+            {"random": {"n_trials": 2, "space": {"a": {}}}},
+            "random.space.a: expected exactly one of choice, uniform, log_uniform .* got none",
+        ),
+        (
+            {"random": {"n_trials": 2, "space": {"a": {"choice": [1], "uniform": [0, 1]}}}},
+            "got choice and uniform",
+        ),
+        (
+            {"random": {"n_trials": 2, "space": {"a": {"uniform": [1, 0]}}}},
+            "the lower bound first, got 1.0 and 0.0",
+        ),
+        (
+            {"random": {"n_trials": 2, "space": {"a": {"log_uniform": [0, 1]}}}},
+            "log_uniform needs positive bounds, got 0.0",
+        ),
+        (
+            {"random": {"n_trials": 2, "space": {"a": {"integer": [0.5, 1]}}}},
+            r"random\.space\.a\.integer\.0: .*integer",
+        ),
         ({"objective": {"measure": "accuracy"}}, r"objective\.measure"),
         ({"objective": {"measure": "nmi", "facet": 0}}, "nmi needs a facet and a factor"),
         ({"objective": {"facet": 0}}, "elbo is of no facet or factor; leave them out, or choose"),
     ],
-)  # fmt: skip
+)
 def test_errors_of_a_spec(given, message):
     with pytest.raises(ConfigError, match=message):
         spec_from_dict(given)
@@ -139,12 +153,22 @@ def test_errors_of_a_file(tmp_path, text, message):
 
 
 def test_names_are_as_short_as_can_be():
-    paths = [RATE, "training.adam_eps", "model.facets.0.n_clusters", "model.facets.1.n_clusters",
-             "model.encoder.options.backbone", "model.decoder.options.backbone"]  # fmt: skip
+    paths = [
+        RATE,
+        "training.adam_eps",
+        "model.facets.0.n_clusters",
+        "model.facets.1.n_clusters",
+        "model.encoder.options.backbone",
+        "model.decoder.options.backbone",
+    ]
     assert list(short_names(paths).values()) == [
-        "learning_rate", "adam_eps", "facets.0.n_clusters", "facets.1.n_clusters",
-        "encoder.options.backbone", "decoder.options.backbone",
-    ]  # fmt: skip
+        "learning_rate",
+        "adam_eps",
+        "facets.0.n_clusters",
+        "facets.1.n_clusters",
+        "encoder.options.backbone",
+        "decoder.options.backbone",
+    ]
     assert short_names(["guide.name"]) == {"guide.name": "guide.name"}
     assert short_names(["rate", "training.rate"]) == {
         "rate": "rate",

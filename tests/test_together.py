@@ -181,9 +181,13 @@ def test_runs_that_cannot_be_one_program_are_refused_before_any_folder(monkeypat
 
 @pytest.mark.parametrize(
     ("device", "n_processes", "cuda_graph", "captured"),
-    [("cuda", 1, "true", True), ("cuda", 2, "true", False), ("cuda", 1, "false", False),
-     ("cpu", 1, "true", False)],
-)  # fmt: skip
+    [
+        ("cuda", 1, "true", True),
+        ("cuda", 2, "true", False),
+        ("cuda", 1, "false", False),
+        ("cpu", 1, "true", False),
+    ],
+)
 def test_which_steps_are_captured(device, n_processes, cuda_graph, captured):
     training = tiny_config(**{"training.cuda_graph": cuda_graph}).training
     assert is_captured(training, torch.device(device), n_processes) == captured
@@ -212,9 +216,11 @@ def test_captured_steps_read_what_changes_from_tensors_that_stay(n_runs):
 def test_runs_in_folders_equal_runs_trained_alone():
     configs = seeds_and_settings(double(), 2, {"training.learning_rate": ["0.001", "0.003"]})
     assert list(configs) == [
-        "learning_rate-0.001-seed-0", "learning_rate-0.001-seed-1",
-        "learning_rate-0.003-seed-0", "learning_rate-0.003-seed-1",
-    ]  # fmt: skip
+        "learning_rate-0.001-seed-0",
+        "learning_rate-0.001-seed-1",
+        "learning_rate-0.003-seed-0",
+        "learning_rate-0.003-seed-1",
+    ]
     runs, states, _ = train_together(configs, "all")
     assert [run.path for run in runs] == [Path("all") / name for name in configs]
     single, state, _ = train(configs["learning_rate-0.003-seed-1"], "single")
@@ -388,9 +394,20 @@ def test_from_the_terminal():
     options = json.dumps(tiny_config().data.options)
     done = CliRunner().invoke(
         main,
-        ["train", "--runs", "2", "--set", f"data.options={options}", "--facets", "3:6,2:5",
-         "--set", "training.epochs_per_step=[1,1]", "--set", "training.device=cpu"],
-    )  # fmt: skip
+        [
+            "train",
+            "--runs",
+            "2",
+            "--set",
+            f"data.options={options}",
+            "--facets",
+            "3:6,2:5",
+            "--set",
+            "training.epochs_per_step=[1,1]",
+            "--set",
+            "training.device=cpu",
+        ],
+    )
     assert done.exit_code == 0, done.output
     assert "seed-0" in done.output
     assert "seed-1" in done.output

@@ -541,12 +541,27 @@ def test_run_folders():
     assert run.evaluation() == results
     files = {path.name for path in draw_run(run)}
     assert files == {
-        "agreement.png", "clusters-facet-0.png", "clusters-facet-1.png", "confusion-facet-0.png",
-        "confusion-facet-1.png", "curves.png", "interpolation.png", "latents-facet-0.png",
-        "latents-facet-1.png", "means-facet-0.png", "means-facet-1.png", "means-facets-0-1.png",
-        "reconstructions.png", "samples-facet-0.png", "samples-facet-1.png", "swaps-facet-0.png",
-        "swaps-facet-1.png", "traversal-facet-0.png", "traversal-facet-1.png", "weights.png",
-    }  # fmt: skip
+        "agreement.png",
+        "clusters-facet-0.png",
+        "clusters-facet-1.png",
+        "confusion-facet-0.png",
+        "confusion-facet-1.png",
+        "curves.png",
+        "interpolation.png",
+        "latents-facet-0.png",
+        "latents-facet-1.png",
+        "means-facet-0.png",
+        "means-facet-1.png",
+        "means-facets-0-1.png",
+        "reconstructions.png",
+        "samples-facet-0.png",
+        "samples-facet-1.png",
+        "swaps-facet-0.png",
+        "swaps-facet-1.png",
+        "traversal-facet-0.png",
+        "traversal-facet-1.png",
+        "weights.png",
+    }
 
 
 def test_fading_in_during_training():

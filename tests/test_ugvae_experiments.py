@@ -102,14 +102,16 @@ SCENES = {
     "options": {
         "size": 8,
         "test_fraction": 0.5,
-        "factors": {"floor_hue": [0, 2, 5, 7], "wall_hue": [5], "object_hue": [6], "scale": [0, 7],
-                    "orientation": [0, 4, 8, 12]},
+        "factors": {
+            "floor_hue": [0, 2, 5, 7],
+            "wall_hue": [5],
+            "object_hue": [6],
+            "scale": [0, 7],
+            "orientation": [0, 4, 8, 12],
+        },
     },
-}  # fmt: skip
-DOMAINS = {
-    "name": "mixed",
-    "options": {"first": SCENES, "second": SCENES | {"inverted": True}},
 }
+DOMAINS = {"name": "mixed", "options": {"first": SCENES, "second": SCENES | {"inverted": True}}}
 
 
 @pytest.fixture
@@ -146,10 +148,7 @@ def test_domains_end_to_end(labels, further, n_figures, shared, tmp_path, few_gr
 
 def test_values_of_factors_end_to_end(tmp_path, few_groups):
     request = Request(
-        "quick",
-        n_seeds=1,
-        assignments=[*_tiny(SCENES), "model.options.group_size=8"],
-        out=tmp_path,
+        "quick", n_seeds=1, assignments=[*_tiny(SCENES), "model.options.group_size=8"], out=tmp_path
     )
     experiment = get_experiment("ugvae-shapes")
     results, _ = reproduce(experiment, request)

@@ -13,15 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from distributed_job import StopAt
-from own_files import (
-    TINY,
-    mfcvae,
-    nothing_loaded,
-    sha256,
-    tiny_settings,
-    write_data,
-    write_sweep,
-)
+from own_files import TINY, mfcvae, nothing_loaded, sha256, tiny_settings, write_data, write_sweep
 
 from pyro_mfcvae import own_code
 from pyro_mfcvae.config import config_from_json, config_to_json, override
@@ -363,9 +355,20 @@ def test_what_a_file_registers_is_known_by_name():
 
 
 def test_registered_models_are_named_likewise():
-    result = mfcvae("train", *TINY[:-2], "--facets", "2:3", "--model", "vade", "--out", "vade",
-                    "--set", "training.epochs_per_step=[1]",
-                    "--set", "training.n_fade_in_batches=0")  # fmt: skip
+    result = mfcvae(
+        "train",
+        *TINY[:-2],
+        "--facets",
+        "2:3",
+        "--model",
+        "vade",
+        "--out",
+        "vade",
+        "--set",
+        "training.epochs_per_step=[1]",
+        "--set",
+        "training.n_fade_in_batches=0",
+    )
     assert result.exit_code == 0, result.output
     settings = Run("vade").config.model
     assert (settings.name, settings.source) == ("vade", None)

@@ -13,13 +13,7 @@ from pyro.infer import TraceEnum_ELBO
 from torch.distributions import MultivariateNormal
 
 from pyro_mfcvae import MFCVAE, FacetELBO, MixturePrior, Noise, VaDE
-from pyro_mfcvae.config import (
-    FacetConfig,
-    config_from_dict,
-    config_to_dict,
-    override,
-    with_facets,
-)
+from pyro_mfcvae.config import FacetConfig, config_from_dict, config_to_dict, override, with_facets
 from pyro_mfcvae.data import ObservationSpec
 from pyro_mfcvae.enumeration import run_guide
 from pyro_mfcvae.errors import ConfigError
@@ -117,10 +111,7 @@ def test_expectation_for_given_and_enumerated_clusters(prior):
 
 # --- guides ---
 
-FADES = {
-    "ones": None,
-    "partial": torch.tensor([0.0, 0.4, 1.0], dtype=torch.float64),
-}
+FADES = {"ones": None, "partial": torch.tensor([0.0, 0.4, 1.0], dtype=torch.float64)}
 
 
 def _by_hand(model, x, fade, guide, n_samples):
@@ -237,11 +228,13 @@ def test_order_of_the_bounds():
     model, x, n = small_model(2, "full"), observations(3), 4_000
     with torch.no_grad():
         analytic = model.elbo(x, "vade-analytic")
-        sampled = torch.stack([
-            q.log_prob(z) - facet.log_prob(z)
-            for q, facet in zip(model.encode(x), model.facets, strict=True)
-            for z in [q.mean + q.stddev * torch.randn(n, *q.mean.shape, dtype=torch.float64)]
-        ]).sum(0)  # fmt: skip
+        sampled = torch.stack(
+            [
+                q.log_prob(z) - facet.log_prob(z)
+                for q, facet in zip(model.encode(x), model.facets, strict=True)
+                for z in [q.mean + q.stddev * torch.randn(n, *q.mean.shape, dtype=torch.float64)]
+            ]
+        ).sum(0)
     difference = (analytic.kl_z + analytic.kl_c).sum(-1) - sampled.mean(0)
     assert (difference > 5 * sampled.std(0) / n**0.5).all()
 
@@ -318,14 +311,18 @@ def _program(component=None, c_in_guide=True, q=None):
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({"component": dist.Laplace(torch.zeros(D), 1).to_event(1)},
-         "site 'z' is marked 'analytic', which needs a MixtureComponent .* got Independent"),
-        ({"q": dist.Laplace(torch.zeros(N, D), 1).to_event(1)},
-         r"needs Normal\(...\).to_event\(1\) or a RelaxedCluster, got Laplace; leave out the mark"),
+        (
+            {"component": dist.Laplace(torch.zeros(D), 1).to_event(1)},
+            "site 'z' is marked 'analytic', which needs a MixtureComponent .* got Independent",
+        ),
+        (
+            {"q": dist.Laplace(torch.zeros(N, D), 1).to_event(1)},
+            r"needs Normal\(...\).to_event\(1\) or a RelaxedCluster, got Laplace",
+        ),
         ({"q": dist.MultivariateNormal(torch.zeros(N, D), torch.eye(D))}, "got MultivariateNormal"),
         ({"c_in_guide": False}, "clusters are summed out of the model: .* no closed form"),
     ],
-)  # fmt: skip
+)
 def test_marks_that_cannot_be_followed_are_refused(parts, message):
     x = torch.randn(N, D, dtype=torch.float64)
     FacetELBO().terms(*_program(), x)
@@ -456,13 +453,7 @@ def test_each_group_has_its_own_learning_rate():
     assert all(group["eps"] == 1e-4 for group in state.optimizer.param_groups)
 
 
-NEW = (
-    "learning_rate_decay",
-    "decay_every",
-    "learning_rate_floor",
-    "adam_eps",
-    "pretraining",
-)
+NEW = ("learning_rate_decay", "decay_every", "learning_rate_floor", "adam_eps", "pretraining")
 
 
 def test_settings_from_before_these_options_mean_what_they_meant():
@@ -514,8 +505,11 @@ def test_presets_are_vade_s_own_settings(name):
     model = build_model(config.model, ObservationSpec(shape))
     assert type(model) is VaDE
     stages = pretraining_stages(model, training.pretraining, 60_000)
-    names = ["all layers"] if convolutional else [*(f"pair {i} of 4" for i in range(1, 5)),
-                                                  "all layers"]  # fmt: skip
+    names = (
+        ["all layers"]
+        if convolutional
+        else [*(f"pair {i} of 4" for i in range(1, 5)), "all layers"]
+    )
     assert [stage.name for stage in stages] == names
     if not convolutional:
         sizes = [m.out_features for m in model.encoder.modules() if isinstance(m, torch.nn.Linear)]

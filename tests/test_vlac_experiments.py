@@ -66,8 +66,10 @@ def _shapes(*modules):
 
 def test_layers_fade_in_unless_deeper_ones_are_told_their_clusters():
     for facets, conditional, expected in (
-        ("2:1,2:3", True, True), ("2:3,2:1", True, False), ("2:3,2:1", False, True)
-    ):  # fmt: skip
+        ("2:1,2:3", True, True),
+        ("2:3,2:1", True, False),
+        ("2:3,2:1", False, True),
+    ):
         assert VLAC((1, 4, 4), facets, conditional=conditional).fades_in == expected
     deep = VLAC((1, 4, 4), "2:1,2:3").double()
     deep.elbo(observations(), "relaxed", fade=[0.0, 1.0]).loss.backward()
@@ -259,9 +261,9 @@ def test_training_fits_a_network_after_a_refit_if_the_guide_has_one(guide, tmp_p
     monkeypatch.setattr(
         state, "fit_cluster_network", lambda model, x, facets: seen.append((len(x), facets))
     )
-    config = tiny_config(**{
-        "guide.name": guide, "training.refit_mixtures": "[1]", "training.epochs_per_step": "2"
-    })  # fmt: skip
+    config = tiny_config(
+        **{"guide.name": guide, "training.refit_mixtures": "[1]", "training.epochs_per_step": "2"}
+    )
     train(config, tmp_path / "run")
     assert [facets for _, facets in seen] == ([[0, 1]] if guide == "relaxed" else [])
 
@@ -290,19 +292,24 @@ class Tiny(LayersOfLadder):
     """A ladder and a single layer of a second each."""
 
     def arms(self, scale):
-        config = tiny_config(**{
-            "model.name": "vlac",
-            "model.facets.0.n_clusters": "1",
-            "model.mixture_initialisation": "random",
-            "guide.name": "relaxed",
-            "training.epochs_per_step": "2",
-            "training.n_fade_in_batches": "0",
-        })  # fmt: skip
-        one = override(config, [
-            'model.facets=[{"n_clusters": 4, "latent_dim": 2}]',
-            "model.encoder.options.backbone=[[16,16]]",
-            "model.decoder.options.backbone=[[16,16]]",
-        ])  # fmt: skip
+        config = tiny_config(
+            **{
+                "model.name": "vlac",
+                "model.facets.0.n_clusters": "1",
+                "model.mixture_initialisation": "random",
+                "guide.name": "relaxed",
+                "training.epochs_per_step": "2",
+                "training.n_fade_in_batches": "0",
+            }
+        )
+        one = override(
+            config,
+            [
+                'model.facets=[{"n_clusters": 4, "latent_dim": 2}]',
+                "model.encoder.options.backbone=[[16,16]]",
+                "model.decoder.options.backbone=[[16,16]]",
+            ],
+        )
         return [
             Arm("vlac-tiny", config, "scenes", {"floor_hue": 1}),
             Arm("gm-dgm-tiny", one, "scenes", {"floor_hue": 0}),
@@ -313,9 +320,11 @@ def test_the_experiment_runs_and_draws(tmp_path):
     tiny = Tiny(name="tiny-vlac", title="t", source="s", n_seeds={"full": 1})
     results, folder = reproduce(tiny, Request(out=tmp_path, device="cpu"))
     assert results["figures"] == [
-        "vlac-tiny-layers.png", "vlac-tiny-clusters-facet-1.png", "gm-dgm-tiny-layers.png",
+        "vlac-tiny-layers.png",
+        "vlac-tiny-clusters-facet-1.png",
+        "gm-dgm-tiny-layers.png",
         "gm-dgm-tiny-clusters-facet-0.png",
-    ]  # fmt: skip
+    ]
     assert all((folder / name).stat().st_size for name in results["figures"])
     rows = {line["row"] for line in results["table"]}
     assert rows == {"VLAC, facet 1", "GM-DGM, facet 0"}

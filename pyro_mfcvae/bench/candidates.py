@@ -116,8 +116,9 @@ def deviation(load: Workload) -> float:
     n_samples = load.config.guide.n_samples
     fade = torch.linspace(0.5, 1.0, model.n_facets, dtype=x.dtype, device=x.device)
     batch = (n_samples, len(x)) if n_samples > 1 else (len(x),)
-    noise = [torch.randn(*batch, f.latent_dim, dtype=x.dtype, device=x.device)
-             for f in model.facets]  # fmt: skip
+    noise = [
+        torch.randn(*batch, f.latent_dim, dtype=x.dtype, device=x.device) for f in model.facets
+    ]
     with Noise({f"z_{j}": eps for j, eps in enumerate(noise)}):
         theirs = model(x, fade, "enumerate", n_samples).loss
     ours = hand(x, fade, n_samples, noise)

@@ -9,15 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from pyro_mfcvae.bench.timing import (
-    CLOCKS,
-    Clock,
-    Turn,
-    alternate,
-    repeated,
-    waiter,
-    warm_up_turns,
-)
+from pyro_mfcvae.bench.timing import CLOCKS, Clock, Turn, alternate, repeated, waiter, warm_up_turns
 from pyro_mfcvae.bench.workload import Workload, longer
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.data import load_dataset

@@ -26,9 +26,7 @@ if TYPE_CHECKING:
     import h5py
 
 _LOADED = 4 * 10**9  # bytes
-_UNREADABLE = (
-    OSError, ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile, zlib.error
-)  # fmt: skip
+_UNREADABLE = (OSError, ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
 
 
 @register_dataset("file")

@@ -29,27 +29,44 @@ def draw_pictures(seen: HeldOut) -> Named:
     """Reconstructions; typical members and samples of each facet's clusters."""
     inputs = seen.choose(None, _N_RECONSTRUCTED[seen.in_plane])
     means = evaluation.reconstruct(seen.model, seen.take(inputs), seen.fade)
-    yield "reconstructions", seen.figures.reconstructions(
-        seen.shown[inputs], seen.drawable(means),
-        title="held-out observations and their reconstructions",
-    )  # fmt: skip
+    yield (
+        "reconstructions",
+        seen.figures.reconstructions(
+            seen.shown[inputs],
+            seen.drawable(means),
+            title="held-out observations and their reconstructions",
+        ),
+    )
     for j in seen.clustered:
         responsibilities = seen.predictions.responsibilities[j]
         which = _which(responsibilities)
-        yield f"clusters-facet-{j}", seen.figures.cluster_examples(
-            seen.shown, responsibilities, n_clusters=_N_DRAWN,
-            title=f"facet {j}: typical held-out observations of {which}",
-        )  # fmt: skip
+        yield (
+            f"clusters-facet-{j}",
+            seen.figures.cluster_examples(
+                seen.shown,
+                responsibilities,
+                n_clusters=_N_DRAWN,
+                title=f"facet {j}: typical held-out observations of {which}",
+            ),
+        )
         clusters = figures.cluster_order(responsibilities)[:_N_DRAWN]
         samples = evaluation.sample_clusters(
-            seen.model, j, clusters, _N_SAMPLES[seen.in_plane], temperature=seen.temperature,
+            seen.model,
+            j,
+            clusters,
+            _N_SAMPLES[seen.in_plane],
+            temperature=seen.temperature,
             fade=seen.fade,
-        )  # fmt: skip
-        yield f"samples-facet-{j}", seen.figures.cluster_samples(
-            seen.drawable(samples), clusters,
-            title=f"facet {j}: samples of {which}{seen.others('from their priors')}, "
-            f"temperature {seen.temperature:g}",
-        )  # fmt: skip
+        )
+        yield (
+            f"samples-facet-{j}",
+            seen.figures.cluster_samples(
+                seen.drawable(samples),
+                clusters,
+                title=f"facet {j}: samples of {which}{seen.others('from their priors')}, "
+                f"temperature {seen.temperature:g}",
+            ),
+        )
 
 
 @torch.no_grad()
@@ -68,15 +85,25 @@ def draw_mixtures(seen: HeldOut) -> Named:
             seen.predictions.z_mean[j], prior.loc.cpu().numpy(), covariances.cpu().numpy()
         )
         factor = next(iter(_factors(seen, j)), None)
-        labels = {} if factor is None else {
-            "labels": seen.labels[factor], "factor": factor,
-            "class_names": seen.class_names[factor],
-        }  # fmt: skip
-        yield f"latents-facet-{j}", figures.latent_space(
-            projection, clusters[j], **labels,
-            title=f"facet {j}: held-out observations at the mean of q(z | x)\n"
-            f"+ and line around it: mean and one standard deviation of {_component(prior)}",
-        )  # fmt: skip
+        labels = (
+            {}
+            if factor is None
+            else {
+                "labels": seen.labels[factor],
+                "factor": factor,
+                "class_names": seen.class_names[factor],
+            }
+        )
+        yield (
+            f"latents-facet-{j}",
+            figures.latent_space(
+                projection,
+                clusters[j],
+                **labels,
+                title=f"facet {j}: held-out observations at the mean of q(z | x)\n"
+                f"+ and line around it: mean and one standard deviation of {_component(prior)}",
+            ),
+        )
 
 
 def _weights(seen: HeldOut) -> Figure | str:
@@ -98,11 +125,15 @@ def draw_agreement(seen: HeldOut) -> Named:
         clusters = seen.predictions.clusters[j]
         factors = _factors(seen, j)[:_N_FACTORS]
         if factors:
-            yield f"confusion-facet-{j}", figures.confusion(
-                {factor: seen.labels[factor] for factor in seen.labels if factor in factors},
-                clusters, seen.class_names,
-                title=f"facet {j}: classes of the held-out observations in each cluster",
-            )  # fmt: skip
+            yield (
+                f"confusion-facet-{j}",
+                figures.confusion(
+                    {factor: seen.labels[factor] for factor in seen.labels if factor in factors},
+                    clusters,
+                    seen.class_names,
+                    title=f"facet {j}: classes of the held-out observations in each cluster",
+                ),
+            )
 
 
 def _factors(seen: HeldOut, j: int) -> list[str]:

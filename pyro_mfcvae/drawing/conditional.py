@@ -14,10 +14,7 @@ OFFSETS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 
 
 def condition_moved(
-    seen: HeldOut,
-    n_dimensions: int = 2,
-    offsets: Sequence[float] = OFFSETS,
-    title: str = "",
+    seen: HeldOut, n_dimensions: int = 2, offsets: Sequence[float] = OFFSETS, title: str = ""
 ) -> Intervention:
     """Means of every cluster of facet 0 that has members, along dimensions of facet 1.
 

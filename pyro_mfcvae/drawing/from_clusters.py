@@ -52,20 +52,18 @@ def generate(
         )
         arrays[f"clusters_{j}"] = np.array(chosen[-1])
     which = "; ".join(
-        f"facet {j}: {len(k)} clusters" if clusters is not None
+        f"facet {j}: {len(k)} clusters"
+        if clusters is not None
         else f"facet {j}: {part_of(len(k), n, 'clusters in use', 'surest')}"
         for j, k, n in zip(facets, chosen, used, strict=True)
-    )  # fmt: skip
+    )
     title = f"samples of {which}{seen.others('from their priors')}, temperature {temperature:g}"
     pictures = [seen.drawable(arrays[f"pictures_{j}"]) for j in facets]
     return Intervention(arrays, seen.figures.facet_samples(pictures, chosen, facets, title))
 
 
 def means(
-    seen: HeldOut,
-    facets: Sequence[int],
-    clusters: Sequence[Choice] = (),
-    n: int | None = None,
+    seen: HeldOut, facets: Sequence[int], clusters: Sequence[Choice] = (), n: int | None = None
 ) -> Intervention:
     """Pictures at the means of clusters of one facet, or of pairs of clusters of two facets.
 

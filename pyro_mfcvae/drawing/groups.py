@@ -11,12 +11,7 @@ from numpy.typing import NDArray
 from pyro_mfcvae import evaluation, figures
 from pyro_mfcvae.drawing.held_out import HeldOut
 from pyro_mfcvae.evaluation.embedding import neighbour_embedding
-from pyro_mfcvae.evaluation.groups import (
-    RANDOM,
-    Kind,
-    draw_groups,
-    group_latents,
-)
+from pyro_mfcvae.evaluation.groups import RANDOM, Kind, draw_groups, group_latents
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

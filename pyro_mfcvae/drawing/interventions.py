@@ -134,10 +134,15 @@ def traverse(
         x = seen.observed(rows)
         shown = list(seen.drawable(x))
     return Intervention(
-        {"pictures": pictures, "x": x, "indices": rows, "dimensions": np.array(dimensions),
-         "offsets": np.array(offsets)},
+        {
+            "pictures": pictures,
+            "x": x,
+            "indices": rows,
+            "dimensions": np.array(dimensions),
+            "offsets": np.array(offsets),
+        },
         seen.figures.traversal(seen.drawable(pictures), offsets, labels, title, shown),
-    )  # fmt: skip
+    )
 
 
 def interpolate(
@@ -174,13 +179,20 @@ def interpolate(
     staying = [j for j in range(seen.model.n_facets) if j not in moving]
     title += seen.others("as in the first", moving, in_words(staying)) if staying else ""
     return Intervention(
-        {"pictures": pictures, "start": start, "end": end, "start_indices": first,
-         "end_indices": last, "facets": np.array(moving)},
+        {
+            "pictures": pictures,
+            "start": start,
+            "end": end,
+            "start_indices": first,
+            "end_indices": last,
+            "facets": np.array(moving),
+        },
         seen.figures.interpolation(
             *map(seen.drawable, (start, end, pictures)),
-            [f"{a} to {b}" for a, b in zip(first, last, strict=True)], title,
+            [f"{a} to {b}" for a, b in zip(first, last, strict=True)],
+            title,
         ),
-    )  # fmt: skip
+    )
 
 
 def draw_interventions(seen: HeldOut) -> Iterator[tuple[str, Figure]]:

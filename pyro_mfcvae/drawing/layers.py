@@ -40,9 +40,12 @@ def resample(
     x = seen.observed(rows)
     titles = [f"facet {j}, K = {prior.n_clusters}" for j, prior in enumerate(seen.model.facets)]
     figure = figures.resampled_facets(
-        seen.drawable(x), seen.drawable(pictures), [f"input {i}" for i in rows], titles,
+        seen.drawable(x),
+        seen.drawable(pictures),
+        [f"input {i}" for i in rows],
+        titles,
         f"one facet drawn from its prior{seen.others('unchanged')}, temperature {temperature:g}",
-    )  # fmt: skip
+    )
     return Intervention({"pictures": pictures, "x": x, "indices": rows}, figure)
 
 

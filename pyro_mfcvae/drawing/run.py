@@ -91,11 +91,15 @@ def _measures(run: Run) -> Named:
         return
     factors = evaluation.stored_factors(results)
     if matrices := evaluation.stored_matrices(results, "test"):
-        yield "agreement", figures.agreement_matrices(
-            matrices, factors,
-            [facet["n_clusters"] for facet in results["facets"]],
-            f"held-out observations after step {results['step']}, percent",
-        )  # fmt: skip
+        yield (
+            "agreement",
+            figures.agreement_matrices(
+                matrices,
+                factors,
+                [facet["n_clusters"] for facet in results["facets"]],
+                f"held-out observations after step {results['step']}, percent",
+            ),
+        )
 
 
 def _curves(run: Run) -> Named:

@@ -22,12 +22,7 @@ from pyro_mfcvae.evaluation.conditional import prior_log_density, traverse_condi
 from pyro_mfcvae.evaluation.diversity import pixel_diversity
 from pyro_mfcvae.evaluation.embedding import neighbour_embedding
 from pyro_mfcvae.evaluation.evaluate import evaluate
-from pyro_mfcvae.evaluation.groups import (
-    Kind,
-    draw_groups,
-    group_latents,
-    values_of,
-)
+from pyro_mfcvae.evaluation.groups import Kind, draw_groups, group_latents, values_of
 from pyro_mfcvae.evaluation.held_out import HeldOutLog, held_out_metrics
 from pyro_mfcvae.evaluation.interventions import (
     cluster_means,

@@ -270,8 +270,7 @@ def _decoded(
     if not set(changed) & set(decoded):
         clusters = predict(model, x, fade=fade).clusters
         with torch.no_grad():
-            zs = [_mean(model, j, zs, clusters[j]) if j in decoded else z
-                  for j, z in enumerate(zs)]  # fmt: skip
+            zs = [_mean(model, j, zs, clusters[j]) if j in decoded else z for j, z in enumerate(zs)]
     return decode_means(model, zs, fade)
 
 

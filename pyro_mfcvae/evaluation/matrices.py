@@ -108,10 +108,12 @@ def stored_matrices(results: Mapping[str, Any], part: str = "test") -> Matrices:
         return {}
     try:
         rows = [
-            [facet["factors"][factor][part] if facet["n_clusters"] > 1 else dict(_NO_CLUSTERING)
-             for factor in factors]
+            [
+                facet["factors"][factor][part] if facet["n_clusters"] > 1 else dict(_NO_CLUSTERING)
+                for factor in factors
+            ]
             for facet in results["facets"]
-        ]  # fmt: skip
+        ]
         if part == "test" and "probe" in results:
             rows = [
                 [

@@ -49,10 +49,7 @@ def told_apart(
     found = {}
     for kernel in ("linear", "rbf"):
         machine = make_pipeline(*before, SVC(kernel=kernel)).fit(*train)
-        found[kernel] = {
-            "train": float(machine.score(*train)),
-            "test": float(machine.score(*test)),
-        }
+        found[kernel] = {"train": float(machine.score(*train)), "test": float(machine.score(*test))}
     return found
 
 

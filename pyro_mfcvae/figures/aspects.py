@@ -32,13 +32,27 @@ def clusters_needed(
         x, y = np.array(places, dtype=float).T
         x += (0.07, -0.07)[i % 2]  # else one kind would hide the other
         shown = axes.scatter(
-            x, y, c=shares, cmap="RdYlGn", vmin=0.5, vmax=1, marker="os"[i % 2], s=90,
-            edgecolors="black", zorder=3,
-        )  # fmt: skip
+            x,
+            y,
+            c=shares,
+            cmap="RdYlGn",
+            vmin=0.5,
+            vmax=1,
+            marker="os"[i % 2],
+            s=90,
+            edgecolors="black",
+            zorder=3,
+        )
         for place, share in zip(zip(x, y, strict=True), shares, strict=True):
             offset, ha = ((8, -3), "left") if i % 2 == 0 else ((-8, -3), "right")
-            axes.annotate(f"{100 * share:.0f} %", place, xytext=offset,
-                          textcoords="offset points", fontsize=8, ha=ha)  # fmt: skip
+            axes.annotate(
+                f"{100 * share:.0f} %",
+                place,
+                xytext=offset,
+                textcoords="offset points",
+                fontsize=8,
+                ha=ha,
+            )
         axes.plot([], [], "os"[i % 2], color="0.7", mec="black", label=kind)
     figure.colorbar(shown, ax=axes, label="told apart: mean majority accuracy over aspects")
     axes.set_yscale("log", base=2)

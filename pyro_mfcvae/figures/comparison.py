@@ -39,8 +39,11 @@ def guide_comparison(results: Mapping[str, Any], title: str = "") -> Figure:
             bounds.axhline(0, color=style["color"], label=f"{guide} (reference)")
         else:
             bounds.plot(samples, [row["gap"] for row in own], **style)
-            predicted = [(s, row["predicted_gap"]) for s, row in zip(samples, own, strict=True)
-                         if row["predicted_gap"] is not None]  # fmt: skip
+            predicted = [
+                (s, row["predicted_gap"])
+                for s, row in zip(samples, own, strict=True)
+                if row["predicted_gap"] is not None
+            ]
             if predicted:
                 bounds.plot(*zip(*predicted, strict=True), "x", color="black", ms=8, zorder=3)
     if reference is None:
@@ -57,8 +60,13 @@ def guide_comparison(results: Mapping[str, Any], title: str = "") -> Figure:
     times.yaxis.set_minor_locator(NullLocator())
     for axes in (bounds, variances, times):
         _over_samples(axes, [row["n_samples"] for row in rows])
-    figure.legend(*bounds.get_legend_handles_labels(), loc="outside lower center", fontsize=8,
-                  frameon=False, ncols=6)  # fmt: skip
+    figure.legend(
+        *bounds.get_legend_handles_labels(),
+        loc="outside lower center",
+        fontsize=8,
+        frameon=False,
+        ncols=6,
+    )
     figure.suptitle(title, fontsize=11)
     return figure
 

@@ -137,18 +137,29 @@ def _draw(figure: Figure, panel: _Panel, left: float, top: float) -> None:
     width, height = figure.get_size_inches()
     n_rows, n_columns = panel.shares.shape
     size = (n_columns * panel.cell[0], n_rows * panel.cell[1])
-    axes = figure.add_axes((
-        (left + _ROW_LABELS) / width, (top - _PANEL_TITLE - size[1]) / height,
-        size[0] / width, size[1] / height,
-    ))  # fmt: skip
+    axes = figure.add_axes(
+        (
+            (left + _ROW_LABELS) / width,
+            (top - _PANEL_TITLE - size[1]) / height,
+            size[0] / width,
+            size[1] / height,
+        )
+    )
     axes.imshow(panel.shares, cmap=_COLORS, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
     _label(axes, panel)
     _separate(axes, panel)
     if panel.numbered:
         for (i, k), share in np.ndenumerate(panel.shares):
             if share >= 0.005:
-                axes.text(k, i, f"{100 * share:.0f}", ha="center", va="center", fontsize=7,
-                          color="white" if share > 0.6 else "black")  # fmt: skip
+                axes.text(
+                    k,
+                    i,
+                    f"{100 * share:.0f}",
+                    ha="center",
+                    va="center",
+                    fontsize=7,
+                    color="white" if share > 0.6 else "black",
+                )
     figure.text(left / width, top / height, panel.title, ha="left", va="top", fontsize=9)
 
 
@@ -157,8 +168,12 @@ def _label(axes: Axes, panel: _Panel) -> None:
     axes.set_yticks(range(len(panel.rows)), panel.rows, fontsize=min(8, 0.8 * points[1]))
     column_size = min(8, max(5, 0.9 * points[0] if panel.upright else 8))
     shown = thinned(len(panel.columns), int(len(panel.columns) * points[0] // column_size) or 1)
-    axes.set_xticks(shown, [panel.columns[i] for i in shown], fontsize=column_size,
-                    rotation=90 if panel.upright else 0)  # fmt: skip
+    axes.set_xticks(
+        shown,
+        [panel.columns[i] for i in shown],
+        fontsize=column_size,
+        rotation=90 if panel.upright else 0,
+    )
     axes.tick_params(length=2, pad=2)
 
 
@@ -172,8 +187,14 @@ def _separate(axes: Axes, panel: _Panel) -> None:
 def _color_bar(figure: Figure) -> None:
     width, height = figure.get_size_inches()
     axes = figure.add_axes((0.9 / width, 0.4 / height, 2.4 / width, 0.1 / height))
-    figure.colorbar(ScalarMappable(Normalize(0, 1), _COLORS), cax=axes, orientation="horizontal",
-                    format=PercentFormatter(1), ticks=[0, 0.5, 1])  # fmt: skip
+    figure.colorbar(
+        ScalarMappable(Normalize(0, 1), _COLORS),
+        cax=axes,
+        orientation="horizontal",
+        format=PercentFormatter(1),
+        ticks=[0, 0.5, 1],
+    )
     axes.tick_params(labelsize=7)
-    axes.text(1.06, 0.5, "of the cluster's members", transform=axes.transAxes, va="center",
-              fontsize=8)  # fmt: skip
+    axes.text(
+        1.06, 0.5, "of the cluster's members", transform=axes.transAxes, va="center", fontsize=8
+    )

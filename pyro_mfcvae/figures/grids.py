@@ -81,11 +81,14 @@ def in_columns(panel: Panel, n_rows: int) -> list[Panel]:
     ends = [round(i * n / n_panels) for i in range(n_panels + 1)]
     return [
         replace(
-            panel, rows=panel.rows[a:b], labels=panel.labels[a:b], captions=panel.captions[a:b],
+            panel,
+            rows=panel.rows[a:b],
+            labels=panel.labels[a:b],
+            captions=panel.captions[a:b],
             title=panel.title if a == 0 else "",
         )
         for a, b in pairwise(ends)
-    ]  # fmt: skip
+    ]
 
 
 def picture_grid(
@@ -143,9 +146,15 @@ def _draw(panel: Panel, axes: Axes, at: tuple[float, float], cell: tuple[float, 
             y, x = panel.corner(i, k, cell)
             if picture is not None:
                 box = _shrunk((left + x, top + y, width, height), 0.04)
-                axes.imshow(_drawable(picture), cmap="gray", vmin=0, vmax=1, aspect="auto",
-                            interpolation="nearest",
-                            extent=(box[0], box[0] + box[2], box[1] + box[3], box[1]))  # fmt: skip
+                axes.imshow(
+                    _drawable(picture),
+                    cmap="gray",
+                    vmin=0,
+                    vmax=1,
+                    aspect="auto",
+                    interpolation="nearest",
+                    extent=(box[0], box[0] + box[2], box[1] + box[3], box[1]),
+                )
         y, _ = panel.corner(i, 0, cell)
         _write(axes, left + panel.left - 0.06, top + y + height / 2, panel.labels[i], 8, "right")
     for k, head in enumerate(panel.heads):

@@ -46,10 +46,14 @@ def shared_and_own_grids(
             )
     heads = [_offset(value) for value in columns]
     panels = [
-        Panel(list(map(list, grid)), [_offset(v) for v in rows] if i == 0 else [""] * len(rows),
-              heads, title=name)
+        Panel(
+            list(map(list, grid)),
+            [_offset(v) for v in rows] if i == 0 else [""] * len(rows),
+            heads,
+            title=name,
+        )
         for i, (grid, name) in enumerate(zip(grids, names, strict=True))
-    ]  # fmt: skip
+    ]
     return picture_panels(panels, title)
 
 
@@ -101,14 +105,25 @@ def group_points(
     for k, name in enumerate(names):
         is_random = name == "random"
         axes.scatter(
-            *points[classes == k].T, s=60 if is_random else 22, label=readable(name),
+            *points[classes == k].T,
+            s=60 if is_random else 22,
+            label=readable(name),
             color="0.75" if is_random else next(colors),
             marker="." if is_random else _MARKERS[k % len(_MARKERS)],
-            lw=0, alpha=0.8, zorder=1 if is_random else 2,
-        )  # fmt: skip
+            lw=0,
+            alpha=0.8,
+            zorder=1 if is_random else 2,
+        )
     for i, (name, path) in enumerate(paths):
-        axes.plot(*path.T, "-D", color=("black", "saddlebrown")[i % 2], ms=3, lw=1, zorder=3,
-                  label=readable(name, 40))  # fmt: skip
+        axes.plot(
+            *path.T,
+            "-D",
+            color=("black", "saddlebrown")[i % 2],
+            ms=3,
+            lw=1,
+            zorder=3,
+            label=readable(name, 40),
+        )
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_xlabel("t-SNE 1", fontsize=8)

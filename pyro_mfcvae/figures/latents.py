@@ -130,8 +130,14 @@ def number_apart(axes: Axes, numbers: Sequence[int], points: Array, room: Array)
     written: list[Array] = []
     for number, point in zip(numbers, points, strict=True):
         if all((np.abs(point - other) > room).any() for other in written):
-            axes.annotate(str(number), point, (2, 2), textcoords="offset points", fontsize=7,
-                          path_effects=outline)  # fmt: skip
+            axes.annotate(
+                str(number),
+                point,
+                (2, 2),
+                textcoords="offset points",
+                fontsize=7,
+                path_effects=outline,
+            )
             written.append(point)
 
 
@@ -203,12 +209,24 @@ def _number(axes: Axes, scene: _Scene) -> None:
 def _explain_colors(axes: Axes, colors: Array, names: Sequence[str]) -> None:
     if len(names) <= 10:
         handles = [Line2D([], [], marker="o", ls="", color=color) for color in colors]
-        axes.legend(handles, names, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8,
-                    frameon=False, handletextpad=0.2)  # fmt: skip
+        axes.legend(
+            handles,
+            names,
+            loc="center left",
+            bbox_to_anchor=(1, 0.5),
+            fontsize=8,
+            frameon=False,
+            handletextpad=0.2,
+        )
         return
     norm = BoundaryNorm(np.arange(len(names) + 1) - 0.5, len(names))
     shown = thinned(len(names), 25)
-    bar = axes.figure.colorbar(ScalarMappable(norm, ListedColormap(list(colors))), ax=axes,
-                               ticks=shown, fraction=0.04, pad=0.02)  # fmt: skip
+    bar = axes.figure.colorbar(
+        ScalarMappable(norm, ListedColormap(list(colors))),
+        ax=axes,
+        ticks=shown,
+        fraction=0.04,
+        pad=0.02,
+    )
     bar.ax.set_yticklabels([names[i] for i in shown], fontsize=7)
     bar.ax.tick_params(length=0)

@@ -55,15 +55,25 @@ def agreement_matrices(
     width, height = grid.size
     for i, (measure, values) in enumerate(matrices.items()):
         left, top = grid.corner(i)
-        axes = figure.add_axes((
-            (left + _ROW_LABELS) / width, (top - _PANEL_TITLE - grid.drawn[1]) / height,
-            grid.drawn[0] / width, grid.drawn[1] / height,
-        ))  # fmt: skip
+        axes = figure.add_axes(
+            (
+                (left + _ROW_LABELS) / width,
+                (top - _PANEL_TITLE - grid.drawn[1]) / height,
+                grid.drawn[0] / width,
+                grid.drawn[1] / height,
+            )
+        )
         axes.set_yticks(range(shape[0]), [f"facet {j}, K = {n}" for j, n in enumerate(n_clusters)])
         axes.set_xticks(range(shape[1]), columns, rotation=90 if grid.upright else 0)
         _draw(axes, np.asarray(values))
-        figure.text(left / width, (top - 0.05) / height, TITLES.get(measure, readable(measure)),
-                    ha="left", va="top", fontsize=9)  # fmt: skip
+        figure.text(
+            left / width,
+            (top - 0.05) / height,
+            TITLES.get(measure, readable(measure)),
+            ha="left",
+            va="top",
+            fontsize=9,
+        )
     figure.text(_MARGIN / width, 1 - 0.22 / height, title, ha="left", va="center", fontsize=10)
     return figure
 
@@ -114,5 +124,12 @@ def _draw(axes: Axes, values: NDArray[np.floating]) -> None:
     for (j, f), value in np.ndenumerate(values):
         if np.isnan(value):
             continue
-        axes.text(f, j, f"{100 * value:z.1f}", ha="center", va="center", fontsize=8,
-                  color="white" if value > 0.6 else "black")  # fmt: skip
+        axes.text(
+            f,
+            j,
+            f"{100 * value:z.1f}",
+            ha="center",
+            va="center",
+            fontsize=8,
+            color="white" if value > 0.6 else "black",
+        )

@@ -189,8 +189,14 @@ class PointFigures:
             axes.set_title(name, fontsize=8)
             inside = ((of_panel >= low) & (of_panel <= high)).all(1)
             if not inside.all():
-                axes.text(0.98, 0.02, f"{(~inside).sum()} outside", fontsize=6, ha="right",
-                          transform=axes.transAxes)  # fmt: skip
+                axes.text(
+                    0.98,
+                    0.02,
+                    f"{(~inside).sum()} outside",
+                    fontsize=6,
+                    ha="right",
+                    transform=axes.transAxes,
+                )
         for axes in panels[-n_columns:]:  # there may be none below
             axes.tick_params(labelbottom=True)
         figure.supxlabel("feature 0", fontsize=8)

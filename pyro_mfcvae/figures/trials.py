@@ -81,8 +81,9 @@ def all_trials(
     several = len({_key(given) for given in settings}) < len(settings)
     note = "dots: trials" + "; bars: means over seeds" * several
     note += "; black: means over all trials with a value" * _has_black_line(figure)
-    figure.supxlabel(f"{note}; the best setting in orange" if best else note, fontsize=8,
-                     color="0.35")  # fmt: skip
+    figure.supxlabel(
+        f"{note}; the best setting in orange" if best else note, fontsize=8, color="0.35"
+    )
     return figure
 
 

@@ -49,16 +49,30 @@ def _draw(axes: Axes, name: str, assigned: NDArray[np.int64], pi: NDArray[np.flo
     bars = axes.bar(positions, shares[order], color="C0", label="observations assigned to it")
     (dots,) = axes.plot(positions, pi[order], "o", color="C1", ms=3, label="p(c) of the prior")
     shown = thinned(n_components, _MOST_LABELS)
-    axes.set_xticks(shown, order[shown], fontsize=8 if len(shown) <= 50 else 6,
-                    rotation=90 if len(shown) > 30 else 0)  # fmt: skip
+    axes.set_xticks(
+        shown,
+        order[shown],
+        fontsize=8 if len(shown) <= 50 else 6,
+        rotation=90 if len(shown) > 30 else 0,
+    )
     axes.set_xlim(-0.8, max(n_components, 8) - 0.2)
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.set_ylabel("share", fontsize=9)
     axes.tick_params(axis="y", labelsize=8)
-    axes.set_title(f"{name}: {np.count_nonzero(shares)} of {n_components} components in use",
-                   fontsize=9, loc="left")  # fmt: skip
+    axes.set_title(
+        f"{name}: {np.count_nonzero(shares)} of {n_components} components in use",
+        fontsize=9,
+        loc="left",
+    )
     axes.grid(axis="y", alpha=0.3)
     axes.set_axisbelow(True)
-    axes.legend(handles=[bars, dots], loc="lower right", bbox_to_anchor=(1, 1), ncols=2,
-                fontsize=8, frameon=False, borderpad=0)  # fmt: skip
+    axes.legend(
+        handles=[bars, dots],
+        loc="lower right",
+        bbox_to_anchor=(1, 1),
+        ncols=2,
+        fontsize=8,
+        frameon=False,
+        borderpad=0,
+    )

@@ -56,11 +56,7 @@ from pyro_mfcvae.guides.from_latents import (
     PosteriorGuide,
     VadeGuide,
 )
-from pyro_mfcvae.guides.from_networks import (
-    AmortizedGuide,
-    NetworkGuide,
-    RelaxedGuide,
-)
+from pyro_mfcvae.guides.from_networks import AmortizedGuide, NetworkGuide, RelaxedGuide
 
 __all__ = [
     "GUIDES",

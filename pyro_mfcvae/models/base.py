@@ -153,19 +153,12 @@ class FacetModel(FacetNetworks, ABC):
                 if facet.n_clusters > 1:
                     with fading(j, fade):
                         inferred = Inferred(
-                            self.prior(j, zs),
-                            zs[j],
-                            posteriors[j],
-                            lambda j=j: logits()[j],
+                            self.prior(j, zs), zs[j], posteriors[j], lambda j=j: logits()[j]
                         )
                         guide.cluster(j, inferred)
 
     def forward(
-        self,
-        x: Tensor,
-        fade: Tensor | None = None,
-        guide: str | Guide = "vade",
-        n_samples: int = 1,
+        self, x: Tensor, fade: Tensor | None = None, guide: str | Guide = "vade", n_samples: int = 1
     ) -> ElboTerms:
         """The whole objective for one batch.
 

@@ -15,16 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.nets.layers import (
-    WeightNormConv2d,
-    check_widths,
-    dense,
-    join_batches,
-    scaled,
-)
-from pyro_mfcvae.nets.layers import (
-    activation as new_activation,
-)
+from pyro_mfcvae.nets.layers import WeightNormConv2d, check_widths, dense, join_batches, scaled
+from pyro_mfcvae.nets.layers import activation as new_activation
 from pyro_mfcvae.nets.registry import register_decoder, register_encoder
 
 Size = tuple[int, int]

@@ -19,14 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.nets.layers import (
-    Widths,
-    check_widths,
-    dense,
-    join_batches,
-    per_facet,
-    scaled,
-)
+from pyro_mfcvae.nets.layers import Widths, check_widths, dense, join_batches, per_facet, scaled
 from pyro_mfcvae.nets.registry import register_decoder, register_encoder
 
 _GATE = 0.1  # of the first authors' additive merge

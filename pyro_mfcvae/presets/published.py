@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from pyro_mfcvae.config import (
-    Component,
-    Config,
-    FacetConfig,
-    ModelConfig,
-    TrainingConfig,
-)
+from pyro_mfcvae.config import Component, Config, FacetConfig, ModelConfig, TrainingConfig
 from pyro_mfcvae.presets.registry import Preset, register_preset
 
 MNIST = Preset(

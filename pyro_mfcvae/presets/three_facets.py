@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from pyro_mfcvae.config import (
-    Component,
-    Config,
-    FacetConfig,
-    ModelConfig,
-    TrainingConfig,
-)
+from pyro_mfcvae.config import Component, Config, FacetConfig, ModelConfig, TrainingConfig
 from pyro_mfcvae.presets.registry import Preset, register_preset
 
 _SLOW_VARIANCES = {"covariance": "full", "learn_weights": False, "softplus_beta": 1.0}
@@ -27,8 +21,7 @@ SHAPES_3 = register_preset(
         config=Config(
             preset="shapes-3",
             data=Component(
-                name="shapes",
-                options={"size": 16, "factors": {"object_hue": [6], "scale": [4]}},
+                name="shapes", options={"size": 16, "factors": {"object_hue": [6], "scale": [4]}}
             ),
             model=ModelConfig(
                 facets=(

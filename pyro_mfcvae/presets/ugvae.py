@@ -96,10 +96,7 @@ UGVAE_MNIST = Preset(
         preset="ugvae-mnist",
         data=Component(name="mnist"),
         model=_ugvae(
-            ((10, 10), (1, 20)),
-            _dense(256),
-            _dense(256),
-            _gaussian(math.sqrt(PUBLISHED_VARIANCE)),
+            ((10, 10), (1, 20)), _dense(256), _dense(256), _gaussian(math.sqrt(PUBLISHED_VARIANCE))
         ),
         guide=GuideConfig(name="amortized"),
         training=_training(20, learning_rate=5e-3),

@@ -65,8 +65,14 @@ def compare(runs: Sequence[Facts]) -> Compared:
     if certain:
         same = len(set(digests)) == 1
     else:
-        data = [[pair for pair in _settings(facts).items() if pair[0].startswith("data.")
-                 and pair[0] not in _PLACES] for facts in runs]  # fmt: skip
+        data = [
+            [
+                pair
+                for pair in _settings(facts).items()
+                if pair[0].startswith("data.") and pair[0] not in _PLACES
+            ]
+            for facts in runs
+        ]
         same = all(each == data[0] for each in data)
     return Compared(tuple(runs), unique, same, certain)
 
@@ -134,8 +140,10 @@ def found_table(compared: Compared) -> Table | None:
             rows.append([factor, title, *cells])
     if not rows:
         return None
-    caption = "How well each factor was found on held-out observations, by the facet where the " \
-              "measure is highest. Majority accuracy grows with K."  # fmt: skip
+    caption = (
+        "How well each factor was found on held-out observations, by the facet where the "
+        "measure is highest. Majority accuracy grows with K."
+    )
     return table(caption, ["factor", "measure", *_columns(compared)], rows, n_headers=2)
 
 
@@ -150,8 +158,9 @@ def facets_table(compared: Compared) -> Table | None:
                 rows.append([f"facet {j}", *_row(compared, factor, values, percent)])
     if not rows:
         return None
-    caption = "Majority accuracy, held out, of every facet; the map is learnt on training " \
-              "observations"  # fmt: skip
+    caption = (
+        "Majority accuracy, held out, of every facet; the map is learnt on training observations"
+    )
     return table(caption, ["facet", "factor", *_columns(compared)], rows, n_headers=2)
 
 

@@ -26,10 +26,13 @@ def settings_table(config: Config) -> Table:
             caption += f"; all are those of the preset {preset.name}"
         return table(caption, ["setting", "value"], own.items(), is_text=True)
     rows = [
-        [name, own.get(name, "–"), "" if own.get(name) == theirs.get(name)
-         else theirs.get(name, "–")]
+        [
+            name,
+            own.get(name, "–"),
+            "" if own.get(name) == theirs.get(name) else theirs.get(name, "–"),
+        ]
         for name in dict.fromkeys([*own, *theirs])
-    ]  # fmt: skip
+    ]
     caption = (
         f"Settings by their dotted paths, beside those of the preset {config.preset} that differ"
     )

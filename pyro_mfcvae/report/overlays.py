@@ -61,11 +61,17 @@ def accuracy_over_epochs(runs: Mapping[str, Records]) -> Figure | None:
         None if no run measured it while it trained.
     """
     found = {
-        name: sorted({match.groups() for record in records if record["split"] == "test"
-                      for key in record["values"]
-                      if (match := re.fullmatch(rf"{_MEASURE}_(\d+)_(.+)", key))})
+        name: sorted(
+            {
+                match.groups()
+                for record in records
+                if record["split"] == "test"
+                for key in record["values"]
+                if (match := re.fullmatch(rf"{_MEASURE}_(\d+)_(.+)", key))
+            }
+        )
         for name, records in runs.items()
-    }  # fmt: skip
+    }
     factors = list(dict.fromkeys(factor for keys in found.values() for _, factor in keys))
     if not factors:
         return None
@@ -78,9 +84,13 @@ def accuracy_over_epochs(runs: Mapping[str, Records]) -> Figure | None:
         for color, (name, records) in enumerate(runs.items()):
             for j in (int(facet) for facet, other in found[name] if other == factor):
                 label = f"{readable(name, 40)}, facet {j}"
-                axes.plot(*_series(records, "test", f"{_MEASURE}_{j}_{factor}"),
-                          _STYLES[j % len(_STYLES)], color=f"C{color % 10}", lw=1.2,
-                          label=label)  # fmt: skip
+                axes.plot(
+                    *_series(records, "test", f"{_MEASURE}_{j}_{factor}"),
+                    _STYLES[j % len(_STYLES)],
+                    color=f"C{color % 10}",
+                    lw=1.2,
+                    label=label,
+                )
         axes.set_title(readable(factor), fontsize=10)
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.set_ylim(0, 1.02)
@@ -98,10 +108,14 @@ def _best_told(
 ) -> list[str]:
     """Factors, those first that some facet of some run tells best in the end."""
     last = {
-        factor: max(_series(runs[name], "test", f"{_MEASURE}_{j}_{factor}")[1][-1]
-                    for name, keys in found.items() for j, other in keys if other == factor)
+        factor: max(
+            _series(runs[name], "test", f"{_MEASURE}_{j}_{factor}")[1][-1]
+            for name, keys in found.items()
+            for j, other in keys
+            if other == factor
+        )
         for factor in factors
-    }  # fmt: skip
+    }
     return sorted(factors, key=lambda factor: -last[factor])
 
 
@@ -126,5 +140,11 @@ def _finish(figure: Figure, panels: Sequence[Axes]) -> None:
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", fontsize=8,
-                  frameon=False, ncols=2)  # fmt: skip
+    figure.legend(
+        handles.values(),
+        handles.keys(),
+        loc="outside lower center",
+        fontsize=8,
+        frameon=False,
+        ncols=2,
+    )

@@ -109,7 +109,7 @@ def run_page(facts: Facts) -> str:
         measures=tables.MEASURES.values(),
         repetition=origin.how_to_repeat(facts),
         again=origin.how_to_measure(facts),
-    )  # fmt: skip
+    )
 
 
 def comparison_page(runs: Sequence[Facts]) -> str:
@@ -135,13 +135,16 @@ def comparison_page(runs: Sequence[Facts]) -> str:
         facets=comparison.facets_table(compared),
         curves=[drawn_picture(name, drawn) for name, drawn in curves.items() if drawn is not None],
         galleries=[
-            [(name, facts, picture)
-             for name, facts in zip(compared.names, runs, strict=True)
-             for picture in facts.pictures if picture.name == f"clusters-facet-{j}"]
+            [
+                (name, facts, picture)
+                for name, facts in zip(compared.names, runs, strict=True)
+                for picture in facts.pictures
+                if picture.name == f"clusters-facet-{j}"
+            ]
             for j in range(n_facets)
         ],
         finding=_finding,
-    )  # fmt: skip
+    )
 
 
 def _check_destination(path: Path) -> None:
@@ -172,14 +175,19 @@ def _run_sections(facts: Facts) -> list[Section]:
     n_facets = len(facts.run.config.model.facets)
     sections = [
         Section(
-            f"facet-{j}", f"Facet {j}",
+            f"facet-{j}",
+            f"Facet {j}",
             measured(tables.facet_table(facts, j) if facts.facets else None),
             taken(lambda picture, j=j: picture.facets == (j,)),
-            " ".join([*([summary.sentence(facts, j)] if facts.facets else []),
-                      *summary.left_out_in_words(facts, (j,))]),
+            " ".join(
+                [
+                    *([summary.sentence(facts, j)] if facts.facets else []),
+                    *summary.left_out_in_words(facts, (j,)),
+                ]
+            ),
         )
         for j in range(n_facets)
-    ]  # fmt: skip
+    ]
     together = taken(lambda p: len(p.facets) > 1 or p.kind in _TOGETHER)
     used = (tables.use_table(facts), tables.redundancy_table(facts)) if facts.facets else ()
     missing = " ".join(summary.left_out_in_words(facts, ()))

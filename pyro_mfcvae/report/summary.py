@@ -49,11 +49,15 @@ def findings(facts: Facts, j: int) -> list[Finding]:
     facet = facts.facets[j]
     found = [
         Finding(
-            j, factor, min(_told(measures[part]) for part in _PARTS),
-            measures["test"][ACCURACY], measures["n_classes"], facet["n_clusters"],
+            j,
+            factor,
+            min(_told(measures[part]) for part in _PARTS),
+            measures["test"][ACCURACY],
+            measures["n_classes"],
+            facet["n_clusters"],
         )
         for factor, measures in facet["factors"].items()
-    ]  # fmt: skip
+    ]
     return sorted(found, key=lambda finding: -finding.told)
 
 
@@ -96,8 +100,10 @@ def summary(facts: Facts) -> str:
         order = sorted(order, key=lambda j: -told[j])
     sentences = [_sentence("; ".join(_finding_in_words(facts, j) for j in order))]
     if not facts.factors and any(facet["n_clusters"] > 1 for facet in facts.facets):
-        sentences.insert(0, "The data have no labels, so the facets cannot be named here: look at "
-                            "their clusters.")  # fmt: skip
+        sentences.insert(
+            0,
+            "The data have no labels, so the facets cannot be named here: look at their clusters.",
+        )
     collapsed = any(
         facet["occupied_clusters"]["test"] == 1 < facet["n_clusters"] for facet in facts.facets
     )

@@ -50,8 +50,9 @@ def overview_table(facts: Facts) -> Table | None:
     return table(
         "Majority accuracy on held-out observations, the map from clusters to classes learnt on "
         "training observations. Chance is about one over the number of classes.",
-        ["factor", "classes", *columns], rows,
-    )  # fmt: skip
+        ["factor", "classes", *columns],
+        rows,
+    )
 
 
 def facet_table(facts: Facts, j: int) -> Table | None:
@@ -62,16 +63,21 @@ def facet_table(facts: Facts, j: int) -> Table | None:
     given = [name for m in facet["factors"].values() for part in PARTS for name in m[part]]
     names = [*(name for name in MEASURES if name in given), *sorted({*given} - {*MEASURES})]
     rows = [
-        [f"{factor} ({measures['n_classes']})", title,
-         *(_share(measures[part].get(name)) for name in names)]
+        [
+            f"{factor} ({measures['n_classes']})",
+            title,
+            *(_share(measures[part].get(name)) for name in names),
+        ]
         for factor, measures in facet["factors"].items()
         for part, title in PARTS.items()
-    ]  # fmt: skip
+    ]
     return table(
         f"Agreement of the clusters of facet {j} (K = {facet['n_clusters']}) with each factor, in "
         "percent",
-        ["factor (classes)", "observations", *map(measure_name, names)], rows, n_headers=2,
-    )  # fmt: skip
+        ["factor (classes)", "observations", *map(measure_name, names)],
+        rows,
+        n_headers=2,
+    )
 
 
 def measure_name(name: str) -> str:
@@ -93,9 +99,16 @@ def use_table(facts: Facts) -> Table:
     return table(
         "Clusters in use, and mean entropy of the assignment q(c | x) in nats: 0 is certain, "
         "log K is knowing nothing",
-        ["", "K", "latent dimensions", *(f"in use, {title}" for title in PARTS.values()),
-         *(f"entropy, {title}" for title in PARTS.values()), "log K"], rows,
-    )  # fmt: skip
+        [
+            "",
+            "K",
+            "latent dimensions",
+            *(f"in use, {title}" for title in PARTS.values()),
+            *(f"entropy, {title}" for title in PARTS.values()),
+            "log K",
+        ],
+        rows,
+    )
 
 
 def elbo_table(facts: Facts) -> Table | None:
@@ -112,8 +125,9 @@ def elbo_table(facts: Facts) -> Table | None:
     columns = [f"{title}, {n[part]} observations" for part, title in PARTS.items()]
     return table(
         f"ELBO and its terms in nats per observation (guide {guide.name}, S = {guide.n_samples})",
-        ["", *columns], rows,
-    )  # fmt: skip
+        ["", *columns],
+        rows,
+    )
 
 
 def bound_table(facts: Facts) -> Table | None:
@@ -122,15 +136,20 @@ def bound_table(facts: Facts) -> Table | None:
     if not bound:
         return None
     rows = [
-        [title, str(bound["n_observations"][part]), number(bound[part]),
-         number(bound.get("elbo", {}).get(part))]
+        [
+            title,
+            str(bound["n_observations"][part]),
+            number(bound[part]),
+            number(bound.get("elbo", {}).get(part)),
+        ]
         for part, title in PARTS.items()
-    ]  # fmt: skip
+    ]
     return table(
         f"Importance-weighted bound on log p(x), {bound['n_samples']} samples, beside the bound "
         "with one sample, in nats per observation",
-        ["observations", "how many", "bound", "with one sample"], rows,
-    )  # fmt: skip
+        ["observations", "how many", "bound", "with one sample"],
+        rows,
+    )
 
 
 def diversity_table(facts: Facts) -> Table | None:
@@ -144,8 +163,9 @@ def diversity_table(facts: Facts) -> Table | None:
     ]
     return table(
         f"Diversity: mean distance of {diversity['n_pairs']} random pairs",
-        ["distance", "of observations", "of samples"], rows,
-    )  # fmt: skip
+        ["distance", "of observations", "of samples"],
+        rows,
+    )
 
 
 def redundancy_table(facts: Facts) -> Table | None:
@@ -158,9 +178,13 @@ def redundancy_table(facts: Facts) -> Table | None:
         "NMI of the clusterings of two facets: 0 if they partition in different ways, 1 if they "
         "say the same",
         ["facets", *PARTS.values()],
-        [[f"{i} and {j}", *(number(parts[part][i][j], 3) for part in PARTS)]
-         for i in range(n) for j in range(i + 1, n) if parts["test"][i][j] is not None],
-    )  # fmt: skip
+        [
+            [f"{i} and {j}", *(number(parts[part][i][j], 3) for part in PARTS)]
+            for i in range(n)
+            for j in range(i + 1, n)
+            if parts["test"][i][j] is not None
+        ],
+    )
 
 
 def probe_table(facts: Facts) -> Table | None:
@@ -175,9 +199,11 @@ def probe_table(facts: Facts) -> Table | None:
         "Held-out accuracy of a classifier that sees sampled latents, in percent "
         f"({probe['n_train']} training observations); nothing: the most frequent class",
         ["latents of", *factors],
-        [[name, *(_share(accuracies.get(factor)) for factor in factors)]
-         for name, accuracies in rows.items()],
-    )  # fmt: skip
+        [
+            [name, *(_share(accuracies.get(factor)) for factor in factors)]
+            for name, accuracies in rows.items()
+        ],
+    )
 
 
 def guides_table(facts: Facts) -> Table | None:
@@ -186,20 +212,34 @@ def guides_table(facts: Facts) -> Table | None:
         return None
     results = facts.comparison
     rows = [
-        [str(row["n_samples"]), guide_name(row),
-         f"{row['elbo']:.2f} ± {row['elbo_standard_error']:.2f}",
-         *(number(row[key], 4) for key in ("gap", "predicted_gap", "least_gap")),
-         f"{row['gradient_variance']:.4g}", number(1000 * row["seconds"], 1)]
+        [
+            str(row["n_samples"]),
+            guide_name(row),
+            f"{row['elbo']:.2f} ± {row['elbo_standard_error']:.2f}",
+            *(number(row[key], 4) for key in ("gap", "predicted_gap", "least_gap")),
+            f"{row['gradient_variance']:.4g}",
+            number(1000 * row["seconds"], 1),
+        ]
         for row in results["guides"]
-    ]  # fmt: skip
+    ]
     reference = results["reference"]
     gap = f"gap to {reference} in nats" if reference else "there is no reference for a gap"
     return table(
         f"Guides under the same noise after step {results['step']}: "
         f"{observations_in_words(results)}, {results['n_draws']} draws; {gap}",
-        ["S", "guide", "ELBO ± standard error", "gap", "predicted", "least possible",
-         "gradient variance", "ms per pass"], rows, n_headers=2,
-    )  # fmt: skip
+        [
+            "S",
+            "guide",
+            "ELBO ± standard error",
+            "gap",
+            "predicted",
+            "least possible",
+            "gradient variance",
+            "ms per pass",
+        ],
+        rows,
+        n_headers=2,
+    )
 
 
 def _share(value: float | None) -> str:

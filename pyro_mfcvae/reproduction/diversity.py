@@ -6,13 +6,7 @@ from collections.abc import Sequence
 
 from typing_extensions import override
 
-from pyro_mfcvae.reproduction.definition import (
-    Arms,
-    Entry,
-    Experiment,
-    Scale,
-    register_experiments,
-)
+from pyro_mfcvae.reproduction.definition import Arms, Entry, Experiment, Scale, register_experiments
 from pyro_mfcvae.reproduction.published import DIVERSITY
 from pyro_mfcvae.reproduction.settings import MNIST, SVHN, mfcvae_arms, vade_arms, vade_note
 

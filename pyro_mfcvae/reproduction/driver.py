@@ -104,9 +104,10 @@ class Plan:
             name += f"-{self.request.scale}"
         own = {arm.label: arm for arm in self.experiment.arms(self.request.scale)}
         changed = [
-            arm for arm in self.arms
+            arm
+            for arm in self.arms
             if run_folder(Path(), arm.config) != run_folder(Path(), own[arm.label].config)
-        ]  # fmt: skip
+        ]
         if changed:
             name += "-" + run_folder(Path(), changed[0].config).name.split("-")[-3]
         return self.request.out / name

@@ -30,8 +30,10 @@ from pyro_mfcvae.reproduction.settings import settings, vade_arms
 
 _MEASURES = ("majority_accuracy", "majority_accuracy_training_map", "nmi")
 _EPOCHS: Mapping[Scale, tuple[int, int]] = {
-    "full": (24, 220), "reduced": (24, 96), "quick": (10, 30)
-}  # fmt: skip
+    "full": (24, 220),
+    "reduced": (24, 96),
+    "quick": (10, 30),
+}
 
 
 def _on_scenes(scale: Scale, assignments: Sequence[str]) -> Config:

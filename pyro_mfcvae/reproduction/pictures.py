@@ -22,14 +22,7 @@ from pyro_mfcvae.reproduction.definition import (
     Scale,
     register_experiments,
 )
-from pyro_mfcvae.reproduction.settings import (
-    MNIST,
-    SHAPES3D_1,
-    SHAPES3D_2,
-    SVHN,
-    Case,
-    mfcvae_arms,
-)
+from pyro_mfcvae.reproduction.settings import MNIST, SHAPES3D_1, SHAPES3D_2, SVHN, Case, mfcvae_arms
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -81,9 +74,12 @@ def examples(n_clusters: int | None) -> Picture:
 
     def picture(seen: HeldOut, style: int, title: str) -> Figure:
         return figures.facet_examples(
-            seen.shown, seen.predictions.responsibilities, n_clusters, _N_COLUMNS,
+            seen.shown,
+            seen.predictions.responsibilities,
+            n_clusters,
+            _N_COLUMNS,
             f"{title}: held-out observations of each cluster, the surest first",
-        )  # fmt: skip
+        )
 
     return picture
 
@@ -164,12 +160,16 @@ register_experiments(
             (14, _TWO, (SHAPES3D_1,), examples(None)),
             (15, _TWO, (SHAPES3D_2,), examples(None)),
             (16, _TWO, (SVHN,), examples(None)),
-            (17, "style or colour swapped, more", (MNIST, SHAPES3D_1, SHAPES3D_2, SVHN),
-             swapped(24)),
+            (
+                17,
+                "style or colour swapped, more",
+                (MNIST, SHAPES3D_1, SHAPES3D_2, SVHN),
+                swapped(24),
+            ),
             (21, _DRAWN, (MNIST,), samples(None)),
             (22, _DRAWN, (SHAPES3D_1,), samples(None)),
             (23, _DRAWN, (SHAPES3D_2,), samples(None)),
             (24, _DRAWN, (SVHN,), samples(None)),
         )
     )
-)  # fmt: skip
+)

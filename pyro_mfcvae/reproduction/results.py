@@ -17,11 +17,7 @@ _ENVIRONMENT = ("commit", "python", "packages", "cuda_device", "n_cpus")
 
 
 def summarise(
-    experiment: Experiment,
-    request: Request,
-    arms: Arms,
-    outcomes: Outcomes,
-    n_missing: int = 0,
+    experiment: Experiment, request: Request, arms: Arms, outcomes: Outcomes, n_missing: int = 0
 ) -> dict[str, Any]:
     """All results as one dictionary for JSON.
 

@@ -134,10 +134,11 @@ def vade_arms(scale: Scale) -> Arms:
         ]
     shorter = _VADE_REDUCED if scale == "reduced" else ()
     return [
-        Arm(name, _vade(name, *shorter), "MNIST" if name.endswith("mnist") else "SVHN",
-            {"digit": 0})
+        Arm(
+            name, _vade(name, *shorter), "MNIST" if name.endswith("mnist") else "SVHN", {"digit": 0}
+        )
         for name in ("vade-mnist", "vade-conv-mnist", "vade-svhn", "vade-conv-svhn")
-    ]  # fmt: skip
+    ]
 
 
 def vade_name(arm: Arm) -> str:

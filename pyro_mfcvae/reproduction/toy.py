@@ -9,13 +9,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from pyro_mfcvae import figures
-from pyro_mfcvae.config import (
-    Component,
-    Config,
-    FacetConfig,
-    ModelConfig,
-    TrainingConfig,
-)
+from pyro_mfcvae.config import Component, Config, FacetConfig, ModelConfig, TrainingConfig
 from pyro_mfcvae.drawing.held_out import look
 from pyro_mfcvae.reproduction.definition import (
     Arm,

@@ -49,9 +49,14 @@ _QUICK_DOMAINS = {
     "options": {"first": _QUICK_SCENES, "second": _QUICK_SCENES | {"inverted": True}},
 }
 _QUICK_NETWORK = {"name": "shared", "options": {"widths": [128]}}
-_QUICK = ("training.epochs_per_step=40", "training.batch_size=32", "training.learning_rate=2e-3",
-          'model.likelihood={"name": "gaussian", "options": {"scale": 0.2}}',
-          "training.evaluate_every=20", "training.checkpoint_every=0")  # fmt: skip
+_QUICK = (
+    "training.epochs_per_step=40",
+    "training.batch_size=32",
+    "training.learning_rate=2e-3",
+    'model.likelihood={"name": "gaussian", "options": {"scale": 0.2}}',
+    "training.evaluate_every=20",
+    "training.checkpoint_every=0",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

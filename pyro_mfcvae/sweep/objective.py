@@ -50,8 +50,10 @@ class Objective:
         if self.measure in AGREEMENT and not all(given):
             raise ValueError(f"{self.measure} needs a facet and a factor")
         if self.measure == "elbo" and any(given):
-            raise ValueError("elbo is of no facet or factor; leave them out, or choose a measure "
-                             f"of agreement: {', '.join(AGREEMENT)}")  # fmt: skip
+            raise ValueError(
+                "elbo is of no facet or factor; leave them out, or choose a measure "
+                f"of agreement: {', '.join(AGREEMENT)}"
+            )
 
     @property
     def is_agreement(self) -> bool:

@@ -74,11 +74,7 @@ class OnRay(SweepEngine):
 
 
 def _train(
-    config: dict[str, int],
-    trials: Sequence[Trial],
-    files: Files,
-    n_threads: int,
-    folder: str,
+    config: dict[str, int], trials: Sequence[Trial], files: Files, n_threads: int, folder: str
 ) -> dict[str, Any]:
     """What a worker does."""
     os.chdir(folder)  # Tune begins elsewhere, where relative paths lead nowhere

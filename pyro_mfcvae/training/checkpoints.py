@@ -200,11 +200,7 @@ def save_checkpoint(state: TrainingState, folder: Path) -> Path:
 
 
 def save_model_only(
-    model: FacetModel,
-    folder: Path,
-    step: int,
-    fade: tuple[float, ...],
-    data: str | None = None,
+    model: FacetModel, folder: Path, step: int, fade: tuple[float, ...], data: str | None = None
 ) -> Path:
     """Write a checkpoint to be used and not to be trained further: a model, no optimiser.
 

@@ -99,10 +99,12 @@ def _of_training(state: TrainingState) -> Iterator[_Unread]:
     training = state.config.training
     yield _Unread(
         training.learning_rate_schedule != "step",
-        tuple(f"training.{name}" for name in
-              ("learning_rate_decay", "decay_every", "learning_rate_floor")),
+        tuple(
+            f"training.{name}"
+            for name in ("learning_rate_decay", "decay_every", "learning_rate_floor")
+        ),
         "it is for steps: set training.learning_rate_schedule=step",
-    )  # fmt: skip
+    )
     yield _Unread(
         not any(p.requires_grad for p in state.model.facets.parameters()),
         ("training.mixture_learning_rate",),
@@ -125,11 +127,12 @@ def _of_fade_in(state: TrainingState, fades: bool) -> Iterator[_Unread]:
     if not fades:
         yield _Unread(
             len(training.epochs_per_step) > 1,
-            tuple(f"training.{name}" for name in
-                  ("n_fade_in_batches", "fade_in_shape", "kl_floor")),
+            tuple(
+                f"training.{name}" for name in ("n_fade_in_batches", "fade_in_shape", "kl_floor")
+            ),
             "fade weights have no part in this model's objective: give training.epochs_per_step "
             "a single number",
-        )  # fmt: skip
+        )
     yield _Unread(
         len(training.epochs_per_step) == 1,
         tuple(f"training.{name}" for name in ("n_fade_in_batches", "fade_in_shape", "kl_floor")),

@@ -15,10 +15,7 @@ from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.noise import Noise, derived_seed
 from pyro_mfcvae.training.batches import Batches, StreamedBatches, batches_of
 from pyro_mfcvae.training.checks import check_last_batch, check_objective
-from pyro_mfcvae.training.cluster_network import (
-    cluster_network_parameters,
-    fit_cluster_network,
-)
+from pyro_mfcvae.training.cluster_network import cluster_network_parameters, fit_cluster_network
 from pyro_mfcvae.training.engine import ONE_PROCESS, Engine
 from pyro_mfcvae.training.initialise import drawn, fit_mixture
 from pyro_mfcvae.training.objective import Objective
@@ -118,11 +115,7 @@ class TrainingState:
             self.weights = weights
         self._refit_mixtures()
         set_learning_rates(
-            self.optimizer,
-            self.config.training,
-            self.step,
-            self.n_steps,
-            self.batches.per_epoch,
+            self.optimizer, self.config.training, self.step, self.n_steps, self.batches.per_epoch
         )
 
     def _refit_mixtures(self) -> None:
