@@ -21,7 +21,7 @@ setup(
     package_data={
         "pyro_mfcvae.pretrained": ["*/*.json*", "*/checkpoints/*/*"],
         "pyro_mfcvae.report": ["templates/*"],
-        "pyro_mfcvae.sweep": ["example.yaml"],
+        "pyro_mfcvae.studies.sweep": ["example.yaml"],
     },
     install_requires=[
         "click>=8.1",

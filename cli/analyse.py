@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from pyro_mfcvae.cli.options import DATA_DIR, RUN, own_files, sayer
 
+from pyro_mfcvae.cli.options import DATA_DIR, RUN, own_files, sayer
 from pyro_mfcvae.errors import ConfigError
 
 
@@ -55,9 +55,8 @@ def evaluate(
       mfcvae evaluate runs/shapes-001 --all
     """
     from pyro_mfcvae.cli.show import console, show_evaluation, show_everything
-
-    from pyro_mfcvae.measuring import evaluate_run
-    from pyro_mfcvae.runs import Run
+    from pyro_mfcvae.runs.measure import evaluate_run
+    from pyro_mfcvae.runs.run import Run
 
     opened = Run(run)
     screen = console()
@@ -83,7 +82,7 @@ def figures(run: Path, data_dir: Path | None) -> None:
       mfcvae figures runs/shapes-001
     """
     from pyro_mfcvae.drawing import draw_run
-    from pyro_mfcvae.runs import Run
+    from pyro_mfcvae.runs.run import Run
 
     opened = Run(run)
     for path in draw_run(opened, opened.dataset(data_dir), click.echo):
@@ -138,13 +137,13 @@ def compare(
       mfcvae compare runs/shapes-001 --guides vade,enumerate --samples 1,4,16
       mfcvae compare runs/shapes-001 --guides vade,mine.py:Own
     """
-    from pyro_mfcvae.cli.show import console, show_comparison
     from rich.progress import Progress
 
+    from pyro_mfcvae.cli.show import console, show_comparison
     from pyro_mfcvae.drawing import draw_comparison
-    from pyro_mfcvae.measuring import compare_run
-    from pyro_mfcvae.models.user import guide_named
-    from pyro_mfcvae.runs import Run
+    from pyro_mfcvae.plugins.user import guide_named
+    from pyro_mfcvae.runs.measure import compare_run
+    from pyro_mfcvae.runs.run import Run
 
     names = None if guides is None else [guide_named(text.strip()) for text in guides.split(",")]
     counts = _counts(samples)

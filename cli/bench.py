@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
 from pyro_mfcvae.cli.options import DATA_DIR, sayer
 
 if TYPE_CHECKING:
@@ -82,9 +83,8 @@ def bench(only: str | None, out: Path, **given: Any) -> None:
       mfcvae bench mnist svhn --threads 1 --only steps
       mfcvae bench svhn --device cuda --set training.precision=tf32
     """
-    from pyro_mfcvae.cli.show import console
-
     from pyro_mfcvae.bench import Request, run_bench
+    from pyro_mfcvae.cli.show import console
     from pyro_mfcvae.drawing.saving import save_figure
     from pyro_mfcvae.figures.bench import bench_figure
     from pyro_mfcvae.files import write_whole

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
 from pyro_mfcvae.cli.options import DATA_DIR, OUT, RUN, own_files, paragraph
 
 if TYPE_CHECKING:
-    from pyro_mfcvae.runs import Run
+    from pyro_mfcvae.runs.run import Run
 
 
 @click.command()
@@ -74,7 +75,7 @@ def export(run: Path, folder: Path, half: bool) -> None:
     Example:
       mfcvae export runs/mnist-001 my-model --half
     """
-    from pyro_mfcvae.runs import Run
+    from pyro_mfcvae.runs.run import Run
 
     click.echo(Run(run).export(folder, half).path)
 

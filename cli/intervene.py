@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from pyro_mfcvae.cli.numbers import Numbers, NumbersOrAll
-from pyro_mfcvae.cli.options import DATA_DIR, RUN, own_files
 from typing_extensions import override
 
+from pyro_mfcvae.cli.numbers import Numbers, NumbersOrAll
+from pyro_mfcvae.cli.options import DATA_DIR, RUN, own_files
 from pyro_mfcvae.errors import DataError, RunError
 
 if TYPE_CHECKING:
@@ -336,7 +336,7 @@ def _write(
     """Compute, then write the figure and the arrays, after a look at where they go."""
     from pyro_mfcvae.drawing.held_out import look
     from pyro_mfcvae.drawing.saving import check_target, save_arrays, save_figure
-    from pyro_mfcvae.runs import Run
+    from pyro_mfcvae.runs.run import Run
 
     opened = Run(run)
     for target, suffix in ((out, ".png"), (arrays, ".npz")):

@@ -9,11 +9,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import click
-from pyro_mfcvae.cli.commands import COMMANDS
 from typing_extensions import override
 
 from pyro_mfcvae import __version__
-from pyro_mfcvae.allocator import keep_memory
+from pyro_mfcvae.cli.commands import COMMANDS
 from pyro_mfcvae.errors import (
     ConfigError,
     DamagedCheckpointWarning,
@@ -24,6 +23,7 @@ from pyro_mfcvae.errors import (
     RunError,
     TrainingError,
 )
+from pyro_mfcvae.training.devices.allocator import keep_memory
 
 _OWN = (DamagedCheckpointWarning, NoEffectWarning, OtherDataWarning, OtherModelWarning)
 

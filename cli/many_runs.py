@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from pyro_mfcvae.cli.options import sayer
 
+from pyro_mfcvae.cli.options import sayer
 from pyro_mfcvae.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from pyro_mfcvae.config import Config
-    from pyro_mfcvae.many_runs import Trained
+    from pyro_mfcvae.studies.many_runs import Trained
 
 
 def train_many(
@@ -37,7 +37,7 @@ def train_many(
         out: folder of the run folders; None numbers them under ``runs``.
         besides: what commands on the runs need, from :func:`~.options.again`.
     """
-    from pyro_mfcvae.many_runs import seeds_and_settings, train_together
+    from pyro_mfcvae.studies.many_runs import seeds_and_settings, train_together
     from pyro_mfcvae.training.callbacks import ProgressBar
 
     configs = seeds_and_settings(config, n_seeds, dict(map(_values, vary)))
@@ -53,8 +53,8 @@ def resume_many(
     besides: str,
 ) -> None:
     """Go on with interrupted runs that were trained at once; besides as in :func:`train_many`."""
-    from pyro_mfcvae.many_runs import resume_together
-    from pyro_mfcvae.runs import Run
+    from pyro_mfcvae.runs.run import Run
+    from pyro_mfcvae.studies.many_runs import resume_together
     from pyro_mfcvae.training.callbacks import ProgressBar
 
     runs = [Run(folder) for folder in folders]
@@ -78,9 +78,8 @@ def _train(
     screen: Console, train: Callable[[], Trained], names: Sequence[str], besides: str
 ) -> None:
     from pyro_mfcvae.cli.show import show_runs
-
     from pyro_mfcvae.drawing import draw_run
-    from pyro_mfcvae.measuring import evaluate_run
+    from pyro_mfcvae.runs.measure import evaluate_run
 
     runs, states, dataset = train()
     folders = " ".join(str(run.path) for run in runs)

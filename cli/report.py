@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+
 from pyro_mfcvae.cli.options import DATA_DIR, own_files, sayer
 
 
@@ -30,7 +31,6 @@ def report(runs: tuple[Path, ...], out: Path | None, data_dir: Path | None) -> N
       mfcvae report runs/shapes-001 runs/shapes-002 --out both.html
     """
     from pyro_mfcvae.cli.show import console
-
     from pyro_mfcvae.report import write_report
 
     click.echo(write_report(runs, out, data_dir, sayer(console())))

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from pyro_mfcvae.cli.options import DATA_DIR, paragraph, sayer
 
+from pyro_mfcvae.cli.options import DATA_DIR, paragraph, sayer
 from pyro_mfcvae.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pyro_mfcvae.reproduction import Experiment
+    from pyro_mfcvae.studies.papers import Experiment
 
 
 @click.command()
@@ -89,8 +89,7 @@ def reproduce(
       mfcvae reproduce table-2 --reduced --seeds 3 --only mnist,vade-mnist --data-dir ~/data
     """
     from pyro_mfcvae.cli.show import console
-
-    from pyro_mfcvae.reproduction import EXPERIMENTS, Interrupted, Plan, Request, get_experiment
+    from pyro_mfcvae.studies.papers import EXPERIMENTS, Interrupted, Plan, Request, get_experiment
     from pyro_mfcvae.training.callbacks import ProgressBar
 
     if not names:
@@ -136,7 +135,7 @@ def _show(screen: Console, results: dict[str, Any]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from pyro_mfcvae.reproduction.results import shown
+    from pyro_mfcvae.studies.papers.results import shown
 
     for note in results["notes"]:
         screen.print(note, style="dim", highlight=False)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
-from pyro_mfcvae.cli.options import DATA_DIR, GUIDE, MODEL, sayer
 
+from pyro_mfcvae.cli.options import DATA_DIR, GUIDE, MODEL, sayer
 from pyro_mfcvae.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pyro_mfcvae.sweep import SweepEngine
+    from pyro_mfcvae.studies.sweep import SweepEngine
 
 
 @click.command()
@@ -95,8 +95,7 @@ def sweep(
     """
     from pyro_mfcvae.cli.show import console
     from pyro_mfcvae.cli.trials import show_sweep, show_trials, watch_trials
-
-    from pyro_mfcvae.sweep import EXAMPLE, Interrupted, Sweep, read_spec
+    from pyro_mfcvae.studies.sweep import EXAMPLE, Interrupted, Sweep, read_spec
 
     if spec is None or example:
         click.echo(EXAMPLE, nl=False)
@@ -122,7 +121,7 @@ def sweep(
 def _engine(
     out: Path, engine_name: str, n_jobs: int, cpus_per_trial: float, gpus_per_trial: float
 ) -> SweepEngine:
-    from pyro_mfcvae.sweep import InTurn, OnRay, Processes
+    from pyro_mfcvae.studies.sweep import InTurn, OnRay, Processes
 
     if engine_name == "ray":
         if n_jobs > 1:

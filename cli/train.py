@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from pyro_mfcvae.cli.options import DATA_DIR, GUIDE, MODEL, OUT, again, sayer
 
+from pyro_mfcvae.cli.options import DATA_DIR, GUIDE, MODEL, OUT, again, sayer
 from pyro_mfcvae.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pyro_mfcvae.config import Config
     from pyro_mfcvae.data import Dataset
-    from pyro_mfcvae.runs import Run
+    from pyro_mfcvae.runs.run import Run
     from pyro_mfcvae.training import TrainingState
 
 
@@ -110,10 +110,9 @@ def train(
     """
     from pyro_mfcvae.cli.many_runs import train_many
     from pyro_mfcvae.cli.show import console
-
-    from pyro_mfcvae import experiment
+    from pyro_mfcvae.runs import train as experiment
     from pyro_mfcvae.training.callbacks import ProgressBar
-    from pyro_mfcvae.training.engine import launched
+    from pyro_mfcvae.training.devices.engine import launched
 
     screen = console()
     own = {"model": model, "guide": guide}
@@ -143,12 +142,11 @@ def _resume(
     **given: Any,
 ) -> None:
     from pyro_mfcvae.cli.many_runs import resume_many
-
-    from pyro_mfcvae import experiment
-    from pyro_mfcvae.models import load_guide_file, load_model_file
-    from pyro_mfcvae.runs import Run
+    from pyro_mfcvae.plugins.user import load_guide_file, load_model_file
+    from pyro_mfcvae.runs import train as experiment
+    from pyro_mfcvae.runs.run import Run
     from pyro_mfcvae.training.callbacks import ProgressBar
-    from pyro_mfcvae.training.engine import launched
+    from pyro_mfcvae.training.devices.engine import launched
 
     if n_runs > 1 or any(value not in (None, ()) for value in given.values()):
         raise ConfigError(
@@ -189,7 +187,7 @@ def _settings(
     )
     from pyro_mfcvae.data import data_settings, in_folder
     from pyro_mfcvae.models.stand_in import check_given
-    from pyro_mfcvae.models.user import check_given_once, with_guide, with_model
+    from pyro_mfcvae.plugins.user import check_given_once, with_guide, with_model
     from pyro_mfcvae.presets import default_preset, get_preset
 
     paths = [assignment.partition("=")[0].strip() for assignment in assignments]
@@ -222,9 +220,8 @@ def _finish(
     screen: Console, besides: str, run: Run, state: TrainingState, dataset: Dataset
 ) -> None:
     from pyro_mfcvae.cli.show import show_evaluation
-
     from pyro_mfcvae.drawing import draw_run
-    from pyro_mfcvae.measuring import evaluate_run
+    from pyro_mfcvae.runs.measure import evaluate_run
 
     if not state.engine.is_writer:
         sys.exit()

@@ -13,8 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from typing_extensions import override
 
-from pyro_mfcvae.sweep import Sweep, Trial, Watch
-from pyro_mfcvae.sweep.results import heads, notes, rows
+from pyro_mfcvae.studies.sweep import Sweep, Trial, Watch
+from pyro_mfcvae.studies.sweep.results import heads, notes, rows
 
 if TYPE_CHECKING:
     from rich.progress import TaskID

@@ -12,8 +12,8 @@ from torch.distributions import Dirichlet, kl_divergence
 
 from pyro_mfcvae import MFCVAE, FacetELBO
 from pyro_mfcvae.config import Component, FacetConfig
-from pyro_mfcvae.mixture import MixturePrior
 from pyro_mfcvae.models.sites import fading
+from pyro_mfcvae.priors.mixture import MixturePrior
 
 
 class DirichletMixture(MixturePrior):

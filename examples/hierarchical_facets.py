@@ -11,7 +11,7 @@ import torch
 from pyro_mfcvae import MFCVAE, FacetELBO
 from pyro_mfcvae.config import Component, FacetConfig
 from pyro_mfcvae.guides import enumerated_cluster
-from pyro_mfcvae.pairs import PairsOfClusters
+from pyro_mfcvae.models.pairs import PairsOfClusters
 
 
 class HierarchicalFacets(MFCVAE):

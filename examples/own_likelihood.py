@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from pyro_mfcvae import MFCVAE
 from pyro_mfcvae.config import Component
-from pyro_mfcvae.data import ObservationSpec, as_float, load_dataset
+from pyro_mfcvae.config.observation import ObservationSpec
+from pyro_mfcvae.data import as_float, load_dataset
 from pyro_mfcvae.nets.registry import register_likelihood
 
 

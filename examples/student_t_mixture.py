@@ -10,9 +10,9 @@ import torch
 from pyro.distributions import MultivariateStudentT
 
 from pyro_mfcvae import MFCVAE, FacetELBO
-from pyro_mfcvae.components import as_shares
 from pyro_mfcvae.config import Component
-from pyro_mfcvae.mixture import MixturePrior
+from pyro_mfcvae.priors.components import as_shares
+from pyro_mfcvae.priors.mixture import MixturePrior
 
 
 class StudentTMixture(MixturePrior):

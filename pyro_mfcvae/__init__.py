@@ -6,42 +6,42 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pyro_mfcvae.elbo import ElboTerms as ElboTerms
-    from pyro_mfcvae.elbo import FacetELBO as FacetELBO
     from pyro_mfcvae.evaluation import predict as predict
-    from pyro_mfcvae.fade_in import Fade as Fade
-    from pyro_mfcvae.fade_in import FadeInSchedule as FadeInSchedule
-    from pyro_mfcvae.mixture import MixturePrior as MixturePrior
+    from pyro_mfcvae.inference.elbo import ElboTerms as ElboTerms
+    from pyro_mfcvae.inference.elbo import FacetELBO as FacetELBO
+    from pyro_mfcvae.inference.fade_in import Fade as Fade
+    from pyro_mfcvae.inference.fade_in import FadeInSchedule as FadeInSchedule
+    from pyro_mfcvae.inference.noise import Noise as Noise
     from pyro_mfcvae.models import GMVAE as GMVAE
     from pyro_mfcvae.models import MFCVAE as MFCVAE
     from pyro_mfcvae.models import UGVAE as UGVAE
     from pyro_mfcvae.models import VLAC as VLAC
     from pyro_mfcvae.models import VaDE as VaDE
-    from pyro_mfcvae.models import load_guide_file as load_guide_file
-    from pyro_mfcvae.models import load_model_file as load_model_file
-    from pyro_mfcvae.noise import Noise as Noise
     from pyro_mfcvae.official import import_official as import_official
     from pyro_mfcvae.official import import_run as import_run
+    from pyro_mfcvae.plugins.user import load_guide_file as load_guide_file
+    from pyro_mfcvae.plugins.user import load_model_file as load_model_file
     from pyro_mfcvae.pretrained import open_pretrained as open_pretrained
-    from pyro_mfcvae.runs import Run as Run
+    from pyro_mfcvae.priors.mixture import MixturePrior as MixturePrior
+    from pyro_mfcvae.runs.run import Run as Run
 
 _HOMES = {
-    "ElboTerms": "elbo",
-    "Fade": "fade_in",
-    "FadeInSchedule": "fade_in",
-    "FacetELBO": "elbo",
+    "ElboTerms": "inference.elbo",
+    "Fade": "inference.fade_in",
+    "FadeInSchedule": "inference.fade_in",
+    "FacetELBO": "inference.elbo",
     "GMVAE": "models",
     "MFCVAE": "models",
-    "MixturePrior": "mixture",
-    "Noise": "noise",
-    "Run": "runs",
+    "MixturePrior": "priors.mixture",
+    "Noise": "inference.noise",
+    "Run": "runs.run",
     "UGVAE": "models",
     "VLAC": "models",
     "VaDE": "models",
     "import_official": "official",
     "import_run": "official",
-    "load_guide_file": "models",
-    "load_model_file": "models",
+    "load_guide_file": "plugins.user",
+    "load_model_file": "plugins.user",
     "open_pretrained": "pretrained",
     "predict": "evaluation",
 }

@@ -9,12 +9,12 @@ from pathlib import Path
 import torch
 from models import tiny_config
 
-from pyro_mfcvae import experiment
 from pyro_mfcvae.config import Config
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.runs import Run
+from pyro_mfcvae.runs import train as experiment
+from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.training import Callback
-from pyro_mfcvae.training.engine import Engine, launched
+from pyro_mfcvae.training.devices.engine import Engine, launched
 
 
 class StopAt(Callback):

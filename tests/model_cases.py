@@ -13,11 +13,11 @@ from torch import Tensor
 
 from pyro_mfcvae import Noise
 from pyro_mfcvae.config import Config, override
-from pyro_mfcvae.data import ObservationSpec
-from pyro_mfcvae.experiment import initialise, prepare
+from pyro_mfcvae.config.observation import ObservationSpec
+from pyro_mfcvae.inference.noise import site_noise
 from pyro_mfcvae.models import FacetModel, build_model
-from pyro_mfcvae.noise import site_noise
 from pyro_mfcvae.presets import get_preset
+from pyro_mfcvae.runs.train import initialise, prepare
 from pyro_mfcvae.training.state import TrainingState
 
 SEED = 3

@@ -10,19 +10,19 @@ import pytest
 import torch
 from model_cases import ALL, SAMPLING, SEED, ModelCase, begun, drawn
 from models import gradients, relative_error
+from no_waiting import NoWaiting
 from pyro.infer import SVI, TraceEnum_ELBO
-from test_host_waits import NoWaiting
 from torch import Tensor
 
 from pyro_mfcvae import FacetELBO, Noise
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.evaluation import predict
-from pyro_mfcvae.experiment import train
 from pyro_mfcvae.guides import GUIDES, build_guide
+from pyro_mfcvae.inference.noise import Rows
 from pyro_mfcvae.models import FacetModel
-from pyro_mfcvae.noise import Rows
-from pyro_mfcvae.runs import Run
-from pyro_mfcvae.training.together import Together
+from pyro_mfcvae.runs.run import Run
+from pyro_mfcvae.runs.train import train
+from pyro_mfcvae.training.devices.together import Together
 
 RTOL = 1e-9
 

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Bernoulli, MultivariateNormal, Normal
 
-from pyro_mfcvae.conditional import ConditionalMixture
 from pyro_mfcvae.models.base import FacetModel
+from pyro_mfcvae.priors.conditional import ConditionalMixture
 
 ANALYTIC = ("vade-analytic", "expectation-analytic", "posterior-analytic")
 

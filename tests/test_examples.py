@@ -11,12 +11,12 @@ from conftest import ROOT
 from models import gradients, relative_error
 from pyro.distributions import Dirichlet
 from pyro.infer import TraceEnum_ELBO
-from pyro_mfcvae.cli import main
 from scipy import stats
 from variants import VARIANTS, X, load, random_model
 
 from pyro_mfcvae import Noise
-from pyro_mfcvae.data import ObservationSpec
+from pyro_mfcvae.cli import main
+from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError, DataError
 from pyro_mfcvae.nets.registry import LIKELIHOODS
 

@@ -39,7 +39,7 @@ def test_importing_changes_no_global_state():
         "state = lambda: (torch.get_default_dtype(), torch.initial_seed(), torch.get_num_threads(),"
         " D.Distribution._validate_args, pyro.poutine.runtime._PYRO_STACK.copy(),"
         " list(pyro.get_param_store().keys())); "
-        "before = state(); import pyro_mfcvae.experiment; print(before == state())"
+        "before = state(); import pyro_mfcvae.runs.train; print(before == state())"
     )
     assert _python(code) == "True"
 

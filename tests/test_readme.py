@@ -12,7 +12,7 @@ from models import observations, relative_error, tiny_config
 from pyro.infer import TraceEnum_ELBO
 
 from pyro_mfcvae import Noise, presets
-from pyro_mfcvae.noise import site_noise
+from pyro_mfcvae.inference.noise import site_noise
 
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 

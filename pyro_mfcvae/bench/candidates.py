@@ -16,12 +16,12 @@ from typing_extensions import override
 from pyro_mfcvae.bench.reference import HandWritten, HandWrittenTraining, Precision
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import GUIDES
-from pyro_mfcvae.noise import Noise
+from pyro_mfcvae.inference.noise import Noise
 from pyro_mfcvae.training import Callback, TrainingState, fit
 from pyro_mfcvae.training.callbacks import MetricsLog, StopAtNonsense
 from pyro_mfcvae.training.checkpoints import Checkpoints
+from pyro_mfcvae.training.devices.stepping import stepping
 from pyro_mfcvae.training.objective import AUTOCAST
-from pyro_mfcvae.training.stepping import stepping
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ import torch
 from torch.distributions import MultivariateNormal
 
 from pyro_mfcvae.bench.timing import CLOCKS, Clock, Turn, take_turns
-from pyro_mfcvae.mixture import MixturePrior
+from pyro_mfcvae.priors.mixture import MixturePrior
 
 OURS, TORCH = "MixturePrior", "MultivariateNormal"
 

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from pyro_mfcvae.config import TrainingConfig
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.mixture import MixturePrior
 from pyro_mfcvae.models import MFCVAE, FacetModel
 from pyro_mfcvae.nets.likelihoods import BernoulliLikelihood, GaussianLikelihood
+from pyro_mfcvae.priors.mixture import MixturePrior
 
 Precision = Callable[[], AbstractContextManager]
 

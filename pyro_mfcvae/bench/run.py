@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from pyro_mfcvae.allocator import keep_memory
 from pyro_mfcvae.bench.density import bench_density
 from pyro_mfcvae.bench.imports import bench_imports
 from pyro_mfcvae.bench.memory import bench_memory
@@ -27,11 +26,12 @@ from pyro_mfcvae.bench.workload import Workload, describe, workload
 from pyro_mfcvae.config import Config, override
 from pyro_mfcvae.data import in_folder
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.experiment import resolve_device
 from pyro_mfcvae.models.stand_in import check_fit, stand_in
 from pyro_mfcvae.presets import get_preset
-from pyro_mfcvae.runs import commit
+from pyro_mfcvae.runs.run import commit
+from pyro_mfcvae.runs.train import resolve_device
 from pyro_mfcvae.training.callbacks import Say
+from pyro_mfcvae.training.devices.allocator import keep_memory
 from pyro_mfcvae.training.loop import cpu_threads, products_in
 
 PARTS = ("steps", "scans", "streaming", "memory", "density", "imports")

@@ -11,7 +11,7 @@ from pyro_mfcvae.bench.workload import Workload
 from pyro_mfcvae.config import Config, with_facets
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.training import TrainingState
-from pyro_mfcvae.training.stepping import stepping
+from pyro_mfcvae.training.devices.stepping import stepping
 
 SCANS: Mapping[str, tuple[int, ...]] = {
     "n_clusters": (25, 100, 500, 2_000),

@@ -15,7 +15,7 @@ from pyro_mfcvae.config import Component
 from pyro_mfcvae.data import load_dataset
 from pyro_mfcvae.training import new_state
 from pyro_mfcvae.training.batches import StreamedBatches
-from pyro_mfcvae.training.stepping import stepping
+from pyro_mfcvae.training.devices.stepping import stepping
 
 IN_MEMORY = "in memory"
 _STORED = {"streamed": None, "streamed, gzip": "gzip"}

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from pyro_mfcvae.training.captured import N_WARM_UP
+from pyro_mfcvae.training.devices.captured import N_WARM_UP
 
 Turn = Callable[[], object]
 Clock = Callable[[], float]

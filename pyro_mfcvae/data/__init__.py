@@ -12,7 +12,7 @@ from pyro_mfcvae.data import (  # noqa: F401  (they register)
     shapes3d,
     svhn,
 )
-from pyro_mfcvae.data.observations import Dataset, ObservationSpec, as_float, select, spread_out
+from pyro_mfcvae.data.observations import Dataset, as_float, select, spread_out
 from pyro_mfcvae.data.registry import (
     DATASETS,
     data_settings,
@@ -25,7 +25,6 @@ from pyro_mfcvae.data.registry import (
 __all__ = [
     "DATASETS",
     "Dataset",
-    "ObservationSpec",
     "as_float",
     "data_settings",
     "in_folder",

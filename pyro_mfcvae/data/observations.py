@@ -1,4 +1,4 @@
-"""What one observation looks like, and a data set of them."""
+"""A data set of observations: labels to judge by, and a split."""
 
 from __future__ import annotations
 
@@ -13,44 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.data.streamed import StreamedObservations
 from pyro_mfcvae.errors import DataError
 
 Observations = Tensor | StreamedObservations
 
 _AT_ONCE = 1000  # observations whose limits are looked for
-
-
-@dataclass(frozen=True)
-class ObservationSpec:
-    """Shape and range of one observation, from which networks and likelihoods are chosen.
-
-    Attributes:
-        shape: (channels, height, width) of an image, (features,) of a table's row.
-        low: smallest value in the data.
-        high: largest value in the data.
-    """
-
-    shape: tuple[int, ...]
-    low: float = 0.0
-    high: float = 1.0
-
-    def __post_init__(self) -> None:
-        if len(self.shape) not in (1, 3) or any(size < 1 for size in self.shape):
-            raise DataError(
-                "an observation is (channels, height, width) or (features,), each at least 1, "
-                f"got {self.shape}"
-            )
-
-    @property
-    def kind(self) -> Literal["image", "table"]:
-        """Whether observations are pictures or rows of numbers."""
-        return "image" if len(self.shape) == 3 else "table"
-
-    @property
-    def n_values(self) -> int:
-        """Numbers in one observation."""
-        return math.prod(self.shape)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from pyro_mfcvae.config import Component
+from pyro_mfcvae.config.options import check_options
 from pyro_mfcvae.data.observations import Dataset
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.options import check_options
 
 Loader = Callable[..., Dataset]
 

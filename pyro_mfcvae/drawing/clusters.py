@@ -9,14 +9,14 @@ import numpy as np
 import torch
 
 from pyro_mfcvae import evaluation, figures
-from pyro_mfcvae.conditional import ConditionalMixture
 from pyro_mfcvae.drawing.held_out import HeldOut
 from pyro_mfcvae.evaluation.prior_weights import prior_weights
+from pyro_mfcvae.priors.conditional import ConditionalMixture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from pyro_mfcvae.densities import MixtureDensities
+    from pyro_mfcvae.priors.densities import MixtureDensities
 
 Named = Iterator[tuple[str, "Figure | str"]]  # a figure, or why it is left out
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from pyro_mfcvae.conditional import ConditionalMixture
 from pyro_mfcvae.drawing.held_out import HeldOut
+from pyro_mfcvae.priors.conditional import ConditionalMixture
 
 Facets = tuple[int, ...]
 

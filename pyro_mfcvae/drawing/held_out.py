@@ -18,9 +18,9 @@ from pyro_mfcvae.data.observations import Observations
 from pyro_mfcvae.evaluation import Predictions
 from pyro_mfcvae.evaluation.predictions import check_facet
 from pyro_mfcvae.figures import PointFigures
-from pyro_mfcvae.measuring import open_trained
 from pyro_mfcvae.models import FacetModel
-from pyro_mfcvae.runs import Run
+from pyro_mfcvae.runs.measure import open_trained
+from pyro_mfcvae.runs.run import Run
 
 Indices = NDArray[np.int64]
 

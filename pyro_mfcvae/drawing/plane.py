@@ -12,7 +12,7 @@ from pyro_mfcvae import evaluation, figures
 from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.drawing.held_out import HeldOut, look
 from pyro_mfcvae.figures import Plane
-from pyro_mfcvae.runs import Run
+from pyro_mfcvae.runs.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

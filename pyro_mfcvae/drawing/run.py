@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pyro_mfcvae.data import Dataset
     from pyro_mfcvae.drawing.clusters import Named
-    from pyro_mfcvae.runs import Run
+    from pyro_mfcvae.runs.run import Run
 
 
 def draw_run(run: Run, dataset: Dataset | None = None, say: Say = lambda _: None) -> list[Path]:

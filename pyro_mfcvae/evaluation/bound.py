@@ -16,10 +16,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pyro_mfcvae.elbo import FacetELBO
 from pyro_mfcvae.evaluation.predictions import as_model_input, fade_weights
+from pyro_mfcvae.inference.elbo import FacetELBO
+from pyro_mfcvae.inference.noise import Noise, derived_seed
 from pyro_mfcvae.models.base import FacetModel
-from pyro_mfcvae.noise import Noise, derived_seed
 
 _ROWS = 4000  # decoded at a time
 

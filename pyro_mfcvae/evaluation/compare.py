@@ -30,15 +30,15 @@ import pyro
 import torch
 from torch import Tensor
 
-from pyro_mfcvae.components import RelaxedCluster
-from pyro_mfcvae.elbo import ElboTerms
-from pyro_mfcvae.enumeration import Site, is_analytic, run_guide
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.evaluation.fitting import fitting_guides
 from pyro_mfcvae.evaluation.predictions import as_model_input, fade_weights
 from pyro_mfcvae.guides import Guide
+from pyro_mfcvae.inference.elbo import ElboTerms
+from pyro_mfcvae.inference.enumeration import Site, is_analytic, run_guide
+from pyro_mfcvae.inference.noise import Noise, site_noise
 from pyro_mfcvae.models.base import FacetModel
-from pyro_mfcvae.noise import Noise, site_noise
+from pyro_mfcvae.priors.components import RelaxedCluster
 
 REFERENCE = "enumerate"
 

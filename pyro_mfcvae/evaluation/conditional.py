@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyro_mfcvae.conditional import ConditionalMixture
 from pyro_mfcvae.evaluation.predictions import Array, as_model_input, decode_means
 from pyro_mfcvae.models.base import FacetModel
+from pyro_mfcvae.priors.conditional import ConditionalMixture
 
 _PAIRS = 2_000_000  # of observations and samples that are held at a time
 

@@ -8,7 +8,7 @@ from typing import Any
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import GUIDES, Guide, NetworkGuide, build_guide, unknown_guide
 from pyro_mfcvae.models.base import FacetModel
-from pyro_mfcvae.own_code import given_files
+from pyro_mfcvae.plugins.files import given_files
 
 
 def fitting_guides(

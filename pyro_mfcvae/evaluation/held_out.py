@@ -17,8 +17,8 @@ from pyro_mfcvae.evaluation.accuracies import (
     occupied_clusters,
 )
 from pyro_mfcvae.evaluation.predictions import elbo_means, predict
-from pyro_mfcvae.fade_in import KlFloor
 from pyro_mfcvae.guides import Guide
+from pyro_mfcvae.inference.fade_in import KlFloor
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.training.callbacks import Callback, Metrics, append_metrics
 from pyro_mfcvae.training.state import TrainingState

@@ -20,7 +20,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyro_mfcvae.densities import MixtureDensities
 from pyro_mfcvae.evaluation.predictions import (
     Array,
     batches,
@@ -30,6 +29,7 @@ from pyro_mfcvae.evaluation.predictions import (
     predict,
 )
 from pyro_mfcvae.models.base import FacetModel
+from pyro_mfcvae.priors.densities import MixtureDensities
 
 Fade = Sequence[float] | None
 

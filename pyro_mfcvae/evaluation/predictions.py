@@ -13,8 +13,8 @@ from torch import Tensor
 
 from pyro_mfcvae.data.observations import Observations, as_float
 from pyro_mfcvae.guides import Guide
+from pyro_mfcvae.inference.noise import Noise
 from pyro_mfcvae.models.base import FacetModel
-from pyro_mfcvae.noise import Noise
 
 Array = NDArray[np.floating]
 

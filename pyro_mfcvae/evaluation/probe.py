@@ -15,8 +15,8 @@ import torch
 from pyro_mfcvae.data.observations import Dataset, select, spread_out
 from pyro_mfcvae.errors import DataError
 from pyro_mfcvae.evaluation.predictions import Array, batches, fade_weights
+from pyro_mfcvae.inference.noise import derived_seed, site_noise
 from pyro_mfcvae.models.base import FacetModel
-from pyro_mfcvae.noise import derived_seed, site_noise
 
 
 def probe(

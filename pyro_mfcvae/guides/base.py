@@ -12,15 +12,15 @@ import torch
 from pyro.distributions import Independent
 from torch import Tensor, nn
 
-from pyro_mfcvae.components import ClusterCategorical
 from pyro_mfcvae.config import GuideConfig
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.own_code import given_files, is_file, not_given, warn_of_another
-from pyro_mfcvae.parameters import announce_parameters
+from pyro_mfcvae.inference.parameters import announce_parameters
+from pyro_mfcvae.plugins.files import given_files, is_file, not_given, warn_of_another
+from pyro_mfcvae.priors.components import ClusterCategorical
 
 if TYPE_CHECKING:
-    from pyro_mfcvae.densities import MixtureDensities
     from pyro_mfcvae.models.base import FacetModel
+    from pyro_mfcvae.priors.densities import MixtureDensities
 
 GUIDES: dict[str, type[Guide]] = {}
 

@@ -10,8 +10,8 @@ from pyro.distributions import Independent
 from torch import Tensor
 from typing_extensions import override
 
-from pyro_mfcvae.enumeration import ANALYTIC
 from pyro_mfcvae.guides.base import Guide, Inferred, register_guide
+from pyro_mfcvae.inference.enumeration import ANALYTIC
 
 if TYPE_CHECKING:
     from pyro_mfcvae.models.base import FacetModel
@@ -82,7 +82,7 @@ class ExpectationGuide(ClosedFormGuide):
 class AnalyticGuide(Guide):
     """Has log-densities of z_j averaged over q(z_j | x) in closed form, not over its samples.
 
-    Its site z_j is marked for :class:`~pyro_mfcvae.elbo.FacetELBO`, which then takes the
+    Its site z_j is marked for :class:`~pyro_mfcvae.inference.elbo.FacetELBO`, which then takes the
     expectations; samples still go through the decoder. Pyro's own objectives do not know the mark
     and take the densities at the samples: with q(c | x) from q(z | x) itself that is an unbiased
     estimate of the same bound, with q(c | x) from the samples the (other) bound of the guide

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from pyro_mfcvae.components import RelaxedCluster
-from pyro_mfcvae.enumeration import ANALYTIC
 from pyro_mfcvae.guides.base import Guide, Inferred, register_guide
+from pyro_mfcvae.inference.enumeration import ANALYTIC
+from pyro_mfcvae.priors.components import RelaxedCluster
 
 if TYPE_CHECKING:
     from pyro_mfcvae.models.base import FacetModel

@@ -6,7 +6,6 @@ from pyro_mfcvae.models.gmvae import GMVAE
 from pyro_mfcvae.models.mfcvae import MFCVAE
 from pyro_mfcvae.models.registry import MODELS, build_model, register_model
 from pyro_mfcvae.models.ugvae import UGVAE
-from pyro_mfcvae.models.user import load_guide_file, load_model_file
 from pyro_mfcvae.models.vade import VaDE
 from pyro_mfcvae.models.vlac import VLAC
 
@@ -19,7 +18,5 @@ __all__ = [
     "FacetModel",
     "VaDE",
     "build_model",
-    "load_guide_file",
-    "load_model_file",
     "register_model",
 ]

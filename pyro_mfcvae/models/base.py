@@ -14,14 +14,14 @@ from pyro.distributions import Independent
 from torch import Tensor, nn
 
 from pyro_mfcvae.config import FacetConfig, parse_facets
-from pyro_mfcvae.data.observations import ObservationSpec
-from pyro_mfcvae.densities import MixtureDensities
-from pyro_mfcvae.elbo import ElboTerms, FacetELBO
+from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import Guide, Inferred, build_guide
-from pyro_mfcvae.mixture import MixturePrior
+from pyro_mfcvae.inference.elbo import ElboTerms, FacetELBO
 from pyro_mfcvae.models.networks import FacetNetworks, Part
 from pyro_mfcvae.models.sites import data_plate, fading
+from pyro_mfcvae.priors.densities import MixtureDensities
+from pyro_mfcvae.priors.mixture import MixturePrior
 
 
 class FacetModel(FacetNetworks, ABC):

@@ -30,15 +30,15 @@ import pyro
 from torch import Tensor, nn
 from typing_extensions import override
 
-from pyro_mfcvae.conditional import Variance, conditional_priors, given_other
 from pyro_mfcvae.config import FacetConfig
-from pyro_mfcvae.data.observations import ObservationSpec
-from pyro_mfcvae.densities import MixtureDensities
+from pyro_mfcvae.config.observation import ObservationSpec
+from pyro_mfcvae.inference.parameters import announce_parameters
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.models.networks import Part
 from pyro_mfcvae.models.registry import register_model
 from pyro_mfcvae.models.sites import cluster_site, data_plate, fading
-from pyro_mfcvae.parameters import announce_parameters
+from pyro_mfcvae.priors.conditional import Variance, conditional_priors, given_other
+from pyro_mfcvae.priors.densities import MixtureDensities
 
 
 @register_model("gmvae")

@@ -21,10 +21,10 @@ import pyro
 from torch import Tensor
 from typing_extensions import override
 
+from pyro_mfcvae.inference.parameters import announce_parameters
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.models.registry import register_model
 from pyro_mfcvae.models.sites import cluster_site, data_plate, fading
-from pyro_mfcvae.parameters import announce_parameters
 
 
 @register_model("mfcvae")

@@ -11,7 +11,7 @@ from pyro.distributions import Independent
 from torch import Tensor, nn
 
 from pyro_mfcvae.config import Component
-from pyro_mfcvae.data.observations import ObservationSpec
+from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.nets.heads import ClusterHeads, HeadGivenOthers, PosteriorHead, diagonal_normal
 from pyro_mfcvae.nets.registry import DECODERS, ENCODERS, LIKELIHOODS, build

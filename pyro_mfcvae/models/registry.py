@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pyro_mfcvae.config import ModelConfig, ModelSource
+from pyro_mfcvae.config.options import check_options
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.options import check_options
-from pyro_mfcvae.own_code import not_given, recorded, warn_of_another
+from pyro_mfcvae.plugins.files import not_given, recorded, warn_of_another
 
 if TYPE_CHECKING:
-    from pyro_mfcvae.data.observations import ObservationSpec
+    from pyro_mfcvae.config.observation import ObservationSpec
     from pyro_mfcvae.models.base import FacetModel
 
 MODELS: dict[str, type[FacetModel]] = {}

@@ -6,8 +6,8 @@ import pyro
 import torch
 from torch import Tensor
 
-from pyro_mfcvae.densities import MixtureDensities
-from pyro_mfcvae.fade_in import Fade
+from pyro_mfcvae.inference.fade_in import Fade
+from pyro_mfcvae.priors.densities import MixtureDensities
 
 
 def data_plate(x: Tensor) -> pyro.plate:

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 
 from pyro_mfcvae.config import Config, ModelConfig
-from pyro_mfcvae.data.observations import ObservationSpec
+from pyro_mfcvae.config.observation import ObservationSpec
+from pyro_mfcvae.config.options import leaves
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import check_guide, guide_class
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.models.registry import build_model, model_class
-from pyro_mfcvae.options import leaves
 
 _SHAPES = ((3, 32, 32), (1, 28, 28), (3, 64, 64), (2,))
 _LEARN = r"model\.facets\.\d+\.learn_weights"

@@ -41,20 +41,20 @@ from pyro.distributions import Independent, Normal
 from torch import Tensor, nn
 from typing_extensions import override
 
-from pyro_mfcvae.conditional import Variance, conditional_priors, given_other
 from pyro_mfcvae.config import FacetConfig
-from pyro_mfcvae.data.observations import ObservationSpec
-from pyro_mfcvae.densities import MixtureDensities
-from pyro_mfcvae.enumeration import ANALYTIC
+from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import Guide, Inferred
+from pyro_mfcvae.inference.enumeration import ANALYTIC
+from pyro_mfcvae.inference.parameters import announce_parameters
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.models.networks import Part, build_part
 from pyro_mfcvae.models.registry import register_model
 from pyro_mfcvae.models.sites import cluster_site, data_plate, fading
 from pyro_mfcvae.nets.experts import Experts, product_of_normals
 from pyro_mfcvae.nets.registry import ENCODERS
-from pyro_mfcvae.parameters import announce_parameters
+from pyro_mfcvae.priors.conditional import Variance, conditional_priors, given_other
+from pyro_mfcvae.priors.densities import MixtureDensities
 
 
 @register_model("ugvae")

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from pyro_mfcvae.config import FacetConfig
-from pyro_mfcvae.data.observations import ObservationSpec
+from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import Guide, Inferred
 from pyro_mfcvae.models.mfcvae import MFCVAE

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from pyro_mfcvae.components import as_shares
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.nets.layers import scaled
+from pyro_mfcvae.priors.components import as_shares
 
 
 class LadderGivenClusters(nn.Module):

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
+from pyro_mfcvae.config.options import check_options
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.options import check_options
 
 ENCODERS: dict[str, type[nn.Module]] = {}
 DECODERS: dict[str, type[nn.Module]] = {}

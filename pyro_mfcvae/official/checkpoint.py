@@ -15,11 +15,11 @@ from torch import Tensor
 
 from pyro_mfcvae.config import Config
 from pyro_mfcvae.errors import ConfigError, RunError
-from pyro_mfcvae.fade_in import FadeInSchedule
+from pyro_mfcvae.inference.fade_in import FadeInSchedule
 from pyro_mfcvae.official.conversion import neutral_settings, run_config
 from pyro_mfcvae.official.settings import OfficialSettings, read_settings, read_yaml
 from pyro_mfcvae.official.tensors import MEANS, import_official
-from pyro_mfcvae.runs import Run
+from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.training.checkpoints import save_model_only
 
 _DTYPES = {torch.float32: "float32", torch.float64: "float64"}

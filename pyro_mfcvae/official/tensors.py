@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyro_mfcvae.data.observations import ObservationSpec
+from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.models import MFCVAE, build_model
 from pyro_mfcvae.official.conversion import model_config

@@ -10,7 +10,7 @@ from pyro_mfcvae.config import config_to_json
 from pyro_mfcvae.data import in_folder
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.files import write_whole
-from pyro_mfcvae.runs import Run
+from pyro_mfcvae.runs.run import Run
 
 _FOLDER = Path(__file__).parent
 

@@ -21,10 +21,10 @@ from pyro_mfcvae.errors import (
     OtherModelWarning,
     RunError,
 )
-from pyro_mfcvae.measuring import evaluate_run
 from pyro_mfcvae.report.pictures import Picture, read_pictures
 from pyro_mfcvae.report.stored import stored_comparison, stored_evaluation
-from pyro_mfcvae.runs import Run
+from pyro_mfcvae.runs.measure import evaluate_run
+from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.training.callbacks import Say
 from pyro_mfcvae.training.checkpoints import Checkpoint
 

@@ -7,11 +7,11 @@ from pathlib import PurePath
 from typing import Any
 
 from pyro_mfcvae.config import Config, config_to_dict
-from pyro_mfcvae.options import leaves
+from pyro_mfcvae.config.options import leaves
 from pyro_mfcvae.presets import PRESETS
 from pyro_mfcvae.report.cells import Table, table
 from pyro_mfcvae.report.facts import Facts
-from pyro_mfcvae.runs import Run
+from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.training.callbacks import read_timings
 
 
@@ -93,7 +93,7 @@ def how_to_repeat(facts: Facts) -> str:
     loaded = "".join(f"load_{kind}_file({text!r})\n" for kind, text in files.items())
     return (
         f"from pyro_mfcvae import {names}\n"
-        f"from pyro_mfcvae.experiment import train\n\n{loaded}"
+        f"from pyro_mfcvae.runs.train import train\n\n{loaded}"
         f"run, state, dataset = train(Run({str(facts.run.path)!r}).config)"
     )
 

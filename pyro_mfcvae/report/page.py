@@ -23,7 +23,7 @@ from pyro_mfcvae.report import comparison, origin, overlays, summary, tables
 from pyro_mfcvae.report.cells import Table
 from pyro_mfcvae.report.facts import Facts, gather
 from pyro_mfcvae.report.pictures import Picture, drawn_picture
-from pyro_mfcvae.runs import Run
+from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.training.callbacks import Say
 
 _NAME = "report.html"

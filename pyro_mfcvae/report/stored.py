@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
 
 from pyro_mfcvae.errors import RunError
-from pyro_mfcvae.runs import Run
+from pyro_mfcvae.runs.run import Run
 
 Measures = dict[str, float]
 

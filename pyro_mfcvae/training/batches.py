@@ -12,7 +12,7 @@ from torch import Tensor
 from pyro_mfcvae.data.observations import Observations, as_float
 from pyro_mfcvae.data.streamed import StreamedObservations
 from pyro_mfcvae.errors import DataError
-from pyro_mfcvae.noise import derived_seed
+from pyro_mfcvae.inference.noise import derived_seed
 
 BUFFER = 64 * 2**20  # bytes of streamed observations that are shuffled together
 _MIXED = 8  # blocks of the file in a buffer, at least

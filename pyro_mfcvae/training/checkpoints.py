@@ -22,10 +22,10 @@ from torch import Tensor
 from typing_extensions import override
 
 from pyro_mfcvae.config import Config, Whole, config_from_dict, config_to_dict
-from pyro_mfcvae.data.observations import ObservationSpec
+from pyro_mfcvae.config.observation import ObservationSpec
+from pyro_mfcvae.config.options import leaves
 from pyro_mfcvae.errors import ConfigError, DamagedCheckpointWarning, RunError, TrainingError
 from pyro_mfcvae.models.base import FacetModel
-from pyro_mfcvae.options import leaves
 from pyro_mfcvae.training.callbacks import Callback
 from pyro_mfcvae.training.state import TrainingState
 

@@ -11,8 +11,8 @@ import torch
 
 from pyro_mfcvae.errors import TrainingError
 from pyro_mfcvae.training.callbacks import Callback
+from pyro_mfcvae.training.devices.stepping import stepping
 from pyro_mfcvae.training.state import TrainingState
-from pyro_mfcvae.training.stepping import stepping
 
 
 def fit(state: TrainingState, callbacks: Sequence[Callback] = ()) -> TrainingState:

@@ -8,12 +8,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from pyro_mfcvae.conditional import ConditionalMixture
 from pyro_mfcvae.config import Config, config_to_dict
+from pyro_mfcvae.config.options import leaves
 from pyro_mfcvae.errors import NoEffectWarning
 from pyro_mfcvae.guides import temperature_of
-from pyro_mfcvae.options import leaves
 from pyro_mfcvae.presets.registry import PRESETS
+from pyro_mfcvae.priors.conditional import ConditionalMixture
 from pyro_mfcvae.training.state import TrainingState
 
 

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from pyro_mfcvae.config import Config
 from pyro_mfcvae.data.observations import Observations, as_float
-from pyro_mfcvae.enumeration import enumerated_dim, run_guide
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.fade_in import KlFloor
 from pyro_mfcvae.guides import Guide
+from pyro_mfcvae.inference.enumeration import enumerated_dim, run_guide
+from pyro_mfcvae.inference.fade_in import KlFloor
+from pyro_mfcvae.inference.noise import Noise
 from pyro_mfcvae.models.base import FacetModel
-from pyro_mfcvae.noise import Noise
 from pyro_mfcvae.training.warps import Warp
 
 _WARP = "_warp"

@@ -9,17 +9,20 @@ from torch import Tensor, nn
 
 from pyro_mfcvae.config import Config, TrainingConfig
 from pyro_mfcvae.data.observations import Observations, as_float
-from pyro_mfcvae.fade_in import FadeInSchedule
 from pyro_mfcvae.guides import NetworkGuide, temperature_of
+from pyro_mfcvae.inference.fade_in import FadeInSchedule
+from pyro_mfcvae.inference.noise import Noise, derived_seed
 from pyro_mfcvae.models.base import FacetModel
-from pyro_mfcvae.noise import Noise, derived_seed
 from pyro_mfcvae.training.batches import Batches, StreamedBatches, batches_of
 from pyro_mfcvae.training.checks import check_last_batch, check_objective
-from pyro_mfcvae.training.cluster_network import cluster_network_parameters, fit_cluster_network
-from pyro_mfcvae.training.engine import ONE_PROCESS, Engine
-from pyro_mfcvae.training.initialise import drawn, fit_mixture
+from pyro_mfcvae.training.devices.engine import ONE_PROCESS, Engine
 from pyro_mfcvae.training.objective import Objective
 from pyro_mfcvae.training.optimizer import adam, is_captured, set_learning_rates
+from pyro_mfcvae.training.start.cluster_network import (
+    cluster_network_parameters,
+    fit_cluster_network,
+)
+from pyro_mfcvae.training.start.initialise import drawn, fit_mixture
 
 _FITTED = 10_000  # observations that mixtures are fitted to
 

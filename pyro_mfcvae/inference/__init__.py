@@ -1,0 +1,1 @@
+"""The ELBO of Pyro programs: enumeration, factors, fade-in, noise."""

@@ -1,0 +1,157 @@
+r"""Progressive fade-in: from the step to the weights of the facets, and to the sites.
+
+Training goes through J stages. Stage 0 trains the deepest facet alone; each later stage fades
+the next shallower facet in, its weight alpha rising from exactly 0 at the stage's first step
+to 1 after ``n_fade_in_steps``:
+
+.. math::
+    \tilde z_j = b_j^{dec}([\tilde z_{j+1}, \alpha_j r_j^{dec}(z_j)]), \qquad
+    \mathcal L = E \log p(x \mid z) - \sum_j \alpha_j (KL_{z_j} + KL_{c_j})
+
+Two options change where alpha goes: :class:`KlFloor` for the KL terms, and the encoders' ``fade``,
+which weighs what a facet's encoder rung gives, too (Li et al., "Progressive Learning and
+Disentanglement of Hierarchical Representations", Eq. 9; behind the rung, because batch norm within
+it would undo a weight before it).
+
+Source: MFCVAE, Appendix D.3 (Eq. 88-92); the cosine shape is in the first authors' code.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from pyro.poutine.messenger import Messenger
+from pyro.poutine.runtime import _PYRO_STACK, Message
+from torch import Tensor
+
+from pyro_mfcvae.errors import ConfigError
+
+Shape = Literal["linear", "cosine"]
+
+
+@dataclass(frozen=True)
+class FadeInSchedule:
+    """The weights alpha as a pure function of the step.
+
+    Attributes:
+        steps_per_stage: steps of each stage in order of time, one entry per facet; the first
+            belongs to the deepest facet. The last stage goes on for as long as is asked.
+        n_fade_in_steps: steps that a facet takes to fade in; 0 lets it in at once.
+        shape: how alpha rises.
+    """
+
+    steps_per_stage: tuple[int, ...]
+    n_fade_in_steps: int
+    shape: Shape = "linear"
+
+    def __post_init__(self) -> None:
+        if not self.steps_per_stage or any(n < 0 for n in self.steps_per_stage):
+            raise ConfigError(
+                "steps_per_stage needs one entry per facet, none negative, "
+                f"got {self.steps_per_stage}"
+            )
+        if self.n_fade_in_steps < 0:
+            raise ConfigError(f"n_fade_in_steps must be 0 or more, got {self.n_fade_in_steps}")
+        if self.shape not in ("linear", "cosine"):
+            raise ConfigError(f'the fade-in shape is "linear" or "cosine", got {self.shape!r}')
+
+    def stage(self, step: int) -> tuple[int, int]:
+        """The stage that step (from 0) falls into, and the stage's first step."""
+        start = 0
+        for stage, n_steps in enumerate(self.steps_per_stage[:-1]):
+            if step < start + n_steps:
+                return stage, start
+            start += n_steps
+        return len(self.steps_per_stage) - 1, start
+
+    def __call__(self, step: int) -> tuple[float, ...]:
+        """The weights alpha_0..alpha_{J-1} (shallow first) at this step (from 0)."""
+        if step < 0:
+            raise ValueError(f"steps count from 0, got {step}")
+        stage, start = self.stage(step)
+        rising = 1.0 if stage == 0 else self._rise(step - start)
+        n_facets = len(self.steps_per_stage)
+        return (0.0,) * (n_facets - 1 - stage) + (rising,) + (1.0,) * stage
+
+    def _rise(self, n_steps: int) -> float:
+        if n_steps >= self.n_fade_in_steps:
+            return 1.0
+        fraction = n_steps / self.n_fade_in_steps
+        return fraction if self.shape == "linear" else 0.5 * (1 - math.cos(math.pi * fraction))
+
+
+class Fade(Messenger):
+    """Gives the sites inside it to facet j and weighs them with alpha_j.
+
+    The site's ``infer`` gets the keys ``facet`` and ``fade``, and under a :class:`KlFloor` the
+    raised weight as ``kl_weight``, which then takes the place of alpha_j. Under any of Pyro's
+    objectives the site's scale is multiplied as well. Under
+    :class:`~pyro_mfcvae.inference.elbo.FacetELBO` it is not: that objective applies the weight
+    itself, to keep the terms it reports unweighted. Unlike ``pyro.poutine.scale`` this allows a
+    weight of 0.
+
+    Args:
+        facet: j.
+        weight: alpha_j, a tensor of shape () on the model's device; None tags only.
+    """
+
+    def __init__(self, facet: int, weight: Tensor | None = None) -> None:
+        super().__init__()
+        self.facet = facet
+        self.weight = weight
+
+    def _pyro_sample(self, msg: Message) -> None:
+        msg["infer"]["facet"] = self.facet
+        if self.weight is None:
+            return
+        weight = msg["infer"]["fade"] = self.weight
+        for handler in _PYRO_STACK:
+            if isinstance(handler, KlFloor) and handler.changes_weights:
+                weight = msg["infer"]["kl_weight"] = handler.raised(weight)
+        if not any(isinstance(handler, WeighsFacets) for handler in _PYRO_STACK):
+            msg["scale"] = msg["scale"] * weight
+
+
+class KlFloor(Messenger):
+    r"""Sets the weights of the facets' KL terms to :math:`s \, (f + (1 - f) \alpha_j)`.
+
+    A facet whose turn has not come is pulled towards its prior with the weight f then, while the
+    decoder, which the floor does not reach, still leaves it out. Source: MFCVAE, Appendix D.3
+    ("pretraining"), and its code. The scale s is for a warm-up of the KL terms. Latents that no
+    :class:`Fade` weighs have the weight s; their site's ``infer`` gets it as ``kl_scale``, for
+    :class:`~pyro_mfcvae.inference.elbo.FacetELBO`; those that the batch shares are no exception.
+
+    Args:
+        floor: f, from 0 to 1.
+        scale: s, a tensor of shape () on the model's device; None means 1.
+
+    Raises:
+        ConfigError: if the floor is out of range.
+    """
+
+    def __init__(self, floor: float, scale: Tensor | None = None) -> None:
+        super().__init__()
+        if not 0 <= floor <= 1:
+            raise ConfigError(f"the KL floor must be from 0 to 1, got {floor}")
+        self.floor = floor
+        self.scale = scale
+
+    def _pyro_sample(self, msg: Message) -> None:
+        if self.scale is not None and not msg["is_observed"]:
+            msg["infer"]["kl_scale"] = self.scale
+
+    @property
+    def changes_weights(self) -> bool:
+        """Whether the weights of the KL terms are others than alpha."""
+        return self.floor > 0 or self.scale is not None
+
+    def raised(self, weight: Tensor) -> Tensor:
+        """The weight of the KL terms for an alpha."""
+        raised = self.floor + (1 - self.floor) * weight
+        return raised if self.scale is None else raised * self.scale
+
+
+class WeighsFacets(Messenger):
+    """Says to :class:`Fade` that the objective outside applies the weights of the facets."""

@@ -1,0 +1,1 @@
+"""Models, guides and other parts from a person's own files."""

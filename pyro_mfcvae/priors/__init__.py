@@ -1,0 +1,1 @@
+"""Mixture priors: their densities, once."""

@@ -1,0 +1,1 @@
+"""Run folders: created, trained, resumed, measured, exported."""

@@ -1,0 +1,1 @@
+"""Many settings and seeds: sweeps, many runs, the experiments of the papers."""

@@ -1,0 +1,188 @@
+"""One setting changed at a time: of the published model, and of our own quick one."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+
+from typing_extensions import override
+
+from pyro_mfcvae import figures
+from pyro_mfcvae.config import Config
+from pyro_mfcvae.config import override as changed
+from pyro_mfcvae.studies.papers.definition import (
+    Arm,
+    Arms,
+    Drawn,
+    Entry,
+    Experiment,
+    Outcomes,
+    Scale,
+    accuracy,
+    register_experiments,
+)
+from pyro_mfcvae.studies.papers.settings import main_factor, settings
+
+Changes = Mapping[str, Mapping[str, Sequence[str]]]
+
+_BASE = "unchanged"
+_QUICK_LENGTH = ("training.epochs_per_step=[20,40]", "training.n_fade_in_batches=100")
+
+# What is changed: {name: {value: assignments}}; on rendered scenes the style facet is facet 1.
+_CHANGES: Changes = {
+    "style-dim": {str(d): (f"model.facets.0.latent_dim={d}",) for d in (2, 10, 20)},
+    "K": {str(k): tuple(f"model.facets.{j}.n_clusters={k}" for j in (0, 1)) for k in (10, 50, 100)},
+    "learning-rate": {r: (f"training.learning_rate={r}",) for r in ("2e-4", "2e-3")},
+    "covariance": {"full": tuple(f"model.facets.{j}.covariance=full" for j in (0, 1))},
+    "pi": {"fixed": tuple(f"model.facets.{j}.learn_weights=false" for j in (0, 1))},
+}
+_QUICK_CHANGES: Changes = {
+    "style-dim": {"5": ("model.facets.1.latent_dim=5",)},
+    "K": {"10": tuple(f"model.facets.{j}.n_clusters=10" for j in (0, 1))},
+    "batch-size": {"64": ("training.batch_size=64",)},
+    "learning-rate": {"2e-3": ("training.learning_rate=2e-3",)},
+    "fade-in": {"0": ("training.n_fade_in_batches=0",)},
+    "covariance": {"diagonal": tuple(f"model.facets.{j}.covariance=diagonal" for j in (0, 1))},
+    "pi": {"learnt": tuple(f"model.facets.{j}.learn_weights=true" for j in (0, 1))},
+}
+_QUICK_RECIPE = (
+    "training.kl_start=0.1",
+    "training.kl_warm_up=[5,15]",
+    "training.refit_mixtures=[5]",
+    'training.warp={"scale": 0.1, "shift": 1, "facets": [1]}',
+)
+_PUBLISHED_START = (
+    "training.kl_start=1",
+    "training.refit_mixtures=[]",
+    "model.mixture_initialisation=gmm",
+    "model.facets.0.initial_variance=0.01",
+    "model.facets.1.initial_variance=0.01",
+)
+_FAST_CHANGES: Changes = {
+    "warps": {"none": ("training.warp=null",)},
+    "refit": {"none": ("training.refit_mixtures=[]",)},
+    "KL-warm-up": {"none": ("training.kl_start=1",)},
+    "start": {"published": _PUBLISHED_START},
+    "digit-covariance": {"diagonal": ("model.facets.1.covariance=diagonal",)},
+    "digit-dim": {"5": ("model.facets.1.latent_dim=5",)},
+    "style-dim": {"5": ("model.facets.0.latent_dim=5",)},
+    "precision": {"full": ("training.precision=full",)},
+}
+
+
+class Ablations(Experiment):
+    """A model, and models that differ from it in one setting."""
+
+    @abstractmethod
+    def base(self, scale: Scale) -> Config:
+        """The model that the others differ from."""
+
+    @abstractmethod
+    def changes(self, scale: Scale, base: Config) -> Changes:
+        """What is changed: {name: {value: assignments}}."""
+
+    @override
+    def arms(self, scale: Scale) -> Arms:
+        base = self.base(scale)
+        changes = self.changes(scale, base)
+        factors = main_factor(scale)
+        return [
+            Arm(_BASE, base, _BASE, factors),
+            *(
+                Arm(f"{name}={value}", changed(base, assignments), f"{name} {value}", factors)
+                for name, values in changes.items()
+                for value, assignments in values.items()
+            ),
+        ]
+
+    @override
+    def entries(self, arms: Arms) -> Sequence[Entry]:
+        lines = []
+        for arm in arms:
+            for factor, facet in arm.facets.items():
+                lines += [accuracy(arm, factor, j, f"facet {j}") for j in (facet, 1 - facet)]
+            lines.append(
+                Entry(
+                    arm=arm.label,
+                    row="facets 0 and 1",
+                    column=arm.title,
+                    metric="NMI of their clusterings, held out",
+                    path=("redundancy", "test", 0, 1),
+                )
+            )
+        return lines
+
+    @override
+    def draw(self, outcomes: Outcomes) -> Drawn:
+        ((factor, facet),) = outcomes[0].arm.facets.items()
+        groups: dict[str, dict[str, list[tuple[float, ...]]]] = {}
+        for outcome in outcomes:
+            name, _, value = outcome.arm.label.partition("=")
+            facets = outcome.measures["facets"]
+            both = tuple(
+                facets[j]["factors"][factor]["test"]["majority_accuracy"]
+                for j in (facet, 1 - facet)
+            )
+            groups.setdefault(name, {}).setdefault(value, []).append(both)
+        names = [f"{factor}, facet {j}" for j in (facet, 1 - facet)]
+        yield self.name, figures.changed_settings(groups, names, _BASE, self.title)
+
+
+class OfPublished(Ablations):
+    """The published settings for MNIST: MFCVAE, Appendix D.4 says what mattered in them."""
+
+    @override
+    def base(self, scale: Scale) -> Config:
+        return settings("mnist", scale, *(_QUICK_LENGTH if scale == "quick" else ()))
+
+    @override
+    def changes(self, scale: Scale, base: Config) -> Changes:
+        return _QUICK_CHANGES if scale == "quick" else _changes(base)
+
+
+class OfFast(Ablations):
+    """The preset mnist-fast: which part of it does what."""
+
+    @override
+    def base(self, scale: Scale) -> Config:
+        if scale == "quick":
+            return settings("mnist-fast", scale, *_QUICK_LENGTH, *_QUICK_RECIPE)
+        return settings("mnist-fast", scale)
+
+    @override
+    def changes(self, scale: Scale, base: Config) -> Changes:
+        if scale != "quick":
+            return _FAST_CHANGES
+        return {name: _FAST_CHANGES[name] for name in ("warps", "refit", "KL-warm-up")}
+
+
+def _changes(base: Config) -> Changes:
+    """What is changed on MNIST; smaller and larger batches fade in over as many epochs."""
+    n_fade_in, size = base.training.n_fade_in_batches, base.training.batch_size
+    return {
+        **_CHANGES,
+        "batch-size": {
+            str(n): (
+                f"training.batch_size={n}",
+                f"training.n_fade_in_batches={n_fade_in * size // n}",
+            )
+            for n in (128, 1024)
+        },
+        "fade-in": {str(n): (f"training.n_fade_in_batches={n}",) for n in (0, n_fade_in // 3)},
+    }
+
+
+register_experiments(
+    OfPublished(
+        name="ablations",
+        title="one setting changed at a time",
+        source="MFCVAE, Appendix D.4, which says what mattered and gives no numbers",
+        n_seeds={"full": 3, "reduced": 1, "quick": 1},
+    ),
+    OfFast(
+        name="fast-ablations",
+        title="the preset mnist-fast with one setting changed at a time",
+        source="our own",
+        n_seeds={"full": 3, "reduced": 1, "quick": 1},
+    ),
+)

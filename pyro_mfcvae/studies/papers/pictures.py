@@ -1,0 +1,182 @@
+"""What the clusters look like: Figures 4 to 6, 13 to 17 and 21 to 24, of the first seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+from typing_extensions import override
+
+from pyro_mfcvae import figures
+from pyro_mfcvae.drawing.from_clusters import generate
+from pyro_mfcvae.drawing.held_out import HeldOut, look
+from pyro_mfcvae.drawing.interventions import swap_pairs
+from pyro_mfcvae.studies.papers.definition import (
+    Arms,
+    Drawn,
+    Experiment,
+    Outcomes,
+    Scale,
+    register_experiments,
+)
+from pyro_mfcvae.studies.papers.settings import (
+    MNIST,
+    SHAPES3D_1,
+    SHAPES3D_2,
+    SVHN,
+    Case,
+    mfcvae_arms,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_ONE_SEED: Mapping[Scale, int] = {"full": 1, "reduced": 1, "quick": 1}
+_FEW, _N_COLUMNS = 10, 10  # clusters in the figures of the main text, pictures of each
+_STYLE = {"mnist": 0}  # the facet that is swapped; elsewhere colour, in facet 1
+
+Picture = Callable[[HeldOut, int, str], "Figure"]  # of style facet and title of the data
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures(Experiment):
+    """One figure for each data set, of the model with the first seed.
+
+    Attributes:
+        published: the data sets.
+        picture: draws it.
+    """
+
+    published: Sequence[Case]
+    picture: Picture
+
+    @override
+    def arms(self, scale: Scale) -> Arms:
+        return mfcvae_arms(scale, *self.published)
+
+    @override
+    def draw(self, outcomes: Outcomes) -> Drawn:
+        firsts = {o.arm.label: o for o in reversed(outcomes)}
+        for label, outcome in firsts.items():
+            title = f"{outcome.arm.title}, seed {outcome.seed}"
+            seen = look(outcome.run, outcome.dataset)
+            yield f"{self.name}-{label}", self.picture(seen, _STYLE.get(label, 1), title)
+
+    @override
+    def notes(self, scale: Scale) -> Sequence[str]:
+        return [*super().notes(scale), *_LEFT_OUT.get(self.name, ())]
+
+
+_LEFT_OUT = {
+    "figure-13": ["13 (b) shows another paper's model (LTVAE) and is left out"],
+    "figure-21": ["21 (b) shows another paper's model (LTVAE) and is left out"],
+}
+
+
+def examples(n_clusters: int | None) -> Picture:
+    """Held-out observations of each cluster, as in Figure 4."""
+
+    def picture(seen: HeldOut, style: int, title: str) -> Figure:
+        return figures.facet_examples(
+            seen.shown,
+            seen.predictions.responsibilities,
+            n_clusters,
+            _N_COLUMNS,
+            f"{title}: held-out observations of each cluster, the surest first",
+        )
+
+    return picture
+
+
+def samples(n_clusters: int | None) -> Picture:
+    """Pictures drawn from each cluster, other facets from their priors, as in Figure 6."""
+    return lambda seen, style, title: (
+        generate(seen, n_clusters=n_clusters, n_samples=_N_COLUMNS).figure
+    )
+
+
+def swapped(n_pairs: int) -> Picture:
+    """Pairs whose style or colour is exchanged, as in Figure 5."""
+
+    def picture(seen: HeldOut, style: int, title: str) -> Figure:
+        pairs = contrasting_pairs(seen.predictions.responsibilities, style, n_pairs)
+        if not len(pairs):
+            raise ValueError(
+                f"{title}: facet {style} has one cluster in use, so that nothing can be swapped"
+            )
+        return swap_pairs(seen, style, *pairs.T.tolist()).figure
+
+    return picture
+
+
+def contrasting_pairs(
+    responsibilities: Sequence[np.ndarray], facet: int, n_pairs: int
+) -> np.ndarray:
+    """Observations of different clusters of a facet, and of all others where there are such.
+
+    Nothing is chosen by eye: every two clusters of the facet that follow each other, the surest
+    first, give their surest members, the second such that it differs from the first in all other
+    facets; then the next members, and so on.
+
+    Args:
+        responsibilities: J arrays (N, K_j).
+        facet: j, from 0.
+        n_pairs: how many at most; clusters are taken again, with further members, if there are
+            too few.
+
+    Returns:
+        indices, (n, 2).
+    """
+    clusters = np.stack([r.argmax(1) for r in responsibilities], 1)
+    others = np.delete(clusters, facet, 1)
+    order = figures.cluster_order(responsibilities[facet])
+    members = {k: figures.cluster_members(responsibilities[facet], k) for k in order}
+    pairs: list[tuple[int, int]] = []
+    for place in range(max(map(len, members.values()))):
+        for a, b in pairwise(order):
+            if place < len(members[a]) and len(pairs) < n_pairs:
+                first = members[a][place]
+                differing = members[b][(others[members[b]] != others[first]).all(1)]
+                partners = differing if len(differing) else members[b]
+                pairs.append((first, partners[min(place, len(partners) - 1)]))
+        if len(pairs) >= n_pairs or len(order) < 2:
+            break
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+
+_TWO = "held-out examples of all clusters"
+_DRAWN = "samples of all clusters"
+register_experiments(
+    *(
+        Pictures(
+            name=f"figure-{number}",
+            title=title,
+            source=f"MFCVAE, Figure {number}",
+            n_seeds=_ONE_SEED,
+            published=published,
+            picture=picture,
+        )
+        for number, title, published, picture in (
+            (4, "held-out examples of clusters", (MNIST, SHAPES3D_1, SVHN), examples(_FEW)),
+            (5, "style or colour swapped", (MNIST, SHAPES3D_1, SVHN), swapped(6)),
+            (6, "samples of clusters", (MNIST, SHAPES3D_1, SVHN), samples(_FEW)),
+            (13, _TWO, (MNIST,), examples(None)),
+            (14, _TWO, (SHAPES3D_1,), examples(None)),
+            (15, _TWO, (SHAPES3D_2,), examples(None)),
+            (16, _TWO, (SVHN,), examples(None)),
+            (
+                17,
+                "style or colour swapped, more",
+                (MNIST, SHAPES3D_1, SHAPES3D_2, SVHN),
+                swapped(24),
+            ),
+            (21, _DRAWN, (MNIST,), samples(None)),
+            (22, _DRAWN, (SHAPES3D_1,), samples(None)),
+            (23, _DRAWN, (SHAPES3D_2,), samples(None)),
+            (24, _DRAWN, (SVHN,), samples(None)),
+        )
+    )
+)

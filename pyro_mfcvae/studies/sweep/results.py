@@ -1,0 +1,163 @@
+"""What came out of a sweep: every trial, and means over seeds, the best setting first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from pyro_mfcvae import figures
+from pyro_mfcvae.studies.papers.definition import Outcome
+from pyro_mfcvae.studies.papers.results import described, shown, table_line
+from pyro_mfcvae.studies.sweep.spec import Spec, spec_to_dict
+from pyro_mfcvae.studies.sweep.trials import Trial, as_text, short_names
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+State = Literal["waiting", "running", "finished", "failed", "interrupted"]
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """How far a trial has come.
+
+    Attributes:
+        trial: the trial.
+        state: how far.
+        outcome: the finished run.
+        error: what went wrong with a failed one.
+    """
+
+    trial: Trial
+    state: State = "waiting"
+    outcome: Outcome | None = None
+    error: str | None = None
+
+
+def summarise(spec: Spec, records: Sequence[Record]) -> dict[str, Any]:
+    """All results as one dictionary for JSON.
+
+    Args:
+        spec: the sweep.
+        records: of all trials.
+
+    Returns:
+        ``"spec"``, ``"objective"`` in words, ``"states"`` with the number of trials in each,
+        ``"trials"`` with the settings, seed, state, error, folder, objective, seconds and
+        measures of each, and ``"table"`` with the objective of each setting: its ``"values"`` by
+        seed, ``"mean"``, ``"sd"`` (of a sample; null for a single seed) and the number that
+        ``"n_failed"``, the best mean first.
+    """
+    states = [record.state for record in records]
+    return {
+        "spec": spec_to_dict(spec),
+        "objective": str(spec.objective),
+        "states": {state: states.count(state) for state in dict.fromkeys(states)},
+        "trials": [_trial(spec, record) for record in records],
+        "table": _table(spec, records),
+    }
+
+
+def _trial(spec: Spec, record: Record) -> dict[str, Any]:
+    trial, outcome = record.trial, record.outcome
+    about: dict[str, Any] = {
+        "name": trial.name,
+        "settings": trial.values,
+        "seed": trial.seed,
+        "state": record.state,
+        "error": record.error,
+        "folder": f"runs/{trial.name}",
+        "objective": None,
+        "seconds": None,
+        "measures": None,
+    }
+    if outcome is not None:
+        measures = described(outcome)
+        about |= {
+            "objective": spec.objective.entry(trial.arm.label).value(outcome.measures),
+            "seconds": measures.pop("seconds"),
+            "measures": {k: v for k, v in measures.items() if k not in ("arm", "seed", "folder")},
+        }
+    return about
+
+
+def _table(spec: Spec, records: Sequence[Record]) -> list[dict[str, Any]]:
+    arms: dict[str, list[Record]] = {}
+    for record in records:
+        arms.setdefault(record.trial.arm.label, []).append(record)
+    rows = []
+    for label, own in arms.items():
+        measures = {r.trial.seed: r.outcome.measures for r in own if r.outcome is not None}
+        found = table_line(spec.objective.entry(label), measures)
+        rows.append(
+            {
+                "settings": own[0].trial.values,
+                "percent": found["percent"],
+                **{key: found[key] for key in ("values", "mean", "sd")},
+                "n_failed": sum(record.state == "failed" for record in own),
+            }
+        )
+    sign = -1 if spec.objective.mode == "max" else 1
+    return sorted(rows, key=lambda row: (row["mean"] is None, sign * (row["mean"] or 0)))
+
+
+def heads(results: Mapping[str, Any]) -> list[str]:
+    """Names of the table's columns."""
+    paths = list(results["table"][0]["settings"])
+    return [*short_names(paths).values(), "mean (sd)", "each seed", "failed"]
+
+
+def rows(results: Mapping[str, Any]) -> list[list[str]]:
+    """The table's cells."""
+    return [
+        [*map(as_text, row["settings"].values()), *shown(row), str(row["n_failed"] or "")]
+        for row in results["table"]
+    ]
+
+
+def notes(results: Mapping[str, Any]) -> list[str]:
+    """How far the sweep is, and what went wrong."""
+    states = ", ".join(f"{n} {state}" for state, n in results["states"].items())
+    errors = [f"{trial['name']}: {trial['error']}" for trial in results["trials"] if trial["error"]]
+    return [f"{len(results['trials'])} trials: {states}", *errors]
+
+
+def as_markdown(results: Mapping[str, Any]) -> str:
+    """The results as a page."""
+
+    def row(cells: Sequence[str]) -> str:
+        return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+    columns = heads(results)
+    lines = [
+        f"# {results['objective']}",
+        "",
+        *(f"- {' '.join(note.split())}" for note in notes(results)),
+        "",
+        row(columns),
+        "|" + "---|" * len(columns),
+        *map(row, rows(results)),
+    ]
+    return "\n".join([*lines, ""])
+
+
+def draw(spec: Spec, results: Mapping[str, Any]) -> Figure:
+    """All trials: the objective against every setting that is varied.
+
+    Raises:
+        ValueError: if no trial is finished.
+    """
+    finished = [trial for trial in results["trials"] if trial["objective"] is not None]
+    return figures.all_trials(
+        [trial["settings"] for trial in finished],
+        [trial["objective"] for trial in finished],
+        [trial["seed"] for trial in finished],
+        names=short_names(spec.varied),
+        objective=results["objective"],
+        percent=spec.objective.is_agreement,
+        best=results["table"][0]["settings"],
+        logarithmic=spec.log_uniform,
+        title=notes(results)[0],
+        more_is_better=spec.objective.mode == "max",
+    )

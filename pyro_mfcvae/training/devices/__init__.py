@@ -1,0 +1,1 @@
+"""How steps are computed: processes, CUDA graphs, several runs as one program."""

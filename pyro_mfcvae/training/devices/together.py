@@ -1,0 +1,174 @@
+"""Many runs as one program: R seeds, or settings of equal shapes, in each step.
+
+Every parameter of R runs is one tensor with a leading dimension R, of which each run's model holds
+its row. ``torch.func.vmap`` computes the R objectives in one pass; each run's own optimiser then
+takes its rows of the gradients. So a run takes the steps that it would take alone, and its model,
+optimiser and checkpoints are those of any other run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from pyro_mfcvae.config import Config, config_to_dict
+from pyro_mfcvae.config.options import leaves
+from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.inference.noise import Noise, site_noise
+from pyro_mfcvae.training.state import TrainingState
+
+Tensors = dict[str, Tensor]
+
+
+class Together:
+    """Training states that take their steps together.
+
+    Args:
+        states: of runs that :func:`check_together` lets pass.
+
+    Raises:
+        ConfigError: if they differ otherwise.
+    """
+
+    def __init__(self, states: Sequence[TrainingState]) -> None:
+        check_together(states)
+        self.states = tuple(states)
+        self.objective = states[0].objective
+        modules = [state.objective for state in states]
+        self.parameters = _stacked_parameters(modules)
+        self.buffers = _stacked_buffers(modules)
+        self._noise_shapes: dict[int, dict[str, torch.Size]] = {}
+
+    def train_step(self) -> None:
+        """Take one step of every run; nothing in it waits for the device."""
+        self.begin_step()
+        x = self.batch()
+        self.end_step(self.advance(x, self.noise(x)))
+
+    def begin_step(self) -> None:
+        """Set fade weights and learning rates of the step to come."""
+        for state in self.states:
+            state.begin_step()
+
+    def batch(self) -> Tensor:
+        """Batches of the step to come, shape (R, B, *event)."""
+        return torch.stack([state.batches(state.step) for state in self.states])
+
+    def end_step(self, values: Tensor) -> None:
+        """Count a step with these terms, (R, T)."""
+        for state, own in zip(self.states, values.unbind(), strict=True):
+            state.objective.term_names = self.objective.term_names
+            state.add_up(own)
+            state.end_step()
+
+    def advance(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
+        """Gradients and optimisers' steps of all runs.
+
+        Args:
+            x: their batches, shape (R, B, *event).
+            noise: {site: of all runs, (R, *shape)}.
+
+        Returns:
+            their terms, shape (R, T).
+        """
+        losses, values = vmap(self._one, in_dims=(0, 0, 0, None, 0))(
+            self.parameters, self.buffers, x, self.states[0].fade, noise
+        )
+        learnt = {name: p for name, p in self.parameters.items() if p.requires_grad}
+        grads = torch.autograd.grad(losses.sum(), list(learnt.values()), allow_unused=True)
+        for name, grad in zip(learnt, grads, strict=True):
+            # The fused optimiser takes a gradient for laid out as its parameter is.
+            rows = [None] * len(self.states) if grad is None else grad.contiguous().unbind()
+            for state, row in zip(self.states, rows, strict=True):
+                state.objective.get_parameter(name).grad = row
+        for state in self.states:
+            state.optimizer.step()
+            state.optimizer.zero_grad(set_to_none=True)
+        return values
+
+    def noise(self, x: Tensor) -> Tensors:
+        """Noise of the step to come, {site: (R, *shape)}, for batches (R, B, *event)."""
+        n = x.shape[1]
+        if n not in self._noise_shapes:
+            self._noise_shapes[n] = self.objective.noise_shapes(x[0], self.states[0].fade)
+        return {
+            name: torch.stack(
+                [site_noise(s.config.seed, s.step, name, shape, x) for s in self.states]
+            )
+            for name, shape in self._noise_shapes[n].items()
+        }
+
+    def _one(
+        self, parameters: Tensors, buffers: Tensors, x: Tensor, fade: Tensor, noise: Tensors
+    ) -> tuple[Tensor, Tensor]:
+        return functional_call(self.objective, (parameters, buffers), (x, fade, Noise(noise)))
+
+
+def check_together(states: Sequence[TrainingState]) -> None:
+    """Make sure that runs can be trained together.
+
+    Raises:
+        ConfigError: if their settings differ in more than :func:`check_alike` allows, or they are
+            not at one step.
+    """
+    check_alike([state.config for state in states])
+    if len({state.step for state in states}) > 1:
+        raise ConfigError(
+            "runs trained together must be at one step, got "
+            f"{', '.join(str(state.step) for state in states)}; go on with each alone"
+        )
+
+
+def check_alike(configs: Sequence[Config]) -> None:
+    """Make sure that runs with these settings can be trained together.
+
+    Seeds, learning rates, initial variances and the scale of a Gaussian likelihood may differ.
+
+    Raises:
+        ConfigError: if anything else does.
+    """
+    first, *others = (_shared_settings(config) for config in configs)
+    for other in others:
+        for path in sorted(first.keys() | other.keys()):
+            if first.get(path) != other.get(path):
+                raise ConfigError(
+                    f"runs trained together cannot differ in {path} ({first.get(path)!r} and "
+                    f"{other.get(path)!r}), only in seed, training.learning_rate, "
+                    "training.mixture_learning_rate, model.facets.J.initial_variance and the "
+                    "scale of likelihood gaussian; train them one after the other"
+                )
+
+
+def _shared_settings(config: Config) -> dict[str, object]:
+    may_differ = {"seed", "training.learning_rate", "training.mixture_learning_rate"}
+    may_differ |= {f"model.facets.{j}.initial_variance" for j in range(len(config.model.facets))}
+    if config.model.likelihood.name == "gaussian":
+        may_differ.add("model.likelihood.options.scale")
+    settings = leaves(config_to_dict(config))
+    return {path: value for path, value in settings if path not in may_differ}
+
+
+def _stacked_parameters(modules: Sequence[nn.Module]) -> Tensors:
+    """All parameters, (R, *shape); each module's own become rows of them."""
+    stacked = {}
+    for name, first in modules[0].named_parameters():
+        own = [module.get_parameter(name) for module in modules]
+        stacked[name] = torch.stack([p.detach() for p in own])
+        for p, row in zip(own, stacked[name].unbind(), strict=True):
+            p.data = row
+        stacked[name].requires_grad_(first.requires_grad)
+    return stacked
+
+
+def _stacked_buffers(modules: Sequence[nn.Module]) -> Tensors:
+    """All buffers, (R, *shape); each module's own become rows of them."""
+    stacked = {}
+    for name, _ in modules[0].named_buffers():
+        owner, _, last = name.rpartition(".")
+        stacked[name] = torch.stack([module.get_buffer(name) for module in modules])
+        for module, row in zip(modules, stacked[name].unbind(), strict=True):
+            module.get_submodule(owner)._buffers[last] = row
+    return stacked

@@ -1,0 +1,1 @@
+"""What comes before the first step: initial weights, pretraining, placing the mixtures."""

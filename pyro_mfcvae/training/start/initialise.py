@@ -1,0 +1,139 @@
+"""A model's state before its first step: network weights, then the mixtures."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import torch
+from torch import Tensor
+
+from pyro_mfcvae.data.observations import Observations, as_float, select
+from pyro_mfcvae.data.streamed import StreamedObservations
+from pyro_mfcvae.inference.noise import derived_seed, site_noise
+from pyro_mfcvae.models.base import FacetModel
+from pyro_mfcvae.nets.initialise import data_dependent, glorot
+from pyro_mfcvae.priors.conditional import ConditionalMixture
+from pyro_mfcvae.priors.mixture import Covariance, MixturePrior
+
+_BATCH = 1000
+
+
+def initialise_networks(model: FacetModel, x: Observations, how: str, spread: float = 1.0) -> None:
+    """Set the weights of encoder, heads and decoder.
+
+    Args:
+        model: the model.
+        x: training observations (N, *event), of which data-dependent initialisation takes up to
+            a thousand, evenly spread: data may be sorted.
+        how: ``"default"`` (PyTorch's own), ``"glorot"``, ``"data-dependent"`` or
+            ``"data-dependent-published"``.
+        spread: standard deviation of each layer's output, where it depends on data.
+    """
+    if how == "glorot":
+        glorot(model)
+    elif how.startswith("data-dependent"):
+        parameter = next(model.parameters())
+        batch = as_float(x[:: -(-len(x) // _BATCH)].to(parameter.device), parameter.dtype)
+        model.train()
+        data_dependent(
+            model,
+            lambda: model.decode([q.mean for q in model.encode(batch)]),
+            spread,
+            published=how == "data-dependent-published",
+        )
+
+
+@torch.no_grad()
+def initialise_mixtures(
+    model: FacetModel, x: Observations, how: str, seed: int, max_observations: int = 10_000
+) -> None:
+    """Set the mixtures' means; weights and variances stay as they are but for one choice.
+
+    Source: MFCVAE, Appendix D.4; ``"gmm-complete"`` after Jiang et al., "Variational Deep
+    Embedding", IJCAI 2017, Section 4.1 and its code.
+
+    Args:
+        model: the model, with an untrained or pretrained encoder.
+        x: training observations (N, *event).
+        how: ``"gmm"`` puts the means where a Gaussian mixture finds clusters of the encoder's
+            means, ``"gmm-complete"`` takes over its covariances and weights as well (weights
+            that are not learnt stay as they are), ``"glorot"`` draws the means from
+            N(0, 2 / (K + D)), ``"random"`` leaves them as they are: drawn from N(0, 1).
+        seed: of the draws, of the choice of observations and of the Gaussian mixture's own start.
+        max_observations: fit to so many, drawn at random.
+    """
+    if how in ("gmm", "gmm-complete"):
+        _fit_mixtures(model, x, seed, max_observations, complete=how == "gmm-complete")
+    elif how == "glorot":
+        for j, facet in enumerate(model.facets):
+            if not facet.is_learnt:
+                continue
+            noise = site_noise(seed, 0, f"mixture/{j}", facet.loc.shape, facet.loc)
+            facet.loc.copy_(noise * math.sqrt(2 / sum(facet.loc.shape)))
+
+
+@torch.no_grad()
+def fit_mixture(facet: MixturePrior | ConditionalMixture, z: Tensor, seed: int) -> None:
+    """Fit a mixture anew, covariances and weights included, to latents z (N, D).
+
+    Of samples of q(z | x) it makes the prior that is best for the encoder as it is: the ELBO has
+    E log p(z) over them.
+    """
+    facet.set_components(*_fitted(facet, z, facet.covariance, seed))
+
+
+def _fit_mixtures(
+    model: FacetModel, x: Observations, seed: int, max_observations: int, complete: bool
+) -> None:
+    if not any(facet.is_learnt for facet in model.facets):
+        return
+    means = posterior_means(model, drawn(x, seed, max_observations))
+    for facet, z in zip(model.facets, means, strict=True):
+        if not facet.is_learnt:
+            continue
+        covariance = facet.covariance if complete else "diagonal"
+        fitted = _fitted(facet, z, covariance, seed)
+        if complete:
+            facet.set_components(*fitted)
+        else:
+            facet.loc.copy_(fitted[0])
+
+
+def drawn(x: Observations, seed: int, n: int) -> Observations:
+    """Up to n observations, drawn at random."""
+    generator = torch.Generator().manual_seed(derived_seed(seed, "mixture"))
+    x = select(x, torch.randperm(len(x), generator=generator)[:n])
+    if isinstance(x, StreamedObservations):
+        x = x.in_file_order()  # so that the file is read once
+    return x
+
+
+def _fitted(
+    facet: MixturePrior | ConditionalMixture, z: Tensor, covariance: Covariance, seed: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Means, (co)variances and weights of a mixture fitted to z (N, D), on its device."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    mixture = GaussianMixture(
+        facet.n_clusters,
+        covariance_type="full" if covariance == "full" else "diag",
+        random_state=derived_seed(seed) % 2**31,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a start need not be a fit
+        mixture.fit(z.double().cpu().numpy())
+    fitted = (mixture.means_, mixture.covariances_, mixture.weights_)
+    return tuple(torch.from_numpy(values).to(z.device) for values in fitted)
+
+
+def posterior_means(model: FacetModel, x: Observations) -> list[Tensor]:
+    """Means of q(z_j | x) in evaluation mode: x (N, *event) -> J tensors (N, D_j)."""
+    parameter = next(model.parameters())
+    with model.evaluating():
+        parts = [
+            [q.mean for q in model.encode(as_float(batch.to(parameter.device), parameter.dtype))]
+            for batch in x.split(_BATCH)
+        ]
+    return [torch.cat(facet) for facet in zip(*parts, strict=True)]

@@ -1,0 +1,114 @@
+"""What a guide of one's own is refused for, before anything is written."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from models import observations, small_model, tiny_config
+from torch import nn
+
+from pyro_mfcvae import Noise
+from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.guides import GUIDES, ClosedFormGuide, VadeGuide, temperature_of
+from pyro_mfcvae.runs.train import prepare, train
+
+
+class Cooled(VadeGuide):
+    """Calls something temperature."""
+
+    given: object = None
+
+    def __init__(self, model):
+        super().__init__(model)
+        if isinstance(self.given, torch.Tensor) and not isinstance(self.given, nn.Parameter):
+            self.register_buffer("temperature", self.given)
+        else:
+            self.temperature = self.given
+
+
+class Owner(VadeGuide):
+    """Keeps the model as torch does by itself."""
+
+    def __init__(self, model):
+        super().__init__(model)
+        self.model = model
+
+
+class Failing(VadeGuide):
+    """Cannot be made."""
+
+    def __init__(self, model):
+        super().__init__(model)
+        raise ValueError("no\nnetwork")
+
+
+@pytest.fixture(autouse=True)
+def _guides(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, guide in (("cooled", Cooled), ("owner", Owner), ("failing", Failing)):
+        monkeypatch.setitem(GUIDES, name, guide)
+
+
+@pytest.mark.parametrize(
+    ("given", "came"),
+    [
+        (0.5, "float"),
+        (nn.Parameter(torch.ones(())), "Parameter of shape ()"),
+        (torch.ones(2), "buffer of torch.float32 of shape (2,)"),
+        (torch.ones((), dtype=torch.long), "buffer of torch.int64 of shape ()"),
+    ],
+)
+def test_another_temperature_than_training_sets_is_refused(given, came, monkeypatch, tmp_path):
+    monkeypatch.setattr(Cooled, "given", given)
+    with pytest.raises(ConfigError, match="guide 'cooled' has an attribute temp") as refused:
+        train(tiny_config(**{"guide.name": "cooled"}), "run")
+    assert f"expected a buffer of shape () of floating point, got {came}; " in str(refused.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("given", [None, torch.full((), 7.0)])
+def test_training_sets_a_temperature_that_is_a_buffer(given, monkeypatch):
+    monkeypatch.setattr(Cooled, "given", given)
+    _, state = prepare(tiny_config(**{"guide.name": "cooled", "guide.temperature": "[3,1]"}))
+    state.begin_step()
+    temperature = temperature_of(state.objective.guide)
+    assert temperature is None if given is None else temperature.item() == 3
+
+
+def _rows(log_responsibilities):
+    return log_responsibilities.mean(0)[:, :1]
+
+
+@pytest.mark.parametrize(
+    ("over_samples", "came"),
+    [
+        (lambda _: None, "got NoneType"),
+        (_rows, "got shape (6, 1)"),
+        (lambda log_r: log_r, "got shape (1, 6, 5)"),
+    ],
+)
+def test_what_over_samples_returns_is_checked(over_samples, came):
+    class Wrong(ClosedFormGuide):
+        def over_samples(self, log_responsibilities):
+            return over_samples(log_responsibilities)
+
+    model = small_model()
+    expected = r"Wrong.over_samples must return .* of shape \(B, K\) = \(6, 5\), "
+    with pytest.raises(ValueError, match=expected + re.escape(came)), Noise(0):
+        model(observations(), guide=Wrong(model))
+
+
+def test_a_guide_that_cannot_be_made_is_named(tmp_path):
+    expected = "guide 'failing' cannot be made: its __init__ failed with ValueError: no network; "
+    with pytest.raises(ConfigError, match=expected) as refused:
+        train(tiny_config(**{"guide.name": "failing"}), "run")
+    assert isinstance(refused.value.__cause__, ValueError)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_guide_does_not_own_the_model(tmp_path):
+    with pytest.raises(ConfigError, match="guide 'owner' holds the model as a submodule, but"):
+        train(tiny_config(**{"guide.name": "owner"}), "run")
+    assert not list(tmp_path.iterdir())

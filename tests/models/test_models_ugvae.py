@@ -1,0 +1,214 @@
+"""UG-VAE, with either q(z_1 | X), and ML-VAE: the contract, and what batches share."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import plain
+import pytest
+import torch
+from model_cases import SEED, SHARED, begun, grid
+from model_contract import ModelContract
+from torch.distributions import Normal
+
+from pyro_mfcvae import Noise
+from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.inference.enumeration import run_guide
+from pyro_mfcvae.models import UGVAE
+from pyro_mfcvae.nets.experts import product_of_normals
+from pyro_mfcvae.training.start.cluster_network import fit_cluster_network
+from pyro_mfcvae.training.start.initialise import posterior_means
+
+
+class TestUGVAE(ModelContract):
+    name = "ugvae"
+    facets, small = "2:3,2:1", "1:3,1:1"
+    networks = SHARED
+    options = {"group_size": 16, "width": 8, "mixture_width": 6}  # noqa: RUF012
+    guides = ("amortized", "vade", "enumerate", "posterior-analytic", "relaxed")
+    equals_stock = False
+
+    def plain_facets(self, model, x, eps):
+        mean, std = plain.normal(model.heads[0](model.encoder(x)[0]))
+        z_0 = mean + std * eps["z_0"]
+        features = model.expert_encoder(x)[0].expand(*z_0.shape[:-1], -1)
+        logits = None
+        if model.facets[0].n_clusters > 1:
+            logits = model.cluster_heads(z_0)
+            features = torch.cat([features, logits.softmax(-1)], -1)
+        locs, log_vars = model.experts.layers(features).chunk(2, -1)
+        precision = (1 / log_vars.exp()).sum(1, keepdim=True) + float(model.prior_as_factor)
+        mean_1 = (locs / log_vars.exp()).sum(1, keepdim=True) / precision
+        z_1 = mean_1 + eps["z_1"].reshape(-1, 1, mean_1.shape[-1]) / precision.sqrt()
+        own = plain.Inferred(z_0, mean, std, plain.mixture(model.facets[0], z_1), logits)
+        return [own, plain.Inferred(z_1.expand(-1, len(x), -1), mean_1, precision**-0.5, None)]
+
+    def plain_kl(self, model, guide, facet, eps):
+        if facet.prior is None:  # once for the batch
+            return plain.kl_of_standard(facet.mean, facet.std).mean() / facet.z.shape[1]
+        return super().plain_kl(model, guide, facet, eps)
+
+    def log_evidence(self, model, x):
+        """Log p(X) of the whole batch, ()."""
+        zs, step = grid(2)
+        own, shared = (z.reshape(281, 281, 1) for z in zs)
+        log_own = plain.mixture(model.facets[0], shared).log_prob(own)
+        log_joint = plain.log_likelihood(model, x, [own.unsqueeze(2), shared.unsqueeze(2)])
+        given_shared = (log_joint + log_own.unsqueeze(-1)).logsumexp(0) + step.sqrt().log()
+        log_p = Normal(0.0, 1.0).log_prob(shared[0, :, 0])
+        return (given_shared.sum(-1) + log_p).logsumexp(0) + step.sqrt().log()
+
+    def draws(self, model, x, guide):
+        """Independent draws of the ELBO of the batch, (R,)."""
+        return torch.stack([model(x, None, guide, 10).elbo.sum() for _ in range(25)])
+
+    def test_the_shared_latent_costs_once(self):
+        model, x = self.build(), self.observations()
+        with Noise(SEED):
+            terms = model(x, None, "amortized")
+        assert (terms.kl_z[:, 1] == terms.kl_z[0, 1]).all()
+        with Noise(SEED):
+            sites = run_guide(model.guide("amortized"), 1, (x,), {})
+        q = next(site["fn"] for site in sites if site["name"] == "z_1")
+        assert q.batch_shape == ()
+        torch.testing.assert_close(terms.kl_z[:, 1].sum(), plain.kl_of_standard(q.mean, q.stddev))
+
+    def test_the_posterior_of_a_group_is_that_of_a_batch(self):
+        """At the means of q(z_0 | x), for as many observations as training has."""
+        model, x = self.build(), self.observations(16)
+        with Noise({"z_0": torch.zeros(16, 2).to(x), "z_1": torch.zeros(2).to(x)}):
+            sites = run_guide(model.guide("vade"), 1, (x,), {})
+        of_batch = next(site["fn"] for site in sites if site["name"] == "z_1")
+        of_group = model.group_posterior(x.split(5))
+        assert of_group.batch_shape == ()
+        torch.testing.assert_close(of_group.mean, of_batch.mean)
+        torch.testing.assert_close(of_group.stddev, of_batch.stddev)
+
+    def test_neither_order_nor_size_of_a_group_counts(self):
+        model, x = self.build(), self.observations(6)
+        whole = model.group_posterior([x])
+        for other in ([x.flip(0)], [x[:1], x[1:]], [x, x, x]):
+            posterior = model.group_posterior(other)
+            torch.testing.assert_close(posterior.mean, whole.mean)
+            torch.testing.assert_close(posterior.stddev, whole.stddev)
+
+    def test_a_larger_batch_is_surer(self):
+        """Precisions add up: twice the same batch has twice the precision."""
+        model, x = self.build(), self.observations(6)
+        precisions = []
+        for batch in (x, torch.cat([x, x])):
+            n = len(batch)
+            with Noise({"z_0": torch.zeros(n, 2).to(x), "z_1": torch.zeros(2).to(x)}):
+                sites = run_guide(model.guide("vade"), 1, (batch,), {})
+            q = next(site["fn"] for site in sites if site["name"] == "z_1")
+            precisions.append(q.variance.reciprocal() - float(model.prior_as_factor))
+        torch.testing.assert_close(precisions[1], 2 * precisions[0])
+
+    def test_observations_of_a_group_are_predicted_with_what_it_shares(self):
+        model, x = self.build(), self.observations(6)
+        of_six, of_three = model.encode(x)[1], model.encode(x[:3])[1]
+        assert of_six.batch_shape == (6,)
+        assert not torch.allclose(of_six.mean[:3], of_three.mean)
+        with model.as_group(x.split(2)):
+            torch.testing.assert_close(model.encode(x[:3])[1].mean, of_six.mean[:3])
+        torch.testing.assert_close(model.encode(x[:3])[1].mean, of_three.mean)
+
+
+class TestPriorAsFactor(TestUGVAE):
+    options = TestUGVAE.options | {"prior_as_factor": True}
+    guides = ("vade", "amortized")
+
+
+class TestMLVAE(TestUGVAE):
+    facets, small = "2:1,2:1", "1:1,1:1"
+    guides = ("amortized", "vade-analytic")
+
+    def test_it_has_no_clusters(self):
+        model = self.build()
+        assert model.cluster_heads is None
+        assert [f.is_learnt for f in model.facets] == [False, False]
+
+
+@pytest.mark.parametrize("with_standard", [False, True])
+def test_product_of_normals_by_brute_force(with_standard):
+    """Against the product of the densities on a grid, normalised there."""
+    means, precisions = torch.randn(4, 2).double(), 0.2 + torch.rand(4, 2).double()
+    q = product_of_normals(means, precisions, with_standard)
+    z = torch.linspace(-12, 12, 24_001, dtype=torch.float64)
+    for d in range(2):
+        log_p = Normal(means[:, d, None], precisions[:, d, None] ** -0.5).log_prob(z).sum(0)
+        if with_standard:
+            log_p = log_p + Normal(0.0, 1.0).log_prob(z)
+        p = log_p.softmax(0)
+        mean = (p * z).sum()
+        torch.testing.assert_close(q.mean[d], mean)
+        torch.testing.assert_close(q.variance[d], (p * (z - mean) ** 2).sum())
+
+
+@pytest.mark.parametrize(
+    ("facets", "message"),
+    [
+        ("2:3", r"UGVAE has two facets, .* got 2:3"),
+        ("2:3,2:2", r"the second with one cluster, such as --facets 20:10,10:1; got 2:3,2:2"),
+    ],
+)
+def test_other_facets_are_refused(facets, message):
+    with pytest.raises(ConfigError, match=message):
+        TestUGVAE().build(facets)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"group_size": 0}, "group_size and width must be 1 or more, got 0 and 256"),
+        ({"width": 0}, "group_size and width must be 1 or more, got 128 and 0"),
+        ({"mixture_width": 0}, "hidden layer needs a width of 1 or more, got 0"),
+    ],
+)
+def test_options_out_of_range_are_refused(option, message):
+    case = TestUGVAE()
+    case.options = option
+    with pytest.raises(ConfigError, match=message):
+        case.build()
+
+
+def test_the_network_of_clusters_follows_its_mixture():
+    """It takes latents, where other models' networks take features."""
+    model, x = TestUGVAE().build(), TestUGVAE().observations(200)
+    zs = posterior_means(model, x)
+    targets = model.assign(x, zs)[0].detach()
+    others = [p.clone() for p in model.encoder.parameters()]
+
+    def cross_entropy():
+        with torch.no_grad():
+            return -(targets * model.cluster_heads(zs[0]).log_softmax(-1)).sum(-1).mean().item()
+
+    first = cross_entropy()
+    for _ in range(20):
+        fit_cluster_network(model, x, [0])
+    entropy = -torch.special.xlogy(targets, targets).sum(-1).mean().item()
+    assert cross_entropy() - entropy < 0.5 * (first - entropy)
+    assert all(map(torch.equal, model.encoder.parameters(), others))
+
+
+def test_a_run_refits_its_mixture_and_the_network():
+    config = TestUGVAE().config(
+        **{"guide.name": "amortized", "training.refit_mixtures": [1], "model.options.width": 8}
+    )
+    state = begun(config)
+    while state.step < state.n_steps:
+        state.train_step()
+    assert torch.isfinite(state.totals).all()
+
+
+def test_full_covariances_are_refused():
+    config = TestUGVAE().config()
+    local, shared = config.model.facets
+    with pytest.raises(ConfigError, match="components of UGVAE have diagonal covariances, got ful"):
+        UGVAE((2,), [replace(local, covariance="full"), shared])
+
+
+def test_batches_of_another_size_are_refused():
+    config = TestUGVAE().config(**{"training.batch_size": 20})
+    with pytest.raises(ConfigError, match=r"batch_size \(20\) and model.options.group_size \(16\)"):
+        begun(config)

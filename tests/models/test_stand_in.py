@@ -1,0 +1,88 @@
+"""What is told of models before any data, and figures of facets that have no clusters."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from pyro_mfcvae import evaluation, figures
+from pyro_mfcvae.bench import Request
+from pyro_mfcvae.cli import main
+from pyro_mfcvae.config import Component, with_facets
+from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.guides import GUIDES
+from pyro_mfcvae.models.stand_in import stand_in
+from pyro_mfcvae.presets import get_preset
+from pyro_mfcvae.studies.sweep.objective import Objective
+
+
+def _mfcvae(*arguments: str):
+    return CliRunner().invoke(main, arguments, prog_name="mfcvae")
+
+
+def test_help_lists_every_guide():
+    text = " ".join(_mfcvae("train", "--help").output.split())
+    listed = re.search(r"What happens with c: (.*?)\.", text)[1].replace("- ", "-").split(", ")
+    own = {
+        name for name, kind in GUIDES.items() if kind.__module__.startswith("pyro_mfcvae.guides")
+    }
+    assert set(listed) == own
+    assert "--model vlac --guide relaxed" in text
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            ["model.name=vlac", "guide.name=amortized", "model.options.max_combinations=9999"],
+            "MFCVAE's story with independent facets, got another (VLAC)",
+        ),
+        (["model.options.posterior=autoregressive"], "got another (MFCVAE)"),
+    ],
+)
+def test_the_hand_written_step_is_of_one_story(changed, message):
+    options = [word for change in changed for word in ("--set", change)]
+    result = _mfcvae("bench", "shapes", "--only", "steps", *options)
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())
+    Request(presets=("shapes",), parts=("scans",), assignments=changed).check()
+
+
+def test_a_model_that_takes_other_shapes_is_checked_with_its_data():
+    """A stand-in is for what does not depend on the data; it leaves the random state alone."""
+    config = get_preset("shapes").config.model
+    unknown = replace(config, encoder=Component(name="ladder", options={"nonsense": 1}))
+    assert stand_in(unknown) is None
+    state = torch.random.get_rng_state()
+    assert stand_in(config).n_facets == 2
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_a_sweep_is_not_judged_by_a_facet_without_clusters():
+    config = with_facets(get_preset("shapes").config, "2:3,2:1")
+    labelled = SimpleNamespace(labels={"kind": None})
+    Objective(measure="nmi", facet=0, factor="kind").check(config, labelled)
+    with pytest.raises(ConfigError, match="facet 1, which has one cluster only and so no cluster"):
+        Objective(measure="nmi", facet=1, factor="kind").check(config, labelled)
+
+
+def test_figures_of_facets_without_clusters():
+    empty = np.array([[0.5], [np.nan]])
+    axes = figures.agreement_matrices({"nmi": empty}, ["kind"], [3, 1]).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["50.0"]
+    weights = figures.mixture_weights([np.zeros(4, int)], [np.ones(2) / 2], facets=[3])
+    assert weights.axes[0].get_title(loc="left").startswith("facet 3: ")
+    z = np.random.default_rng(0).normal(size=(20, 2))
+    one = evaluation.project(z, np.zeros((1, 2)), np.eye(2)[None])
+    clusters, labels = np.zeros(20, int), np.arange(20) % 2
+    shown = figures.latent_space(one, clusters, labels, "kind", ["a", "b"])
+    assert [axes.get_title() for axes in shown.axes] == ["colour: kind"]
+    assert [axes.get_title() for axes in figures.latent_space(one, clusters).axes] == [
+        "colour: cluster"
+    ]

@@ -1,0 +1,174 @@
+"""Engines: parts of batches, their means, what one process is, and what is refused."""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from click.testing import CliRunner
+from models import gradients, observations, relative_error, small_model, tiny_config
+
+from pyro_mfcvae.cli import main
+from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.inference.noise import Noise
+from pyro_mfcvae.runs.train import train
+from pyro_mfcvae.training.checks import check_last_batch
+from pyro_mfcvae.training.devices.engine import ONE_PROCESS, EndedElsewhere, Engine, launched
+from pyro_mfcvae.training.objective import Objective
+
+
+class _One(Engine):
+    """One of several processes that are not there."""
+
+    def __init__(self, rank: int, n_processes: int) -> None:
+        self.rank, self.n_processes = rank, n_processes
+
+
+@pytest.mark.parametrize(("n", "n_processes"), [(6, 1), (6, 2), (7, 3), (5, 5), (11, 4)])
+def test_parts_of_a_batch(n, n_processes):
+    parts = [_One(rank, n_processes).part(n) for rank in range(n_processes)]
+    rows = [row for part in parts for row in range(part.start, part.stop)]
+    assert rows == list(range(n))
+    sizes = [part.stop - part.start for part in parts]
+    assert max(sizes) - min(sizes) <= 1
+    for part, size in zip(parts, sizes, strict=True):
+        assert part.share == size * n_processes / n
+        assert part.rows == (part.start, n)
+
+
+class _Costly(torch.nn.Module):
+    """A model with a cost that the batch has once."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+        self.weight = torch.nn.Parameter(torch.tensor(0.7, dtype=torch.float64))
+
+    def __getattr__(self, name):
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("inner"), name)
+
+    def forward(self, x, fade, guide, n_samples):
+        terms = self.inner(x, fade, guide, n_samples)
+        cost = {"prior": self.weight.square() / len(x)}
+        return replace(terms, shared=cost)
+
+
+@pytest.mark.parametrize("guide", ["vade", "enumerate"])
+def test_means_over_parts_are_those_of_the_batch(guide):
+    """Loss, terms and gradients, in float64, with a cost that the batch has once."""
+    config = tiny_config(**{"guide.name": guide, "guide.n_samples": "3"})
+    objective = Objective(_Costly(small_model()), config)
+    x, fade = observations(7), torch.tensor([0.4, 1.0], dtype=torch.float64)
+    loss, values = objective(x, fade, Noise(3, 5))
+    expected = gradients(objective, loss)
+    n, total, terms, grads = 3, 0.0, torch.zeros_like(values), torch.zeros_like(expected)
+    for part in (_One(rank, n).part(len(x)) for rank in range(n)):
+        own = x[part.start : part.stop]
+        loss_part, values_part = objective(own, fade, Noise(3, 5, part.rows), part.share, n)
+        total, terms = total + loss_part / n, terms + values_part / n
+        grads += gradients(objective, loss_part) / n
+    assert math.isclose(total.item(), loss.item(), rel_tol=1e-12)
+    assert relative_error(terms, values) < 1e-12
+    assert relative_error(grads, expected) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("n", "batch_size", "n_processes", "batch_norm", "message"),
+    [
+        (77, 19, 2, False, "last batch holds 1, too few for 2 processes; .* such as 18"),
+        (77, 25, 3, True, "holds 2, too few for 3 processes with two for each.* such as 26"),
+        (77, 25, 1, True, None),
+        (77, 22, 8, False, None),
+        (77, 19, 1, True, "a single one, which batch norm cannot normalise; .* such as 18"),
+        (3, 2, 4, False, "holds 1, too few for 4 processes; choose fewer processes"),
+    ],
+)
+def test_every_process_gets_observations(n, batch_size, n_processes, batch_norm, message):
+    model = torch.nn.BatchNorm1d(3) if batch_norm else torch.nn.Linear(3, 3)
+    if message is None:
+        check_last_batch(model, n, batch_size, "training.batch_size", n_processes)
+    else:
+        with pytest.raises(ConfigError, match=message):
+            check_last_batch(model, n, batch_size, "training.batch_size", n_processes)
+    if message and "such as" in message:
+        better = int(message.rpartition(" ")[2])
+        check_last_batch(model, n, better, "training.batch_size", n_processes)
+
+
+def test_processes_without_observations_are_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ConfigError, match="with 77 .*training.batch_size=20 .* for 30 processes"):
+        train(tiny_config(), tmp_path / "run", engine=_One(0, 30))
+    assert not any(tmp_path.iterdir())
+
+
+def test_one_process_needs_nothing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lightning_fabric", None)
+    monkeypatch.delitem(sys.modules, "pyro_mfcvae.training.devices.distributed", raising=False)
+    with launched("cpu") as engine:
+        assert engine is ONE_PROCESS
+    message = r"needs lightning-fabric.*\n.*pyro_mfcvae\[distributed"
+    with pytest.raises(ConfigError, match=message), launched("cpu", 2):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_devices": 0}, "--devices must be 1 or more, got 0"),
+        ({"n_nodes": -1}, "--nodes must be 1 or more, got -1"),
+        ({"n_nodes": 2}, "--nodes=2 needs MASTER_ADDR, MASTER_PORT, NODE_RANK in the environment"),
+        ({"n_devices": 2, "device": "cuda:1"}, "expected cpu or cuda, got 'cuda:1'"),
+        ({"n_devices": 64, "device": "cuda"}, "--devices=64 but this machine has [0-9]+ CUDA"),
+        ({"n_devices": 9999, "device": "cpu"}, "--devices=9999 but this machine has [0-9]+ CPUs"),
+    ],
+)
+def test_impossible_numbers_and_devices(arguments, message, monkeypatch):
+    for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ConfigError, match=message), launched(**{"device": "cpu", **arguments}):
+        pass
+
+
+def test_other_numbers_than_those_of_torchrun(monkeypatch):
+    variables = {"TORCHELASTIC_RUN_ID": "1", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "4"}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with (
+        pytest.raises(ConfigError, match="--devices=3 but torchrun has started 2"),
+        launched("cpu", 3),
+    ):
+        pass
+    with (
+        pytest.raises(ConfigError, match="--nodes=1 but torchrun has started 2"),
+        launched("cpu", 2, 1),
+    ):
+        pass
+
+
+def test_a_lost_connection_is_told_from_other_errors():
+    from pyro_mfcvae.training.devices.distributed import Distributed
+
+    engine = Distributed("cpu", 2, 1, 7.0)
+    assert (engine.rank, engine.n_processes, engine.device) == (0, 2, torch.device("cpu"))
+    for error in (
+        RuntimeError("[/gloo/transport/tcp/pair.cc:547] Connection closed by peer"),
+        torch.distributed.DistNetworkError("it has gone"),
+    ):
+        message = "has ended, or has not answered for 7 seconds"
+        with pytest.raises(EndedElsewhere, match=message), engine.alert():
+            raise error
+    for error in (RuntimeError("out of memory"), EndedElsewhere("gloo")):
+        with pytest.raises(type(error), match=str(error)), engine.alert():
+            raise error
+
+
+def test_several_runs_at_once_share_one_device():
+    result = CliRunner().invoke(main, ["train", "--runs", "2", "--devices", "2"])
+    assert result.exit_code == 2
+    assert "several runs at once share one device" in result.output
