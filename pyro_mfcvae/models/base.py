@@ -75,6 +75,11 @@ class FacetModel(FacetNetworks, ABC):
             facets = parse_facets(facets)
         if not facets:
             raise ConfigError("a model needs at least one facet")
+        if not self.learns_weights and any(facet.learn_weights for facet in facets):
+            raise ConfigError(
+                f"learn_weights is true, but the weights of mixtures are 1/K in the story of "
+                f"{type(self).__name__}; leave it out, or choose another model, such as mfcvae"
+            )
         priors = self._priors(facets)
         super().__init__(observation, priors, likelihood, encoder, decoder, posterior)
         self.guides = nn.ModuleDict()
@@ -86,7 +91,7 @@ class FacetModel(FacetNetworks, ABC):
                 facet.n_clusters,
                 facet.latent_dim,
                 facet.covariance,
-                facet.learn_weights,
+                facet.learn_weights is not False,
                 facet.initial_variance,
                 facet.softplus_beta,
             )

@@ -6,6 +6,7 @@ from torch import nn
 
 from pyro_mfcvae.config import Config
 from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.guides import EnumerateGuide, guide_class
 from pyro_mfcvae.models.base import FacetModel
 
 
@@ -28,10 +29,11 @@ def check_objective(model: FacetModel, config: Config, n_processes: int) -> None
             f"{list(training.epochs_per_step)}"
         )
     clustered = any(facet.n_clusters > 1 for facet in model.facets)
-    if training.min_information and not (clustered and config.guide.name != "enumerate"):
+    sums_out = issubclass(guide_class(config.guide), EnumerateGuide)
+    if training.min_information and (sums_out or not clustered):
         raise ConfigError(
             "training.min_information is about the KL of the clusters, and there is none: guide "
-            "enumerate sums clusters out, and a facet with one cluster has none; set "
+            f"{config.guide.name} sums clusters out, or no facet has clusters; set "
             "training.min_information=0"
         )
     if training.refit_mixtures and not any(facet.can_be_refitted for facet in model.facets):

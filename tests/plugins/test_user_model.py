@@ -199,9 +199,11 @@ def test_an_interrupted_run_goes_on_bit_for_bit():
 def test_an_interrupted_command_says_how_to_go_on(monkeypatch):
     from pyro_mfcvae.runs import train as experiment
 
-    fit = experiment.fit
+    take_steps = experiment.take_steps
     stop = StopAt(2)
-    monkeypatch.setattr(experiment, "fit", lambda state, own: fit(state, [*own, stop]))
+    monkeypatch.setattr(
+        experiment, "take_steps", lambda state, own: take_steps(state, [*own, stop])
+    )
     result = mfcvae("train", *TINY, "--out", "halted", *MODEL)
     assert result.exit_code == 130, result.output
     assert "mfcvae train --resume halted --model own.py:Own" in result.output

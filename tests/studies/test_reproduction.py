@@ -17,6 +17,7 @@ from models import tiny_config
 from pyro_mfcvae.cli import main
 from pyro_mfcvae.config import config_to_dict, override
 from pyro_mfcvae.errors import ConfigError, DataError, RunError
+from pyro_mfcvae.evaluation import ON_TRAINING
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.studies.papers import (
     EXPERIMENTS,
@@ -33,7 +34,6 @@ from pyro_mfcvae.studies.papers import (
     reproduce,
 )
 from pyro_mfcvae.studies.papers.curves import OverEpochs, Panel, best_facet
-from pyro_mfcvae.studies.papers.definition import ON_TRAINING
 from pyro_mfcvae.studies.papers.driver import _arms
 from pyro_mfcvae.studies.papers.pictures import contrasting_pairs
 from pyro_mfcvae.studies.papers.results import as_markdown, shown

@@ -23,7 +23,7 @@ from pyro_mfcvae.studies.papers.definition import (
     register_experiments,
 )
 from pyro_mfcvae.studies.papers.driver import Plan, Request, reproduce
-from pyro_mfcvae.studies.papers.running import Interrupted
+from pyro_mfcvae.runs.complete import Interrupted
 from pyro_mfcvae.studies.papers.seeds import get_experiment
 
 __all__ = [

@@ -10,9 +10,9 @@ from typing_extensions import override
 from pyro_mfcvae import figures
 from pyro_mfcvae.config import Config, with_facets
 from pyro_mfcvae.config import override as changed
+from pyro_mfcvae.evaluation import ON_TRAINING
 from pyro_mfcvae.figures.names import readable
 from pyro_mfcvae.studies.papers.definition import (
-    ON_TRAINING,
     Arm,
     Arms,
     Drawn,

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 Scale = Literal["full", "reduced", "quick"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
 
-ON_TRAINING = "train_clusters"  # the split of log points that judge training observations
 OWN_MAP = "majority accuracy, held out, map of its own"
 
 _NOTES = {

@@ -14,7 +14,6 @@ from pyro_mfcvae.drawing.saving import save_figure
 from pyro_mfcvae.errors import ConfigError, DataError
 from pyro_mfcvae.evaluation.perceptual import require_lpips
 from pyro_mfcvae.files import write_whole
-from pyro_mfcvae.runs.train import prepare
 from pyro_mfcvae.studies.papers.definition import SCALES, Arm, Experiment, Outcome, Scale
 from pyro_mfcvae.studies.papers.results import as_markdown, summarise
 from pyro_mfcvae.studies.papers.running import (
@@ -27,6 +26,7 @@ from pyro_mfcvae.studies.papers.running import (
 )
 from pyro_mfcvae.training import Callback
 from pyro_mfcvae.training.callbacks import Say
+from pyro_mfcvae.training.start.begin import prepare
 
 
 @dataclass(frozen=True)

@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from pyro_mfcvae.config import Component, Config, config_to_dict
 from pyro_mfcvae.data import Dataset, in_folder, load_dataset, reads_files
 from pyro_mfcvae.errors import RunError
-from pyro_mfcvae.evaluation import HeldOutLog
-from pyro_mfcvae.runs.measure import evaluate_run
+from pyro_mfcvae.runs.complete import complete, finish, is_finished
+from pyro_mfcvae.runs.measure import is_measured
 from pyro_mfcvae.runs.run import Run
-from pyro_mfcvae.runs.train import resolve_device, resume, train
-from pyro_mfcvae.studies.papers.definition import ON_TRAINING, Arm, Measure, Outcome
+from pyro_mfcvae.studies.papers.definition import Arm, Measure, Outcome
 from pyro_mfcvae.training import Callback
 from pyro_mfcvae.training.callbacks import Say
-from pyro_mfcvae.training.checkpoints import checkpoints
-
-
-class Interrupted(KeyboardInterrupt):
-    """Training was asked to stop; everything so far is saved."""
+from pyro_mfcvae.training.devices.engine import resolve_device
 
 
 def run_folder(out: Path, config: Config) -> Path:
@@ -70,30 +62,7 @@ def finish_run(
         Interrupted: if Ctrl-C or SIGTERM ended the training.
         RunError: if another process is at it, or the folder holds another run.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    measuring = [_JudgedOnTraining(dataset, folder / "metrics.jsonl")]
-    try:
-        with FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0):
-            run = _begun(folder)
-            if run is None:
-                run, state, _ = train(config, folder, callbacks, say, measuring)
-            elif is_finished(run, dataset):
-                return run
-            else:
-                places = (config.data.options.get("data_dir"), config.training.device)
-                state, _ = resume(run, callbacks, say, *places, measuring)
-    except Timeout:
-        raise RunError(
-            f"another process is training {folder}; wait for its end, or interrupt it"
-        ) from None
-    if state.interrupted or state.stop_requested:
-        raise Interrupted
-    return run
-
-
-def is_finished(run: Run, dataset: Dataset) -> bool:
-    """Whether all steps were done."""
-    return run.step() >= run.n_steps(len(dataset.train))
+    return finish(config, folder, dataset, callbacks, say, ("test", "train"))
 
 
 def measured(
@@ -105,13 +74,9 @@ def measured(
 ) -> bool:
     """Whether a run's evaluation is that of its model and data, and has all that is asked for."""
     known = run.evaluation() or {}
-    same = (known.get("model"), known.get("data")) == (
-        run.checkpoint().model_checksum,
-        dataset.fingerprint,
+    return is_measured(run, dataset, probed, distances=distances) and all(
+        name in known for name in further
     )
-    found = known.get("diversity", {}).get("distances", {})
-    complete = all(name in known for name in (*further, *(("probe",) if probed else ())))
-    return same and complete and all(d in found for d in distances)
 
 
 def measure_run(
@@ -135,10 +100,7 @@ def measure_run(
         further: what else is measured, by name.
     """
     further = further or {}
-    if not measured(run, dataset, probed, distances):
-        say(f"measuring {run.path.name}")
-        lacks_probe = probed and not measured(run, dataset, probed)
-        evaluate_run(run, dataset, lacks_probe, say=say, distances=distances)
+    complete(run, dataset, say, anew=False, draw=False, probed=probed, distances=distances)
     for name, measure in further.items():
         if not measured(run, dataset, further=[name]):
             say(f"measuring {name} of {run.path.name}")
@@ -204,20 +166,3 @@ def placed(config: Config, data_dir: Path | None, device: str | None) -> Config:
     if data_dir is not None and reads_files(config.data.name):
         config = replace(config, data=in_folder(config.data, data_dir))
     return config
-
-
-class _JudgedOnTraining(HeldOutLog):
-    """Judges clusters on the training part each time they are judged on held-out data."""
-
-    part = "train"
-    split = ON_TRAINING
-
-
-def _begun(folder: Path) -> Run | None:
-    """The run in a folder, if there is one; what was killed before its first step is removed."""
-    if not folder.exists():
-        return None
-    if not checkpoints(folder / "checkpoints"):
-        shutil.rmtree(folder)
-        return None
-    return Run(folder)

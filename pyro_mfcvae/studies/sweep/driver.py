@@ -10,7 +10,8 @@ from typing_extensions import override
 
 from pyro_mfcvae.drawing.saving import save_figure
 from pyro_mfcvae.files import write_whole
-from pyro_mfcvae.studies.papers.running import Datasets, Interrupted, finished_outcome
+from pyro_mfcvae.runs.complete import Interrupted
+from pyro_mfcvae.studies.papers.running import Datasets, finished_outcome
 from pyro_mfcvae.studies.sweep.engines import InTurn, SweepEngine, Watch
 from pyro_mfcvae.studies.sweep.results import Record, as_markdown, draw, summarise
 from pyro_mfcvae.studies.sweep.spec import Spec

@@ -21,7 +21,8 @@ from typing_extensions import override
 
 from pyro_mfcvae.plugins.files import Files, loaded_files
 from pyro_mfcvae.plugins.user import load_again
-from pyro_mfcvae.studies.papers.running import Datasets, Interrupted, finish_run, measure_run
+from pyro_mfcvae.runs.complete import Interrupted
+from pyro_mfcvae.studies.papers.running import Datasets, finish_run, measure_run
 from pyro_mfcvae.studies.sweep.trials import Trial
 from pyro_mfcvae.training import Callback, TrainingState
 from pyro_mfcvae.training.callbacks import Metrics

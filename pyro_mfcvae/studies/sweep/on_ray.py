@@ -14,7 +14,8 @@ from typing_extensions import override
 
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.plugins.files import Files, loaded_files
-from pyro_mfcvae.studies.papers.running import Datasets, Interrupted
+from pyro_mfcvae.runs.complete import Interrupted
+from pyro_mfcvae.studies.papers.running import Datasets
 from pyro_mfcvae.studies.sweep.engines import SweepEngine, Watch, attempt
 from pyro_mfcvae.studies.sweep.trials import Trial
 from pyro_mfcvae.training.loop import cpu_threads

@@ -10,14 +10,13 @@ from pathlib import Path
 
 from pyro_mfcvae.config import Config, override
 from pyro_mfcvae.errors import ConfigError, DataError
-from pyro_mfcvae.models.stand_in import check_fit, check_given
 from pyro_mfcvae.plugins.user import check_given_once, guide_recorded, with_guide, with_model
-from pyro_mfcvae.runs.train import prepare
 from pyro_mfcvae.studies.papers.definition import Arm
 from pyro_mfcvae.studies.papers.running import Datasets, placed, run_folder
 from pyro_mfcvae.studies.sweep.spec import Spec, Values
 from pyro_mfcvae.training.no_effect import warn_of_no_effect
-from pyro_mfcvae.training.preflight import check_trial
+from pyro_mfcvae.training.preflight import check_objective_once
+from pyro_mfcvae.training.start.begin import prepare
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +68,7 @@ def all_trials(
         guide: likewise of a guide, which the sweep may still vary by name.
 
     Raises:
-        ConfigError: if a setting does not fit, the model does not do what it asks for, or two
-            settings are one model.
+        ConfigError: if a setting does not fit, or two settings are one model.
     """
     base = spec.config()
     if model is not None:
@@ -86,8 +84,6 @@ def all_trials(
     for values in spec.settings():
         label = in_words(values, names) or base.preset or base.data.name
         config = placed(_changed(base, values, label), data_dir, device)
-        with _named(label):
-            check_given(config, _assignments({**spec.set, **values}))
         same = found.setdefault(run_folder(out, config), label)
         if same != label:
             raise ConfigError(f"{same} and {label} are one model; vary what makes a difference")
@@ -114,13 +110,11 @@ def check(trials: Sequence[Trial], spec: Spec, datasets: Datasets) -> None:
     one_of_each = {trial.arm.label: trial for trial in reversed(trials)}.values()
     for trial in one_of_each:
         with _named(trial.arm.label):
-            check_fit(trial.config)
-    for trial in one_of_each:
-        with _named(trial.arm.label):
             dataset = datasets.load(trial.config.data)
             spec.objective.check(trial.config, dataset)
             _, state = prepare(trial.config, dataset)
-            warn_of_no_effect(state, check_trial(state))
+            check_objective_once(state)
+            warn_of_no_effect(state)
 
 
 @contextmanager

@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 
-from pyro_mfcvae.training.devices.captured import Alone, Captured, CudaGraphs
+from pyro_mfcvae.training.devices.captured import Captured, CudaGraphs
+from pyro_mfcvae.training.devices.eager import Eager, GivenNoise
 from pyro_mfcvae.training.devices.together import Together, check_together
 from pyro_mfcvae.training.optimizer import is_captured
 from pyro_mfcvae.training.state import TrainingState
 
 
-def stepping(states: Sequence[TrainingState]) -> Callable[[], None]:
+class Stepper(Protocol):
+    """How a step of one run, or of several at once, is computed."""
+
+    def step(self) -> None:
+        """Take one step of every run."""
+
+
+def stepper(state: TrainingState) -> Stepper:
+    """What takes the steps of one run.
+
+    On a CUDA device they are captured as graphs, unless ``training.cuda_graph`` is off or several
+    processes share the batches.
+    """
+    if _is_captured(state):
+        return Captured(GivenNoise(state), CudaGraphs(state.fade.device))
+    return Eager(state)
+
+
+def stepper_of_all(states: Sequence[TrainingState]) -> Stepper:
     """What takes one step of every run.
 
-    On a CUDA device several runs are one program, and steps are captured as graphs, unless
-    ``training.cuda_graph`` is off or several processes share the batches. On a CPU the runs take
-    turns: there the products of one run fill the device already.
+    On a CUDA device several runs are one program. On a CPU they take turns: there the products of
+    one run fill the device already.
 
     Args:
         states: of runs that may be trained together.
@@ -26,16 +44,13 @@ def stepping(states: Sequence[TrainingState]) -> Callable[[], None]:
     Raises:
         ConfigError: if they may not.
     """
-    lead = states[0]
-    device = lead.fade.device
-    captured = is_captured(lead.config.training, device, lead.engine.n_processes)
-    if len(states) == 1:
-        return Captured(Alone(lead), CudaGraphs(device)).train_step if captured else lead.train_step
     check_together(states)
     if not _is_one_program(states):
-        return functools.partial(_in_turn, states)
+        return _InTurn(states)
     together = Together(states)
-    return Captured(together, CudaGraphs(device)).train_step if captured else together.train_step
+    if _is_captured(states[0]):
+        return Captured(together, CudaGraphs(states[0].fade.device))
+    return together
 
 
 def check_noise(states: Sequence[TrainingState]) -> None:
@@ -53,10 +68,18 @@ def check_noise(states: Sequence[TrainingState]) -> None:
             lead.objective.noise_shapes(lead.batches(0), lead.fade)
 
 
+class _InTurn:
+    def __init__(self, states: Sequence[TrainingState]) -> None:
+        self.steppers = [stepper(state) for state in states]
+
+    def step(self) -> None:
+        for one in self.steppers:
+            one.step()
+
+
+def _is_captured(state: TrainingState) -> bool:
+    return is_captured(state.config.training, state.fade.device, state.engine.n_processes)
+
+
 def _is_one_program(states: Sequence[TrainingState]) -> bool:
     return len(states) > 1 and states[0].fade.device.type != "cpu"
-
-
-def _in_turn(states: Sequence[TrainingState]) -> None:
-    for state in states:
-        state.train_step()

@@ -13,17 +13,19 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from typing_extensions import override
 
 from pyro_mfcvae.config import Config, config_to_dict
 from pyro_mfcvae.config.options import leaves
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.inference.noise import Noise, site_noise
+from pyro_mfcvae.training.devices.eager import Steps
 from pyro_mfcvae.training.state import TrainingState
 
 Tensors = dict[str, Tensor]
 
 
-class Together:
+class Together(Steps):
     """Training states that take their steps together.
 
     Args:
@@ -42,21 +44,17 @@ class Together:
         self.buffers = _stacked_buffers(modules)
         self._noise_shapes: dict[int, dict[str, torch.Size]] = {}
 
-    def train_step(self) -> None:
-        """Take one step of every run; nothing in it waits for the device."""
-        self.begin_step()
-        x = self.batch()
-        self.end_step(self.advance(x, self.noise(x)))
-
+    @override
     def begin_step(self) -> None:
-        """Set fade weights and learning rates of the step to come."""
         for state in self.states:
             state.begin_step()
 
+    @override
     def batch(self) -> Tensor:
         """Batches of the step to come, shape (R, B, *event)."""
         return torch.stack([state.batches(state.step) for state in self.states])
 
+    @override
     def end_step(self, values: Tensor) -> None:
         """Count a step with these terms, (R, T)."""
         for state, own in zip(self.states, values.unbind(), strict=True):
@@ -64,6 +62,7 @@ class Together:
             state.add_up(own)
             state.end_step()
 
+    @override
     def advance(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
         """Gradients and optimisers' steps of all runs.
 
@@ -89,6 +88,7 @@ class Together:
             state.optimizer.zero_grad(set_to_none=True)
         return values
 
+    @override
     def noise(self, x: Tensor) -> Tensors:
         """Noise of the step to come, {site: (R, *shape)}, for batches (R, B, *event)."""
         n = x.shape[1]
