@@ -29,9 +29,8 @@ _UNMEASURED = "not measured with this library yet"
 
 def _layers(n_clusters: Sequence[int], latent_dims: Sequence[int]) -> tuple[FacetConfig, ...]:
     """Layers, shallow first. Components start out as wide as q(z | x, c) does."""
-    wide = {"learn_weights": False, "initial_variance": 1.0}
     return tuple(
-        FacetConfig(n_clusters=k, latent_dim=dim, **(wide if k > 1 else {}))
+        FacetConfig(n_clusters=k, latent_dim=dim, learn_weights=False, initial_variance=1.0)
         for k, dim in zip(n_clusters, latent_dims, strict=True)
     )
 

@@ -143,9 +143,10 @@ def _complete(
         elif run.comparison() and not (run.figures / "guides.png").exists():
             draw_comparison(run)
     except _FAILURES as error:
-        missing = "drawn" if is_measured(run) else "measured and drawn"
+        done = {"measured": is_measured(run), "drawn": is_drawn(run)}
+        missing = " and ".join(name for name in done if not done[name])
         notes.append(f"The newest checkpoint could not be {missing} for this page: {error}")
-        if before is not None and not is_measured(run):
+        if before is not None and not done["measured"]:
             notes.append(
                 f"The measures are those of step {before['step']}; the newest checkpoint is of "
                 f"step {checkpoint.step}."

@@ -44,10 +44,12 @@ _TABLE = (
     ),
     _Unread(
         "model.facets.J.initial_variance model.facets.J.softplus_beta",
-        lambda s: all(
-            f.n_clusters == 1 or isinstance(f, ConditionalMixture) for f in s.model.facets
+        # Facets with one cluster alone are not worth a word: --facets makes them of others.
+        lambda s: (
+            any(isinstance(f, ConditionalMixture) for f in s.model.facets)
+            and all(f.n_clusters == 1 or isinstance(f, ConditionalMixture) for f in s.model.facets)
         ),
-        "no facet has variances to learn: networks make them, or there is one cluster only",
+        "networks make the variances of these facets",
     ),
     _Unread(
         "training.learning_rate_decay training.decay_every training.learning_rate_floor",

@@ -29,7 +29,7 @@ from pyro_mfcvae.errors import ConfigError, OtherModelWarning, RunError
 from pyro_mfcvae.evaluation.fitting import fitting_guides
 from pyro_mfcvae.guides import GUIDES, ClosedFormGuide, Guide, guide_class
 from pyro_mfcvae.inference.noise import site_noise
-from pyro_mfcvae.models import user
+from pyro_mfcvae.plugins import user
 from pyro_mfcvae.plugins.files import loaded_files
 from pyro_mfcvae.plugins.user import load_again, with_guide, with_model
 from pyro_mfcvae.presets import get_preset
@@ -95,7 +95,6 @@ def _drawn(run, *_):
 def _new_process(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("pyro_mfcvae.drawing.draw_run", _drawn)
-    monkeypatch.setattr("pyro_mfcvae.report.facts.draw_run", _drawn)
     _write(tmp_path)
     with nothing_loaded():
         yield

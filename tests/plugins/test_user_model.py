@@ -387,7 +387,7 @@ def test_registered_models_are_named_likewise():
 
 
 def test_a_report_takes_the_files_of_its_runs(run, monkeypatch):
-    monkeypatch.setattr("pyro_mfcvae.report.facts.draw_run", lambda *_: None)
+    monkeypatch.setattr("pyro_mfcvae.drawing.draw_run", lambda *_: None)
     Path("other.py").write_text(OWN.replace('"mine"', '"other"'))
     other, _, _ = train(_config("other.py:Second"), "second")
     for name in [name for name in MODELS if "@" in name]:

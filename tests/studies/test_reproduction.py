@@ -222,8 +222,8 @@ def test_reproduce_trains_measures_writes_and_repeats_nothing(tmp_path, monkeypa
     def broken(*_arguments, **_options):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr("pyro_mfcvae.studies.papers.running.train", broken)
-    monkeypatch.setattr("pyro_mfcvae.studies.papers.running.resume", broken)
+    monkeypatch.setattr("pyro_mfcvae.runs.complete.train", broken)
+    monkeypatch.setattr("pyro_mfcvae.runs.complete.resume", broken)
     again, _ = reproduce(TINY, request)
     assert again["runs"] == results["runs"]
     with pytest.raises(AssertionError, match="trained again"):

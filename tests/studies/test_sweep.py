@@ -82,12 +82,12 @@ def _runs(out: Path) -> list[Path]:
         (
             {"preset": "gmvae-shapes", "set": {WEIGHTS: True}},
             ConfigError,
-            "^gmvae-shapes: the weights of mixtures are 1/K in model 'gmvae'",
+            "^gmvae-shapes: learn_weights",
         ),
         (
             {"grid": {"model.name": ["mfcvae", "gmvae"]}, "set": {WEIGHTS: True}},
             ConfigError,
-            "^model.name gmvae: the weights of mixtures are 1/K in model 'gmvae'",
+            "^model.name gmvae: learn_weights",
         ),
     ],
 )
@@ -160,7 +160,7 @@ def test_a_grid_is_trained_measured_and_put_in_order(base, tmp_path, monkeypatch
     def broken(config, *_arguments, **_options):
         raise AssertionError(config.seed)
 
-    monkeypatch.setattr("pyro_mfcvae.studies.papers.running.train", broken)
+    monkeypatch.setattr("pyro_mfcvae.runs.complete.train", broken)
     again = Sweep(spec, out)
     assert [t.values[RATE] for t in again.missing] == [TOO_FAST] * 2
     kept = again.run()

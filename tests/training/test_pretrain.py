@@ -309,7 +309,8 @@ def test_a_run_pretrains_once_and_resumes_to_the_same_end(monkeypatch):
     calls = []
     original = PRETRAININGS["autoencoder"]
     monkeypatch.setattr(
-        "pyro_mfcvae.runs.train.pretrain", lambda *args: calls.append(args) or pretrain(*args)
+        "pyro_mfcvae.training.start.begin.pretrain",
+        lambda *args: calls.append(args) or pretrain(*args),
     )
     said = []
     whole, _, _ = train(_config(), "whole", say=said.append)
