@@ -91,7 +91,7 @@ def training_steps(load: Workload, names: Sequence[str] | None = None) -> dict[s
     steps = {}
     for name in names:
         try:
-            step = stepper(load.state(name)).step
+            step = stepper(load.state(name))
             step()
         except ConfigError:
             continue  # it needs what these settings do not have

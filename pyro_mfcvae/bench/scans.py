@@ -91,12 +91,10 @@ def _steps(load: Workload, name: str, values: tuple[int, ...]) -> dict[str, Turn
             if name == "n_observations":
                 steps[str(value)] = _first_of_an_epoch(load.state(n=value))
             elif name == "n_runs":
-                steps[str(value)] = stepper_of_all(
-                    [_seeded(load, seed) for seed in range(value)]
-                ).step
+                steps[str(value)] = stepper_of_all([_seeded(load, seed) for seed in range(value)])
             else:
                 sized = load.with_config(resized(load.config, name, value))
-                steps[str(value)] = stepper(sized.state()).step
+                steps[str(value)] = stepper(sized.state())
         except ConfigError:
             continue  # VaDE has one facet, for instance
     return steps
@@ -107,7 +105,7 @@ def _seeded(load: Workload, seed: int) -> TrainingState:
 
 
 def _first_of_an_epoch(state: TrainingState) -> Turn:
-    train_step = stepper(state).step
+    train_step = stepper(state)
 
     def step() -> None:
         state.step += -state.step % state.batches.per_epoch

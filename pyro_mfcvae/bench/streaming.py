@@ -41,7 +41,7 @@ def bench_streaming(load: Workload, n_rounds: int, clock: Clock = CLOCKS["wall"]
     buffer_bytes = min(_BUFFER, load.x.nbytes // 4)
     n = _N_BUFFERS * max(1, math.ceil(buffer_bytes / batch_bytes))
     with tempfile.TemporaryDirectory() as folder:
-        turns = {IN_MEMORY: repeated(stepper(load.state()).step, n)}
+        turns = {IN_MEMORY: repeated(stepper(load.state()), n)}
         for name, compression in _STORED.items():
             path = Path(folder) / f"{compression}.h5"
             write(path, load.x, compression)
@@ -72,4 +72,4 @@ def _streamed(load: Workload, path: Path, buffer_bytes: int) -> Turn:
     state.batches = StreamedBatches(
         x, config.training.batch_size, config.seed, load.dtype, load.device, buffer_bytes
     )
-    return stepper(state).step
+    return stepper(state)

@@ -32,11 +32,11 @@ def take_steps(state: TrainingState, callbacks: Sequence[Callback] = ()) -> Trai
     """
     engine = state.engine
     with engine.alert():
-        steps = stepper(state)
+        step = stepper(state)
         loop = Loop(state, callbacks if engine.is_writer else ())
         with running([loop]) as stop_requested:
             while loop.goes_on:
-                steps.step()
+                step()
                 loop.after_step()
                 loop.stop_if(stop_requested())
     return state

@@ -119,14 +119,11 @@ class TrainingState:
                 fit_cluster_network(self.model, x, fitted)
                 self.engine.equalise(cluster_network_parameters(self.model))
 
-    def add_up(self, values: Tensor) -> None:
-        """Add the terms of a step, (T,), to their sums."""
+    def end_step(self, values: Tensor) -> None:
+        """Count a step, and add its terms, (T,), to their sums."""
         if self.totals is None:
             self.totals = torch.zeros_like(values)
         self.totals += values
-
-    def end_step(self) -> None:
-        """Count a step whose terms have been added up."""
         self.term_names = self.objective.term_names
         self.n_totals += 1
         self.step += 1

@@ -54,9 +54,7 @@ class Captured:
     def step(self) -> None:
         """Take one step; nothing in it waits for the device."""
         steps = self.steps
-        steps.begin_step()
-        x = steps.batch()
-        noise = steps.noise(x)
+        x, noise = steps.begin()
         n_taken = self._n_taken.get(x.shape, 0)
         self._n_taken[x.shape] = n_taken + 1
         if n_taken < N_WARM_UP:
@@ -65,7 +63,7 @@ class Captured:
             if x.shape not in self._captured:
                 self._captured[x.shape] = _CapturedStep(steps, x, noise, self.graphs)
             values = self._captured[x.shape].replay(x, noise)
-        steps.end_step(values)
+        steps.end(values)
 
 
 class _CapturedStep:

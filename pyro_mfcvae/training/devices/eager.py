@@ -15,33 +15,27 @@ from pyro_mfcvae.training.state import TrainingState
 
 
 class Steps(ABC):
-    """The steps of one run, or of several at once, taken apart; shapes as the runs have them."""
+    """The steps of one run, or of R runs at once: shapes then begin with R."""
 
     @abstractmethod
-    def begin_step(self) -> None:
-        """Set what changes from step to step, in place."""
+    def begin(self) -> tuple[Tensor, Any]:
+        """Set what changes from step to step, in place.
 
-    @abstractmethod
-    def batch(self) -> Tensor:
-        """Observations of the step to come."""
-
-    @abstractmethod
-    def noise(self, x: Tensor) -> Any:
-        """Noise of the step to come, for these observations."""
+        Returns:
+            the batch of the step to come, (B, *event), and its noise.
+        """
 
     @abstractmethod
     def advance(self, x: Tensor, noise: Any) -> Tensor:
-        """Gradients and the optimiser's step; returns the terms."""
+        """Gradients and the optimiser's step; returns the terms, (T,)."""
 
     @abstractmethod
-    def end_step(self, values: Tensor) -> None:
-        """Count a step with these terms."""
+    def end(self, values: Tensor) -> None:
+        """Count a step with these terms, (T,)."""
 
     def step(self) -> None:
         """Take one step; nothing in it waits for the device, but where mixtures are refitted."""
-        self.begin_step()
-        x = self.batch()
-        self.end_step(self.advance(x, self.noise(x)))
+        self.end(self.advance(*self.begin()))
 
 
 class Eager(Steps):
@@ -56,39 +50,34 @@ class Eager(Steps):
         self.objective = state.engine.wrap(state.objective)
 
     @override
-    def begin_step(self) -> None:
+    def begin(self) -> tuple[Tensor, Any]:
         self.state.begin_step()
+        x = self.state.batches(self.state.step)
+        return x, self.noise(x)
 
-    @override
-    def batch(self) -> Tensor:
-        """The whole batch, shape (B, *event)."""
-        return self.state.batches(self.state.step)
-
-    @override
-    def noise(self, x: Tensor) -> Noise:
+    def noise(self, x: Tensor) -> Any:
+        """Noise of the step to come, for a batch (B, *event)."""
         state = self.state
         return Noise(state.config.seed, state.step, state.engine.part(len(x)).rows)
 
     @override
     def advance(self, x: Tensor, noise: Noise) -> Tensor:
-        """The terms, shape (T,), after gradients and the optimiser's step for a whole batch."""
-        state = self.state
-        part, n_parts = state.engine.part(len(x)), state.engine.n_processes
+        state, engine = self.state, self.state.engine
+        part = engine.part(len(x))
         own = x[part.start : part.stop]
-        loss, values = self.objective(own, state.fade, noise, part.share, n_parts)
+        loss, values = self.objective(own, state.fade, noise, part.share, engine.n_processes)
         loss.backward()
         state.optimizer.step()
         state.optimizer.zero_grad(set_to_none=True)
         return values
 
     @override
-    def end_step(self, values: Tensor) -> None:
-        self.state.add_up(values)
-        self.state.end_step()
+    def end(self, values: Tensor) -> None:
+        self.state.end_step(values)
 
 
 class GivenNoise(Eager):
-    """The same steps with their noise as tensors, drawn before.
+    """The same steps with their noise as tensors, {site: noise}, drawn before.
 
     Raises:
         ConfigError: at the first step, if the guide samples from other than normal distributions.
@@ -100,7 +89,6 @@ class GivenNoise(Eager):
 
     @override
     def noise(self, x: Tensor) -> dict[str, Tensor]:
-        """{site: noise} for observations (B, *event)."""
         state = self.state
         if len(x) not in self._shapes:
             self._shapes[len(x)] = state.objective.noise_shapes(x, state.fade)

@@ -27,12 +27,12 @@ def take_steps_together(
         ConfigError: if the runs cannot be trained together.
         TrainingError: once the others have ended, if a run broke down.
     """
-    steps = stepper_of_all(states)
+    step = stepper_of_all(states)
     loops = [Loop(state, own) for state, own in zip(states, callbacks, strict=True)]
     lead, broken = loops[0], dict[int, TrainingError]()
     with running(loops) as stop_requested:
         while lead.goes_on:
-            steps.step()
+            step()
             for i, loop in enumerate(loops):
                 if i not in broken:
                     try:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+import functools
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -14,25 +14,18 @@ from pyro_mfcvae.training.optimizer import is_captured
 from pyro_mfcvae.training.state import TrainingState
 
 
-class Stepper(Protocol):
-    """How a step of one run, or of several at once, is computed."""
-
-    def step(self) -> None:
-        """Take one step of every run."""
-
-
-def stepper(state: TrainingState) -> Stepper:
+def stepper(state: TrainingState) -> Callable[[], None]:
     """What takes the steps of one run.
 
     On a CUDA device they are captured as graphs, unless ``training.cuda_graph`` is off or several
     processes share the batches.
     """
     if _is_captured(state):
-        return Captured(GivenNoise(state), CudaGraphs(state.fade.device))
-    return Eager(state)
+        return Captured(GivenNoise(state), CudaGraphs(state.fade.device)).step
+    return Eager(state).step
 
 
-def stepper_of_all(states: Sequence[TrainingState]) -> Stepper:
+def stepper_of_all(states: Sequence[TrainingState]) -> Callable[[], None]:
     """What takes one step of every run.
 
     On a CUDA device several runs are one program. On a CPU they take turns: there the products of
@@ -46,11 +39,11 @@ def stepper_of_all(states: Sequence[TrainingState]) -> Stepper:
     """
     check_together(states)
     if not _is_one_program(states):
-        return _InTurn(states)
+        return functools.partial(_in_turn, [stepper(state) for state in states])
     together = Together(states)
     if _is_captured(states[0]):
-        return Captured(together, CudaGraphs(states[0].fade.device))
-    return together
+        return Captured(together, CudaGraphs(states[0].fade.device)).step
+    return together.step
 
 
 def check_noise(states: Sequence[TrainingState]) -> None:
@@ -68,13 +61,9 @@ def check_noise(states: Sequence[TrainingState]) -> None:
             lead.objective.noise_shapes(lead.batches(0), lead.fade)
 
 
-class _InTurn:
-    def __init__(self, states: Sequence[TrainingState]) -> None:
-        self.steppers = [stepper(state) for state in states]
-
-    def step(self) -> None:
-        for one in self.steppers:
-            one.step()
+def _in_turn(steps: Sequence[Callable[[], None]]) -> None:
+    for step in steps:
+        step()
 
 
 def _is_captured(state: TrainingState) -> bool:

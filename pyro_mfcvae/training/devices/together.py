@@ -45,34 +45,28 @@ class Together(Steps):
         self._noise_shapes: dict[int, dict[str, torch.Size]] = {}
 
     @override
-    def begin_step(self) -> None:
+    def begin(self) -> tuple[Tensor, Tensors]:
         for state in self.states:
             state.begin_step()
+        x = torch.stack([state.batches(state.step) for state in self.states])
+        n = x.shape[1]
+        if n not in self._noise_shapes:
+            self._noise_shapes[n] = self.objective.noise_shapes(x[0], self.states[0].fade)
+        return x, {
+            name: torch.stack(
+                [site_noise(s.config.seed, s.step, name, shape, x) for s in self.states]
+            )
+            for name, shape in self._noise_shapes[n].items()
+        }
 
     @override
-    def batch(self) -> Tensor:
-        """Batches of the step to come, shape (R, B, *event)."""
-        return torch.stack([state.batches(state.step) for state in self.states])
-
-    @override
-    def end_step(self, values: Tensor) -> None:
-        """Count a step with these terms, (R, T)."""
+    def end(self, values: Tensor) -> None:
         for state, own in zip(self.states, values.unbind(), strict=True):
             state.objective.term_names = self.objective.term_names
-            state.add_up(own)
-            state.end_step()
+            state.end_step(own)
 
     @override
     def advance(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        """Gradients and optimisers' steps of all runs.
-
-        Args:
-            x: their batches, shape (R, B, *event).
-            noise: {site: of all runs, (R, *shape)}.
-
-        Returns:
-            their terms, shape (R, T).
-        """
         losses, values = vmap(self._one, in_dims=(0, 0, 0, None, 0))(
             self.parameters, self.buffers, x, self.states[0].fade, noise
         )
@@ -87,19 +81,6 @@ class Together(Steps):
             state.optimizer.step()
             state.optimizer.zero_grad(set_to_none=True)
         return values
-
-    @override
-    def noise(self, x: Tensor) -> Tensors:
-        """Noise of the step to come, {site: (R, *shape)}, for batches (R, B, *event)."""
-        n = x.shape[1]
-        if n not in self._noise_shapes:
-            self._noise_shapes[n] = self.objective.noise_shapes(x[0], self.states[0].fade)
-        return {
-            name: torch.stack(
-                [site_noise(s.config.seed, s.step, name, shape, x) for s in self.states]
-            )
-            for name, shape in self._noise_shapes[n].items()
-        }
 
     def _one(
         self, parameters: Tensors, buffers: Tensors, x: Tensor, fade: Tensor, noise: Tensors
