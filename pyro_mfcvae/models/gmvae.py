@@ -36,7 +36,7 @@ from pyro_mfcvae.inference.parameters import announce_parameters
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.models.networks import Part
 from pyro_mfcvae.models.registry import register_model
-from pyro_mfcvae.models.sites import cluster_site, data_plate, fading
+from pyro_mfcvae.models.sites import cluster_site, data_plate
 from pyro_mfcvae.priors.conditional import Variance, conditional_priors, given_other
 from pyro_mfcvae.priors.densities import MixtureDensities
 
@@ -92,12 +92,12 @@ class GMVAE(FacetModel):
         return given_other(self.facets[0], zs[1]) if j == 0 else self.facets[j]
 
     @override
-    def model(self, x: Tensor, fade: Tensor | None = None) -> None:
+    def model(self, x: Tensor) -> None:
         announce_parameters(self, "model")
         with data_plate(x):
-            with fading(1, fade):
+            with self.facet(1):
                 w = pyro.sample("z_1", self.facets[1].component(cluster_site(1, self.facets[1])))
-            with fading(0, fade):
+            with self.facet(0):
                 prior = given_other(self.facets[0], w)
                 z = pyro.sample("z_0", prior.component(cluster_site(0, prior)))
-            pyro.sample("x", self.decode([z, w], fade), obs=x)
+            pyro.sample("x", self.decode([z, w]), obs=x)

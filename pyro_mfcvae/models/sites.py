@@ -1,4 +1,4 @@
-"""What generative stories are told with: the plate over observations, and sites of a facet."""
+"""What generative stories are told with: the plate over observations, and sites of clusters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import pyro
 import torch
 from torch import Tensor
 
-from pyro_mfcvae.inference.fade_in import Fade
 from pyro_mfcvae.priors.densities import MixtureDensities
 
 
@@ -20,8 +19,3 @@ def cluster_site(j: int, prior: MixtureDensities) -> Tensor:
     if prior.n_clusters == 1:
         return torch.zeros((), dtype=torch.long, device=prior.loc.device)
     return pyro.sample(f"c_{j}", prior.cluster(), infer={"enumerate": "parallel"})
-
-
-def fading(j: int, fade: Tensor | None) -> Fade:
-    """Gives the sites inside to facet j, with its weight of fade, (J,); None tags only."""
-    return Fade(j, None if fade is None else fade[j])

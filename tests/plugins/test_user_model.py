@@ -123,7 +123,7 @@ def test_a_run_records_its_file(run, trained):
     assert type(model).__name__ == "Own"
     assert model.shift.item() != 0
     with torch.no_grad():
-        model.elbo(torch.zeros(3, 4), guide="mine")
+        model(torch.zeros(3, 4), guide="mine")
     assert type(model.guide("mine")).n_calls == 1
 
 

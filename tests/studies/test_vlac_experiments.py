@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from models import N_OBSERVATIONS, observations, small_model, tiny_config
+from models import N_OBSERVATIONS, observations, small_model, tiny_config, weighted
 
 from pyro_mfcvae import evaluation, figures
 from pyro_mfcvae.config import Component, override
@@ -55,7 +55,7 @@ def test_clusters_and_weights_are_the_published_ones(name):
 def test_presets_have_an_objective_for_their_data(name):
     config = get_preset(name).config
     x = torch.rand(2, *EVENTS[config.data.name])
-    terms = _model(name).elbo(x, config.guide.name)
+    terms = _model(name)(x, config.guide.name)
     assert terms.elbo.shape == (2,)
     for j, facet in enumerate(config.model.facets):
         assert bool((terms.kl_c[:, j] > 0).all()) == (facet.n_clusters > 1)
@@ -73,7 +73,7 @@ def test_layers_fade_in_unless_deeper_ones_are_told_their_clusters():
     ):
         assert VLAC((1, 4, 4), facets, conditional=conditional).fades_in == expected
     deep = VLAC((1, 4, 4), "2:1,2:3").double()
-    deep.elbo(observations(), "relaxed", fade=[0.0, 1.0]).loss.backward()
+    weighted(deep, observations(), "relaxed", fade=[0.0, 1.0]).loss.backward()
     shallow = [*deep.heads[0].parameters(), *deep.decoder.rungs[0].parameters()]
     assert all(p.grad is None or not p.grad.any() for p in shallow)
     assert deep.heads[1].weight.grad.any()

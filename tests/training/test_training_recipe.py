@@ -113,7 +113,7 @@ def test_only_the_chosen_facets_see_other_observations():
     assert torch.equal(mixed[0].mean, plain[0].mean)
     assert torch.equal(mixed[1].mean, other[1].mean)
     with model.seeing(seen, range(2)), Noise(0):
-        terms = model.elbo(x)
+        terms = model(x)
     zs = [q.mean + q.stddev * e for q, e in zip(other, _noise(model, x), strict=True)]
     torch.testing.assert_close(terms.reconstruction, model.decode(zs).log_prob(x))
 
@@ -131,7 +131,7 @@ def test_the_encoder_runs_for_what_a_facet_sees_only(facets, n_runs):
 
 def _noise(model, x):
     with Noise(0) as noise:
-        model.elbo(x)
+        model(x)
     return [site_noise(0, 0, f"z_{j}", noise.shapes[f"z_{j}"], x) for j in range(2)]
 
 
