@@ -27,9 +27,11 @@ class HierarchicalFacets(MFCVAE):
             z_1 = pyro.sample("z_1", self.facets[1].component(c_1), infer={"facet": 1})
             pyro.sample("x", self.decode([z_0, z_1]), obs=x)
 
+    kl_fade = property(lambda self: torch.ones_like(self.fade))
+
     def pairs(self):
-        of_first = self.facets[0].log_weights.unsqueeze(-1)
-        return PairsOfClusters(*self.facets, of_first + self.rows.log_softmax(-1))
+        table = self.facets[0].log_weights.unsqueeze(-1) + self.rows.log_softmax(-1)
+        return PairsOfClusters(*self.facets, table)
 
     def sample_posterior(self, x, guide):
         self.pairs().infer(self, x, guide)

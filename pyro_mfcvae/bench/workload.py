@@ -77,7 +77,7 @@ class Workload:
         config = longer(self.config)
         if guide is not None:
             config = replace(config, guide=replace(config.guide, name=guide))
-        return new_state(self.model(), x, config)
+        return new_state(replace(self, config=config).model(), x, config)
 
     def with_config(self, config: Config) -> Workload:
         """The same data under other settings."""

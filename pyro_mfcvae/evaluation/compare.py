@@ -93,7 +93,7 @@ def compare_guides(
         )
     fitting, left_out = fitting_guides(model, guides, REFERENCE)
     x = as_model_input(model, x)
-    weights = Weights(model.fade) if weights is None else weights
+    weights = Weights(model.kl_fade) if weights is None else weights
     rows, n_done, n_all = [], 0, len(fitting) * len(n_samples) * n_draws
     with model.evaluating(gradients=True):
         for s in n_samples:
@@ -112,7 +112,7 @@ def compare_guides(
         "group_size": model.group_size,
         "n_draws": n_draws,
         "seed": seed,
-        "fade": weights.fade.tolist(),
+        "fade": model.fade.tolist(),
         "guides": rows,
         "left_out": left_out,
     }

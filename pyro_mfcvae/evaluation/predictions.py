@@ -83,7 +83,7 @@ def elbo_means(
         batch_size: observations at a time.
     """
     totals: dict[str, float] = {}
-    weights = Weights(model.fade) if weights is None else weights
+    weights = Weights(model.kl_fade) if weights is None else weights
     at_once = model.group_size or batch_size  # a batch that shares a latent is what was trained
     for step, batch in enumerate(batches(model, x, at_once)):
         with Noise(seed, step):

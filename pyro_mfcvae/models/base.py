@@ -97,7 +97,7 @@ class FacetModel(FacetNetworks, ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for name in ("model", "sample_posterior"):
+        for name in ("model", "sample_posterior", "encode", "decode", "forward"):
             if "fade" in inspect.signature(getattr(cls, name)).parameters:
                 raise ConfigError(
                     f"{cls.__name__}.{name} takes fade, which is a buffer of the model now: leave "
@@ -112,6 +112,11 @@ class FacetModel(FacetNetworks, ABC):
         Args:
             x: observations, shape (B, *event).
         """
+
+    @property
+    def kl_fade(self) -> Tensor:
+        """Fade weights of the facets' KL terms, shape (J,)."""
+        return self.fade
 
     def facet(self, j: int) -> Fade:
         """Handler that gives the sites inside to facet j, weighed with its fade weight."""

@@ -76,7 +76,7 @@ def _weights_of_training(run: Run, trained: Trained) -> Weights:
     training = run.config.training
     per_epoch = -(-len(trained.dataset.train) // training.batch_size)
     scale = kl_scale(training, max(trained.step - 1, 0), per_epoch)
-    fade = trained.model.fade
+    fade = trained.model.kl_fade
     return Weights(fade, training.kl_floor, None if scale == 1 else fade.new_tensor(scale))
 
 

@@ -73,7 +73,7 @@ class Objective(nn.Module):
     @property
     def weights(self) -> Weights:
         """Weights of the terms at the step under way."""
-        return Weights(self.model.fade, self.kl_floor, self.kl_scale, self.min_information)
+        return Weights(self.model.kl_fade, self.kl_floor, self.kl_scale, self.min_information)
 
     def forward(
         self, x: Tensor, noise: Noise, share: float = 1.0, n_parts: int = 1

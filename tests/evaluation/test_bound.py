@@ -51,13 +51,13 @@ def test_log_weights_average_to_the_elbo(n_samples):
     elbo, guide = FacetELBO(n_samples), model.guide("enumerate")
     with torch.no_grad():
         with Noise(0):
-            weights = elbo.log_weights(model.model, guide, x, None)
+            weights = elbo.log_weights(model.model, guide, x)
         with Noise(0):
-            expected = elbo.terms(model.model, guide, x, None).elbo
+            expected = elbo.terms(model.model, guide, x).elbo
     assert weights.shape == (n_samples, len(x))
     torch.testing.assert_close(weights.mean(0), expected)
     with pytest.raises(ValueError, match="leaves all clusters to the model"):
-        elbo.log_weights(model.model, model.guide("vade"), x, None)
+        elbo.log_weights(model.model, model.guide("vade"), x)
 
 
 def test_fading_changes_the_rungs_and_not_the_densities():
@@ -66,7 +66,7 @@ def test_fading_changes_the_rungs_and_not_the_densities():
     with torch.no_grad(), Noise(derived_seed(0, "bound", 0), 0):
         terms = weighted(model, x, "enumerate", fade=list(fade))
     expected = terms.reconstruction - terms.kl_z.sum(-1)
-    torch.testing.assert_close(importance_weighted_bound(model, x, 1, fade), expected)
+    torch.testing.assert_close(importance_weighted_bound(model, x, 1), expected)
 
 
 def test_samples_in_several_parts_are_all_counted(monkeypatch):
