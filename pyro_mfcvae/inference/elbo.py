@@ -23,7 +23,7 @@ from torch import Tensor
 
 from pyro_mfcvae.inference.enumeration import Program, run_programs
 from pyro_mfcvae.inference.factors import Factors
-from pyro_mfcvae.priors.memo import densities_shared
+from pyro_mfcvae.priors.memo import memoise_densities
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class FacetELBO(TraceEnum_ELBO):
         Raises:
             ValueError: if a program is outside of what this class is valid for.
         """
-        with densities_shared():
+        with memoise_densities():
             sites = run_programs(model, guide, self.num_particles, args, kwargs)
             return ElboTerms(**Factors(*sites).terms())
 

@@ -20,7 +20,7 @@ from pyro_mfcvae.inference.enumeration import (
     is_analytic,
 )
 from pyro_mfcvae.inference.expectations import log_prob_of
-from pyro_mfcvae.priors.components import RelaxedCluster
+from pyro_mfcvae.priors.clusters import RelaxedCluster
 
 Term = tuple[str, Any]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -20,8 +19,11 @@ from pyro_mfcvae.guides import Guide, Inferred, build_guide
 from pyro_mfcvae.inference.elbo import ElboTerms, FacetELBO
 from pyro_mfcvae.models.networks import FacetNetworks, Part
 from pyro_mfcvae.models.sites import data_plate, fading
-from pyro_mfcvae.priors.densities import MixtureDensities
+from pyro_mfcvae.models.structure import Structure
+from pyro_mfcvae.priors.base import Prior
+from pyro_mfcvae.priors.densities import LatentDistribution
 from pyro_mfcvae.priors.mixture import MixturePrior
+from pyro_mfcvae.priors.standard_normal import StandardNormal
 
 
 class FacetModel(FacetNetworks, ABC):
@@ -30,12 +32,12 @@ class FacetModel(FacetNetworks, ABC):
     A model is two Pyro programs, :meth:`model` and a guide, and the networks between them.
     Its parameters are ordinary ``torch.nn`` parameters. A subclass tells the generative story;
     one whose latents depend on each other also says how they are inferred, in
-    :meth:`sample_posterior`, and of what, in :meth:`prior`.
+    :meth:`sample_posterior`, and states in :meth:`describe` what is not so of all its facets.
 
     Args:
         observation: what one observation looks like, or just its shape.
         facets: the facets' priors, shallow first, or ``"D:K,D:K"``. A facet with one cluster has
-            the plain prior N(0, I).
+            none: its prior is N(0, I).
         likelihood: name, or name and options, of p(x | z).
         encoder: likewise of the network below q(z | x).
         decoder: likewise of the network below p(x | z).
@@ -47,17 +49,6 @@ class FacetModel(FacetNetworks, ABC):
         ConfigError: if a part is unknown or does not fit.
         DataError: if the likelihood cannot describe the observations.
     """
-
-    latents_given_clusters: bool = False
-    """Whether q(z | x, c) needs the clusters, which are then inferred before the latents."""
-    fades_in: bool = True
-    """Whether facets can be faded in one after the other; not where they depend on each other."""
-    max_combinations: int = 300
-    """Passes that encoder and decoder may take, one for each combination of clusters."""
-    group_size: int | None = None
-    """B, where observations of a batch share a latent; None where they are independent."""
-    learns_weights: bool = True
-    """Whether the weights of mixtures can be learnt; not where they are 1/K by the story."""
 
     def __init__(
         self,
@@ -76,22 +67,28 @@ class FacetModel(FacetNetworks, ABC):
         if not facets:
             raise ConfigError("a model needs at least one facet")
         priors = self._priors(facets)
-        super().__init__(observation, priors, likelihood, encoder, decoder, posterior)
+        structure = self.describe(priors)
+        if posterior == "autoregressive":
+            for j in range(len(priors)):
+                deeper = tuple(range(j + 1, len(priors)))
+                structure = structure.with_facet(j, posterior_parents=deeper)
+        super().__init__(observation, priors, structure, likelihood, encoder, decoder, posterior)
         self.guides = nn.ModuleDict()
 
-    def _priors(self, facets: Sequence[FacetConfig]) -> list[nn.Module]:
+    def _priors(self, facets: Sequence[FacetConfig]) -> list[Prior]:
         """The facets' priors, shallow first."""
         return [
-            MixturePrior(
-                facet.n_clusters,
-                facet.latent_dim,
-                facet.covariance,
-                facet.learn_weights,
-                facet.initial_variance,
-                facet.softplus_beta,
-            )
-            for facet in facets
+            MixturePrior(**vars(f)) if f.has_clusters else StandardNormal(f.latent_dim)
+            for f in facets
         ]
+
+    def describe(self, priors: Sequence[Prior]) -> Structure:
+        """What the model states of its facets; called before there are any networks.
+
+        Args:
+            priors: of the facets, shallow first.
+        """
+        return Structure.of(priors)
 
     @abstractmethod
     def model(self, x: Tensor, fade: Tensor | None = None) -> None:
@@ -102,18 +99,6 @@ class FacetModel(FacetNetworks, ABC):
             fade: weights of the facets, shape (J,); None means ones.
         """
 
-    @property
-    def n_combinations(self) -> int:
-        """Passes of encoder and decoder with enumerated clusters."""
-        if not self.latents_given_clusters:
-            return 1
-        return math.prod(facet.n_clusters for facet in self.facets)
-
-    @property
-    def unread_options(self) -> tuple[str, ...]:
-        """Options that have no effect beside the others and with these facets."""
-        return ()
-
     def guide(self, name: str = "vade") -> Guide:
         """The guide called name; made at its first use, then owned and saved by the model."""
         if name not in self.guides:
@@ -122,14 +107,14 @@ class FacetModel(FacetNetworks, ABC):
             self.guides[name] = guide.to(parameter.device, parameter.dtype)
         return self.guides[name]
 
-    def prior(self, j: int, zs: Sequence[Tensor]) -> MixtureDensities:
-        """The mixture of facet j, at the values of the latents that it depends on.
+    def prior(self, j: int, zs: Sequence[Tensor] | Mapping[int, Tensor]) -> LatentDistribution:
+        """p(z_j) at the values of the latents that it depends on.
 
         Args:
             j: the facet.
-            zs: latents of all facets, each (..., D_j).
+            zs: latents by facet, each (..., D_i); those of its parents suffice.
         """
-        return self.facets[j]
+        return self.facets[j]([zs[i] for i in self.structure.facets[j].prior_parents])
 
     def sample_posterior(self, x: Tensor, fade: Tensor | None, guide: Guide) -> None:
         """The sites z and c of a guide, as a Pyro program; arguments as for :meth:`model`.
@@ -149,13 +134,12 @@ class FacetModel(FacetNetworks, ABC):
                 with fading(j, fade):
                     posteriors.insert(0, self._posterior(j, parameters, zs))
                     zs.insert(0, guide.latent(j, posteriors[0]))
-            for j, facet in enumerate(self.facets):
-                if facet.n_clusters > 1:
-                    with fading(j, fade):
-                        inferred = Inferred(
-                            self.prior(j, zs), zs[j], posteriors[j], lambda j=j: logits()[j]
-                        )
-                        guide.cluster(j, inferred)
+            for j in self.structure.clustered:
+                with fading(j, fade):
+                    inferred = Inferred(
+                        self.prior(j, zs), zs[j], posteriors[j], lambda j=j: logits()[j]
+                    )
+                    guide.cluster(j, inferred)
 
     def forward(
         self, x: Tensor, fade: Tensor | None = None, guide: str | Guide = "vade", n_samples: int = 1
@@ -211,7 +195,7 @@ class FacetModel(FacetNetworks, ABC):
             x: observations, shape (B, *event).
             zs: latents of every facet, each (B, D_j), or of S samples (S, B, D_j).
         """
-        return [self.prior(j, zs).assigned(z) for j, z in enumerate(zs)]
+        return [self.prior(j, zs).assign(z) for j, z in enumerate(zs)]
 
     @torch.no_grad()
     def sample_prior(

@@ -12,7 +12,7 @@ from pyro_mfcvae import FacetELBO, Noise
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.guides import Guide
 from pyro_mfcvae.inference.noise import site_noise
-from pyro_mfcvae.priors.components import ClusterCategorical
+from pyro_mfcvae.priors.clusters import ClusterCategorical
 
 RTOL = 1e-9
 SEED = 3
