@@ -51,8 +51,8 @@ def _misfit(model: FacetModel, name: str) -> str:
         return reason
     if name in model.guides:
         return ""
-    clusters = any(facet.n_clusters > 1 for facet in model.facets)
-    if issubclass(kind, NetworkGuide) and clusters and model.cluster_heads is None:
+    clustered = model.structure.clustered
+    if issubclass(kind, NetworkGuide) and clustered and model.cluster_heads is None:
         return (
             "its network q(c | x) was not trained: train with --guide amortized or --guide relaxed"
         )

@@ -91,7 +91,7 @@ def held_out_metrics(
     values = elbo_means(model, x, guide, n_samples, fade)
     seen = predict(model, x, fade=fade)
     for j, (clusters, r) in enumerate(zip(seen.clusters, seen.responsibilities, strict=True)):
-        if model.facets[j].n_clusters == 1:
+        if j not in model.structure.clustered:
             continue
         values[f"occupied_clusters_{j}"] = occupied_clusters(clusters)
         for factor, classes in labels.items():

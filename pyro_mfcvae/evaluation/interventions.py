@@ -29,7 +29,6 @@ from pyro_mfcvae.evaluation.predictions import (
     predict,
 )
 from pyro_mfcvae.models.base import FacetModel
-from pyro_mfcvae.priors.densities import MixtureDensities
 
 Fade = Sequence[float] | None
 
@@ -129,7 +128,7 @@ def traverse(
             f"{dimension}"
         )
     with torch.no_grad():
-        deviation = _prior_deviation(prior)[dimension]
+        deviation = prior.at_origin().variance.sqrt()[dimension]
         zs = [z.unsqueeze(1).repeat(1, len(offsets), 1) for z in _latents(model, x, fade)]
         zs[facet][..., dimension] += deviation * torch.tensor(offsets).to(deviation)
     return _decoded(model, zs, [facet], x, fade)
@@ -245,11 +244,11 @@ def cluster_means(
     zs = []
     with torch.no_grad():
         for j, prior in enumerate(model.facets):
+            p = prior.at_origin()
             if j in facets:
-                zs.append(prior.loc[combinations[:, list(facets).index(j)]])
+                zs.append(p.loc[combinations[:, list(facets).index(j)]])
             else:
-                mean = prior.log_weights.exp() @ prior.loc
-                zs.append(mean.expand(len(combinations), -1))
+                zs.append(p.mean.expand(len(combinations), -1))
     pictures = decode_means(model, zs, fade)
     return pictures.reshape(*map(len, clusters), *pictures.shape[1:])
 
@@ -266,7 +265,7 @@ def _decoded(
         x: observations (N, *event), or (N * M, *event), that everything else is of.
         fade: weights of the facets; None means ones.
     """
-    decoded = range(model.n_facets) if model.decoded_facets is None else model.decoded_facets
+    decoded = model.structure.decoded
     if not set(changed) & set(decoded):
         clusters = predict(model, x, fade=fade).clusters
         with torch.no_grad():
@@ -280,14 +279,6 @@ def _mean(model: FacetModel, j: int, zs: Sequence[Tensor], clusters: NDArray[np.
     return model.prior(j, zs).transform(torch.zeros_like(zs[j]), c)
 
 
-def _prior_deviation(prior: MixtureDensities) -> Tensor:
-    """Standard deviations of z_j under its prior, all components together, (D_j,)."""
-    weights = prior.log_weights.exp()
-    mean = weights @ prior.loc
-    variances = prior.scale_tril.square().sum(-1) + (prior.loc - mean).square()
-    return (weights @ variances).sqrt()
-
-
 def _latents(model: FacetModel, x: Tensor, fade: Fade) -> list[Tensor]:
     """Means of q(z_j | x), J tensors (N, D_j), of observations that are one group."""
     weights = fade_weights(model, fade)
@@ -297,7 +288,7 @@ def _latents(model: FacetModel, x: Tensor, fade: Fade) -> list[Tensor]:
 
 def _latents_of_each(model: FacetModel, x: Tensor, fade: Fade) -> list[Tensor]:
     """The same, of observations each of which is a group by itself."""
-    if model.group_size is None:
+    if model.structure.group_size is None:
         return _latents(model, x, fade)
     parts = [_latents(model, one, fade) for one in x.split(1)]
     return [torch.cat(facet) for facet in zip(*parts, strict=True)]

@@ -89,7 +89,9 @@ def elbo_means(
     """
     totals: dict[str, float] = {}
     weights = fade_weights(model, fade)
-    at_once = model.group_size or batch_size  # a batch that shares a latent is what was trained
+    at_once = (
+        model.structure.group_size or batch_size
+    )  # a batch that shares a latent is what was trained
     for step, batch in enumerate(batches(model, x, at_once)):
         with Noise(seed, step):
             terms = model(batch, weights, guide, n_samples)
