@@ -58,7 +58,7 @@ class Objective(nn.Module):
         some = None if warp is None else warp.facets
         self.warped_facets = range(model.n_facets) if some is None else some
         least = config.training.min_information
-        costs = [least if facet.n_clusters > 1 else 0.0 for facet in model.facets]
+        costs = [least if facet.has_clusters else 0.0 for facet in model.structure.facets]
         self.register_buffer("min_information", parameter.new_tensor(costs) if least else None)
         self.autocast = AUTOCAST.get(config.training.precision)
         self.term_names: tuple[str, ...] = ()

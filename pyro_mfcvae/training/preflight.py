@@ -162,11 +162,7 @@ def _refused(state: TrainingState, error: Exception) -> ConfigError:
 
 def _check_information(state: TrainingState, tried: _Tried) -> None:
     """Refuse a minimum of information of clusters whose KL is no term of its own."""
-    without = [
-        str(j)
-        for j, facet in enumerate(state.model.facets)
-        if facet.n_clusters > 1 and not tried.terms.get(f"kl_c_{j}")
-    ]
+    without = [str(j) for j in state.model.structure.clustered if not tried.terms.get(f"kl_c_{j}")]
     if without:  # or it is 0 because q(c | x) is p(c) at first
         objective, x = tried.objective, tried.x
         with objective.model.evaluating(), pyro.validation_enabled(False), Noise(0):
