@@ -5,31 +5,19 @@
 On other data: ``mfcvae train --model examples/plain_normal_facet.py:PlainNormalFacet``.
 """
 
-from dataclasses import replace
-
 import pyro
 import torch
-from pyro.distributions import Normal
 
 from pyro_mfcvae import MFCVAE, FacetELBO
 from pyro_mfcvae.config import Component
-from pyro_mfcvae.models.sites import cluster_site, data_plate
+from pyro_mfcvae.priors.standard_normal import StandardNormal
 
 
 class PlainNormalFacet(MFCVAE):
     """MFCVAE of two facets, the shallow one plain, however many clusters settings give it."""
 
     def _priors(self, facets):
-        return super()._priors([replace(facets[0], n_clusters=1), *facets[1:]])
-
-    def model(self, x):
-        plain, clustered = self.facets
-        with data_plate(x):
-            with self.facet(1):
-                z_1 = pyro.sample("z_1", clustered.component(cluster_site(1, clustered)))
-            with self.facet(0):
-                z_0 = pyro.sample("z_0", Normal(plain.loc[0], 1.0).to_event(1))
-            pyro.sample("x", self.decode([z_0, z_1]), obs=x)
+        return [StandardNormal(facets[0].latent_dim), *super()._priors(facets[1:])]
 
 
 def main(n_steps=400):

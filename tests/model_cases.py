@@ -93,9 +93,6 @@ class ModelCase:
                     p += 0.2 * torch.randn_like(p)
                 if p.requires_grad and "logits" in name:
                     p += torch.randn_like(p)
-            for facet in model.facets:
-                if facet.n_clusters == 1:
-                    facet.reset_variance(1.0)  # exact in float64, too
         return with_guides(model, *sorted({"amortized", "relaxed"} & {*self.guides}))
 
     def observations(self, n: int = 4) -> Tensor:

@@ -64,8 +64,8 @@ class ModelContract(ModelCase):
         torch.testing.assert_close(terms.elbo, total)
         assert not terms.other
         assert not terms.shared
-        for j, facet in enumerate(model.facets):
-            if facet.n_clusters == 1 or guide == "enumerate":
+        for j in range(model.n_facets):
+            if j not in model.structure.clustered or guide == "enumerate":
                 assert (terms.kl_c[:, j] == 0).all()
             else:
                 assert (terms.kl_c[:, j] > 0).all()
@@ -82,7 +82,7 @@ class ModelContract(ModelCase):
         assert torch.equal(elbo(x, SEED, 0, Rows(0, len(x))), first)
         assert not torch.equal(elbo(x, SEED, 1), first)
         assert not torch.equal(elbo(x, SEED + 1), first)
-        if model.group_size is None:
+        if model.structure.group_size is None:
             torch.testing.assert_close(elbo(x[1:3], SEED, 0, Rows(1, len(x))), first[1:3])
 
     def test_guides_agree_where_theory_says_so(self):
@@ -112,7 +112,7 @@ class ModelContract(ModelCase):
             for name in {*values} - {"vade", "vade-analytic", "posterior", "enumerate"}:
                 assert (values[name] <= values[best] + 1e-10).all()
                 if name in ("amortized", "expectation-analytic", "posterior-analytic"):
-                    learnt = any(f.n_clusters > 1 for f in model.facets)
+                    learnt = bool(model.structure.clustered)
                     assert (values[name] < values[best] - 1e-6 * learnt).any() == learnt
 
     # --- the bound ---
@@ -189,7 +189,7 @@ class ModelContract(ModelCase):
         model, x = self.build(), self.observations()
         program = model.guide(some_guide)
         svi = SVI(model.model, program, pyro.optim.Adam({"lr": 1e-2}), TraceEnum_ELBO())
-        if some_guide == "relaxed" and any(f.n_clusters > 1 for f in model.facets):
+        if some_guide == "relaxed" and model.structure.clustered:
             with pytest.raises(ValueError, match="no probability of their own: use FacetELBO"):
                 svi.step(x)
             return

@@ -49,7 +49,7 @@ def small_model(
     ]
     model = MFCVAE(SHAPE, facets[:n_facets], likelihood, **networks).double()
     with torch.no_grad():
-        for facet in model.facets:
+        for facet in (model.facets[j] for j in model.structure.clustered):
             facet.raw_scale += 0.2 * torch.randn_like(facet.raw_scale)
             if learn_weights:
                 facet.logits += torch.randn_like(facet.logits)

@@ -52,8 +52,8 @@ class HeldOut:
 
     @property
     def clustered(self) -> list[int]:
-        """Facets that have clusters: more than one."""
-        return [j for j, prior in enumerate(self.model.facets) if prior.n_clusters > 1]
+        """Facets that have clusters."""
+        return list(self.model.structure.clustered)
 
     @property
     def in_plane(self) -> bool:
@@ -149,8 +149,7 @@ class HeldOut:
 
     def follows(self, changed: Sequence[int]) -> bool:
         """Whether what is decoded moves with facets that change, as none of these is decoded."""
-        decoded = self.model.decoded_facets
-        return decoded is not None and not set(changed) & set(decoded)
+        return not set(changed) & set(self.model.structure.decoded)
 
     def others(self, where: str, changed: Sequence[int] = (), which: str = "other facets") -> str:
         """What a title says of the facets that do not change, if there are any.

@@ -65,8 +65,8 @@ def importance_weighted_bound(
 
 def unweighable(model: FacetModel) -> str:
     """Why a model has no importance-weighted bound of this kind; empty if it has one."""
-    if model.group_size is not None:
+    if model.structure.group_size is not None:
         return "it needs observations that are independent, but those of a batch share a latent"
-    if model.latents_given_clusters:
+    if model.structure.infers_clusters_first:
         return "it needs the clusters to be summed out given z, but q(z | x, c) is told them"
     return ""

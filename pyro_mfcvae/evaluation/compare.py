@@ -38,7 +38,7 @@ from pyro_mfcvae.inference.enumeration import Site, is_analytic, run_guide
 from pyro_mfcvae.inference.noise import Noise, site_noise
 from pyro_mfcvae.inference.weights import Weights, loss, term_means
 from pyro_mfcvae.models.base import FacetModel
-from pyro_mfcvae.priors.components import RelaxedCluster
+from pyro_mfcvae.priors.clusters import RelaxedCluster
 
 REFERENCE = "enumerate"
 
@@ -109,7 +109,7 @@ def compare_guides(
     return {
         "reference": REFERENCE if REFERENCE in fitting else None,
         "n_observations": len(x),
-        "group_size": model.group_size,
+        "group_size": model.structure.group_size,
         "n_draws": n_draws,
         "seed": seed,
         "fade": model.fade.tolist(),
@@ -211,7 +211,7 @@ def _pass(
         sites = {site["name"]: site for site in run_guide(guide, n_samples, (x,), {})}
     is_bound = not any(isinstance(site["fn"], RelaxedCluster) for site in sites.values())
     gaps = None
-    if is_bound and not model.latents_given_clusters:
+    if is_bound and not model.structure.infers_clusters_first:
         with torch.no_grad():
             gaps = _gaps(model, len(x), sites, weights.kl.tolist(), (seed, -1 - draw))
     means = {name: value.item() for name, value in term_means(terms, weights).items()}
@@ -232,17 +232,16 @@ def _gaps(
     """
     zs = [sites[f"z_{j}"]["value"] for j in range(model.n_facets)]
     predicted = least = 0.0
-    for j, facet in enumerate(model.facets):
-        if facet.n_clusters == 1:
-            continue
+    for j in model.structure.clustered:
+        n_clusters = model.structure.facets[j].n_clusters
         z = _drawn_anew(sites[f"z_{j}"], *other_noise) if is_analytic(sites[f"z_{j}"]) else zs[j]
         log_responsibilities = model.prior(j, zs).log_responsibilities(z)
-        log_responsibilities = log_responsibilities.reshape(-1, n_observations, facet.n_clusters)
+        log_responsibilities = log_responsibilities.reshape(-1, n_observations, n_clusters)
         log_z = log_responsibilities.mean(0).logsumexp(-1)
         least -= weights[j] * log_z.mean().item()
         if f"c_{j}" in sites:
             log_q = sites[f"c_{j}"]["fn"].logits
-            log_q = log_q.reshape(-1, n_observations, facet.n_clusters)
+            log_q = log_q.reshape(-1, n_observations, n_clusters)
             kl = (log_q.exp() * (log_q - log_responsibilities)).sum(-1)
             predicted += weights[j] * kl.mean().item()
     return predicted, least

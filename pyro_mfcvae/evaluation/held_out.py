@@ -88,7 +88,7 @@ def held_out_metrics(
     values = elbo_means(model, x, guide, n_samples, weights)
     seen = predict(model, x)
     for j, (clusters, r) in enumerate(zip(seen.clusters, seen.responsibilities, strict=True)):
-        if model.facets[j].n_clusters == 1:
+        if j not in model.structure.clustered:
             continue
         values[f"occupied_clusters_{j}"] = occupied_clusters(clusters)
         for factor, classes in labels.items():

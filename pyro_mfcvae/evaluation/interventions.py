@@ -22,7 +22,6 @@ from torch import Tensor
 
 from pyro_mfcvae.evaluation.predictions import Array, check_facet, decode_means, encoded, predict
 from pyro_mfcvae.models.base import FacetModel
-from pyro_mfcvae.priors.densities import MixtureDensities
 
 
 def swap_facets(model: FacetModel, x: Tensor, donors: Tensor, facet: int) -> Array:
@@ -112,7 +111,7 @@ def traverse(
             f"{dimension}"
         )
     with torch.no_grad():
-        deviation = _prior_deviation(prior)[dimension]
+        deviation = prior.at_origin().variance.sqrt()[dimension]
         zs = [z.unsqueeze(1).repeat(1, len(offsets), 1) for z in _latents(model, x)]
         zs[facet][..., dimension] += deviation * torch.tensor(offsets).to(deviation)
     return _decoded(model, zs, [facet], x)
@@ -223,11 +222,11 @@ def cluster_means(
     zs = []
     with torch.no_grad():
         for j, prior in enumerate(model.facets):
+            p = prior.at_origin()
             if j in facets:
-                zs.append(prior.loc[combinations[:, list(facets).index(j)]])
+                zs.append(p.loc[combinations[:, list(facets).index(j)]])
             else:
-                mean = prior.log_weights.exp() @ prior.loc
-                zs.append(mean.expand(len(combinations), -1))
+                zs.append(p.mean.expand(len(combinations), -1))
     pictures = decode_means(model, zs)
     return pictures.reshape(*map(len, clusters), *pictures.shape[1:])
 
@@ -241,7 +240,7 @@ def _decoded(model: FacetModel, zs: Sequence[Tensor], changed: Collection[int], 
         changed: facets.
         x: observations (N, *event), or (N * M, *event), that everything else is of.
     """
-    decoded = range(model.n_facets) if model.decoded_facets is None else model.decoded_facets
+    decoded = model.structure.decoded
     if not set(changed) & set(decoded):
         clusters = predict(model, x).clusters
         with torch.no_grad():
@@ -255,14 +254,6 @@ def _mean(model: FacetModel, j: int, zs: Sequence[Tensor], clusters: NDArray[np.
     return model.prior(j, zs).transform(torch.zeros_like(zs[j]), c)
 
 
-def _prior_deviation(prior: MixtureDensities) -> Tensor:
-    """Standard deviations of z_j under its prior, all components together, (D_j,)."""
-    weights = prior.log_weights.exp()
-    mean = weights @ prior.loc
-    variances = prior.scale_tril.square().sum(-1) + (prior.loc - mean).square()
-    return (weights @ variances).sqrt()
-
-
 def _latents(model: FacetModel, x: Tensor) -> list[Tensor]:
     """Means of q(z_j | x), J tensors (N, D_j), of observations that are one group."""
     parts = [[q.mean for q in posteriors] for _, posteriors in encoded(model, x)]
@@ -271,7 +262,7 @@ def _latents(model: FacetModel, x: Tensor) -> list[Tensor]:
 
 def _latents_of_each(model: FacetModel, x: Tensor) -> list[Tensor]:
     """The same, of observations each of which is a group by itself."""
-    if model.group_size is None:
+    if model.structure.group_size is None:
         return _latents(model, x)
     parts = [_latents(model, one) for one in x.split(1)]
     return [torch.cat(facet) for facet in zip(*parts, strict=True)]

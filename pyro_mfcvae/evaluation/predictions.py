@@ -84,7 +84,7 @@ def elbo_means(
     """
     totals: dict[str, float] = {}
     weights = Weights(model.kl_fade) if weights is None else weights
-    at_once = model.group_size or batch_size  # a batch that shares a latent is what was trained
+    at_once = model.structure.group_size or batch_size  # a group is what was trained
     for step, batch in enumerate(batches(model, x, at_once)):
         with Noise(seed, step):
             terms = model(batch, guide, n_samples)

@@ -16,11 +16,11 @@ from pyro_mfcvae.config import GuideConfig
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.inference.parameters import announce_parameters
 from pyro_mfcvae.plugins.files import given_files, is_file, not_given, warn_of_another
-from pyro_mfcvae.priors.components import ClusterCategorical
+from pyro_mfcvae.priors.clusters import ClusterCategorical
 
 if TYPE_CHECKING:
     from pyro_mfcvae.models.base import FacetModel
-    from pyro_mfcvae.priors.densities import MixtureDensities
+    from pyro_mfcvae.priors.densities import Mixture
 
 GUIDES: dict[str, type[Guide]] = {}
 
@@ -138,7 +138,7 @@ class Inferred:
     """
 
     facet: int
-    prior: MixtureDensities
+    prior: Mixture
     z: Tensor | None
     posterior: Independent | None
     features: Tensor | None
@@ -182,7 +182,7 @@ class Guide(nn.Module, ABC):
     @classmethod
     def misfit(cls, model: FacetModel) -> str:
         """Why the guide does not fit a model; empty if it does."""
-        if model.latents_given_clusters:
+        if model.structure.infers_clusters_first:
             return (
                 "its q(z | x, c) needs the clusters first, which this guide infers from z; choose "
                 "amortized or relaxed, or --set model.options.conditional=false"

@@ -13,7 +13,7 @@ from typing_extensions import override
 from pyro_mfcvae.guides.base import Guide, Inferred, register_guide
 from pyro_mfcvae.inference.enumeration import ANALYTIC
 from pyro_mfcvae.nets.heads import ClusterHeads
-from pyro_mfcvae.priors.components import RelaxedCluster
+from pyro_mfcvae.priors.clusters import RelaxedCluster
 
 if TYPE_CHECKING:
     from pyro_mfcvae.models.base import FacetModel
@@ -74,12 +74,12 @@ class AmortizedGuide(NetworkGuide):
     @override
     @classmethod
     def misfit(cls, model: FacetModel) -> str:
-        n = model.n_combinations
-        if n <= model.max_combinations:
+        n, most = model.structure.n_combinations, model.structure.max_combinations
+        if n <= most:
             return ""
         return (
             f"encoder and decoder would take {n} passes, one for each combination of clusters, and "
-            f"max_combinations is {model.max_combinations}; raise it (--set "
+            f"max_combinations is {most}; raise it (--set "
             f"model.options.max_combinations={n}), choose fewer clusters, or guide relaxed"
         )
 

@@ -21,7 +21,7 @@ from pyro_mfcvae.inference.enumeration import Program, run_programs
 from pyro_mfcvae.inference.factors import elbo_terms, fade_of, sample_log_weights
 from pyro_mfcvae.inference.terms import ElboTerms
 from pyro_mfcvae.inference.weights import Weights, elbo
-from pyro_mfcvae.priors.memo import densities_shared
+from pyro_mfcvae.priors.memo import memoise_densities
 
 
 class FacetELBO(TraceEnum_ELBO):
@@ -55,7 +55,7 @@ class FacetELBO(TraceEnum_ELBO):
         Raises:
             ValueError: if a program is outside of what this class is valid for.
         """
-        with densities_shared():
+        with memoise_densities():
             sites = run_programs(model, guide, self.num_particles, args, kwargs)
             return elbo_terms(*sites, self.n_facets)
 
@@ -87,7 +87,7 @@ class FacetELBO(TraceEnum_ELBO):
 
         The KL terms are weighed with the fade weights that the sites are labelled with.
         """
-        with densities_shared():
+        with memoise_densities():
             sites = run_programs(model, guide, self.num_particles, args, kwargs)
             terms = elbo_terms(*sites, self.n_facets)
             return -elbo(terms, Weights(fade_of(*sites, terms))).sum()

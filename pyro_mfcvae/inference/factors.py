@@ -34,7 +34,7 @@ from pyro_mfcvae.inference.enumeration import (
 )
 from pyro_mfcvae.inference.expectations import log_prob_of
 from pyro_mfcvae.inference.terms import ElboTerms
-from pyro_mfcvae.priors.components import RelaxedCluster
+from pyro_mfcvae.priors.clusters import RelaxedCluster
 
 Term = tuple[str, int | str]
 """What a cost belongs to: kind, and facet or sites."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
@@ -22,8 +21,11 @@ from pyro_mfcvae.inference.fade_in import Fade
 from pyro_mfcvae.inference.terms import ElboTerms
 from pyro_mfcvae.models.networks import FacetNetworks, Part, Seen
 from pyro_mfcvae.models.sites import data_plate
-from pyro_mfcvae.priors.densities import MixtureDensities
+from pyro_mfcvae.models.structure import Structure
+from pyro_mfcvae.priors.base import Prior
+from pyro_mfcvae.priors.densities import LatentDistribution
 from pyro_mfcvae.priors.mixture import MixturePrior
+from pyro_mfcvae.priors.standard_normal import StandardNormal
 
 
 class FacetModel(FacetNetworks, ABC):
@@ -32,12 +34,12 @@ class FacetModel(FacetNetworks, ABC):
     A model is two Pyro programs, :meth:`model` and a guide, and the networks between them.
     Its parameters are ordinary ``torch.nn`` parameters. A subclass tells the generative story;
     one whose latents depend on each other also says how they are inferred, in
-    :meth:`sample_posterior`, and of what, in :meth:`prior`.
+    :meth:`sample_posterior`, and states in :meth:`describe` what is not so of all its facets.
 
     Args:
         observation: what one observation looks like, or just its shape.
         facets: the facets' priors, shallow first, or ``"D:K,D:K"``. A facet with one cluster has
-            the plain prior N(0, I).
+            none: its prior is N(0, I).
         likelihood: name, or name and options, of p(x | z).
         encoder: likewise of the network below q(z | x).
         decoder: likewise of the network below p(x | z).
@@ -49,17 +51,6 @@ class FacetModel(FacetNetworks, ABC):
         ConfigError: if a part is unknown or does not fit.
         DataError: if the likelihood cannot describe the observations.
     """
-
-    latents_given_clusters: bool = False
-    """Whether q(z | x, c) needs the clusters, which are then inferred before the latents."""
-    fades_in: bool = True
-    """Whether facets can be faded in one after the other; not where they depend on each other."""
-    max_combinations: int = 300
-    """Passes that encoder and decoder may take, one for each combination of clusters."""
-    group_size: int | None = None
-    """B, where observations of a batch share a latent; None where they are independent."""
-    learns_weights: bool = True
-    """Whether the weights of mixtures can be learnt; not where they are 1/K by the story."""
 
     def __init__(
         self,
@@ -78,21 +69,19 @@ class FacetModel(FacetNetworks, ABC):
         if not facets:
             raise ConfigError("a model needs at least one facet")
         priors = self._priors(facets)
-        super().__init__(observation, priors, likelihood, encoder, decoder, posterior)
+        structure = self.describe(priors)
+        if posterior == "autoregressive":
+            for j in range(len(priors)):
+                deeper = tuple(range(j + 1, len(priors)))
+                structure = structure.with_facet(j, posterior_parents=deeper)
+        super().__init__(observation, priors, structure, likelihood, encoder, decoder, posterior)
         self.guides = nn.ModuleDict()
 
-    def _priors(self, facets: Sequence[FacetConfig]) -> list[nn.Module]:
+    def _priors(self, facets: Sequence[FacetConfig]) -> list[Prior]:
         """The facets' priors, shallow first."""
         return [
-            MixturePrior(
-                facet.n_clusters,
-                facet.latent_dim,
-                facet.covariance,
-                facet.learn_weights,
-                facet.initial_variance,
-                facet.softplus_beta,
-            )
-            for facet in facets
+            MixturePrior(**vars(f)) if f.has_clusters else StandardNormal(f.latent_dim)
+            for f in facets
         ]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -104,6 +93,14 @@ class FacetModel(FacetNetworks, ABC):
                     "the argument out, write self.facet(j) in place of fading(j, fade), and call "
                     "decode, encode and super() without it"
                 )
+
+    def describe(self, priors: Sequence[Prior]) -> Structure:
+        """What the model states of its facets; called before there are any networks.
+
+        Args:
+            priors: of the facets, shallow first.
+        """
+        return Structure.of(priors)
 
     @abstractmethod
     def model(self, x: Tensor) -> None:
@@ -120,19 +117,7 @@ class FacetModel(FacetNetworks, ABC):
 
     def facet(self, j: int) -> Fade:
         """Handler that gives the sites inside to facet j, weighed with its fade weight."""
-        return Fade(j, self.fade[j] if self.fades_in else None)
-
-    @property
-    def n_combinations(self) -> int:
-        """Passes of encoder and decoder with enumerated clusters."""
-        if not self.latents_given_clusters:
-            return 1
-        return math.prod(facet.n_clusters for facet in self.facets)
-
-    @property
-    def unread_options(self) -> tuple[str, ...]:
-        """Options that have no effect beside the others and with these facets."""
-        return ()
+        return Fade(j, self.fade[j] if self.structure.fades_in else None)
 
     def guide(self, name: str = "vade") -> Guide:
         """The guide called name: the model's own, or one without parameters, made for the moment.
@@ -153,14 +138,14 @@ class FacetModel(FacetNetworks, ABC):
             )
         return guide
 
-    def prior(self, j: int, zs: Sequence[Tensor]) -> MixtureDensities:
-        """The mixture of facet j, at the values of the latents that it depends on.
+    def prior(self, j: int, zs: Sequence[Tensor] | Mapping[int, Tensor]) -> LatentDistribution:
+        """p(z_j) at the values of the latents that it depends on.
 
         Args:
             j: the facet.
-            zs: latents of all facets, each (..., D_j).
+            zs: latents by facet, each (..., D_i); those of its parents suffice.
         """
-        return self.facets[j]
+        return self.facets[j]([zs[i] for i in self.structure.facets[j].prior_parents])
 
     def sample_posterior(self, x: Tensor, guide: Guide, seen: Seen | None = None) -> None:
         """The sites z and c of a guide, as a Pyro program.
@@ -179,11 +164,10 @@ class FacetModel(FacetNetworks, ABC):
                 with self.facet(j):
                     posteriors.insert(0, self._posterior(j, parameters, zs))
                     zs.insert(0, guide.latent(j, posteriors[0]))
-            for j, facet in enumerate(self.facets):
-                if facet.n_clusters > 1:
-                    with self.facet(j):
-                        prior = self.prior(j, zs)
-                        guide.cluster(j, Inferred(j, prior, zs[j], posteriors[j], features[j]))
+            for j in self.structure.clustered:
+                with self.facet(j):
+                    prior = self.prior(j, zs)
+                    guide.cluster(j, Inferred(j, prior, zs[j], posteriors[j], features[j]))
 
     def cluster_logits(self, x: Tensor, zs: Sequence[Tensor]) -> list[Tensor] | None:
         """Log q(c_j | x) up to a constant, of a network that belongs to the model's posterior.
@@ -241,7 +225,7 @@ class FacetModel(FacetNetworks, ABC):
             x: observations, shape (B, *event).
             zs: latents of every facet, each (B, D_j), or of S samples (S, B, D_j).
         """
-        return [self.prior(j, zs).assigned(z) for j, z in enumerate(zs)]
+        return [self.prior(j, zs).assign(z) for j, z in enumerate(zs)]
 
     @torch.no_grad()
     def sample_prior(

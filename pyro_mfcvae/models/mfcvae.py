@@ -24,7 +24,7 @@ from typing_extensions import override
 from pyro_mfcvae.inference.parameters import announce_parameters
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.models.registry import register_model
-from pyro_mfcvae.models.sites import cluster_site, data_plate
+from pyro_mfcvae.models.sites import data_plate, sample_facet
 
 
 @register_model("mfcvae")
@@ -41,5 +41,5 @@ class MFCVAE(FacetModel):
             zs = []
             for j, facet in enumerate(self.facets):
                 with self.facet(j):
-                    zs.append(pyro.sample(f"z_{j}", facet.component(cluster_site(j, facet))))
+                    zs.append(sample_facet(j, facet()))
             pyro.sample("x", self.decode(zs), obs=x)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import ClassVar
 
 import torch
 from pyro.distributions import Independent
@@ -13,8 +12,10 @@ from torch import Tensor, nn
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.models.structure import Structure
 from pyro_mfcvae.nets.heads import HeadGivenOthers, PosteriorHead, diagonal_normal
 from pyro_mfcvae.nets.registry import DECODERS, ENCODERS, LIKELIHOODS, build
+from pyro_mfcvae.priors.base import Prior
 
 Part = str | Component
 Seen = Sequence[Tensor]
@@ -33,6 +34,7 @@ class FacetNetworks(nn.Module):
     Args:
         observation: what one observation looks like.
         facets: the facets' priors, shallow first.
+        structure: what the model states of them.
         likelihood: name, or name and options, of p(x | z).
         encoder: likewise of the network below q(z | x).
         decoder: likewise of the network below p(x | z).
@@ -43,15 +45,11 @@ class FacetNetworks(nn.Module):
         DataError: if the likelihood cannot describe the observations.
     """
 
-    encoded_facets: ClassVar[tuple[int, ...] | None] = None
-    """Facets that the encoder has a rung for; None means all."""
-    decoded_facets: ClassVar[tuple[int, ...] | None] = None
-    """Facets that the decoder takes, from 0 on without a gap; None means all."""
-
     def __init__(
         self,
         observation: ObservationSpec,
-        facets: Sequence[nn.Module],
+        facets: Sequence[Prior],
+        structure: Structure,
         likelihood: Part,
         encoder: Part,
         decoder: Part,
@@ -60,9 +58,9 @@ class FacetNetworks(nn.Module):
         super().__init__()
         self.observation = observation
         self.facets = nn.ModuleList(facets)
-        shape, dims = observation.shape, [facet.latent_dim for facet in facets]
-        encoded = range(len(dims)) if self.encoded_facets is None else self.encoded_facets
-        decoded = range(len(dims)) if self.decoded_facets is None else self.decoded_facets
+        self.structure = structure
+        encoded, decoded = structure.encoded, structure.decoded
+        shape, dims = observation.shape, [facet.latent_dim for facet in structure.facets]
         self.encoder = build_part(ENCODERS, "encoder", encoder, shape, len(encoded))
         self.heads = nn.ModuleList(
             PosteriorHead(n, dims[j]) for n, j in zip(self.encoder.n_features, encoded, strict=True)
@@ -117,8 +115,7 @@ class FacetNetworks(nn.Module):
         """
         if len(zs) != self.n_facets:
             raise ValueError(f"expected latents of {self.n_facets} facets, got {len(zs)}")
-        if self.decoded_facets is not None:
-            zs = [zs[j] for j in self.decoded_facets]
+        zs = [zs[j] for j in self.structure.decoded]
         with self._autocast(zs[0]):
             parameters = self.decoder(zs, self.fade)
         return self.likelihood(parameters.to(zs[0].dtype), len(self.observation.shape))

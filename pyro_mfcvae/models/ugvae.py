@@ -32,8 +32,8 @@ of z_0 it takes at the samples of z_0, where the paper has it in closed form.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import ClassVar
 
 import pyro
 import torch
@@ -50,11 +50,12 @@ from pyro_mfcvae.inference.parameters import announce_parameters
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.models.networks import Part, Seen, build_part
 from pyro_mfcvae.models.registry import register_model
-from pyro_mfcvae.models.sites import cluster_site, data_plate
+from pyro_mfcvae.models.sites import data_plate, sample_facet
+from pyro_mfcvae.models.structure import Structure
 from pyro_mfcvae.nets.experts import Experts, product_of_normals
 from pyro_mfcvae.nets.registry import ENCODERS
-from pyro_mfcvae.priors.conditional import Variance, conditional_priors, given_other
-from pyro_mfcvae.priors.densities import MixtureDensities
+from pyro_mfcvae.priors.base import Prior
+from pyro_mfcvae.priors.conditional import Variance, conditional_priors
 
 
 @register_model("ugvae")
@@ -86,10 +87,6 @@ class UGVAE(FacetModel):
         DataError: if the likelihood cannot describe the observations.
     """
 
-    fades_in = False
-    learns_weights = False
-    encoded_facets: ClassVar[tuple[int, ...] | None] = (0,)
-
     def __init__(
         self,
         observation: ObservationSpec | Sequence[int],
@@ -109,10 +106,11 @@ class UGVAE(FacetModel):
                 f"group_size and width must be 1 or more, got {group_size} and {width}"
             )
         self._mixture_options = {"width": mixture_width, "variance": mixture_variance}
+        self._group_size = group_size
         super().__init__(observation, facets, likelihood, encoder, decoder)
-        self.group_size, self.prior_as_factor = group_size, prior_as_factor
-        local, shared = self.facets
-        n_clusters = local.n_clusters if local.n_clusters > 1 else 0
+        self.prior_as_factor = prior_as_factor
+        local, shared = self.structure.facets
+        n_clusters = local.n_clusters if local.has_clusters else 0
         self.cluster_heads: nn.Module | None = None
         if n_clusters:
             self.cluster_heads = nn.Sequential(
@@ -128,28 +126,27 @@ class UGVAE(FacetModel):
         return [*super().posterior_networks, self.expert_encoder, self.experts]
 
     @override
-    def _priors(self, facets: Sequence[FacetConfig]) -> list[nn.Module]:
+    def _priors(self, facets: Sequence[FacetConfig]) -> list[Prior]:
         return conditional_priors("UGVAE", facets, is_shared=False, **self._mixture_options)
 
-    @property
     @override
-    def unread_options(self) -> tuple[str, ...]:
-        return ("mixture_width", "mixture_variance") if self.facets[0].n_clusters == 1 else ()
-
-    @override
-    def prior(self, j: int, zs: Sequence[Tensor]) -> MixtureDensities:
-        return given_other(self.facets[0], zs[1]) if j == 0 else self.facets[j]
+    def describe(self, priors: Sequence[Prior]) -> Structure:
+        structure = super().describe(priors)
+        has_clusters = bool(structure.clustered)  # else experts are not told z_0
+        structure = structure.with_facet(
+            1, is_shared=True, is_encoded=False, posterior_parents=(0,) if has_clusters else ()
+        )
+        unread = () if has_clusters else ("mixture_width", "mixture_variance")
+        return replace(structure, group_size=self._group_size, unread_options=unread)
 
     @override
     def model(self, x: Tensor) -> None:
         announce_parameters(self, "model")
-        local, shared = self.facets
         with self.facet(1):
-            z_1 = pyro.sample("z_1", shared.component(cluster_site(1, shared)))
+            z_1 = sample_facet(1, self.facets[1]())
         with data_plate(x):
             with self.facet(0):
-                prior = given_other(local, z_1)
-                z_0 = pyro.sample("z_0", prior.component(cluster_site(0, prior)))
+                z_0 = sample_facet(0, self.prior(0, {1: z_1}))
             pyro.sample("x", self.decode([z_0, z_1]), obs=x)
 
     @override
@@ -164,7 +161,7 @@ class UGVAE(FacetModel):
         with self.facet(1):
             z_1 = pyro.sample("z_1", group, infer={ANALYTIC: True})
         if self.cluster_heads is not None:
-            prior = self.prior(0, [z_0, z_1])
+            prior = self.prior(0, {1: z_1})
             logits = partial(self.cluster_heads, z_0)
             inferred = Inferred(0, prior, z_0, posterior, None, logits)
             with plate, self.facet(0):
@@ -220,7 +217,7 @@ class UGVAE(FacetModel):
 
     def grouped(self, means: Tensor, precisions: Tensor) -> Independent:
         """q(z_1 | X) of groups whose observations say this, each (..., B, D_1)."""
-        counted = precisions * (self.group_size / means.shape[-2])
+        counted = precisions * (self.structure.group_size / means.shape[-2])
         return product_of_normals(means, counted, self.prior_as_factor)
 
     def _experts(self, x: Tensor, z_0: Tensor, seen: Seen | None = None) -> tuple[Tensor, Tensor]:

@@ -239,7 +239,9 @@ def compare_run(
     from pyro_mfcvae.evaluation import compare_guides
 
     trained = open_trained(run, dataset)
-    x = spread_out(trained.dataset.split("test")[0], trained.model.group_size or n_observations)
+    x = spread_out(
+        trained.dataset.split("test")[0], trained.model.structure.group_size or n_observations
+    )
     weights = _weights_of_training(run, trained)
     results = compare_guides(
         trained.model, x, guides, n_samples, n_draws, weights, run.config.seed, on_pass

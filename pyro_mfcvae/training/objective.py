@@ -60,7 +60,7 @@ class Objective(nn.Module):
         some = None if warp is None else warp.facets
         self.warped_facets = range(model.n_facets) if some is None else some
         least = config.training.min_information
-        costs = [least if facet.n_clusters > 1 else 0.0 for facet in model.facets]
+        costs = [least if facet.has_clusters else 0.0 for facet in model.structure.facets]
         self.register_buffer("min_information", parameter.new_tensor(costs) if least else None)
         model.training_dtype = AUTOCAST.get(config.training.precision)
         self.term_names: tuple[str, ...] = ()
@@ -118,7 +118,7 @@ class Objective(nn.Module):
                 "guide"
             )
         names = {site["name"] for site in sites[0]}
-        clustered = [j for j, facet in enumerate(self.model.facets) if facet.n_clusters > 1]
+        clustered = self.model.structure.clustered
         without = [str(j) for j in clustered if f"c_{j}" not in names]
         if self.min_information is not None and without:
             raise ConfigError(

@@ -130,7 +130,8 @@ class TrainingState:
             fitted = []
             for j, (facet, z) in enumerate(zip(self.model.facets, samples, strict=True)):
                 # A run that has broken down says so at its next log point, and alone.
-                if facet.can_be_refitted and self.weights[j] > 0 and bool(z.isfinite().all()):
+                can_refit = self.model.structure.facets[j].can_refit
+                if can_refit and self.weights[j] > 0 and bool(z.isfinite().all()):
                     fit_mixture(facet, z, seed)
                     fitted.append(j)
             self.engine.equalise(self.model.facets.parameters())  # a fit magnifies rounding

@@ -329,7 +329,7 @@ def test_pictures_follow_a_facet_that_is_not_decoded():
     clusters = torch.from_numpy(evaluation.predict(model, x).clusters[0])
 
     def at(w: torch.Tensor, c: torch.Tensor) -> np.ndarray:
-        mean = model.facets[0].given(w).loc[torch.arange(len(w)), c]
+        mean = model.facets[0]([w]).loc[torch.arange(len(w)), c]
         return model.decode([mean, w]).mean.numpy()
 
     with torch.no_grad():

@@ -129,7 +129,7 @@ def test_gaps_of_other_models_are_what_the_samples_predict(make):
         assert rows[guide, 3]["gap"] >= rows[guide, 3]["least_gap"] - 1e-9
         assert rows[guide, 3]["least_gap"] > 1e-4
     assert rows["posterior", 3]["gap"] == pytest.approx(0, abs=1e-9)
-    assert results["group_size"] == model.group_size
+    assert results["group_size"] == model.structure.group_size
 
 
 def test_a_relaxed_cluster_is_no_bound():

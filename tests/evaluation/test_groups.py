@@ -47,7 +47,7 @@ def telling(model: FacetModel) -> FacetModel:
     """The same model, whose latents are far apart for observations that differ."""
     with torch.no_grad():
         model.heads[0].weight[:2].mul_(100)
-        if model.group_size is not None:
+        if model.structure.group_size is not None:
             model.experts.layers[-1].weight[:3].mul_(100)
     return model
 
@@ -218,7 +218,7 @@ def test_grids_go_where_the_paper_goes():
     with torch.no_grad():
         for i, beta in enumerate(rows.tolist()):
             z_1 = torch.full((1, 3), beta, dtype=torch.float64)
-            mean = model.facets[0].given(z_1).loc[:, 2]
+            mean = model.facets[0]([z_1]).loc[:, 2]
             for k, offset in enumerate(columns.tolist()):
                 expected = model.decode([mean + offset, z_1]).mean[0]
                 np.testing.assert_allclose(grid[i, k], expected, atol=1e-12)

@@ -21,7 +21,7 @@ from pyro_mfcvae.config import Component
 from pyro_mfcvae.guides import Guide
 from pyro_mfcvae.inference.noise import site_noise
 from pyro_mfcvae.inference.weights import term_means
-from pyro_mfcvae.priors.components import ClusterCategorical
+from pyro_mfcvae.priors.clusters import ClusterCategorical
 
 RTOL = 1e-9
 SEED = 3

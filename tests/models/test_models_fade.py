@@ -37,7 +37,7 @@ def own_parts(model, j):
     parts += [network[j] for network in cluster_heads(model)]
     if model.heads_given_others is not None:
         parts.append(model.heads_given_others[j])
-    if model.latents_given_clusters:
+    if model.structure.infers_clusters_first:
         parts += [model.ladder.of_features[j], model.ladder.of_cluster[j]]
         parts += model.ladder.shifts[j : j + 1]
         parts.append(model.cluster_encoder.rungs[j])

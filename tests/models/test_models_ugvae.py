@@ -33,7 +33,7 @@ class TestUGVAE(ModelContract):
         z_0 = mean + std * eps["z_0"]
         features = model.expert_encoder(x)[0].expand(*z_0.shape[:-1], -1)
         logits = None
-        if model.facets[0].n_clusters > 1:
+        if model.structure.clustered:
             logits = model.cluster_heads(z_0)
             features = torch.cat([features, logits.softmax(-1)], -1)
         locs, log_vars = model.experts.layers(features).chunk(2, -1)
@@ -126,7 +126,8 @@ class TestMLVAE(TestUGVAE):
     def test_it_has_no_clusters(self):
         model = self.build()
         assert model.cluster_heads is None
-        assert [f.is_learnt for f in model.facets] == [False, False]
+        assert model.structure.clustered == ()
+        assert not list(model.facets.parameters())
 
 
 @pytest.mark.parametrize("with_standard", [False, True])

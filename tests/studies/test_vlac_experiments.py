@@ -72,7 +72,7 @@ def test_layers_fade_in_unless_deeper_ones_are_told_their_clusters():
         ("2:3,2:1", True, False),
         ("2:3,2:1", False, True),
     ):
-        assert VLAC((1, 4, 4), facets, conditional=conditional).fades_in == expected
+        assert VLAC((1, 4, 4), facets, conditional=conditional).structure.fades_in == expected
     deep = VLAC((1, 4, 4), "2:1,2:3").double()
     weighted(deep, observations(), "relaxed", fade=[0.0, 1.0]).loss.backward()
     shallow = [*deep.heads[0].parameters(), *deep.decoder.rungs[0].parameters()]
@@ -164,7 +164,7 @@ def test_a_prior_that_depends_on_another_latent_is_taken_there():
     pictures = evaluation.resample_facets(model, x, 20, temperature=0)
     with torch.no_grad():
         style = model.encode(x)[1].mean
-        centres = model.facets[0].given(style).loc  # (2, 3, 2)
+        centres = model.facets[0]([style]).loc  # (2, 3, 2)
         possible = _decoded(model, [centres, style[:, None].expand(2, 3, 2)])
     nearest = np.abs(pictures[0][:, :, None] - possible[:, None]).max((-3, -2, -1)).min(-1)
     assert nearest.max() < 1e-9
