@@ -225,7 +225,7 @@ def _costs(programs: _Programs) -> dict[Term, list[Tensor]]:
 def _cost(programs: _Programs, site: Site, log_prob: Tensor) -> Tensor:
     """The cost of a site by itself; what the batch observes once is shared out evenly."""
     cost = _scaled(log_prob, site["scale"])
-    is_shared = site["is_observed"] and not in_data_plate(site)
+    is_shared = not in_data_plate(site) and _term(programs, site) == _RECONSTRUCTION
     return cost / programs.n_data if is_shared else cost
 
 
@@ -237,10 +237,12 @@ def _term(programs: _Programs, site: Site) -> Term:
     """The term that a site's cost belongs to."""
     name = site["name"]
     facet = programs.facets.get(name)
+    if not in_data_plate(site) and facet is not None:
+        return "shared_kl", facet
     if site["is_observed"]:
         return _RECONSTRUCTION
     if not in_data_plate(site):
-        return ("shared", name) if facet is None else ("shared_kl", facet)
+        return "shared", name
     if facet is None:
         return "other", name
     is_cluster = enumerated_dim(site) is not None or name in programs.relaxed
