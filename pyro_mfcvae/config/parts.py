@@ -22,7 +22,7 @@ class FacetConfig:
     """One facet's mixture prior.
 
     Attributes:
-        n_clusters: K_j.
+        n_clusters: K_j; 1 means that the facet has no clusters and the prior N(0, I).
         latent_dim: D_j.
         covariance: of p(z | c).
         learn_weights: learn pi_j, or leave it at 1/K_j; None learns it where the model can.
@@ -36,6 +36,11 @@ class FacetConfig:
     learn_weights: bool | None = None
     initial_variance: Positive = 0.01
     softplus_beta: Positive = 10.0
+
+    @property
+    def has_clusters(self) -> bool:
+        """Whether there are clusters to tell apart: one is none."""
+        return self.n_clusters > 1
 
 
 @settings

@@ -131,7 +131,7 @@ def is_drawn(run: Run) -> bool:
         reasons = left_out(run.figures)
     except (OSError, ValueError):  # damaged
         reasons = {}
-    facets = [j for j, facet in enumerate(run.config.model.facets) if facet.n_clusters > 1]
+    facets = [j for j, facet in enumerate(run.config.model.facets) if facet.has_clusters]
     names = [name.format(j) for name in _EXPECTED for j in facets] or ["reconstructions"]
     paths = [run.figures / f"{name}.png" for name in names if name not in reasons]
     written = (run.checkpoint().path / "state.json").stat().st_mtime

@@ -11,7 +11,6 @@ from pyro_mfcvae.config import config_to_dict
 from pyro_mfcvae.config.options import leaves
 from pyro_mfcvae.errors import NoEffectWarning
 from pyro_mfcvae.guides import temperature_of
-from pyro_mfcvae.priors.conditional import ConditionalMixture
 from pyro_mfcvae.training.state import TrainingState
 
 
@@ -38,7 +37,7 @@ _TABLE = (
         "model.mixture_initialisation",
         lambda s: (
             s.config.model.mixture_initialisation != "random"
-            and not any(facet.is_learnt for facet in s.model.facets)
+            and not any(f.learns_components for f in s.model.structure.facets)
         ),
         "no facet has components to place: networks make them, or there is one cluster only",
     ),
@@ -46,8 +45,8 @@ _TABLE = (
         "model.facets.J.initial_variance model.facets.J.softplus_beta",
         # Facets with one cluster alone are not worth a word: --facets makes them of others.
         lambda s: (
-            any(isinstance(f, ConditionalMixture) for f in s.model.facets)
-            and all(f.n_clusters == 1 or isinstance(f, ConditionalMixture) for f in s.model.facets)
+            bool(s.model.structure.clustered)
+            and not any(facet.learns_components for facet in s.model.structure.facets)
         ),
         "networks make the variances of these facets",
     ),
@@ -93,7 +92,7 @@ def warn_of_no_effect(state: TrainingState) -> None:
         state: before the first step.
     """
     given = [path for path, _ in leaves(config_to_dict(state.config, defaults=False))]
-    own = " ".join(f"model.options.{name}" for name in state.model.unread_options)
+    own = " ".join(f"model.options.{name}" for name in state.model.structure.unread_options)
     of_model = _Unread(own, lambda _: True, "the model has no use for it with these facets")
     for row in (*_TABLE, of_model):
         settings = row.settings.split()

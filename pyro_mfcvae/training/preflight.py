@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pyro
 import torch
@@ -58,27 +60,36 @@ def check_objective_once(state: TrainingState) -> None:
         model = copy.deepcopy(state.model)
     except Exception:  # of whatever a person's model may hold
         return
-    store, random_state = pyro.get_param_store(), get_rng_state()
-    devices = [state.fade.device] if state.fade.is_cuda else []
     x = state.batches(0)
     x = x[: max(len(x) // state.engine.n_processes, 1)]
-    try:
-        with torch.random.fork_rng(devices), store.scope(store.get_state()), torch.no_grad():
+    with _all_else_unchanged(state.fade.device), torch.no_grad():
+        try:
             objective = Objective(model, state.config).train()
-            loss, values = objective(x, state.fade, Noise(state.config.seed))
-        if not loss.isfinite():
-            terms = zip(objective.term_names, values.tolist(), strict=True)
-            raise ValueError(f"a loss of {loss.item()}: {dict(terms)}")
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error:
-        told = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ConfigError(
-            f"model {state.config.model.name!r} cannot be trained with guide "
-            f"{state.config.guide.name!r}: on the first batch the objective fails with {told}; "
-            "choose another guide (--guide), mend the model (mfcvae --debug shows where), or "
-            "standardise real numbers"
-        ) from error
+            loss, values = objective(x, Noise(state.config.seed))
+            if not loss.isfinite():
+                terms = dict(zip(objective.term_names, values.tolist(), strict=True))
+                raise ValueError(f"a loss of {loss.item()}: {terms}")
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            told = " ".join(f"{type(error).__name__}: {error}".split())
+            raise ConfigError(
+                f"model {state.config.model.name!r} cannot be trained with guide "
+                f"{state.config.guide.name!r}: on the first batch the objective fails with {told}; "
+                "choose another guide (--guide), mend the model (mfcvae --debug shows where), or "
+                "standardise real numbers"
+            ) from error
+        objective.check_weights(x)
+
+
+@contextmanager
+def _all_else_unchanged(device: torch.device) -> Iterator[None]:
+    """Random states and Pyro's store afterwards are what they were."""
+    store, random_state = pyro.get_param_store(), get_rng_state()
+    devices = [device] if device.type == "cuda" else []
+    try:
+        with torch.random.fork_rng(devices), store.scope(store.get_state()):
+            yield
     finally:
         set_rng_state(random_state)
 

@@ -37,7 +37,7 @@ def test_it_is_the_run_of_a_folder_bit_for_bit_and_touches_no_file(settings):
     assert fitted.log == [record for record in run.metrics() if record["split"] == "train"]
     assert not fitted.interrupted
     assert not fitted.model.training
-    results = evaluate(fitted.model, fitted.dataset, config.guide.name, fade=fitted.state.last_fade)
+    results = evaluate(fitted.model, fitted.dataset, config.guide.name)
     assert results["elbo"] == evaluate_run(run, dataset)["elbo"]
 
 

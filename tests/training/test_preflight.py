@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from pathlib import Path
 
 import numpy as np
 import pyro
@@ -38,29 +39,29 @@ class Stateful(MFCVAE):
         super().__init__(*args, **kwargs)
         self.shift = torch.nn.Parameter(torch.zeros(()))
 
-    def decode(self, zs, fade=None):
+    def decode(self, zs):
         Stateful.n_calls += 1
         torch.rand(3), random.random(), np.random.rand()  # noqa: NPY002
         pyro.param("stored", torch.ones(()))
         if not self.is_set:
             self.shift.data.fill_(7.0)
             self.is_set = True
-        return super().decode([z + self.shift for z in zs], fade)
+        return super().decode([z + self.shift for z in zs])
 
 
 class WholeBatches(MFCVAE):
     """Takes batches of twenty observations and of the rest only."""
 
-    def decode(self, zs, fade=None):
+    def decode(self, zs):
         assert len(zs[0]) in (20, 17), "whole batches, please"
-        return super().decode(zs, fade)
+        return super().decode(zs)
 
 
 class NotANumber(MFCVAE):
     """Decodes to something without a density."""
 
-    def decode(self, zs, fade=None):
-        return super().decode([z * math.nan for z in zs], fade)
+    def decode(self, zs):
+        return super().decode([z * math.nan for z in zs])
 
 
 @pytest.fixture(autouse=True)
@@ -180,5 +181,6 @@ def test_a_minimum_of_information_that_reaches_no_clusters(monkeypatch):
         """Sums clusters out, under another name."""
 
     monkeypatch.setitem(GUIDES, "silent", Silent)
-    with pytest.raises(ConfigError, match="training.min_information.*guide silent"):
-        prepare(tiny_config(**{"guide.name": "silent", "training.min_information": "0.5"}))
+    with pytest.raises(ConfigError, match=r"training.min_information.*facet 0, 1.*'silent'"):
+        train(tiny_config(**{"guide.name": "silent", "training.min_information": "0.5"}), "run")
+    assert not Path("run").exists()

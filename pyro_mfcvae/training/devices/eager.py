@@ -65,7 +65,7 @@ class Eager(Steps):
         state, engine = self.state, self.state.engine
         part = engine.part(len(x))
         own = x[part.start : part.stop]
-        loss, values = self.objective(own, state.fade, noise, part.share, engine.n_processes)
+        loss, values = self.objective(own, noise, part.share, engine.n_processes)
         loss.backward()
         state.optimizer.step()
         state.optimizer.zero_grad(set_to_none=True)
@@ -91,7 +91,7 @@ class GivenNoise(Eager):
     def noise(self, x: Tensor) -> dict[str, Tensor]:
         state = self.state
         if len(x) not in self._shapes:
-            self._shapes[len(x)] = state.objective.noise_shapes(x, state.fade)
+            self._shapes[len(x)] = state.objective.noise_shapes(x)
         return {
             name: site_noise(state.config.seed, state.step, name, shape, x)
             for name, shape in self._shapes[len(x)].items()
