@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from pyro.distributions import Independent, Normal
@@ -61,7 +62,8 @@ class ClusterHeads(nn.ModuleList):
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """All logits, with as many bits as the weights have."""
-        return [head(h.to(head.weight)) for head, h in zip(self, features, strict=True)]
+        heads = [cast(nn.Linear, head) for head in self]
+        return [head(h.to(head.weight)) for head, h in zip(heads, features, strict=True)]
 
 
 def diagonal_normal(parameters: Tensor) -> Independent:
