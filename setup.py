@@ -74,7 +74,7 @@ setup(
         "lpips": ["lpips>=0.1.4"],
         "sweep": ["ray[tune]>=2.9"],
         "test": [
-            "import-linter>=2.5",
+            "import-linter>=2.17",
             "lightning-fabric>=2.5",
             "lpips>=0.1.4",
             "mypy>=1.15",
