@@ -31,7 +31,8 @@ def main(n_steps=400):
     model = PlainNormalFacet((8,), "1:1,2:3", gaussian, apart, small)
     svi = pyro.infer.SVI(model.model, model.guide(), pyro.optim.Adam({"lr": 5e-3}), FacetELBO())
     for i in range(n_steps):  # the deep facet alone, then both
-        svi.step(x + 0.1 * torch.randn(300, 8), torch.tensor([float(2 * i >= n_steps), 1.0]))
+        model.fade[0] = float(2 * i >= n_steps)
+        svi.step(x + 0.1 * torch.randn(300, 8))
     z_0 = model.encode(x)[0].mean.detach()
     return torch.corrcoef(torch.cat([z_0, place], -1).T)[0, 1].abs().item()
 

@@ -60,7 +60,7 @@ def test_the_variant_is_what_it_says(n_samples):
     with torch.no_grad():
         model.table += torch.randn_like(model.table)
         with Noise(0):
-            elbo = model(x, None, "enumerate", n_samples).elbo
+            elbo = model(x, "enumerate", n_samples).elbo
         shape = (n_samples, len(x)) if n_samples > 1 else (len(x),)
         posteriors = model.encode(x)
         zs = [

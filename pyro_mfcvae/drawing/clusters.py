@@ -27,7 +27,7 @@ _N_FACTORS = 8  # factors in a figure
 def draw_pictures(seen: HeldOut) -> Named:
     """Reconstructions; typical members and samples of each facet's clusters."""
     inputs = seen.choose(None, _N_RECONSTRUCTED[seen.in_plane])
-    means = evaluation.reconstruct(seen.model, seen.take(inputs), seen.fade)
+    means = evaluation.reconstruct(seen.model, seen.take(inputs))
     yield (
         "reconstructions",
         seen.figures.reconstructions(
@@ -50,12 +50,7 @@ def draw_pictures(seen: HeldOut) -> Named:
         )
         clusters = figures.cluster_order(responsibilities)[:_N_DRAWN]
         samples = evaluation.sample_clusters(
-            seen.model,
-            j,
-            clusters,
-            _N_SAMPLES[seen.in_plane],
-            temperature=seen.temperature,
-            fade=seen.fade,
+            seen.model, j, clusters, _N_SAMPLES[seen.in_plane], temperature=seen.temperature
         )
         yield (
             f"samples-facet-{j}",

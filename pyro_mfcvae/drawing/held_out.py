@@ -33,7 +33,6 @@ class HeldOut:
 
     Attributes:
         model: the model.
-        fade: weights of its facets, (J,).
         temperature: of samples.
         x: observations (N, *event), read from their file as they are needed if they are streamed.
         labels: classes by factor, (N,) each.
@@ -41,7 +40,6 @@ class HeldOut:
     """
 
     model: FacetModel
-    fade: tuple[float, ...]
     temperature: float
     x: Observations
     labels: dict[str, Indices]
@@ -50,7 +48,7 @@ class HeldOut:
     @functools.cached_property
     def predictions(self) -> Predictions:
         """Clusters and latents of all observations."""
-        return evaluation.predict(self.model, self.x, fade=self.fade)
+        return evaluation.predict(self.model, self.x)
 
     @property
     def clustered(self) -> list[int]:
@@ -210,7 +208,6 @@ def look(run: Run, dataset: Dataset | None = None) -> HeldOut:
     }
     return HeldOut(
         model=trained.model,
-        fade=trained.fade,
         temperature=run.config.sampling_temperature,
         x=x,
         labels={factor: values.cpu().numpy() for factor, values in labels.items()},

@@ -16,6 +16,7 @@ from pyro_mfcvae.evaluation.accuracies import (
     redundancy,
 )
 from pyro_mfcvae.evaluation.predictions import Predictions, elbo_means, predict
+from pyro_mfcvae.inference.weights import Weights
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.models.structure import FacetStructure
 
@@ -25,7 +26,7 @@ def evaluate(
     dataset: Dataset,
     guide: str = "vade",
     n_samples: int = 1,
-    fade: Sequence[float] | None = None,
+    weights: Weights | None = None,
 ) -> dict[str, Any]:
     """Measure a model on the training and the held-out part of a data set.
 
@@ -38,7 +39,7 @@ def evaluate(
         dataset: with labels, if there are any.
         guide: name of the guide, for the ELBO.
         n_samples: S, for the ELBO.
-        fade: weights of the facets; None means ones.
+        weights: of the ELBO's terms; None takes the model's fade weights.
 
     Returns:
         ``{"elbo": {part: {term: value}}, "facets": [{"n_clusters", "latent_dim",
@@ -52,7 +53,7 @@ def evaluate(
         ValueError: if responsibilities are not finite, as with a model that has diverged.
     """
     parts = {part: dataset.split(part) for part in ("train", "test")}
-    predictions = {part: predict(model, x, fade=fade) for part, (x, _) in parts.items()}
+    predictions = {part: predict(model, x) for part, (x, _) in parts.items()}
     labels = {
         part: {factor: values.cpu().numpy() for factor, values in given.items()}
         for part, (_, given) in parts.items()
@@ -60,7 +61,7 @@ def evaluate(
     return {
         "n_observations": {part: len(x) for part, (x, _) in parts.items()},
         "elbo": {
-            part: elbo_means(model, x, guide, n_samples, fade) for part, (x, _) in parts.items()
+            part: elbo_means(model, x, guide, n_samples, weights) for part, (x, _) in parts.items()
         },
         "facets": [
             {

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pyro.distributions import Independent
@@ -16,9 +16,11 @@ from pyro_mfcvae.config import FacetConfig, parse_facets
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import Guide, Inferred, build_guide
-from pyro_mfcvae.inference.elbo import ElboTerms, FacetELBO
-from pyro_mfcvae.models.networks import FacetNetworks, Part
-from pyro_mfcvae.models.sites import data_plate, fading
+from pyro_mfcvae.inference.elbo import FacetELBO
+from pyro_mfcvae.inference.fade_in import Fade
+from pyro_mfcvae.inference.terms import ElboTerms
+from pyro_mfcvae.models.networks import FacetNetworks, Part, Seen
+from pyro_mfcvae.models.sites import data_plate
 from pyro_mfcvae.models.structure import Structure
 from pyro_mfcvae.priors.base import Prior
 from pyro_mfcvae.priors.densities import LatentDistribution
@@ -82,6 +84,16 @@ class FacetModel(FacetNetworks, ABC):
             for f in facets
         ]
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in ("model", "sample_posterior", "encode", "decode", "forward"):
+            if "fade" in inspect.signature(getattr(cls, name)).parameters:
+                raise ConfigError(
+                    f"{cls.__name__}.{name} takes fade, which is a buffer of the model now: leave "
+                    "the argument out, write self.facet(j) in place of fading(j, fade), and call "
+                    "decode, encode and super() without it"
+                )
+
     def describe(self, priors: Sequence[Prior]) -> Structure:
         """What the model states of its facets; called before there are any networks.
 
@@ -91,21 +103,40 @@ class FacetModel(FacetNetworks, ABC):
         return Structure.of(priors)
 
     @abstractmethod
-    def model(self, x: Tensor, fade: Tensor | None = None) -> None:
+    def model(self, x: Tensor) -> None:
         """The generative story as a Pyro program.
 
         Args:
             x: observations, shape (B, *event).
-            fade: weights of the facets, shape (J,); None means ones.
         """
 
+    @property
+    def kl_fade(self) -> Tensor:
+        """Fade weights of the facets' KL terms, shape (J,)."""
+        return self.fade
+
+    def facet(self, j: int) -> Fade:
+        """Handler that gives the sites inside to facet j, weighed with its fade weight."""
+        return Fade(j, self.fade[j] if self.structure.fades_in else None)
+
     def guide(self, name: str = "vade") -> Guide:
-        """The guide called name; made at its first use, then owned and saved by the model."""
-        if name not in self.guides:
-            guide = build_guide(name, self)
-            parameter = next(self.parameters())
-            self.guides[name] = guide.to(parameter.device, parameter.dtype)
-        return self.guides[name]
+        """The guide called name: the model's own, or one without parameters, made for the moment.
+
+        Raises:
+            ConfigError: if the guide is unknown, does not fit, or has parameters or buffers: then
+                it is made with the model, by :func:`~pyro_mfcvae.models.build_model`, or by a
+                person, who gives it to the model in place of its name.
+        """
+        if name in self.guides:
+            return self.guides[name]
+        guide = build_guide(name, self)
+        if guide.state_dict():
+            raise ConfigError(
+                f"guide {name!r} has parameters of its own, and this model was not made with it; "
+                "give build_model the settings of the guide, or make the guide of the model and "
+                "give that: model(x, guide=guide)"
+            )
+        return guide
 
     def prior(self, j: int, zs: Sequence[Tensor] | Mapping[int, Tensor]) -> LatentDistribution:
         """p(z_j) at the values of the latents that it depends on.
@@ -116,61 +147,60 @@ class FacetModel(FacetNetworks, ABC):
         """
         return self.facets[j]([zs[i] for i in self.structure.facets[j].prior_parents])
 
-    def sample_posterior(self, x: Tensor, fade: Tensor | None, guide: Guide) -> None:
-        """The sites z and c of a guide, as a Pyro program; arguments as for :meth:`model`.
+    def sample_posterior(self, x: Tensor, guide: Guide, seen: Seen | None = None) -> None:
+        """The sites z and c of a guide, as a Pyro program.
 
         Args:
             x: observations, shape (B, *event).
-            fade: weights of the facets, shape (J,); None means ones.
             guide: has what happens at each site.
+            seen: what the encoder of each facet sees in their place; None means x.
         """
-        features = self.features(x, fade)
+        features = self.features(x, seen)
         parameters = self._of_heads(features)
         zs: list[Tensor] = []
         posteriors: list[Independent] = []
-        logits = functools.cache(lambda: self.cluster_logits(features, zs))
         with data_plate(x):
             for j in reversed(range(self.n_facets)):
-                with fading(j, fade):
+                with self.facet(j):
                     posteriors.insert(0, self._posterior(j, parameters, zs))
                     zs.insert(0, guide.latent(j, posteriors[0]))
             for j in self.structure.clustered:
-                with fading(j, fade):
-                    inferred = Inferred(
-                        self.prior(j, zs), zs[j], posteriors[j], lambda j=j: logits()[j]
-                    )
-                    guide.cluster(j, inferred)
+                with self.facet(j):
+                    prior = self.prior(j, zs)
+                    guide.cluster(j, Inferred(j, prior, zs[j], posteriors[j], features[j]))
 
-    def forward(
-        self, x: Tensor, fade: Tensor | None = None, guide: str | Guide = "vade", n_samples: int = 1
-    ) -> ElboTerms:
-        """The whole objective for one batch.
+    def cluster_logits(self, x: Tensor, zs: Sequence[Tensor]) -> list[Tensor] | None:
+        """Log q(c_j | x) up to a constant, of a network that belongs to the model's posterior.
 
         Args:
             x: observations, shape (B, *event).
-            fade: weights of the facets, shape (J,); None means ones.
+            zs: latents of all facets, each (B, D_j).
+
+        Returns:
+            J tensors (B, K_j); None where such a network is a guide's own.
+        """
+        return None
+
+    @property
+    def cluster_networks(self) -> list[nn.Module]:
+        """The networks behind :meth:`cluster_logits`."""
+        return []
+
+    def forward(
+        self, x: Tensor, guide: str | Guide = "vade", n_samples: int = 1, seen: Seen | None = None
+    ) -> ElboTerms:
+        """The whole objective for one batch, as terms under no weights.
+
+        Args:
+            x: observations, shape (B, *event).
             guide: a guide or its name.
             n_samples: S, samples of z per observation.
+            seen: what the encoder of each facet sees in their place; None means x.
         """
         if isinstance(guide, str):
             guide = self.guide(guide)
-        return FacetELBO(n_samples).terms(self.model, guide, x, fade)
-
-    def elbo(
-        self,
-        x: Tensor,
-        guide: str | Guide = "vade",
-        n_samples: int = 1,
-        fade: Tensor | Sequence[float] | None = None,
-    ) -> ElboTerms:
-        """As :meth:`forward`, with the arguments in a person's order; fade may be a list."""
-        if fade is not None:
-            fade = torch.as_tensor(fade, dtype=x.dtype, device=x.device)
-            if fade.shape != (self.n_facets,):
-                raise ValueError(
-                    f"fade needs one weight per facet ({self.n_facets}), got {tuple(fade.shape)}"
-                )
-        return self(x, fade, guide, n_samples)
+        program = guide if seen is None else functools.partial(guide, seen=seen)
+        return FacetELBO(n_samples, self.n_facets).terms(self.model, program, x)
 
     @torch.no_grad()
     def responsibilities(self, x: Tensor, n_samples: int | None = None) -> list[Tensor]:
@@ -219,10 +249,14 @@ class FacetModel(FacetNetworks, ABC):
             zs[j] = self.prior(j, zs).sample(shape, clusters.get(j), temperature, generator)
         return zs
 
-    def as_group(self, batches: Iterable[Tensor]) -> AbstractContextManager:
-        """Take observations for one group meanwhile, where groups share a latent.
+    def summarise_group(self, batches: Iterable[Tensor]) -> Independent | None:
+        """What :meth:`encode` is told of a group of observations, where groups share a latent.
 
         Args:
             batches: of all observations of the group, each (B, *event).
+
+        Returns:
+            the posterior of the shared latent, of batch shape (); None where observations are
+            independent.
         """
-        return nullcontext()
+        return None

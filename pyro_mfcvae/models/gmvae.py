@@ -36,7 +36,7 @@ from pyro_mfcvae.inference.parameters import announce_parameters
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.models.networks import Part
 from pyro_mfcvae.models.registry import register_model
-from pyro_mfcvae.models.sites import data_plate, fading, sample_facet
+from pyro_mfcvae.models.sites import data_plate, sample_facet
 from pyro_mfcvae.models.structure import Structure
 from pyro_mfcvae.priors.base import Prior
 from pyro_mfcvae.priors.conditional import Variance, conditional_priors
@@ -86,11 +86,11 @@ class GMVAE(FacetModel):
         return replace(structure, unread_options=unread)
 
     @override
-    def model(self, x: Tensor, fade: Tensor | None = None) -> None:
+    def model(self, x: Tensor) -> None:
         announce_parameters(self, "model")
         with data_plate(x):
-            with fading(1, fade):
+            with self.facet(1):
                 w = sample_facet(1, self.facets[1]())
-            with fading(0, fade):
+            with self.facet(0):
                 z = sample_facet(0, self.prior(0, {1: w}))
-            pyro.sample("x", self.decode([z, w], fade), obs=x)
+            pyro.sample("x", self.decode([z, w]), obs=x)

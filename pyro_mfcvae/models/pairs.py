@@ -70,16 +70,15 @@ class PairsOfClusters(Mixture):
         """Latents (..., D_0 + D_1) -> those of both facets."""
         return z.split([part.latent_dim for part in self.parts], -1)
 
-    def infer(self, model: FacetModel, x: Tensor, fade: Tensor | None, guide: Guide) -> None:
+    def infer(self, model: FacetModel, x: Tensor, guide: Guide) -> None:
         """The sites of a guide, of which c_0 and c_1 are parts of one table q(c_0, c_1 | x).
 
         Args:
             model: of the two facets, none of which is faded in the guide.
             x: observations, shape (B, *event).
-            fade: weights of the facets' encoder rungs, shape (2,); None means ones.
             guide: says what q(c | x) is.
         """
-        posteriors = model.encode(x, fade)
+        posteriors = model.encode(x)
         loc, scale = (
             torch.cat([getattr(q, of) for q in posteriors], -1) for of in ("mean", "stddev")
         )
@@ -87,10 +86,12 @@ class PairsOfClusters(Mixture):
         with data_plate(x):
             zs = [guide.latent(j, q) for j, q in enumerate(posteriors)]
             inferred = Inferred(
+                0,
                 self,
                 torch.cat(zs, -1),
                 both,
-                lambda: sums_of_pairs(*model.cluster_logits(model.features(x, fade), zs)),
+                None,
+                lambda: sums_of_pairs(*guide.cluster_logits(x, zs)),
             )
             log_q = guide.logits(inferred)
             if log_q is not None:

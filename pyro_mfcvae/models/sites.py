@@ -1,11 +1,10 @@
-"""What generative stories are told with: the plate over observations, and sites of a facet."""
+"""What generative stories are told with: the plate over observations, and sites of clusters."""
 
 from __future__ import annotations
 
 import pyro
 from torch import Tensor
 
-from pyro_mfcvae.inference.fade_in import Fade
 from pyro_mfcvae.priors.densities import LatentDistribution
 
 
@@ -21,8 +20,3 @@ def sample_facet(j: int, p: LatentDistribution) -> Tensor:
     if clusters is not None:
         c = pyro.sample(f"c_{j}", clusters, infer={"enumerate": "parallel"})
     return pyro.sample(f"z_{j}", p.component(c))
-
-
-def fading(j: int, fade: Tensor | None) -> Fade:
-    """Gives the sites inside to facet j, with its weight of fade, (J,); None tags only."""
-    return Fade(j, None if fade is None else fade[j])

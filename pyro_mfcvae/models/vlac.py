@@ -36,9 +36,9 @@ from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import Guide, Inferred
 from pyro_mfcvae.models.mfcvae import MFCVAE
-from pyro_mfcvae.models.networks import Part, build_part
+from pyro_mfcvae.models.networks import Part, Seen, build_part
 from pyro_mfcvae.models.registry import register_model
-from pyro_mfcvae.models.sites import data_plate, fading
+from pyro_mfcvae.models.sites import data_plate
 from pyro_mfcvae.models.structure import Structure
 from pyro_mfcvae.nets.given_clusters import LadderGivenClusters
 from pyro_mfcvae.nets.heads import ClusterHeads, PosteriorHead, diagonal_normal
@@ -114,30 +114,33 @@ class VLAC(MFCVAE):
         return [*super().posterior_networks, *own]
 
     @override
-    def encode(self, x: Tensor, fade: Tensor | None = None) -> list[Independent]:
+    def encode(
+        self, x: Tensor, seen: Seen | None = None, group: Independent | None = None
+    ) -> list[Independent]:
         """q(z_j | x, c) at the most probable clusters; see :class:`FacetModel`."""
         if not self.structure.infers_clusters_first:
-            return super().encode(x, fade)
-        h, posteriors = self._observed(x), []
-        for j, logits in enumerate(self._logits(x, fade)):
-            posterior, h = self._layer(j, h, logits.argmax(-1), fade)
+            return super().encode(x, seen)
+        h, posteriors = self._observed(x, seen), []
+        for j, logits in enumerate(self._logits(h)):
+            posterior, h = self._layer(j, h, logits.argmax(-1))
             posteriors.append(posterior)
         return posteriors
 
     @override
-    def sample_posterior(self, x: Tensor, fade: Tensor | None, guide: Guide) -> None:
+    def sample_posterior(self, x: Tensor, guide: Guide, seen: Seen | None = None) -> None:
         if not self.structure.infers_clusters_first:
-            super().sample_posterior(x, fade, guide)
+            super().sample_posterior(x, guide, seen)
             return
-        h, all_logits = self._observed(x), self._logits(x, fade)
+        h = self._observed(x, seen)
+        all_logits = self._logits(h)
         with data_plate(x):
             for j, facet in enumerate(self.facets):
-                with fading(j, fade):
+                with self.facet(j):
                     c = None
                     if j in self.structure.clustered:
-                        logits = partial(scaled, all_logits[j], fade, j)
-                        c = guide.cluster(j, Inferred(facet(), None, None, logits))
-                    posterior, h = self._layer(j, h, c, fade)
+                        logits = partial(scaled, all_logits[j], self.fade, j)
+                        c = guide.cluster(j, Inferred(j, facet(), None, None, None, logits))
+                    posterior, h = self._layer(j, h, c)
                     guide.latent(j, posterior)
 
     @override
@@ -145,31 +148,40 @@ class VLAC(MFCVAE):
         """q(c_j | x) of the networks, J tensors (B, K_j); without them as for FacetModel."""
         if not self.structure.infers_clusters_first:
             return super().assign(x, zs)
-        return [logits.softmax(-1) for logits in self._logits(x, None)]
+        return [logits.softmax(-1) for logits in self._logits(self._observed(x))]
 
-    def _layer(
-        self, j: int, h: Tensor, c: Tensor | None, fade: Tensor | None
-    ) -> tuple[Independent, Tensor]:
+    @override
+    def cluster_logits(self, x: Tensor, zs: Sequence[Tensor]) -> list[Tensor] | None:
+        if not self.structure.infers_clusters_first:
+            return None
+        return self._logits(self._observed(x))
+
+    @property
+    @override
+    def cluster_networks(self) -> list[nn.Module]:
+        if not self.structure.infers_clusters_first:
+            return []
+        return [self.cluster_heads, self.cluster_encoder]
+
+    def _layer(self, j: int, h: Tensor, c: Tensor | None) -> tuple[Independent, Tensor]:
         """q(z_j | x, c_0, ..., c_j), and what goes on to the next layer."""
         with self._autocast(h):
-            features, h = self.ladder(self.encoder, j, h, c, fade)
+            features, h = self.ladder(self.encoder, j, h, c, self.fade)
             parameters = self.heads[j](features)
         return diagonal_normal(parameters.to(self.heads[j].weight.dtype)), h
 
-    def _logits(self, x: Tensor, fade: Tensor | None) -> list[Tensor]:
-        """Log q(c_j | x) up to a constant, J tensors (B, K_j)."""
-        seen = self._observed(x)
-        with self._autocast(x):
-            features = self.cluster_encoder(seen, fade)
-        return self.cluster_heads(features)
+    def _logits(self, observed: Tensor) -> list[Tensor]:
+        """Log q(c_j | x) up to a constant, J tensors (B, K_j), of what encoders see."""
+        return self.cluster_heads(self._encode_with(self.cluster_encoder, observed))
 
-    def _observed(self, x: Tensor) -> Tensor:
+    def _observed(self, x: Tensor, seen: Seen | None = None) -> Tensor:
         """What the encoders see of observations, (B, *event)."""
         self._check(x)
-        seen, facets = (x, range(self.n_facets)) if self._seen is None else self._seen
-        if not all(j in facets for j in range(self.n_facets)):
+        if seen is None:
+            return x
+        if any(each is not seen[0] for each in seen):
             raise ConfigError(
                 "layers of a ladder that is told the clusters see the same observations; set "
                 "training.warp.facets to null, or --set model.options.conditional=false"
             )
-        return seen
+        return seen[0]

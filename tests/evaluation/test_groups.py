@@ -120,7 +120,7 @@ def test_latents_of_groups_are_those_of_each_group_by_itself(n_clusters, as_fact
     means, deviations = group_latents(model, x, rows)
     with torch.no_grad():
         for group, mean, deviation in zip(rows, means, deviations, strict=True):
-            alone = model.group_posterior([x[group[:4]], x[group[4:]]])
+            alone = model.summarise_group([x[group[:4]], x[group[4:]]])
             torch.testing.assert_close(torch.from_numpy(mean), alone.mean)
             torch.testing.assert_close(torch.from_numpy(deviation), alone.stddev)
 
@@ -240,7 +240,7 @@ def test_corners_between_groups_are_the_groups_and_the_observations():
     assert (grid.shape, shared.shape) == ((3, 3, *SHAPE), (3, 3))
     with torch.no_grad():
         z_0 = model.encode(x[12:])[0].mean
-        z_1 = torch.stack([model.group_posterior([group]).mean for group in groups])
+        z_1 = torch.stack([model.summarise_group([group]).mean for group in groups])
         for i, k in ((0, 0), (0, 1), (1, 0), (1, 1)):
             corner = model.decode([z_0[k : k + 1], z_1[i : i + 1]]).mean[0]
             np.testing.assert_allclose(grid[2 * i, 2 * k], corner, atol=1e-12)
