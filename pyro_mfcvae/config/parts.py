@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import PurePath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar, cast, dataclass_transform
 
 from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -14,7 +14,14 @@ Whole = Annotated[int, Field(ge=0, strict=True)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Options = dict[str, Any]
 
-settings = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+_T = TypeVar("_T")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(Field,))
+def settings(cls: type[_T]) -> type[_T]:
+    """Make a class a frozen dataclass that checks its values and refuses unknown names."""
+    checked = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+    return cast(type[_T], checked(cls))
 
 
 @settings

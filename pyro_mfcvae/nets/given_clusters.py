@@ -11,12 +11,32 @@ Autoencoders", 2019, Eq. 6-8.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.nets.layers import scaled
 from pyro_mfcvae.priors.clusters import as_shares
+
+
+@runtime_checkable
+class Ladder(Protocol):
+    """An encoder of stages, each of which feeds the next stage and a facet's rung.
+
+    Attributes:
+        backbone: the stages.
+        rungs: the rung of each stage.
+        n_features: F_j, what each rung returns.
+        n_backbone: what each stage returns to the next one.
+        fade: whether fade weights multiply what the rungs return.
+    """
+
+    backbone: nn.ModuleList
+    rungs: nn.ModuleList
+    n_features: list[int]
+    n_backbone: list[int]
+    fade: bool
 
 
 class LadderGivenClusters(nn.Module):
@@ -27,8 +47,7 @@ class LadderGivenClusters(nn.Module):
     enumerated: then what depends on it gets its dimension.
 
     Args:
-        encoder: a ladder, with ``backbone``, ``rungs``, ``n_backbone`` and ``fade``; it stays its
-            owner's.
+        encoder: a :class:`Ladder`, which stays its owner's.
         n_clusters: K_j of each layer; 0 where it has no clusters.
         width: of the hidden layer.
 
@@ -38,7 +57,7 @@ class LadderGivenClusters(nn.Module):
 
     def __init__(self, encoder: nn.Module, n_clusters: Sequence[int], width: int) -> None:
         super().__init__()
-        if not all(hasattr(encoder, name) for name in ("backbone", "rungs", "n_backbone", "fade")):
+        if not isinstance(encoder, Ladder):
             raise ConfigError(
                 "clusters enter an encoder between its stages, which needs a ladder; choose "
                 "encoder ladder or conv-ladder, or --set model.options.conditional=false"
@@ -52,7 +71,7 @@ class LadderGivenClusters(nn.Module):
         self.of_cluster = nn.ModuleList(_of_cluster(k, width) for k in n_clusters)
 
     def forward(
-        self, encoder: nn.Module, j: int, h: Tensor, c: Tensor | None, fade: Tensor | None = None
+        self, encoder: Ladder, j: int, h: Tensor, c: Tensor | None, fade: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """One layer.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from pyro.distributions import Independent, Normal
@@ -65,7 +66,7 @@ class ClusterHeads(nn.ModuleList):
 
     def logits(self, j: int, features: Tensor) -> Tensor:
         """Those of facet j, (B, K_j), from its features (B, F_j)."""
-        head = self[j]
+        head = cast(nn.Linear, self[j])
         return head(features.to(head.weight))
 
 

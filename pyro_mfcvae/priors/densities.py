@@ -75,11 +75,11 @@ class LatentDistribution(ABC):
     def transform(self, noise: Tensor, c: Tensor) -> Tensor:
         """Noise (..., D) -> z of the given clusters, (..., D)."""
 
-    @abstractmethod
     def sample_clusters(
         self, shape: tuple[int, ...], generator: torch.Generator | None = None
     ) -> Tensor:
-        """Draw c from p(c), on the CPU."""
+        """Draw c from p(c), on the CPU; 0 where there are no clusters."""
+        return torch.zeros(shape, dtype=torch.long)
 
     def cluster(self) -> ClusterCategorical | None:
         """The distribution p(c), to be used as a Pyro site; None where there are no clusters."""

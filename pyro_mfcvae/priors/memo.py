@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from torch import Tensor
 
@@ -55,4 +55,4 @@ def memoised(compute: Method) -> Method:
             known[key] = (compute(owner, *tensors), owner, tensors, bases)
         return known[key][0]
 
-    return remembered
+    return cast(Method, remembered)

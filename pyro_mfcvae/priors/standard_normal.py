@@ -76,12 +76,6 @@ class StandardNormal(Prior, LatentDistribution):
     def transform(self, noise: Tensor, c: Tensor) -> Tensor:
         return noise
 
-    @override
-    def sample_clusters(
-        self, shape: tuple[int, ...], generator: torch.Generator | None = None
-    ) -> Tensor:
-        return torch.zeros(shape, dtype=torch.long)
-
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         for name in ("logits", "loc", "raw_scale"):  # what older checkpoints have, never trained
             state_dict.pop(prefix + name, None)
