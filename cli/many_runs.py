@@ -78,7 +78,7 @@ def _train(
     screen: Console, train: Callable[[], Trained], names: Sequence[str], besides: str
 ) -> None:
     from pyro_mfcvae.cli.show import show_runs
-    from pyro_mfcvae.drawing import draw_run
+    from pyro_mfcvae.runs.draw import draw_run
     from pyro_mfcvae.runs.measure import evaluate_run
 
     runs, states, dataset = train()

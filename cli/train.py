@@ -220,7 +220,7 @@ def _finish(
     screen: Console, besides: str, run: Run, state: TrainingState, dataset: Dataset
 ) -> None:
     from pyro_mfcvae.cli.show import show_evaluation
-    from pyro_mfcvae.drawing import draw_run
+    from pyro_mfcvae.runs.draw import draw_run
     from pyro_mfcvae.runs.measure import evaluate_run
 
     if not state.engine.is_writer:
