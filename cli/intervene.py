@@ -50,18 +50,18 @@ def intervene() -> None:
     """
 
 
-def _command(*options: Callable[..., Any]) -> Callable[[Callable[..., None]], click.Command]:
-    """Decorator: a command with these options, and those that all commands have after them."""
-
-    def decorate(function: Callable[..., None]) -> click.Command:
-        for option in reversed((*options, RUN, _OUT, _ARRAYS, own_files, DATA_DIR)):
-            function = option(function)
-        return intervene.command()(function)
-
-    return decorate
+def _option(name: str, text: str, kind: Any = None, metavar: str | None = None, **more: Any) -> Any:
+    shows = more.get("default") is not None
+    return click.option(name, help=text, type=kind, metavar=metavar, show_default=shows, **more)
 
 
-def _facet(text: str) -> Callable[..., Any]:
+def _file(name: str, suffix: str, text: str) -> Any:
+    kind = click.Path(path_type=Path)
+    check = {"callback": lambda _ctx, _param, path: _check(path, suffix)}
+    return _option(name, text, kind, f"FILE{suffix}", **check)
+
+
+def _facet(text: str) -> Any:
     return click.option(
         "--facet",
         "facets",
@@ -73,27 +73,18 @@ def _facet(text: str) -> Callable[..., Any]:
     )
 
 
-def _numbers(name: str, text: str, **settings: Any) -> Callable[..., Any]:
-    settings = {"metavar": f"{name[2].upper()},{name[2].upper()}", "type": Numbers()} | settings
-    return click.option(name, help=text, **settings)
+def _command(*options: Any) -> Callable[[Callable[..., None]], click.Command]:
+    """Decorator: a command with these options, and those that all commands have after them."""
+
+    def decorate(function: Callable[..., None]) -> click.Command:
+        for option in reversed((*options, RUN, _OUT, _ARRAYS, own_files, DATA_DIR)):
+            function = option(function)
+        return intervene.command()(function)
+
+    return decorate
 
 
-def _count(text: str, default: int | None = None) -> Callable[..., Any]:
-    n = click.IntRange(min=1)
-    return click.option("--n", type=n, default=default, show_default=default is not None, help=text)
-
-
-def _file(name: str, suffix: str, text: str) -> Callable[..., Any]:
-    return click.option(
-        name,
-        metavar=f"FILE{suffix}",
-        type=click.Path(path_type=Path),
-        callback=lambda _ctx, _param, path: _check_target(path, suffix),
-        help=text,
-    )
-
-
-def _check_target(path: Path | None, suffix: str) -> Path | None:
+def _check(path: Path | None, suffix: str) -> Path | None:
     """Raise a ConfigError if no file with this suffix can be written there."""
     if path is None:
         return None
@@ -112,24 +103,22 @@ _OUT = _file("--out", ".png", "The figure [RUN/figures/...].")
 _ARRAYS = _file(
     "--arrays", ".npz", "Write the arrays, too: pictures in the data's own range, indices."
 )
-_INPUTS = _numbers("--inputs", "Held-out observations, by number [evenly spread].")
+_N, _I = click.IntRange(min=1), (Numbers(), "I,I")
+_INPUTS = _option("--inputs", "Held-out observations, by number [evenly spread].", *_I)
 
 
 @_command(
     _facet("The facet that is swapped [the deepest]."),
     _INPUTS,
-    _numbers(
-        "--donors", "Observations that give the facet [the surest ones of clusters].", metavar="I,I"
-    ),
-    _numbers(
+    _option("--donors", "Observations that give the facet [the surest ones of clusters].", *_I),
+    _option(
         "--clusters",
         "Clusters whose surest members are the donors [the ten surest].",
-        metavar="K,K",
+        Numbers(),
+        "K,K",
     ),
-    click.option(
-        "--pairs", is_flag=True, help="Exchange the facet between inputs and donors, pair by pair."
-    ),
-    _count("Inputs at most.", 8),
+    _option("--pairs", "Exchange the facet between inputs and donors, pair by pair.", is_flag=True),
+    _option("--n", "Inputs at most.", _N, default=8),
 )
 def swap(facets: list[int], pairs: bool, clusters: tuple[int, ...] | None, **given: Any) -> None:
     """Observations with one facet taken from other observations.
@@ -141,38 +130,33 @@ def swap(facets: list[int], pairs: bool, clusters: tuple[int, ...] | None, **giv
     """
     if pairs and clusters is not None:
         raise click.UsageError("--pairs takes its partners from --donors, not from --clusters")
-    if not pairs:
-        given["clusters"] = clusters
     _check_one(facets)
-    figure, file = ("swapped-pairs", "swapped-pairs") if pairs else ("swaps", "swapped")
-    _draw(figure, file, facets or _deepest, **given)
+    if pairs:
+        _draw("swapped-pairs", "swapped-pairs", facets or _deepest, **given)
+    else:
+        _draw("swaps", "swapped", facets or _deepest, clusters=clusters, **given)
 
 
 @_command(
     _facet("Facets beside each other, such as 0,1 [all that have clusters]."),
-    _numbers(
+    _option(
         "--clusters",
         "Clusters of the facet, or all that are in use [the ten surest].",
-        metavar="K,K|all",
-        type=NumbersOrAll(),
+        NumbersOrAll(),
+        "K,K|all",
     ),
-    click.option(
-        "--n",
-        "n_samples",
-        type=click.IntRange(min=1),
-        default=10,
-        show_default=True,
-        help="Samples of each.",
-    ),
-    click.option(
+    _option("--n", "Samples of each.", _N, default=10),
+    _option(
         "--temperature",
-        metavar="TAU",
-        type=click.FloatRange(min=0),
-        help="Covariances are multiplied with it [that of the run].",
+        "Covariances are multiplied with it [that of the run].",
+        click.FloatRange(min=0),
+        "TAU",
     ),
-    click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
+    _option("--seed", "", click.IntRange(min=0), default=0),
 )
-def generate(facets: list[int], clusters: tuple[int, ...] | str | None, **given: Any) -> None:
+def generate(
+    facets: list[int], clusters: tuple[int, ...] | str | None, n: int, **given: Any
+) -> None:
     """Samples of clusters, with the other facets from their priors.
 
     \b
@@ -180,29 +164,26 @@ def generate(facets: list[int], clusters: tuple[int, ...] | str | None, **given:
       mfcvae intervene generate runs/shapes-001 --clusters all
       mfcvae intervene generate runs/shapes-001 --facet 0 --clusters 3,5 --temperature 0.3
     """
-    every = clusters == "all"
-    which = {"clusters": None if every else clusters, "n_clusters": None if every else 10}
-    _draw("samples", "generated", facets, **which, **given)
+    which = {"clusters": clusters, "n_clusters": 10}
+    if clusters == "all":
+        which = {"clusters": None, "n_clusters": None}
+    _draw("samples", "generated", facets, n_samples=n, **which, **given)
 
 
 @_command(
     _facet("The facet [the deepest]."),
-    click.option(
-        "--dimension",
-        metavar="D",
-        type=int,
-        help="Of the facet's latents [those that change most, for one input].",
+    _option(
+        "--dimension", "Of the facet's latents [those that change most, for one input].", int, "D"
     ),
     _INPUTS,
-    _numbers(
+    _option(
         "--offsets",
         "Steps, in standard deviations of the prior.",
-        metavar="S,S",
-        type=Numbers(float),
+        Numbers(float),
+        "S,S",
         default="-3,-2,-1,0,1,2,3",
-        show_default=True,
     ),
-    _count("Inputs [8] or dimensions [10] at most."),
+    _option("--n", "Inputs [8] or dimensions [10] at most.", _N),
 )
 def traverse(facets: list[int], **given: Any) -> None:
     """Observations with one latent dimension moved.
@@ -219,37 +200,30 @@ def traverse(facets: list[int], **given: Any) -> None:
 @_command(
     _facet("Facets that move, such as 0,1 [all]."),
     _INPUTS,
-    _numbers("--ends", "Where the lines end, one per input.", metavar="I,I"),
-    click.option(
-        "--steps",
-        "n_steps",
-        type=click.IntRange(min=2),
-        default=8,
-        show_default=True,
-        help="Pictures on each line.",
-    ),
-    _count("Lines at most.", 6),
+    _option("--ends", "Where the lines end, one per input.", *_I),
+    _option("--steps", "Pictures on each line.", click.IntRange(min=2), default=8),
+    _option("--n", "Lines at most.", _N, default=6),
 )
-def interpolate(facets: list[int], **given: Any) -> None:
+def interpolate(facets: list[int], steps: int, **given: Any) -> None:
     """Straight lines between the latents of pairs of observations.
 
     \b
     Example:
       mfcvae intervene interpolate runs/shapes-001 --facet 0 --inputs 0,300 --ends 600,900
     """
-    _draw("interpolation", "interpolated", facets, **given)
+    _draw("interpolation", "interpolated", facets, n_steps=steps, **given)
 
 
 @_command(
     _facet("One facet or a pair of them, such as 0,1 [the deepest that has clusters]."),
-    _numbers(
+    _option(
         "--clusters",
         "Clusters, once for each facet, or all in use [the most used].",
-        metavar="K,K",
-        type=NumbersOrAll(),
+        NumbersOrAll(),
+        "K,K",
         multiple=True,
     ),
-    _count("Clusters at most [all; 12 of each of a pair]."),
+    _option("--n", "Clusters at most [all; 12 of each of a pair].", _N),
 )
 def means(facets: list[int], **given: Any) -> None:
     """Pictures at the means of clusters of one facet, or of pairs of clusters of two.

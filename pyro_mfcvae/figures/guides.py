@@ -88,13 +88,8 @@ class Guides(RunFigure[ComparedGuides]):
         times.yaxis.set_minor_locator(NullLocator())
         for axes in (bounds, variances, times):
             _over_samples(axes, [row["n_samples"] for row in rows])
-        figure.legend(
-            *bounds.get_legend_handles_labels(),
-            loc="outside lower center",
-            fontsize=8,
-            frameon=False,
-            ncols=6,
-        )
+        style = {"loc": "outside lower center", "fontsize": 8, "frameon": False, "ncols": 6}
+        figure.legend(*bounds.get_legend_handles_labels(), **style)
         figure.suptitle(result.title, fontsize=11)
         return figure
 

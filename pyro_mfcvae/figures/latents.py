@@ -71,9 +71,8 @@ class Latents(RunFigure[LatentSpace]):
     def fits(self, seen: Seen, facet: int) -> str | None:
         if not seen.is_constant(facet):
             return None
-        return "all observations have one latent of this facet" + ", which a batch shares" * (
-            seen.has_groups
-        )
+        why = ", which a batch shares" * seen.has_groups
+        return f"all observations have one latent of this facet{why}"
 
     @override
     @torch.no_grad()
@@ -111,11 +110,9 @@ class Latents(RunFigure[LatentSpace]):
         figure = Figure(figsize=size, layout="constrained")
         panels = figure.subplots(1, n_panels, squeeze=False)[0]
         if result.labels is not None:
-            colors, gray = (
-                class_colors(len(result.class_names)),
-                np.full((len(scene.used), 3), 0.25),
-            )
-            _draw(panels[0], scene, colors[result.labels[picked]], gray)
+            colors = class_colors(len(result.class_names))
+            grays = np.full((len(scene.used), 3), 0.25)
+            _draw(panels[0], scene, colors[result.labels[picked]], grays)
             panels[0].set_title(f"colour: {readable(result.factor)}", fontsize=9)
             _explain_colors(panels[0], colors, class_labels(result.factor, result.class_names))
         figure.suptitle(result.title, fontsize=10, x=0.01, ha="left")
@@ -124,7 +121,11 @@ class Latents(RunFigure[LatentSpace]):
             rank = np.empty(n_components, dtype=np.int64)
             rank[scene.used] = np.arange(len(scene.used))
             _draw(panels[-1], scene, colors[rank[result.clusters[picked]]], 0.6 * colors)
-            _number(panels[-1], scene)
+            size = np.ptp(scene.window, axis=0)
+            room = np.array([0.045, 0.03]) * size.max()
+            if not scene.names[1]:
+                room = np.array([0.045, 0.06]) * size
+            number_apart(panels[-1], scene.used, scene.centers, room)
             panels[-1].set_title("colour: cluster", fontsize=9)
         return figure
 
@@ -214,35 +215,14 @@ def _draw(axes: Axes, scene: _Scene, point_colors: Array, component_colors: Arra
         axes.set_yticks([])
 
 
-def _number(axes: Axes, scene: _Scene) -> None:
-    """Write clusters' numbers beside their means, where there is room."""
-    room = np.array([0.045, 0.03]) * np.ptp(scene.window, axis=0).max()
-    if not scene.names[1]:
-        room = np.array([0.045, 0.06]) * np.ptp(scene.window, axis=0)
-    number_apart(axes, scene.used, scene.centers, room)
-
-
 def _explain_colors(axes: Axes, colors: Array, names: Sequence[str]) -> None:
     if len(names) <= 10:
         handles = [Line2D([], [], marker="o", ls="", color=color) for color in colors]
-        axes.legend(
-            handles,
-            names,
-            loc="center left",
-            bbox_to_anchor=(1, 0.5),
-            fontsize=8,
-            frameon=False,
-            handletextpad=0.2,
-        )
+        style = {"fontsize": 8, "frameon": False, "handletextpad": 0.2}
+        axes.legend(handles, names, loc="center left", bbox_to_anchor=(1, 0.5), **style)
         return
     norm = BoundaryNorm(np.arange(len(names) + 1) - 0.5, len(names))
-    shown = thinned(len(names), 25)
-    bar = axes.figure.colorbar(
-        ScalarMappable(norm, ListedColormap(list(colors))),
-        ax=axes,
-        ticks=shown,
-        fraction=0.04,
-        pad=0.02,
-    )
+    shown, mapped = thinned(len(names), 25), ScalarMappable(norm, ListedColormap(list(colors)))
+    bar = axes.figure.colorbar(mapped, ax=axes, ticks=shown, fraction=0.04, pad=0.02)
     bar.ax.set_yticklabels([names[i] for i in shown], fontsize=7)
     bar.ax.tick_params(length=0)
