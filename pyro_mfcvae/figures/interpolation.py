@@ -54,7 +54,7 @@ class Interpolation(SceneFigure):
         moving = sorted(set(facets or every))
         first, last = seen.choose_pairs(inputs, ends, n)
         pictures = evaluation.interpolate(
-            seen.model, seen.take(first), seen.take(last), n_steps, moving, seen.fade
+            seen.model, seen.take(first), seen.take(last), n_steps, moving
         )
         title = f"{describe_facets(moving)} on a straight line from one input to the other"
         if staying := [j for j in every if j not in moving]:

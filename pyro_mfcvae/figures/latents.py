@@ -77,11 +77,11 @@ class Latents(RunFigure[LatentSpace]):
     @override
     @torch.no_grad()
     def compute(self, seen: Seen, facet: int) -> LatentSpace:
-        prior = seen.model.facets[facet]
+        p = seen.model.facets[facet].at_origin()
         projection = evaluation.project(
             seen.predictions.z_mean[facet],
-            prior.loc.cpu().numpy(),
-            (prior.scale_tril @ prior.scale_tril.mT).cpu().numpy(),
+            p.loc.cpu().numpy(),
+            (p.scale_tril @ p.scale_tril.mT).cpu().numpy(),
         )
         component = "a component" if facet in seen.clustered else "the prior"
         if seen.is_conditional(facet):

@@ -23,9 +23,7 @@ def draw_resampled_facets(seen: Seen, n: int = 6, n_samples: int = 5) -> Figure:
         n_samples: draws of each facet.
     """
     rows = seen.choose(None, n)
-    pictures = evaluation.resample_facets(
-        seen.model, seen.take(rows), n_samples, seen.temperature, fade=seen.fade
-    )
+    pictures = evaluation.resample_facets(seen.model, seen.take(rows), n_samples, seen.temperature)
     panels = [
         Panel([[x] for x in seen.observed(rows)], [f"input {i}" for i in rows], title="input")
     ]
@@ -50,9 +48,7 @@ def draw_components(
     """
     used = seen.most_used(facet)
     chosen = used[:n_clusters]
-    pictures = evaluation.sample_components(
-        seen.model, facet, chosen, n_samples, seen.temperature, fade=seen.fade
-    )
+    pictures = evaluation.sample_components(seen.model, facet, chosen, n_samples, seen.temperature)
     which = describe_part(len(chosen), len(used), "cluster in use", "most used")
     others = seen.describe_others("at one draw from their priors")
     title = f"facet {facet}: samples of {which}{others}, temperature {seen.temperature:g}"

@@ -60,7 +60,7 @@ class Means(SceneFigure):
                 chosen.append(list(given))
                 part = f"{len(given)} clusters"
             which.append(f"facet {j}, {part}")
-        pictures = evaluation.cluster_means(seen.model, facets, chosen, seen.fade)
+        pictures = evaluation.cluster_means(seen.model, facets, chosen)
         parts = which[0] if len(which) == 1 else f"rows: {which[0]}; columns: {which[1]}"
         rest = ", other facets at the means of their priors"
         title = f"means of {parts}{rest * (seen.model.n_facets > len(facets))}"

@@ -23,7 +23,7 @@ class Reconstructions(SceneFigure):
     @override
     def compute(self, seen: Seen) -> Scene:
         rows = seen.choose(None, seen.canvas.n_reconstructed)
-        pictures = evaluation.reconstruct(seen.model, seen.take(rows), seen.fade)
+        pictures = evaluation.reconstruct(seen.model, seen.take(rows))
         return Scene(self.shows, seen.canvas, {"x": seen.observed(rows), "pictures": pictures})
 
     @override

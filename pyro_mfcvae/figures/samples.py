@@ -58,9 +58,7 @@ class Samples(SceneFigure):
         for j in facets:
             used = seen.surest(j)
             chosen = used[:n_clusters] if clusters is None else list(clusters)
-            drawn = evaluation.sample_clusters(
-                seen.model, j, chosen, n_samples, temperature, seed, seen.fade
-            )
+            drawn = evaluation.sample_clusters(seen.model, j, chosen, n_samples, temperature, seed)
             arrays |= {f"pictures_{j}": drawn, f"clusters_{j}": np.array(chosen)}
             panel = f"facet {j}" if len(facets) > 1 else ""
             groups += [Group(f"cluster {k}", x, panel) for k, x in zip(chosen, drawn, strict=True)]

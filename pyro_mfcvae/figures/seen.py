@@ -17,7 +17,6 @@ from pyro_mfcvae.data import as_float
 from pyro_mfcvae.evaluation.predictions import check_facet
 from pyro_mfcvae.figures.pictures import Pictures
 from pyro_mfcvae.figures.points import Points
-from pyro_mfcvae.priors.conditional import ConditionalMixture
 
 if TYPE_CHECKING:
     from pyro_mfcvae.data import Dataset
@@ -55,7 +54,6 @@ class Seen(Recorded):
 
     Attributes:
         model: the model.
-        fade: weights of its facets, (J,).
         temperature: of samples.
         x: observations (N, *event), read from their file as they are needed if they are streamed.
         labels: classes by factor, (N,) each.
@@ -63,28 +61,19 @@ class Seen(Recorded):
     """
 
     model: FacetModel
-    fade: tuple[float, ...]
     temperature: float
     x: Observations
     labels: dict[str, Indices]
     class_names: dict[str, tuple[str, ...]]
 
     @classmethod
-    def of(
-        cls,
-        model: FacetModel,
-        dataset: Dataset,
-        temperature: float,
-        fade: tuple[float, ...],
-        **recorded: Any,
-    ) -> Seen:
+    def of(cls, model: FacetModel, dataset: Dataset, temperature: float, **recorded: Any) -> Seen:
         """The model and the held-out part of a data set.
 
         Args:
             model: the model.
             dataset: with labels or without.
             temperature: of samples.
-            fade: weights of the facets, (J,).
             **recorded: what :class:`Recorded` has.
         """
         x, labels = dataset.split("test")
@@ -93,17 +82,17 @@ class Seen(Recorded):
             for factor, values in dataset.labels.items()
         }
         arrays = {factor: values.cpu().numpy() for factor, values in labels.items()}
-        return cls(model, fade, temperature, x, arrays, names, **recorded)
+        return cls(model, temperature, x, arrays, names, **recorded)
 
     @functools.cached_property
     def predictions(self) -> Predictions:
         """Clusters and latents of all observations."""
-        return evaluation.predict(self.model, self.x, fade=self.fade)
+        return evaluation.predict(self.model, self.x)
 
     @property
     def clustered(self) -> list[int]:
-        """Facets that have clusters: more than one."""
-        return [j for j, prior in enumerate(self.model.facets) if prior.n_clusters > 1]
+        """Facets that have clusters."""
+        return list(self.model.structure.clustered)
 
     @functools.cached_property
     def canvas(self) -> Canvas:
@@ -204,17 +193,16 @@ class Seen(Recorded):
 
     def is_conditional(self, facet: int) -> bool:
         """Whether the facet's components depend on another facet."""
-        return isinstance(self.model.facets[facet], ConditionalMixture)
+        return bool(self.model.structure.facets[facet].prior_parents)
 
     @property
     def has_groups(self) -> bool:
         """Whether the observations of a batch share a latent."""
-        return self.model.group_size is not None
+        return self.model.structure.group_size is not None
 
     def follows(self, changed: Sequence[int]) -> bool:
         """Whether what is decoded moves with facets that change, as none of these is decoded."""
-        decoded = self.model.decoded_facets
-        return decoded is not None and not set(changed) & set(decoded)
+        return not set(changed) & set(self.model.structure.decoded)
 
     def describe_others(
         self, where: str, changed: Sequence[int] = (), which: str = "other facets"

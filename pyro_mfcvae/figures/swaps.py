@@ -57,7 +57,7 @@ class Swaps(SceneFigure):
         columns = _typical(seen, facet, clusters) if donors is None else seen.choose(donors, n)
         arrays = {
             "pictures": evaluation.swap_facets(
-                seen.model, seen.take(rows), seen.take(columns), facet, seen.fade
+                seen.model, seen.take(rows), seen.take(columns), facet
             ),
             "x": seen.observed(rows),
             "donors": seen.observed(columns),
@@ -103,7 +103,7 @@ class SwappedPairs(SceneFigure):
         check_facet(seen.model, facet)
         pairs = seen.choose_pairs(inputs, donors, n, facet)
         arrays = {
-            "pictures": evaluation.swap_pairs(seen.model, *map(seen.take, pairs), facet, seen.fade),
+            "pictures": evaluation.swap_pairs(seen.model, *map(seen.take, pairs), facet),
             "x": np.stack([seen.observed(rows) for rows in pairs], 1),
             "indices": np.stack(pairs, 1),
         }

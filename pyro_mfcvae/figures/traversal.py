@@ -58,7 +58,7 @@ class Traversal(SceneFigure):
                 )
             rows = seen.choose([len(seen.x) // 2] if inputs is None else inputs, 1)
             dimensions, drawn = evaluation.traverse_dimensions(
-                seen.model, seen.take(rows), facet, n or 10, offsets, seen.fade
+                seen.model, seen.take(rows), facet, n or 10, offsets
             )
             pictures, labels = drawn[:, 0], [f"dimension {d}" for d in dimensions]
             n_all = seen.model.facets[facet].latent_dim
@@ -66,9 +66,7 @@ class Traversal(SceneFigure):
             of = f"held-out observation {rows[0]}"
         else:
             rows, dimensions = seen.choose(inputs, n or 8), [dimension]
-            pictures = evaluation.traverse(
-                seen.model, seen.take(rows), facet, dimension, offsets, seen.fade
-            )
+            pictures = evaluation.traverse(seen.model, seen.take(rows), facet, dimension, offsets)
             labels = [f"input {i}" for i in rows]
             moved, of = f"dimension {dimension}", "held-out observations"
         others = seen.describe_others("unchanged", [facet])

@@ -28,7 +28,7 @@ def look(run: Run, dataset: Dataset | None = None) -> Seen:
     """
     trained = open_trained(run, dataset)
     temperature = run.config.sampling_temperature
-    return Seen.of(trained.model, trained.dataset, temperature, trained.fade)
+    return Seen.of(trained.model, trained.dataset, temperature)
 
 
 def draw_run(run: Run, dataset: Dataset | None = None, say: Say = lambda _: None) -> list[Path]:

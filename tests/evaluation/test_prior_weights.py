@@ -15,7 +15,7 @@ from pyro_mfcvae.figures import Seen, draw_figure, get_figure
 
 def _held_out(model) -> Seen:
     x = torch.randn(20, *model.observation.shape, generator=torch.Generator().manual_seed(0))
-    return Seen(model, (1.0,) * model.n_facets, 1.0, as_float(x), {}, {})
+    return Seen(model, 1.0, as_float(x), {}, {})
 
 
 def test_weights_of_independent_facets_are_exact():
@@ -56,7 +56,7 @@ def test_the_figure_shows_what_the_model_uses():
 
 def test_a_model_without_such_a_site_says_why():
     model = small_model(2)
-    model.model = lambda x, fade=None: None
+    model.model = lambda x: None
     assert get_figure("weights").fits(_held_out(model)) == "the model draws no site c_0, c_1"
 
 

@@ -181,7 +181,7 @@ def test_means_are_numbered_where_there_is_room():
 def _held_out(model, n: int = 12) -> Seen:
     x = torch.rand(n, *model.observation.shape, generator=torch.Generator().manual_seed(0))
     labels = {"kind": np.arange(n) % 2}
-    return Seen(model.eval(), (1.0,) * model.n_facets, 1.0, x, labels, {"kind": ("a", "b")})
+    return Seen(model.eval(), 1.0, x, labels, {"kind": ("a", "b")})
 
 
 def _gmvae(shape=(2,)) -> GMVAE:
