@@ -85,7 +85,7 @@ def bench(only: str | None, out: Path, **given: Any) -> None:
     """
     from pyro_mfcvae.bench import Request, run_bench
     from pyro_mfcvae.cli.show import console
-    from pyro_mfcvae.drawing.saving import save_figure
+    from pyro_mfcvae.figures import save_figure
     from pyro_mfcvae.figures.bench import bench_figure
     from pyro_mfcvae.files import write_whole
 

@@ -94,7 +94,7 @@ def _drawn(run, *_):
 @pytest.fixture(autouse=True)
 def _new_process(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("pyro_mfcvae.drawing.draw_run", _drawn)
+    monkeypatch.setattr("pyro_mfcvae.runs.draw.draw_run", _drawn)
     _write(tmp_path)
     with nothing_loaded():
         yield
@@ -105,7 +105,7 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch, nothing_loaded():
         patch.chdir(folder)
-        patch.setattr("pyro_mfcvae.drawing.draw_run", _drawn)
+        patch.setattr("pyro_mfcvae.runs.draw.draw_run", _drawn)
         _write(folder)
         done = mfcvae("train", *TINY, *GUIDE, "--out", "run")
         assert done.exit_code == 0, done.output

@@ -156,7 +156,7 @@ def test_commands_on_a_run_take_the_file(run, monkeypatch):
     result = mfcvae("evaluate", "run", *MODEL)
     assert result.exit_code == 0, result.output
     assert run.evaluation() == measured
-    opened = "pyro_mfcvae.drawing.draw_run"  # what it draws, the training has drawn already
+    opened = "pyro_mfcvae.runs.draw.draw_run"  # what it draws, the training has drawn already
     monkeypatch.setattr(opened, lambda run, *_: [type(run.model()).__name__])
     assert mfcvae("figures", "run", *MODEL).output == "Own\n"
     few = ("--samples", "2", "--n-draws", "2", "--n-observations", "4")
@@ -387,7 +387,7 @@ def test_registered_models_are_named_likewise():
 
 
 def test_a_report_takes_the_files_of_its_runs(run, monkeypatch):
-    monkeypatch.setattr("pyro_mfcvae.drawing.draw_run", lambda *_: None)
+    monkeypatch.setattr("pyro_mfcvae.runs.draw.draw_run", lambda *_: None)
     Path("other.py").write_text(OWN.replace('"mine"', '"other"'))
     other, _, _ = train(_config("other.py:Second"), "second")
     for name in [name for name in MODELS if "@" in name]:

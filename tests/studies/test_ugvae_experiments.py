@@ -118,7 +118,7 @@ DOMAINS = {"name": "mixed", "options": {"first": SCENES, "second": SCENES | {"in
 def few_groups(monkeypatch):
     few = functools.partial(classify_groups, n_train=4, n_test=3)
     monkeypatch.setattr(batches, "classify_groups", few)
-    monkeypatch.setattr("pyro_mfcvae.drawing.groups._N_GROUPS", 3)
+    monkeypatch.setattr("pyro_mfcvae.figures.groups._N_GROUPS", 3)
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from typing import Any
 
 from pyro_mfcvae.config import Component, override
 from pyro_mfcvae.data import Dataset
-from pyro_mfcvae.drawing.saving import save_figure
 from pyro_mfcvae.errors import ConfigError, DataError
 from pyro_mfcvae.evaluation.perceptual import require_lpips
+from pyro_mfcvae.figures import save_figure
 from pyro_mfcvae.files import write_whole
 from pyro_mfcvae.studies.papers.definition import SCALES, Arm, Experiment, Outcome, Scale
 from pyro_mfcvae.studies.papers.results import as_markdown, summarise
