@@ -19,6 +19,7 @@ setup(
     packages=[*find_packages(include=["pyro_mfcvae", "pyro_mfcvae.*"]), "pyro_mfcvae.cli"],
     package_dir={"pyro_mfcvae": "pyro_mfcvae", "pyro_mfcvae.cli": "cli"},
     package_data={
+        "pyro_mfcvae": ["py.typed"],
         "pyro_mfcvae.pretrained": ["*/*.json*", "*/checkpoints/*/*"],
         "pyro_mfcvae.report": ["templates/*"],
         "pyro_mfcvae.studies.sweep": ["example.yaml"],

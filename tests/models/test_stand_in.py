@@ -11,8 +11,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from benchmarks import Request
 from pyro_mfcvae import evaluation, figures
-from pyro_mfcvae.bench import Request
 from pyro_mfcvae.cli import main
 from pyro_mfcvae.config import Component, with_facets
 from pyro_mfcvae.errors import ConfigError

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from pyro_mfcvae.bench.timing import CLOCKS, Clock, Turn, take_turns
-from pyro_mfcvae.bench.workload import Workload
+from benchmarks.timing import CLOCKS, Clock, Turn, take_turns
+from benchmarks.workload import Workload
 from pyro_mfcvae.config import Config, with_facets
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.training import TrainingState

@@ -13,16 +13,16 @@ from typing import Any
 
 import torch
 
-from pyro_mfcvae.bench.density import bench_density
-from pyro_mfcvae.bench.imports import bench_imports
-from pyro_mfcvae.bench.memory import bench_memory
-from pyro_mfcvae.bench.reference import check_by_hand
-from pyro_mfcvae.bench.scans import QUICK_SCANS, SCANS, bench_scans
-from pyro_mfcvae.bench.steps import bench_steps
-from pyro_mfcvae.bench.streaming import bench_streaming
-from pyro_mfcvae.bench.targets import judge
-from pyro_mfcvae.bench.timing import CLOCKS
-from pyro_mfcvae.bench.workload import Workload, describe, workload
+from benchmarks.density import bench_density
+from benchmarks.imports import bench_imports
+from benchmarks.memory import bench_memory
+from benchmarks.reference import check_by_hand
+from benchmarks.scans import QUICK_SCANS, SCANS, bench_scans
+from benchmarks.steps import bench_steps
+from benchmarks.streaming import bench_streaming
+from benchmarks.targets import judge
+from benchmarks.timing import CLOCKS
+from benchmarks.workload import Workload, describe, workload
 from pyro_mfcvae.config import Config, override
 from pyro_mfcvae.data import in_folder
 from pyro_mfcvae.errors import ConfigError
