@@ -23,6 +23,7 @@ from benchmarks.streaming import bench_streaming
 from benchmarks.targets import judge
 from benchmarks.timing import CLOCKS
 from benchmarks.workload import Workload, describe, workload
+from pyro_mfcvae.allocator import keep_memory
 from pyro_mfcvae.config import Config, override
 from pyro_mfcvae.data import in_folder
 from pyro_mfcvae.errors import ConfigError
@@ -31,7 +32,6 @@ from pyro_mfcvae.presets import get_preset
 from pyro_mfcvae.runs.run import commit
 from pyro_mfcvae.runs.train import resolve_device
 from pyro_mfcvae.training.callbacks import Say
-from pyro_mfcvae.training.devices.allocator import keep_memory
 from pyro_mfcvae.training.loop import cpu_threads, products_in
 
 PARTS = ("steps", "scans", "streaming", "memory", "density", "imports")
