@@ -29,6 +29,7 @@ from pyro_mfcvae.data import in_folder
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.models.stand_in import check_fit, stand_in
 from pyro_mfcvae.presets import get_preset
+from pyro_mfcvae.registry import unknown
 from pyro_mfcvae.runs.run import commit
 from pyro_mfcvae.runs.train import resolve_device
 from pyro_mfcvae.training.callbacks import Say
@@ -74,10 +75,11 @@ class Request:
     data_dir: Path | None = None
 
     def __post_init__(self) -> None:
-        if unknown := [part for part in self.parts if part not in PARTS]:
-            raise ConfigError(f"unknown part {', '.join(unknown)}; choose from {', '.join(PARTS)}")
+        for part in self.parts:
+            if part not in PARTS:
+                raise unknown("part", part, PARTS)
         if self.clock not in CLOCKS:
-            raise ConfigError(f"unknown clock {self.clock!r}; choose one of {', '.join(CLOCKS)}")
+            raise unknown("clock", self.clock, CLOCKS)
         for name, n in (("rounds", self.n_rounds), ("threads", self.n_threads)):
             if n is not None and n < 1:
                 raise ConfigError(f"expected 1 or more {name}, got {n}")

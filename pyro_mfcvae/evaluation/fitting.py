@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.guides import GUIDES, Guide, NetworkGuide, build_guide, unknown_guide
+from pyro_mfcvae.guides import GUIDES, Guide, NetworkGuide, build_guide
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.plugins.files import given_files
 
@@ -27,10 +27,9 @@ def fitting_guides(
     Raises:
         ConfigError: if a guide is unknown, or none of those that were asked for fits.
     """
-    unknown = [name for name in names or () if name not in GUIDES]
-    if unknown:
-        raise unknown_guide(unknown[0])
     chosen = set(GUIDES if names is None else names)
+    for name in sorted(chosen - GUIDES.keys()):
+        raise GUIDES.unknown(name)
     fitting: dict[str, Guide] = {}
     left_out: dict[str, str] = {}
     for name in [reference, *sorted(chosen - {reference})]:

@@ -43,7 +43,6 @@ from pyro_mfcvae.guides.base import (
     guide_class,
     register_guide,
     temperature_of,
-    unknown_guide,
 )
 from pyro_mfcvae.guides.from_latents import (
     AnalyticExpectationGuide,
@@ -80,5 +79,4 @@ __all__ = [
     "guide_class",
     "register_guide",
     "temperature_of",
-    "unknown_guide",
 ]

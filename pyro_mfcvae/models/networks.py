@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import ClassVar
 
@@ -15,6 +15,7 @@ from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.nets.heads import ClusterHeads, HeadGivenOthers, PosteriorHead, diagonal_normal
 from pyro_mfcvae.nets.registry import DECODERS, ENCODERS, LIKELIHOODS, build
+from pyro_mfcvae.registry import Registry
 
 Part = str | Component
 
@@ -55,12 +56,12 @@ class FacetNetworks(nn.Module):
         shape, dims = observation.shape, [facet.latent_dim for facet in facets]
         encoded = range(len(dims)) if self.encoded_facets is None else self.encoded_facets
         decoded = range(len(dims)) if self.decoded_facets is None else self.decoded_facets
-        self.encoder = build_part(ENCODERS, "encoder", encoder, shape, len(encoded))
+        self.encoder = build_part(ENCODERS, encoder, shape, len(encoded))
         self.heads = nn.ModuleList(
             PosteriorHead(n, dims[j]) for n, j in zip(self.encoder.n_features, encoded, strict=True)
         )
-        self.decoder = build_part(DECODERS, "decoder", decoder, shape, [dims[j] for j in decoded])
-        self.likelihood = build_part(LIKELIHOODS, "likelihood", likelihood)
+        self.decoder = build_part(DECODERS, decoder, shape, [dims[j] for j in decoded])
+        self.likelihood = build_part(LIKELIHOODS, likelihood)
         self.likelihood.check(observation)
         self.heads_given_others = _heads_given_others(posterior, dims)
         self.cluster_heads: nn.Module | None = None
@@ -222,12 +223,10 @@ class FacetNetworks(nn.Module):
             raise TypeError(f"expected floating-point observations, got {x.dtype}")
 
 
-def build_part(
-    table: Mapping[str, type[nn.Module]], what: str, part: Part, *args: object
-) -> nn.Module:
+def build_part(table: Registry[type[nn.Module]], part: Part, *args: object) -> nn.Module:
     """A registered network from its name, or its name and options."""
     name, options = (part, {}) if isinstance(part, str) else (part.name, part.options)
-    return build(table, what, name, options, *args)
+    return build(table, name, options, *args)
 
 
 def _heads_given_others(posterior: str, dims: Sequence[int]) -> nn.ModuleList | None:

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pyro_mfcvae.config import ModelConfig, ModelSource
 from pyro_mfcvae.config.options import check_options
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.plugins.files import not_given, recorded, warn_of_another
+from pyro_mfcvae.registry import Registry
 
 if TYPE_CHECKING:
     from pyro_mfcvae.config.observation import ObservationSpec
     from pyro_mfcvae.models.base import FacetModel
 
-MODELS: dict[str, type[FacetModel]] = {}
+MODELS: Registry[type[FacetModel]] = Registry("model", "one of your own with --model FILE.py:Name")
+
+register_model = MODELS.register
+"""Class decorator: make a model known by name to settings and the command line."""
 
 _FROM = "@"  # between the name of a class and the checksum of its file
-
-
-def register_model(name: str) -> Callable[[type[FacetModel]], type[FacetModel]]:
-    """Class decorator: make a model known as ``name`` to settings and the command line."""
-
-    def register(model: type[FacetModel]) -> type[FacetModel]:
-        MODELS[name] = model
-        return model
-
-    return register
 
 
 def name_of(name: str, source: ModelSource) -> str:

@@ -91,9 +91,7 @@ class VLAC(MFCVAE):
             )
         self.ladder = LadderGivenClusters(self.encoder, n_clusters, width)
         self.heads = nn.ModuleList(PosteriorHead(width, facet.latent_dim) for facet in self.facets)
-        self.cluster_encoder = build_part(
-            ENCODERS, "encoder", encoder, self.observation.shape, self.n_facets
-        )
+        self.cluster_encoder = build_part(ENCODERS, encoder, self.observation.shape, self.n_facets)
         self.cluster_heads = ClusterHeads(self.cluster_encoder.n_features, n_clusters)
 
     @property

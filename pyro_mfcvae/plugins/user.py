@@ -9,7 +9,7 @@ from typing import Any
 from pyro_mfcvae.config import Config, ModelSource
 from pyro_mfcvae.data.registry import DATASETS
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.guides import GUIDES, Guide, unknown_guide
+from pyro_mfcvae.guides import GUIDES, Guide
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.models.registry import MODELS, model_names, name_of, unknown_model
 from pyro_mfcvae.nets.registry import DECODERS, ENCODERS, LIKELIHOODS
@@ -129,7 +129,7 @@ def with_guide(config: Config, text: str) -> Config:
         source, name = load_guide_file(text), text.rpartition(":")[2]
         return replace(config, guide=replace(config.guide, name=name, source=source))
     if text not in GUIDES:
-        raise unknown_guide(text)
+        raise GUIDES.unknown(text)
     return guide_recorded(replace(config, guide=replace(config.guide, name=text)))
 
 

@@ -300,7 +300,7 @@ def test_the_record_is_kept_after_every_part(monkeypatch):
         (("svhm",), "unknown preset 'svhm'"),
         (
             ("--only", "steps,speed"),
-            "unknown part speed; choose from steps, scans, streaming, memory",
+            "unknown part 'speed'; choose one of steps, scans, streaming, memory",
         ),
         (("shapes", "--set", "training.speed=1"), "unknown setting 'training.speed'"),
         (("shapes", "--device", "cuda:99"), "device 'cuda:99' cannot be used here"),

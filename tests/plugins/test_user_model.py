@@ -307,8 +307,8 @@ BROKEN = {
         ("syntax.py:Own", r"syntax\.py cannot be imported: SyntaxError: .*line \d+\)$"),
         ("exits.py:Own", r"exits\.py cannot be imported: SystemExit: 3$"),
         ("beside.py:Own", r"cannot be imported: ModuleNotFoundError: No module named 'own'"),
-        ("taken.py:Own", r"registers the guide 'enumerate', a name that is taken; choose another"),
-        ("as_vade.py:MFCVAE", r"registers the model 'vade', a name that is taken"),
+        ("taken.py:Own", r"guide 'enumerate'"),
+        ("as_vade.py:MFCVAE", r"model 'vade'"),
     ],
 )
 def test_what_cannot_be_loaded_leaves_nothing_behind(text, message):

@@ -1,0 +1,93 @@
+"""Parts that settings and commands know by name."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from typing import Any, NoReturn, TypeVar
+
+from typing_extensions import override
+
+from pyro_mfcvae.errors import ConfigError
+
+T = TypeVar("T")
+P = TypeVar("P")
+
+
+class Registry(dict[str, T]):
+    """{name: part}. To ask for a part that is not there is a ConfigError that tells what is.
+
+    A name belongs to the module that registered it: run again, such as a cell of a notebook, that
+    module may replace its part, and no other module may.
+
+    Args:
+        what: one such part in words, such as ``"guide"``.
+        otherwise: how to name a part that is not registered, for the error.
+
+    Attributes:
+        homes: {name: the module that registered it}.
+    """
+
+    all: list[Registry[Any]] = []  # noqa: RUF012  (every registry, for whoever takes back a file)
+
+    def __init__(self, what: str, otherwise: str = "") -> None:
+        super().__init__()
+        self.what = what
+        self.otherwise = otherwise
+        self.homes: dict[str, str] = {}
+        Registry.all.append(self)
+
+    def register(self, name: str) -> Callable[[P], P]:
+        """Decorator: make a class or function known by name.
+
+        Raises:
+            ConfigError: if the name is taken.
+        """
+
+        def register(part: P) -> P:
+            self._add(name, part, sys._getframe(1).f_globals["__name__"])
+            return part
+
+        return register
+
+    def add(self, part: T, *others: T) -> T:
+        """Make objects known by the name that each has as ``name``, and return the first.
+
+        Raises:
+            ConfigError: if a name is taken.
+        """
+        home = sys._getframe(1).f_globals["__name__"]
+        for named in (part, *others):
+            self._add(named.name, named, home)  # type: ignore[attr-defined]
+        return part
+
+    def unknown(self, name: str) -> ConfigError:
+        """The error for a name that nobody registered."""
+        return unknown(self.what, name, sorted(self), self.otherwise)
+
+    def _add(self, name: str, part: Any, home: str) -> None:
+        if name in self and self.homes.get(name, home) != home:
+            raise ConfigError(f"the {self.what} {name!r} is there already; choose another name")
+        self[name] = part
+        self.homes[name] = home
+
+    @override
+    def __missing__(self, name: str) -> NoReturn:
+        raise self.unknown(name)
+
+
+def unknown(what: str, name: object, known: Iterable[str], otherwise: str = "") -> ConfigError:
+    """The error for a name that is none of the known ones.
+
+    Args:
+        what: in words, such as ``"guide"``.
+        name: what was given.
+        known: the names that could be meant.
+        otherwise: what else could be given, in words.
+    """
+    known = list(known)
+    close = get_close_matches(str(name).rpartition(".")[2], known, n=1)
+    told = f", or {otherwise}" if otherwise else ""
+    meant = f"; did you mean {close[0]!r}?" if close else ""
+    return ConfigError(f"unknown {what} {name!r}; choose one of {', '.join(known)}{told}{meant}")
