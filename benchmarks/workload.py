@@ -16,7 +16,8 @@ from pyro_mfcvae.data.shapes import factor_grid
 from pyro_mfcvae.data.shapes3d import FILE
 from pyro_mfcvae.data.vision import DigitFiles
 from pyro_mfcvae.inference.noise import derived_seed
-from pyro_mfcvae.models import FacetModel, build_model
+from pyro_mfcvae.models import FacetModel
+from pyro_mfcvae.plugins import build_model
 from pyro_mfcvae.training import TrainingState, new_state
 
 _N_DIGITS = {"mnist": (60_000, 10_000), "svhn": (73_257, 26_032)}

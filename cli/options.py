@@ -25,7 +25,7 @@ DATA_DIR = click.option(
 
 def _load(ctx: click.Context, param: click.Parameter, files: tuple[str, ...]) -> None:
     if files and not ctx.resilient_parsing:
-        from pyro_mfcvae.plugins.user import load_guide_file, load_model_file
+        from pyro_mfcvae.plugins import load_guide_file, load_model_file
 
         for file in files:
             (load_guide_file if param.name == "guide" else load_model_file)(file)

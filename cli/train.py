@@ -142,7 +142,7 @@ def _resume(
     **given: Any,
 ) -> None:
     from pyro_mfcvae.cli.many_runs import resume_many
-    from pyro_mfcvae.plugins.user import load_guide_file, load_model_file
+    from pyro_mfcvae.plugins import load_guide_file, load_model_file
     from pyro_mfcvae.runs import train as experiment
     from pyro_mfcvae.runs.run import Run
     from pyro_mfcvae.training.callbacks import ProgressBar
@@ -187,7 +187,7 @@ def _settings(
     )
     from pyro_mfcvae.data import data_settings, in_folder
     from pyro_mfcvae.models.stand_in import check_given
-    from pyro_mfcvae.plugins.user import check_given_once, with_guide, with_model
+    from pyro_mfcvae.plugins import check_given_once, with_guide, with_model
     from pyro_mfcvae.presets import default_preset, get_preset
 
     paths = [assignment.partition("=")[0].strip() for assignment in assignments]

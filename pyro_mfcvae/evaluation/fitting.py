@@ -8,7 +8,7 @@ from typing import Any
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import GUIDES, Guide, NetworkGuide, build_guide
 from pyro_mfcvae.models.base import FacetModel
-from pyro_mfcvae.plugins.files import given_files
+from pyro_mfcvae.plugins import loaded_parts
 
 
 def fitting_guides(
@@ -56,8 +56,8 @@ def _misfit(model: FacetModel, name: str) -> str:
             "its network q(c | x) was not trained: train with --guide amortized or --guide relaxed"
         )
     if any(True for _ in build_guide(name, model).parameters()):
-        files = [f"path/to/{source.file}:" for source in given_files("guide", name)]
-        return f"its networks were not trained: train with --guide {''.join(files[:1])}{name}"
+        own = [loaded.source.named(name) for loaded in loaded_parts("guide", name)]
+        return f"its networks were not trained: train with --guide {(own or [name])[0]}"
     return ""
 
 

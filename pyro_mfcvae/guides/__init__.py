@@ -40,7 +40,6 @@ from pyro_mfcvae.guides.base import (
     build_guide,
     check_guide,
     enumerated_cluster,
-    guide_class,
     register_guide,
     temperature_of,
 )
@@ -76,7 +75,6 @@ __all__ = [
     "build_guide",
     "check_guide",
     "enumerated_cluster",
-    "guide_class",
     "register_guide",
     "temperature_of",
 ]

@@ -12,10 +12,8 @@ import torch
 from pyro.distributions import Independent
 from torch import Tensor, nn
 
-from pyro_mfcvae.config import GuideConfig
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.inference.parameters import announce_parameters
-from pyro_mfcvae.plugins.files import given_files, not_given, warn_of_another
 from pyro_mfcvae.priors.components import ClusterCategorical
 from pyro_mfcvae.registry import Registry
 
@@ -73,25 +71,6 @@ def _check_temperature(name: str, guide: Guide) -> None:
         f"says: expected a buffer of shape () of floating point, got {came}; register it with "
         'self.register_buffer("temperature", torch.ones(())), or give it another name'
     )
-
-
-def guide_class(config: GuideConfig) -> type[Guide]:
-    """The class that the settings mean. Nothing is imported for it.
-
-    A guide from a file is one that :func:`~pyro_mfcvae.load_guide_file` has made known; if that
-    file is another one than the settings record, an ``OtherModelWarning`` tells.
-
-    Raises:
-        ConfigError: if there is none.
-    """
-    name, source = config.name, config.source
-    if source is not None:
-        checksums = {given.sha256 for given in given_files("guide", name)}
-        if not checksums:
-            raise not_given("guide", name, source)
-        if source.sha256 not in checksums:
-            warn_of_another("guide", name, source, checksums)
-    return GUIDES[name]
 
 
 def check_guide(name: str, model: FacetModel | None) -> None:

@@ -13,9 +13,9 @@ from pyro_mfcvae.config import Config, ModelConfig
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.config.options import leaves
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.guides import check_guide, guide_class
+from pyro_mfcvae.guides import check_guide
 from pyro_mfcvae.models.base import FacetModel
-from pyro_mfcvae.models.registry import build_model, model_class
+from pyro_mfcvae.plugins import build_model, guide_class, model_class
 
 _SHAPES = ((3, 32, 32), (1, 28, 28), (3, 64, 64), (2,))
 _LEARN = r"model\.facets\.\d+\.learn_weights"

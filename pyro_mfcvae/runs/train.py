@@ -15,8 +15,8 @@ from pyro_mfcvae.config import Config
 from pyro_mfcvae.data import Dataset, as_float, in_folder, load_dataset
 from pyro_mfcvae.errors import ConfigError, RunError
 from pyro_mfcvae.inference.noise import derived_seed
-from pyro_mfcvae.models import build_model
 from pyro_mfcvae.models.stand_in import check_fit
+from pyro_mfcvae.plugins import build_model
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.training import Callback, TrainingState, fit, new_state
 from pyro_mfcvae.training.callbacks import MetricsLog, Say, StopAtNonsense, Timings, add_timing

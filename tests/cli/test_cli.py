@@ -246,7 +246,7 @@ def test_the_unforeseen_is_one_message_too(monkeypatch):
 @pytest.mark.parametrize("facets", ["3:4", "3:4,2:2,2:2"])
 def test_published_settings_with_other_facets(facets):
     from pyro_mfcvae.config import with_facets
-    from pyro_mfcvae.models import build_model
+    from pyro_mfcvae.plugins import build_model
     from pyro_mfcvae.presets import get_preset
 
     config = with_facets(get_preset("mnist").config, facets)
