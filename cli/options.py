@@ -19,7 +19,7 @@ DATA_DIR = click.option(
     "--data-dir",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Folder of the data's files (downloaded, or that of an .npz or .h5 file).",
+    help="Folder of the data's files, downloaded or your own.",
 )
 
 
@@ -49,14 +49,12 @@ def own_files(command: Callable[..., None]) -> Callable[..., None]:
 MODEL = click.option(
     "--model",
     metavar="NAME|FILE.py:Name",
-    help="Another model: mfcvae, vade, ..., or one of your own in FILE.py.",
+    help='Another model (see "mfcvae parts model"), or one of your own in FILE.py.',
 )
 GUIDE = click.option(
     "--guide",
     metavar="NAME|FILE.py:Name",
-    help="What happens with c: vade, vade-analytic, expectation, expectation-analytic, "
-    "posterior, posterior-analytic, enumerate, amortized, relaxed. Or a guide of your own in "
-    "FILE.py.",
+    help='What happens with c: a guide (see "mfcvae parts guide"), or one of your own in FILE.py.',
 )
 OUT = click.option(
     "--out", type=click.Path(path_type=Path), help="A new run folder [runs/NAME-001]."

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("preset", required=False)
-@click.option("--data", metavar="NAME|FILE", help="A data set's name, or an .npz or .h5 file.")
+@click.option(
+    "--data", metavar="NAME|FILE", help='A data set, or a file of your own (see "mfcvae parts").'
+)
 @DATA_DIR
 @MODEL
 @GUIDE

@@ -77,6 +77,12 @@ class Registry(dict[str, T]):
         super().__setitem__(name, part)
         self._homes[name] = home
 
+    def describe(self, name: str) -> str:
+        """One line on a part: its description, or the first one of its docstring."""
+        part: Any = self[name]
+        text = getattr(part, "description", None) or part.__doc__ or ""
+        return str(text).strip().partition("\n")[0]
+
     def unknown(self, name: str) -> ConfigError:
         """The error for a name that nobody registered."""
         return unknown(self.what, name, sorted(self), self.otherwise)

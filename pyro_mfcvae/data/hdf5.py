@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_mfcvae.data.arrays import Layout
+from pyro_mfcvae.data.arrays import Layout, Shaped, check_column, factor_names, observation_layouts
+from pyro_mfcvae.data.formats import FORMATS, Format, Unread
 from pyro_mfcvae.errors import DataError
 
 if TYPE_CHECKING:
@@ -160,9 +161,51 @@ def open_hdf5(path: Path) -> h5py.File:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Around reads of the file alone: what they raise means that it is damaged."""
+def reading(path: Path, remedy: str = "") -> Iterator[None]:
+    """Around reads of the file: what HDF5 raises means that it is damaged; the remedy is told."""
     try:
         yield
+    except DataError:
+        raise
     except (OSError, RuntimeError, LookupError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as HDF5 ({error})") from error
+        raise DataError(f"{path}: cannot be read as HDF5 ({error}){remedy}") from error
+
+
+def _read_hdf5(path: Path) -> dict[str, Shaped]:
+    """The file's arrays by name, observations unread; those without any numbers are left out.
+
+    What cannot be labels is refused before it is read.
+    """
+    import h5py
+
+    with open_hdf5(path) as file, reading(path):
+        found = {
+            name: array
+            for name, array in file.items()
+            if isinstance(array, h5py.Dataset) and array.shape is not None
+        }
+        arrays: dict[str, Shaped] = {
+            name: Unread(found[name].shape, found[name].dtype)
+            for name in ("x", "x_test")
+            if name in found
+        }
+        layouts = observation_layouts(arrays or found, str(path))
+        n = sum(len(arrays[name]) for name in layouts)
+        for factor in factor_names(found):
+            check_column(factor, found[factor].shape, n, str(path))
+        for name in found.keys() - arrays.keys():
+            array = found[name]
+            is_text = h5py.check_string_dtype(array.dtype) is not None
+            arrays[name] = np.asarray(array.asstr()[()], dtype=str) if is_text else array[()]
+    return arrays
+
+
+FORMATS.add(
+    Format(
+        "HDF5",
+        (".h5", ".hdf5"),
+        "data sets by name, which may exceed the memory and are streamed then",
+        _read_hdf5,
+        Hdf5Rows,
+    )
+)

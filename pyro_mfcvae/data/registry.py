@@ -9,13 +9,14 @@ from pathlib import Path
 
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.config.options import check_options
+from pyro_mfcvae.data.formats import suffixes
 from pyro_mfcvae.data.observations import Dataset
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.registry import Registry
+from pyro_mfcvae.registry import Registry, unknown
 
 Loader = Callable[..., Dataset]
 
-DATASETS: Registry[Loader] = Registry("data set", "give the path of an .npz or .h5 file")
+DATASETS: Registry[Loader] = Registry("data set")
 
 register_dataset = DATASETS.register
 """Decorator: make a function of keyword options that returns a Dataset known by name."""
@@ -28,7 +29,7 @@ def load_dataset(settings: Component) -> Dataset:
         ConfigError: if the name or an option is unknown.
         DataError: if its files are missing or hold something else.
     """
-    loader = DATASETS[settings.name]
+    loader = _find_loader(settings.name)
     check_options(loader, settings.options, f"data set {settings.name!r}")
     return loader(**settings.options)
 
@@ -46,7 +47,7 @@ def in_folder(settings: Component, folder: Path | str) -> Component:
     Raises:
         ConfigError: if the data set is unknown, or has no files.
     """
-    loader = DATASETS[settings.name]
+    loader = _find_loader(settings.name)
     folder = Path(folder).expanduser().resolve()  # the run must find it from any folder
     options = inspect.signature(loader).parameters
     if "data_dir" in options:
@@ -62,6 +63,11 @@ def data_settings(text: str) -> Component:
     """Settings of the data set that a person named: a registered name or a path to a file."""
     if text not in DATASETS and ("." in text or "/" in text):
         path = Path(text).expanduser().resolve()  # the run must find it from any folder
-        name = "h5" if path.suffix in (".h5", ".hdf5") else "file"
-        return Component(name=name, options={"path": str(path)})
+        return Component(name="file", options={"path": str(path)})
     return Component(name=text)
+
+
+def _find_loader(name: str) -> Loader:
+    if name not in DATASETS:
+        raise unknown("data set", name, sorted(DATASETS), f"a file ({', '.join(suffixes())})")
+    return DATASETS[name]

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pyro_mfcvae.data.folders import data_folder
+from pyro_mfcvae.data.hdf5 import reading
 from pyro_mfcvae.data.observations import Dataset
 from pyro_mfcvae.data.pictures import check_size
 from pyro_mfcvae.data.registry import register_dataset
@@ -29,6 +30,7 @@ SOURCE = (
     "https://console.cloud.google.com/storage/browser/3d-shapes "
     "(described at https://github.com/google-deepmind/3d-shapes)"
 )
+_ANEW = f"; get {FILE} anew from {SOURCE}"
 PUBLISHED_SIZE = 64
 FACTOR_VALUES = MappingProxyType(
     {
@@ -82,7 +84,7 @@ def shapes3d(
         raise ConfigError(f"split_seed must be from 0 to {2**32 - 1}, got {split_seed}")
     path = _find(data_folder(data_dir))
     with _opened(path) as (images, labels):
-        with _reading(path):
+        with reading(path, _ANEW):
             values = labels[()]
         indices = _factor_indices(values, path)
         chosen = [np.isin(indices[:, i], wanted) for i, wanted in enumerate(grid.values())]
@@ -110,10 +112,10 @@ def _opened(path: Path) -> Iterator[tuple[h5py.Dataset, h5py.Dataset]]:
     """The file's images (N, 64, 64, 3) and labels (N, 6)."""
     import h5py
 
-    with _reading(path):
+    with reading(path, _ANEW):
         file = h5py.File(path, "r")
     with file:
-        with _reading(path):
+        with reading(path, _ANEW):
             images, labels = (file.get(name) for name in ("images", "labels"))
             for name, array in (("images", images), ("labels", labels)):
                 if not isinstance(array, h5py.Dataset):
@@ -123,19 +125,6 @@ def _opened(path: Path) -> Iterator[tuple[h5py.Dataset, h5py.Dataset]]:
                     )
             _check_arrays(images, labels, path)
         yield images, labels
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Around reads of the file alone: what they raise means that it is damaged."""
-    try:
-        yield
-    except DataError:
-        raise
-    except (OSError, RuntimeError, LookupError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{path}: cannot be read as HDF5 ({error}); get {FILE} anew from {SOURCE}"
-        ) from error
 
 
 def _check_arrays(images: h5py.Dataset, labels: h5py.Dataset, path: Path) -> None:
@@ -180,7 +169,7 @@ def _pictures(images: h5py.Dataset, rows: np.ndarray, size: int, path: Path) -> 
     step = chunk * max(1, _ROWS_AT_ONCE // chunk)
     done = 0
     for part in np.split(rows, np.flatnonzero(np.diff(rows // step)) + 1):
-        with _reading(path):
+        with reading(path, _ANEW):
             slab = images[part[0] : part[-1] + 1]
         slab = torch.from_numpy(slab[part - part[0]])
         for pictures in slab.split(100):  # few enough for the processor's cache

@@ -155,7 +155,7 @@ def test_data_of_one_s_own():
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["train", "cifar"], 2, "unknown preset 'cifar'; choose one of shapes"),
+        (["train", "cifar"], 2, "unknown preset 'cifar'; choose one of"),
         (["train", "--colour", "3"], 2, "No such option"),
         (["train", "--set", "training.rate=1"], 2, "unknown setting 'training.rate'"),
         (["train", "--set", "model.encoder.options.depth=3"], 2, "unknown option depth of encoder"),
@@ -211,7 +211,7 @@ def test_data_of_one_s_own():
         (["compare", "taken", "--samples", "1,0"], 2, "whole numbers from 1 on"),
         (["compare", "taken", "--n-draws", "1"], 2, "--n-draws"),
         (["export", "taken", "copy"], 1, "no run folder"),
-        (["pretrained", "cifar"], 2, "no pretrained model 'cifar'; choose one of mnist"),
+        (["pretrained", "cifar"], 2, "unknown pretrained model 'cifar'; choose one of mnist"),
         (["pretrained", "mnist", "--out", "taken"], 2, "taken exists already"),
         (["fly"], 2, "No such command"),
     ],

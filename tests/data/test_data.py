@@ -233,7 +233,7 @@ def test_missing_and_damaged_files(tmp_path):
     for name, content, message in (
         ("none.npz", None, "no such file"),
         ("text.npz", b"hello", "cannot be read as .npz"),
-        ("table.csv", b"1,2", "only .npz"),
+        ("table.abc", b"1,2", r"unknown suffix '\.abc'; choose one of .*\.npz"),
         ("array.npz", _npy(), "holds a single array"),
     ):
         path = tmp_path / name
