@@ -87,7 +87,6 @@ class Registry(dict[str, T]):
         """The error for a name that nobody registered."""
         return unknown(self.what, name, sorted(self), self.otherwise)
 
-    @override
     def __missing__(self, name: str) -> NoReturn:
         raise self.unknown(name)
 

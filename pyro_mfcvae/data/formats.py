@@ -5,16 +5,41 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
 
 from pyro_mfcvae.data.arrays import Layout, Shaped
 from pyro_mfcvae.errors import DataError
 from pyro_mfcvae.registry import Registry, unknown
 
-if TYPE_CHECKING:
-    from pyro_mfcvae.data.hdf5 import Hdf5Rows
+
+class FileRows(Protocol):
+    """Observations that are read from a file as they are needed, a block of neighbours at a time.
+
+    Attributes:
+        path: of the file.
+        layout: of the observations.
+        block_rows: rows of the largest block.
+        chunk_rows: rows of the largest piece that can only be read whole.
+        chunk_bytes: its bytes.
+    """
+
+    path: Path
+    layout: Layout
+    block_rows: int
+    chunk_rows: int
+    chunk_bytes: int
+
+    def __len__(self) -> int: ...
+
+    def block_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Numbers of the blocks that rows (n,) lie in: (n,)."""
+
+    def read(self, rows: NDArray[np.int64], out: Tensor | None = None) -> Tensor:
+        """Observations in rows (n,), in their order: (n, *event)."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +61,7 @@ class Format:
     suffixes: tuple[str, ...]
     holds: str
     read: Callable[[Path], Mapping[str, Shaped]]
-    rows: Callable[[Path, Mapping[str, Layout]], Hdf5Rows] | None = None
+    rows: Callable[[Path, Mapping[str, Layout]], FileRows] | None = None
 
     @property
     def description(self) -> str:

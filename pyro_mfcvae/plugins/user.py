@@ -11,7 +11,7 @@ from pyro_mfcvae.config import Config, GuideConfig, ModelConfig, ModelSource
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.config.options import check_options
 from pyro_mfcvae.errors import ConfigError, OtherModelWarning
-from pyro_mfcvae.guides import GUIDES, Guide
+from pyro_mfcvae.guides import GUIDES, Guide, build_guide
 from pyro_mfcvae.models import MODELS, FacetModel
 from pyro_mfcvae.plugins.files import Files, Kind, is_file, load, loaded_parts
 
@@ -142,16 +142,23 @@ def guide_class(config: GuideConfig) -> type[Guide]:
     return _find(config, _GUIDE)
 
 
-def build_model(config: ModelConfig, observation: ObservationSpec) -> FacetModel:
+def build_model(
+    config: ModelConfig, observation: ObservationSpec, guide: GuideConfig | None = None
+) -> FacetModel:
     """The model that the settings describe, for observations of this kind.
 
+    Args:
+        config: settings of the model.
+        observation: what one observation looks like.
+        guide: settings of a guide that the model is made with, which it then owns and saves.
+
     Raises:
-        ConfigError: if the model or one of its parts is unknown or does not fit.
+        ConfigError: if the model, one of its parts or the guide is unknown or does not fit.
         DataError: if the likelihood cannot describe the observations.
     """
-    model = model_class(config)
-    check_options(model, config.options, f"model {config.name!r}", n_given=5)
-    return model(
+    kind = model_class(config)
+    check_options(kind, config.options, f"model {config.name!r}", n_given=5)
+    model = kind(
         observation,
         config.facets,
         config.likelihood,
@@ -159,6 +166,10 @@ def build_model(config: ModelConfig, observation: ObservationSpec) -> FacetModel
         config.decoder,
         **config.options,
     )
+    if guide is not None:
+        guide_class(guide)
+        model.guides[guide.name] = build_guide(guide.name, model)
+    return model
 
 
 def _with_part(config: Config, kind: Kind, text: str) -> Config:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -26,14 +25,10 @@ def _mfcvae(*arguments: str):
     return CliRunner().invoke(main, arguments, prog_name="mfcvae")
 
 
-def test_help_lists_every_guide():
-    text = " ".join(_mfcvae("train", "--help").output.split())
-    listed = re.search(r"What happens with c: (.*?)\.", text)[1].replace("- ", "-").split(", ")
-    own = {
-        name for name, kind in GUIDES.items() if kind.__module__.startswith("pyro_mfcvae.guides")
-    }
-    assert set(listed) == own
-    assert "--model vlac --guide relaxed" in text
+def test_every_guide_is_listed():
+    text = _mfcvae("parts", "guide").output
+    assert all(f"  {name}: " in text for name in GUIDES)
+    assert "mfcvae parts guide" in " ".join(_mfcvae("train", "--help").output.split())
 
 
 @pytest.mark.parametrize(

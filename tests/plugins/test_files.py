@@ -72,8 +72,8 @@ class Own(MFCVAE):
         super().__init__(*args, **kwargs)
         self.shift = torch.nn.Parameter(torch.zeros(1))
 
-    def decode(self, zs, *fade):
-        return super().decode([z + self.shift for z in zs], *fade)
+    def decode(self, zs):
+        return super().decode([z + self.shift for z in zs])
 
 
 class Second(Own):

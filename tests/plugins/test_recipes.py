@@ -42,8 +42,8 @@ from pyro_mfcvae.models import register_model
 class Halved(MFCVAE):
     """Latents are halved before they are decoded."""
 
-    def decode(self, zs, *fade):
-        return super().decode([z / 2 for z in zs], *fade)
+    def decode(self, zs):
+        return super().decode([z / 2 for z in zs])
 '''
 GUIDE = '''
 from pyro_mfcvae.guides import ClosedFormGuide, register_guide

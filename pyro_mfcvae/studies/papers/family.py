@@ -143,7 +143,7 @@ def _entries(arm: Arm) -> list[Entry]:
     lines = [bound]
     for factor in _factors(arm.title):
         for j, facet in enumerate(arm.config.model.facets):
-            if facet.n_clusters > 1:
+            if facet.has_clusters:
                 measures = agreement(arm, factor, j, f"{name}, facet {j}")
                 lines += [entry for entry in measures if entry.path[-1] in _MEASURES]
     return lines

@@ -91,7 +91,7 @@ class LayersOfLadder(Experiment):
         for arm in arms:
             for factor, layer in arm.facets.items():
                 for j, facet in enumerate(arm.config.model.facets):
-                    if facet.n_clusters > 1:
+                    if facet.has_clusters:
                         published = _PUBLISHED.get(arm.label, "") if j == layer else ""
                         row = f"{_model_name(arm)}, facet {j}"
                         numbers = {"majority_accuracy": published}
