@@ -49,12 +49,14 @@ def own_files(command: Callable[..., None]) -> Callable[..., None]:
 MODEL = click.option(
     "--model",
     metavar="NAME|FILE.py:Name",
-    help='Another model (see "mfcvae parts model"), or one of your own in FILE.py.',
+    help='Another model (see "mfcvae parts model"), or one of your own: FILE.py:Name, or '
+    "package.module:Name.",
 )
 GUIDE = click.option(
     "--guide",
     metavar="NAME|FILE.py:Name",
-    help='What happens with c: a guide (see "mfcvae parts guide"), or one of your own in FILE.py.',
+    help='What happens with c: a guide (see "mfcvae parts guide"), or one of your own: '
+    "FILE.py:Name, or package.module:Name.",
 )
 OUT = click.option(
     "--out", type=click.Path(path_type=Path), help="A new run folder [runs/NAME-001]."
