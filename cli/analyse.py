@@ -154,12 +154,12 @@ def compare(
     from rich.progress import Progress
 
     from pyro_mfcvae.cli.show import console, show_comparison
-    from pyro_mfcvae.plugins.user import guide_named
+    from pyro_mfcvae.plugins import guide_name
     from pyro_mfcvae.runs.draw import draw_comparison
     from pyro_mfcvae.runs.measure import compare_run
     from pyro_mfcvae.runs.run import Run
 
-    names = None if guides is None else [guide_named(text.strip()) for text in guides.split(",")]
+    names = None if guides is None else [guide_name(text.strip()) for text in guides.split(",")]
     counts = _counts(samples)
     opened, screen = Run(run), console()
     with Progress(console=screen, transient=True) as progress:

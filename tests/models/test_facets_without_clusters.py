@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from benchmarks import Request
 from pyro_mfcvae import evaluation
-from pyro_mfcvae.bench import Request
 from pyro_mfcvae.cli import main
 from pyro_mfcvae.config import with_facets
 from pyro_mfcvae.errors import ConfigError
@@ -26,14 +25,10 @@ def _mfcvae(*arguments: str):
     return CliRunner().invoke(main, arguments, prog_name="mfcvae")
 
 
-def test_help_lists_every_guide():
-    text = " ".join(_mfcvae("train", "--help").output.split())
-    listed = re.search(r"What happens with c: (.*?)\.", text)[1].replace("- ", "-").split(", ")
-    own = {
-        name for name, kind in GUIDES.items() if kind.__module__.startswith("pyro_mfcvae.guides")
-    }
-    assert set(listed) == own
-    assert "--model vlac --guide relaxed" in text
+def test_every_guide_is_listed():
+    text = _mfcvae("parts", "guide").output
+    assert all(f"  {name}: " in text for name in GUIDES)
+    assert "mfcvae parts guide" in " ".join(_mfcvae("train", "--help").output.split())
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from torch import nn
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import DataError
 from pyro_mfcvae.evaluation import classify_groups
-from pyro_mfcvae.models import build_model
+from pyro_mfcvae.plugins import build_model
 from pyro_mfcvae.presets import get_preset
 from pyro_mfcvae.studies.papers import Plan, Request, batches, get_experiment, reproduce
 

@@ -16,8 +16,9 @@ from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.figures import Seen
 from pyro_mfcvae.figures.layers import draw_components, draw_resampled_facets
 from pyro_mfcvae.guides import AmortizedGuide
-from pyro_mfcvae.models import GMVAE, VLAC, build_model
+from pyro_mfcvae.models import GMVAE, VLAC
 from pyro_mfcvae.nets.convolutional import ConvLadderDecoder, ConvLadderEncoder
+from pyro_mfcvae.plugins import build_model
 from pyro_mfcvae.presets import get_preset
 from pyro_mfcvae.runs.train import train
 from pyro_mfcvae.studies.papers import Arm, Request, get_experiment, reproduce

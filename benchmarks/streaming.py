@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from pyro_mfcvae.bench.timing import CLOCKS, Clock, Turn, alternate, repeated, waiter, warm_up_turns
-from pyro_mfcvae.bench.workload import Workload, longer
+from benchmarks.timing import CLOCKS, Clock, Turn, alternate, repeated, waiter, warm_up_turns
+from benchmarks.workload import Workload, longer
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.data import load_dataset
 from pyro_mfcvae.training import new_state

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from typing_extensions import override
 
-from pyro_mfcvae.bench.reference import HandWritten, HandWrittenTraining, Precision
+from benchmarks.reference import HandWritten, HandWrittenTraining, Precision
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import GUIDES
 from pyro_mfcvae.inference.noise import Noise
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pyro_mfcvae.bench.timing import Turn
-    from pyro_mfcvae.bench.workload import Workload
+    from benchmarks.timing import Turn
+    from benchmarks.workload import Workload
 
 NETWORKS, BY_HAND, FIT = "networks alone", "by hand", "fit"
 _N_CHECKED = 8  # observations of the comparison with the library

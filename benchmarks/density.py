@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.distributions import MultivariateNormal
 
-from pyro_mfcvae.bench.timing import CLOCKS, Clock, Turn, take_turns
+from benchmarks.timing import CLOCKS, Clock, Turn, take_turns
 from pyro_mfcvae.priors.mixture import MixturePrior
 
 OURS, TORCH = "MixturePrior", "MultivariateNormal"

@@ -10,7 +10,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from pyro_mfcvae.bench.candidates import (
+from benchmarks.candidates import (
     BY_HAND,
     FIT,
     NETWORKS,
@@ -20,8 +20,8 @@ from pyro_mfcvae.bench.candidates import (
     networks,
     training_steps,
 )
-from pyro_mfcvae.bench.device import kernel_seconds, what_waits
-from pyro_mfcvae.bench.timing import (
+from benchmarks.device import kernel_seconds, what_waits
+from benchmarks.timing import (
     CLOCKS,
     Clock,
     Timings,
@@ -31,7 +31,7 @@ from pyro_mfcvae.bench.timing import (
     waiter,
     warm_up_turns,
 )
-from pyro_mfcvae.bench.workload import Workload
+from benchmarks.workload import Workload
 from pyro_mfcvae.errors import TrainingError
 from pyro_mfcvae.training import Callback, TrainingState, new_state, take_steps
 from pyro_mfcvae.training.callbacks import MetricsLog, Say, StopAtNonsense

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from pyro_mfcvae.config import Component, Config, config_to_dict
-from pyro_mfcvae.data import Dataset, load_dataset, mnist, svhn
+from pyro_mfcvae.data import Dataset, load_dataset
 from pyro_mfcvae.data.folders import data_folder
 from pyro_mfcvae.data.shapes import factor_grid
 from pyro_mfcvae.data.shapes3d import FILE
-from pyro_mfcvae.data.vision import DigitFiles
+from pyro_mfcvae.data.vision import MNIST, SVHN, DigitFiles
 from pyro_mfcvae.inference.noise import derived_seed
-from pyro_mfcvae.models import FacetModel, build_model
+from pyro_mfcvae.models import FacetModel
+from pyro_mfcvae.plugins import build_model
 from pyro_mfcvae.training import TrainingState, new_state
 
 _N_DIGITS = {"mnist": (60_000, 10_000), "svhn": (73_257, 26_032)}
@@ -114,9 +115,9 @@ def missing_shape(data: Component) -> tuple[tuple[int, ...], int, int] | None:
         size = options.get("size", 32)
         return (3, size, size), n - n_test, n_test
     digits: Mapping[str, tuple[str, DigitFiles, tuple[int, ...]]] = {
-        "mnist": ("mnist", mnist.FILES, mnist.FILES.shape),
-        "colored-mnist": ("mnist", mnist.FILES, (3, *mnist.FILES.shape[1:])),
-        "svhn": ("svhn", svhn.FILES, svhn.FILES.shape),
+        "mnist": ("mnist", MNIST, MNIST.shape),
+        "colored-mnist": ("mnist", MNIST, (3, *MNIST.shape[1:])),
+        "svhn": ("svhn", SVHN, SVHN.shape),
     }
     if data.name not in digits:
         return None

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from pyro_mfcvae.bench.candidates import BY_HAND, NETWORKS, by_hand, networks, training_steps
-from pyro_mfcvae.bench.timing import Turn
-from pyro_mfcvae.bench.workload import Workload
+from benchmarks.candidates import BY_HAND, NETWORKS, by_hand, networks, training_steps
+from benchmarks.timing import Turn
+from benchmarks.workload import Workload
 from pyro_mfcvae.guides import GUIDES
 
 _ALLOCATION = "[memory]"  # what torch's profiler calls the record of one

@@ -13,23 +13,24 @@ from typing import Any
 
 import torch
 
+from benchmarks.density import bench_density
+from benchmarks.imports import bench_imports
+from benchmarks.memory import bench_memory
+from benchmarks.reference import check_by_hand
+from benchmarks.scans import QUICK_SCANS, SCANS, bench_scans
+from benchmarks.steps import bench_steps
+from benchmarks.streaming import bench_streaming
+from benchmarks.targets import judge
+from benchmarks.timing import CLOCKS
+from benchmarks.workload import Workload, describe, workload
 from pyro_mfcvae.allocator import keep_memory
-from pyro_mfcvae.bench.density import bench_density
-from pyro_mfcvae.bench.imports import bench_imports
-from pyro_mfcvae.bench.memory import bench_memory
-from pyro_mfcvae.bench.reference import check_by_hand
-from pyro_mfcvae.bench.scans import QUICK_SCANS, SCANS, bench_scans
-from pyro_mfcvae.bench.steps import bench_steps
-from pyro_mfcvae.bench.streaming import bench_streaming
-from pyro_mfcvae.bench.targets import judge
-from pyro_mfcvae.bench.timing import CLOCKS
-from pyro_mfcvae.bench.workload import Workload, describe, workload
 from pyro_mfcvae.config import Config, override
 from pyro_mfcvae.data import in_folder
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import guide_class
-from pyro_mfcvae.models.registry import model_class
+from pyro_mfcvae.plugins import model_class
 from pyro_mfcvae.presets import get_preset
+from pyro_mfcvae.registry import unknown
 from pyro_mfcvae.runs.run import commit
 from pyro_mfcvae.training.callbacks import Say
 from pyro_mfcvae.training.devices.engine import resolve_device
@@ -75,10 +76,11 @@ class Request:
     data_dir: Path | None = None
 
     def __post_init__(self) -> None:
-        if unknown := [part for part in self.parts if part not in PARTS]:
-            raise ConfigError(f"unknown part {', '.join(unknown)}; choose from {', '.join(PARTS)}")
+        for part in self.parts:
+            if part not in PARTS:
+                raise unknown("part", part, PARTS)
         if self.clock not in CLOCKS:
-            raise ConfigError(f"unknown clock {self.clock!r}; choose one of {', '.join(CLOCKS)}")
+            raise unknown("clock", self.clock, CLOCKS)
         for name, n in (("rounds", self.n_rounds), ("threads", self.n_threads)):
             if n is not None and n < 1:
                 raise ConfigError(f"expected 1 or more {name}, got {n}")

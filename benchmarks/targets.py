@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pyro_mfcvae.bench.candidates import BY_HAND, FIT, NETWORKS
-from pyro_mfcvae.bench.density import OURS
-from pyro_mfcvae.bench.imports import BARE
-from pyro_mfcvae.bench.streaming import IN_MEMORY
+from benchmarks.candidates import BY_HAND, FIT, NETWORKS
+from benchmarks.density import OURS
+from benchmarks.imports import BARE
+from benchmarks.streaming import IN_MEMORY
 
 LONG_STEP = 0.1  # seconds; from here on the overhead is a ratio
 STEP_RATIO, STEP_SECONDS = 1.05, 0.005
@@ -27,7 +27,7 @@ def judge(record: Mapping[str, Any]) -> list[Target]:
     """Every promise that the record has a number for.
 
     Args:
-        record: as :func:`~pyro_mfcvae.bench.run.run_bench` makes it.
+        record: as :func:`~benchmarks.run.run_bench` makes it.
 
     Returns:
         for each its ``"name"``, ``"measured"``, ``"limit"``, ``"unit"`` and whether it

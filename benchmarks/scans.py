@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from pyro_mfcvae.bench.timing import CLOCKS, Clock, Turn, take_turns
-from pyro_mfcvae.bench.workload import Workload
+from benchmarks.timing import CLOCKS, Clock, Turn, take_turns
+from benchmarks.workload import Workload
 from pyro_mfcvae.config import Config, with_facets
 from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.registry import unknown
 from pyro_mfcvae.training import TrainingState
 from pyro_mfcvae.training.devices.stepping import stepper, stepper_of_all
 
@@ -80,7 +81,7 @@ def resized(config: Config, name: str, value: int) -> Config:
         return with_facets(config, ",".join(f"{facet.latent_dim}:{value}" for facet in facets))
     if name == "latent_dim":
         return with_facets(config, ",".join(f"{value}:{facet.n_clusters}" for facet in facets))
-    raise ConfigError(f"unknown size {name!r}; choose one of {', '.join(SCANS)}")
+    raise unknown("size", name, SCANS)
 
 
 def _steps(load: Workload, name: str, values: tuple[int, ...]) -> dict[str, Turn]:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import Any
 
-from pyro_mfcvae.bench.timing import CLOCKS, Turn, alternate
+from benchmarks.timing import CLOCKS, Turn, alternate
 
 BARE = "torch and pyro"
 STATEMENTS = {
