@@ -27,8 +27,7 @@ from pyro_mfcvae.allocator import keep_memory
 from pyro_mfcvae.config import Config, override
 from pyro_mfcvae.data import in_folder
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.guides import guide_class
-from pyro_mfcvae.plugins import model_class
+from pyro_mfcvae.plugins import guide_class, model_class
 from pyro_mfcvae.presets import get_preset
 from pyro_mfcvae.registry import unknown
 from pyro_mfcvae.runs.run import commit
