@@ -131,20 +131,10 @@ def _kind_and_number(experiment: Experiment) -> tuple[int, int]:
 
 
 def _show(screen: Console, results: dict[str, Any]) -> None:
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
-
-    from pyro_mfcvae.studies.papers.results import shown
+    from pyro_mfcvae.studies.papers.results import results_table
+    from pyro_mfcvae.tables import show_table
 
     for note in results["notes"]:
         screen.print(note, style="dim", highlight=False)
-    if not results["table"]:
-        return
-    table = Table(box=box.SIMPLE)
-    for name in ("", "", "metric", "mean (sd)", "published"):
-        table.add_column(name, overflow="fold")
-    for line in results["table"]:
-        cells = (line["row"], line["column"], line["metric"], shown(line)[0], line["published"])
-        table.add_row(*map(escape, cells))
-    screen.print(table)
+    if results["table"]:
+        show_table(screen, results_table(results, brief=True))

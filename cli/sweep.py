@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from pyro_mfcvae.cli.options import DATA_DIR, GUIDE, MODEL, sayer
+from pyro_mfcvae.cli.options import DATA_DIR, GUIDE, MODEL, ListsMeasures, sayer
 from pyro_mfcvae.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pyro_mfcvae.studies.sweep import SweepEngine
 
 
-@click.command()
+@click.command(cls=ListsMeasures)
 @click.argument("spec", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--out",
@@ -81,7 +81,8 @@ def sweep(
 ) -> None:
     """Train many settings with several seeds, and compare them.
 
-    SPEC is a YAML or JSON file; without it an example is printed. DIR gets sweep.json (every
+    SPEC is a YAML or JSON file; without it an example is printed. Its objective is one of the
+    measures below. DIR gets sweep.json (every
     trial), table.md (mean and standard deviation over seeds, the best setting first) and
     trials.png, after every trial; each trial is a run in DIR/runs. Finished trials are not
     repeated, interrupted ones go on, and one that fails does not end the others.

@@ -6,15 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from typing_extensions import override
 
 from pyro_mfcvae.studies.sweep import Sweep, Trial, Watch
-from pyro_mfcvae.studies.sweep.results import heads, notes, rows
+from pyro_mfcvae.studies.sweep.results import notes, results_table
+from pyro_mfcvae.tables import make_table, show_table
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -22,25 +21,17 @@ if TYPE_CHECKING:
 
 def show_trials(screen: Console, sweep: Sweep) -> None:
     """List all trials."""
-    table = Table(box=box.SIMPLE)
-    for name in ("run", "settings", "seed", "state"):
-        table.add_column(name, overflow="fold")
-    for trial in sweep.trials:
-        state = sweep.records[trial.name].state
-        cells = (trial.name, trial.arm.label, str(trial.seed), state)
-        table.add_row(*map(escape, cells))
-    screen.print(table)
+    rows = [
+        [trial.name, trial.arm.label, str(trial.seed), sweep.records[trial.name].state]
+        for trial in sweep.trials
+    ]
+    show_table(screen, make_table("", ["run", "settings", "seed", "state"], rows, is_text=True))
     screen.print(f"{len(sweep.trials)} trials, {len(sweep.missing)} to train", highlight=False)
 
 
 def show_sweep(screen: Console, results: dict[str, Any]) -> None:
     """Print the table, and what went wrong."""
-    table = Table(box=box.SIMPLE, title=escape(results["objective"]), title_justify="left")
-    for name in heads(results):
-        table.add_column(escape(name), overflow="fold")
-    for cells in rows(results):
-        table.add_row(*map(escape, cells))
-    screen.print(table)
+    show_table(screen, results_table(results))
     for note in notes(results):
         screen.print(note, style="dim", highlight=False, markup=False)
 
@@ -90,7 +81,7 @@ class _Bars(Watch):
         found = f"failed: {error}" if error else record.state
         if record.outcome is not None:
             entry = self.sweep.spec.objective.entry(trial.arm.label)
-            value = entry.value(record.outcome.measures)
+            value = entry.value(record.outcome.evaluation)
             found = f"{100 * value:.2f} %" if entry.percent else f"{value:.3f}"
         self.screen.print(
             f"trial {self.n_ended} of {self.n}: {trial}: {found}",

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
-from pyro_mfcvae import evaluation, figures
+from pyro_mfcvae import figures
 from pyro_mfcvae.drawing.clusters import draw_agreement, draw_mixtures, draw_pictures
 from pyro_mfcvae.drawing.details import details
 from pyro_mfcvae.drawing.held_out import HeldOut, look
 from pyro_mfcvae.drawing.interventions import draw_interventions
 from pyro_mfcvae.drawing.saving import save_figure, save_left_out
-from pyro_mfcvae.evaluation.fitting import observations_in_words
 from pyro_mfcvae.training.callbacks import Say
 
 if TYPE_CHECKING:
@@ -89,15 +88,14 @@ def _measures(run: Run) -> Named:
     results = run.evaluation()
     if results is None:
         return
-    factors = evaluation.stored_factors(results)
-    if matrices := evaluation.stored_matrices(results, "test"):
+    if matrices := results.matrices():
         yield (
             "agreement",
             figures.agreement_matrices(
                 matrices,
-                factors,
-                [facet["n_clusters"] for facet in results["facets"]],
-                f"held-out observations after step {results['step']}, percent",
+                results.factors,
+                [facet.n_clusters for facet in results.facets],
+                f"held-out observations after step {results.step}, percent",
             ),
         )
 
@@ -113,7 +111,7 @@ def _guides(run: Run) -> Named:
     results = run.comparison()
     if results is not None:
         title = (
-            f"guides under the same noise after step {results['step']}: "
-            f"{observations_in_words(results)}, {results['n_draws']} draws"
+            f"guides under the same noise after step {results.step}: "
+            f"{results.observations}, {results.n_draws} draws"
         )
         yield "guides", figures.guide_comparison(results, title)

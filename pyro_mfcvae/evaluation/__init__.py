@@ -2,7 +2,6 @@
 
 from pyro_mfcvae.evaluation.accuracies import (
     adjusted_rand_index,
-    agreement,
     assignment_entropy,
     class_weighted_accuracy,
     contingency,
@@ -34,12 +33,8 @@ from pyro_mfcvae.evaluation.interventions import (
 )
 from pyro_mfcvae.evaluation.latents import Projection, project
 from pyro_mfcvae.evaluation.layers import resample_facets, sample_components
-from pyro_mfcvae.evaluation.matrices import (
-    agreement_matrices,
-    majority_maps,
-    stored_factors,
-    stored_matrices,
-)
+from pyro_mfcvae.evaluation.matrices import agreement_matrices, majority_maps
+from pyro_mfcvae.evaluation.measures import MEASURES, Measure, View, agreement, register_measure
 from pyro_mfcvae.evaluation.perceptual import perceptual_diversity, require_lpips
 from pyro_mfcvae.evaluation.predictions import (
     Predictions,
@@ -50,14 +45,20 @@ from pyro_mfcvae.evaluation.predictions import (
     sample_clusters,
 )
 from pyro_mfcvae.evaluation.probe import probe
+from pyro_mfcvae.evaluation.results import Comparison, Evaluation
 from pyro_mfcvae.evaluation.separability import classify_groups, told_apart
 from pyro_mfcvae.evaluation.shared_latents import between_groups, domain_follows, shared_and_own
 
 __all__ = [
+    "MEASURES",
+    "Comparison",
+    "Evaluation",
     "HeldOutLog",
     "Kind",
+    "Measure",
     "Predictions",
     "Projection",
+    "View",
     "adjusted_rand_index",
     "agreement",
     "agreement_matrices",
@@ -94,14 +95,13 @@ __all__ = [
     "project",
     "reconstruct",
     "redundancy",
+    "register_measure",
     "require_lpips",
     "resample_facets",
     "sample",
     "sample_clusters",
     "sample_components",
     "shared_and_own",
-    "stored_factors",
-    "stored_matrices",
     "swap_facets",
     "swap_pairs",
     "told_apart",

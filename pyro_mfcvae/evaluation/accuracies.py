@@ -6,11 +6,8 @@ name, because the literature calls all of them accuracy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import linear_sum_assignment
 
 IntArray = NDArray[np.int64]
 
@@ -94,6 +91,8 @@ def hungarian_accuracy(labels: ArrayLike, clusters: ArrayLike) -> float:
 
     Clusters beyond the number of classes count as wrong. It is the accuracy of VaDE and DEC.
     """
+    from scipy.optimize import linear_sum_assignment
+
     counts = contingency(labels, clusters)
     rows, columns = linear_sum_assignment(counts, maximize=True)
     return float(counts[rows, columns].sum() / counts.sum())
@@ -141,27 +140,11 @@ def homogeneity(labels: ArrayLike, clusters: ArrayLike) -> float:
     return float(homogeneity_score(*_paired(labels, clusters)))
 
 
-def redundancy(clusters: Sequence[ArrayLike]) -> list[list[float]]:
-    """How much facets say the same: the NMI of the clusterings of every two of them.
-
-    Args:
-        clusters: of J facets, (N,) each.
-
-    Returns:
-        J x J numbers from 0 to 1, 1 on the diagonal.
-
-    Raises:
-        ValueError: if facets have different numbers of observations, or none, or a clustering
-            holds negative numbers.
-    """
-    lengths = [np.shape(c) for c in clusters]
-    if len(set(lengths)) > 1:
-        raise ValueError(f"expected every facet's clusters of one length, got shapes {lengths}")
-    clusters = [_counted("clusters", c) for c in clusters]
-    return [
-        [1.0 if i == j else normalized_mutual_information(a, b) for j, b in enumerate(clusters)]
-        for i, a in enumerate(clusters)
-    ]
+def redundancy(clusters: ArrayLike, other_clusters: ArrayLike) -> float:
+    """How much two facets say the same: the NMI of their clusterings (N,), from 0 to 1."""
+    if clusters is other_clusters:
+        return 1.0
+    return normalized_mutual_information(clusters, other_clusters)
 
 
 def occupied_clusters(clusters: ArrayLike) -> int:
@@ -195,41 +178,6 @@ def assignment_entropy(responsibilities: ArrayLike, *, normalized: bool = False)
     if not normalized:
         return entropy
     return entropy / float(np.log(r.shape[1])) if r.shape[1] > 1 else 0.0
-
-
-def agreement(
-    labels: ArrayLike,
-    clusters: ArrayLike,
-    cluster_map: IntArray | None = None,
-    responsibilities: ArrayLike | None = None,
-) -> dict[str, float]:
-    """All measures of agreement by name.
-
-    Args:
-        labels: classes (N,).
-        clusters: clusters (N,).
-        cluster_map: classes of the clusters (K,), learnt on other observations; adds
-            ``majority_accuracy_training_map``.
-        responsibilities: q(c | x), (N, K), that the clusters are the largest of; adds
-            ``exemplar_accuracy``.
-
-    Raises:
-        ValueError: if the arrays are empty, differ in length, or hold negative numbers, or if a
-            cluster has no entry in the map.
-    """
-    result = {
-        "majority_accuracy": majority_accuracy(labels, clusters),
-        "class_weighted_accuracy": class_weighted_accuracy(labels, clusters),
-        "hungarian_accuracy": hungarian_accuracy(labels, clusters),
-        "nmi": normalized_mutual_information(labels, clusters),
-        "homogeneity": homogeneity(labels, clusters),
-        "ari": adjusted_rand_index(labels, clusters),
-    }
-    if cluster_map is not None:
-        result["majority_accuracy_training_map"] = mapped_accuracy(labels, clusters, cluster_map)
-    if responsibilities is not None:
-        result["exemplar_accuracy"] = exemplar_accuracy(labels, responsibilities)
-    return result
 
 
 def _paired(labels: ArrayLike, clusters: ArrayLike) -> tuple[IntArray, IntArray]:

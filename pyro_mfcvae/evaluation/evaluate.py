@@ -1,22 +1,20 @@
-"""Everything that is measured of a trained model, as one dictionary for JSON."""
+"""Everything that is measured of a trained model."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
-from pyro_mfcvae.data.observations import Dataset
-from pyro_mfcvae.evaluation.accuracies import (
-    agreement,
-    assignment_entropy,
-    majority_map,
-    occupied_clusters,
-    redundancy,
-)
-from pyro_mfcvae.evaluation.predictions import Predictions, elbo_means, predict
+from pyro_mfcvae.data.observations import Dataset, Observations
+from pyro_mfcvae.evaluation.accuracies import majority_map
+from pyro_mfcvae.evaluation.measures import Part, View, measures_of
+from pyro_mfcvae.evaluation.predictions import elbo_means, predict
+from pyro_mfcvae.evaluation.results import Evaluation, FacetResults, FactorResults, Values
 from pyro_mfcvae.models.base import FacetModel
+
+_PARTS: tuple[Part, ...] = ("train", "test")
 
 
 def evaluate(
@@ -25,12 +23,13 @@ def evaluate(
     guide: str = "vade",
     n_samples: int = 1,
     fade: Sequence[float] | None = None,
-) -> dict[str, Any]:
+) -> Evaluation:
     """Measure a model on the training and the held-out part of a data set.
 
     The map from clusters to classes is learnt on the training part; both parts are judged by it
     (``majority_accuracy_training_map``) as well as by a map of their own, which on the training
-    part is the same.
+    part is the same. A facet with one cluster has no clustering: nothing is measured of it beside
+    a factor or another facet.
 
     Args:
         model: the model.
@@ -40,80 +39,82 @@ def evaluate(
         fade: weights of the facets; None means ones.
 
     Returns:
-        ``{"elbo": {part: {term: value}}, "facets": [{"n_clusters", "latent_dim",
-        "occupied_clusters": {part: n}, "assignment_entropy": {part: nats},
-        "normalized_assignment_entropy": {part: share of log K}, "factors": {factor: {"n_classes",
-        part: {measure: value}}}}], "redundancy": {part: J x J}}`` with the parts ``train`` and
-        ``test``; redundancy is the NMI of two facets' clusterings. A facet with one cluster has no
-        clustering: its factors are empty, its redundancy is None.
+        every measure of the table that is not slow.
 
     Raises:
         ValueError: if responsibilities are not finite, as with a model that has diverged.
     """
-    parts = {part: dataset.split(part) for part in ("train", "test")}
-    predictions = {part: predict(model, x, fade=fade) for part, (x, _) in parts.items()}
+    data = {part: dataset.split(part) for part in _PARTS}
+    views = {part: facet_views(model, x, fade) for part, (x, _) in data.items()}
     labels = {
         part: {factor: values.cpu().numpy() for factor, values in given.items()}
-        for part, (_, given) in parts.items()
+        for part, (_, given) in data.items()
     }
-    return {
-        "n_observations": {part: len(x) for part, (x, _) in parts.items()},
-        "elbo": {
-            part: elbo_means(model, x, guide, n_samples, fade) for part, (x, _) in parts.items()
-        },
-        "facets": [
-            {
-                "n_clusters": prior.n_clusters,
-                "latent_dim": prior.latent_dim,
-                **_facet(j, prior.n_clusters, predictions, labels),
-            }
+    n_clusters = [prior.n_clusters for prior in model.facets]
+    return Evaluation(
+        n_observations={part: len(x) for part, (x, _) in data.items()},
+        elbo={part: elbo_means(model, x, guide, n_samples, fade) for part, (x, _) in data.items()},
+        facets=[
+            FacetResults(
+                n_clusters=prior.n_clusters,
+                latent_dim=prior.latent_dim,
+                measures={
+                    row.name: {part: row.measure(own[j]) for part, own in views.items()}
+                    for row in measures_of("facet")
+                },
+                factors={
+                    factor: _judge({part: own[j] for part, own in views.items()}, labels, factor)
+                    for factor in (labels["train"] if prior.n_clusters > 1 else ())
+                },
+            )
             for j, prior in enumerate(model.facets)
         ],
-        "redundancy": {
-            part: _redundancy(p.clusters, [prior.n_clusters for prior in model.facets])
-            for part, p in predictions.items()
-        },
-    }
-
-
-def _redundancy(
-    clusters: Sequence[np.ndarray], n_clusters: Sequence[int]
-) -> list[list[float | None]]:
-    nmi: list[list[float | None]] = [*redundancy(clusters)]
-    for i, row in enumerate(nmi):
-        for j in range(len(row)):
-            if min(n_clusters[i], n_clusters[j]) == 1:
-                row[j] = None
-    return nmi
-
-
-def _facet(
-    j: int,
-    n_clusters: int,
-    predictions: dict[str, Predictions],
-    labels: dict[str, dict[str, np.ndarray]],
-) -> dict[str, Any]:
-    clusters = {part: p.clusters[j] for part, p in predictions.items()}
-    factors: dict[str, Any] = {}
-    for factor, classes in labels["train"].items() if n_clusters > 1 else ():
-        cluster_map = majority_map(classes, clusters["train"], n_clusters)
-        factors[factor] = {
-            "n_classes": int(max(given[factor].max() for given in labels.values())) + 1,
-            **{
-                part: agreement(
-                    labels[part][factor], clusters[part], cluster_map, p.responsibilities[j]
-                )
-                for part, p in predictions.items()
-            },
+        measures={
+            row.name: {part: row.measure(View(model=model, x=data[part][0])) for part in _PARTS}
+            for row in measures_of("run")
+            if row.function is not None
         }
-    return {
-        "occupied_clusters": {part: occupied_clusters(c) for part, c in clusters.items()},
-        "assignment_entropy": {
-            part: assignment_entropy(p.responsibilities[j]) for part, p in predictions.items()
+        | {
+            row.name: {
+                part: [
+                    [
+                        row.measure(replace(view, other_clusters=other.clusters))
+                        if min(n_clusters[i], n_clusters[j]) > 1
+                        else None
+                        for j, other in enumerate(own)
+                    ]
+                    for i, view in enumerate(own)
+                ]
+                for part, own in views.items()
+            }
+            for row in measures_of("pair")
         },
-        "normalized_assignment_entropy": {
-            part: assignment_entropy(p.responsibilities[j], normalized=True)
-            for part, p in predictions.items()
-        },
-        "factors": factors,
-    }
+    )
+
+
+def facet_views(
+    model: FacetModel, x: Observations, fade: Sequence[float] | None = None
+) -> list[View]:
+    """What every facet says of observations (N, *event)."""
+    seen = predict(model, x, fade=fade)
+    found = zip(seen.clusters, seen.responsibilities, seen.z_mean, strict=True)
+    return [
+        View(model=model, x=x, clusters=clusters, responsibilities=r, z_mean=z)
+        for clusters, r, z in found
+    ]
+
+
+def _judge(
+    views: dict[Part, View], labels: dict[Part, dict[str, np.ndarray]], factor: str
+) -> FactorResults:
+    """Every measure of one facet and one factor."""
+    k = np.shape(views["train"].responsibilities)[1]
+    training_map = majority_map(labels["train"][factor], views["train"].clusters, k)
+    found: dict[Part, Values] = {}
+    for part, view in views.items():
+        view = replace(view, labels=labels[part][factor], training_map=training_map)
+        found[part] = {
+            row.name: row.measure(view) for row in measures_of("factor") if row.function is not None
+        }
+    n_classes = int(max(given[factor].max() for given in labels.values())) + 1
+    return FactorResults(n_classes, **found)

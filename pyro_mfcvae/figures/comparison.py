@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
-from pyro_mfcvae.evaluation.fitting import guide_name
+from pyro_mfcvae.evaluation.results import Comparison
 
 
-def guide_comparison(results: Mapping[str, Any], title: str = "") -> Figure:
+def guide_comparison(results: Comparison, title: str = "") -> Figure:
     """Gap to the reference, variance of the gradient and time over the number of samples.
 
     Without a reference the ELBO itself takes the place of the gap.
@@ -21,28 +20,28 @@ def guide_comparison(results: Mapping[str, Any], title: str = "") -> Figure:
         results: of :func:`~pyro_mfcvae.evaluation.compare_guides`.
         title: above the panels.
     """
-    rows, reference = results["guides"], results["reference"]
-    guides = list(dict.fromkeys(row["guide"] for row in rows))
+    rows, reference = results.guides, results.reference
+    guides = list(dict.fromkeys(row.guide for row in rows))
     figure = Figure(figsize=(11, 4.3), layout="constrained")
     bounds, variances, times = figure.subplots(1, 3)
     for i, guide in enumerate(guides):
-        own = [row for row in rows if row["guide"] == guide]
-        samples = [row["n_samples"] for row in own]
-        style = {"color": f"C{i}", "label": guide_name(own[0]), "marker": "o", "ms": 4}
-        style["ls"] = "-" if own[0].get("is_bound", True) else "--"
-        variances.plot(samples, [row["gradient_variance"] for row in own], **style)
-        times.plot(samples, [1000 * row["seconds"] for row in own], **style)
+        own = [row for row in rows if row.guide == guide]
+        samples = [row.n_samples for row in own]
+        style = {"color": f"C{i}", "label": own[0].title, "marker": "o", "ms": 4}
+        style["ls"] = "-" if own[0].is_bound else "--"
+        variances.plot(samples, [row.gradient_variance for row in own], **style)
+        times.plot(samples, [1000 * row.seconds for row in own], **style)
         if reference is None:
-            errors = [row["elbo_standard_error"] for row in own]
-            bounds.errorbar(samples, [row["elbo"] for row in own], errors, capsize=3, **style)
+            errors = [row.elbo_standard_error for row in own]
+            bounds.errorbar(samples, [row.elbo for row in own], errors, capsize=3, **style)
         elif guide == reference:
             bounds.axhline(0, color=style["color"], label=f"{guide} (reference)")
         else:
-            bounds.plot(samples, [row["gap"] for row in own], **style)
+            bounds.plot(samples, [row.gap for row in own], **style)
             predicted = [
-                (s, row["predicted_gap"])
+                (s, row.predicted_gap)
                 for s, row in zip(samples, own, strict=True)
-                if row["predicted_gap"] is not None
+                if row.predicted_gap is not None
             ]
             if predicted:
                 bounds.plot(*zip(*predicted, strict=True), "x", color="black", ms=8, zorder=3)
@@ -59,7 +58,7 @@ def guide_comparison(results: Mapping[str, Any], title: str = "") -> Figure:
     times.yaxis.set_major_formatter(ScalarFormatter())
     times.yaxis.set_minor_locator(NullLocator())
     for axes in (bounds, variances, times):
-        _over_samples(axes, [row["n_samples"] for row in rows])
+        _over_samples(axes, [row.n_samples for row in rows])
     figure.legend(
         *bounds.get_legend_handles_labels(),
         loc="outside lower center",

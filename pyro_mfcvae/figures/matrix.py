@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pyro_mfcvae.evaluation.matrices import TITLES
+from pyro_mfcvae.evaluation.measures import find_measure
 from pyro_mfcvae.figures.names import readable
 
 _COLORS = "Blues"
@@ -69,7 +69,7 @@ def agreement_matrices(
         figure.text(
             left / width,
             (top - 0.05) / height,
-            TITLES.get(measure, readable(measure)),
+            find_measure(measure).title,
             ha="left",
             va="top",
             fontsize=9,

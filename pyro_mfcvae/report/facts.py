@@ -21,8 +21,8 @@ from pyro_mfcvae.errors import (
     OtherModelWarning,
     RunError,
 )
+from pyro_mfcvae.evaluation.results import Comparison, Evaluation, FacetResults
 from pyro_mfcvae.report.pictures import Picture, read_pictures
-from pyro_mfcvae.report.stored import stored_comparison, stored_evaluation
 from pyro_mfcvae.runs.measure import evaluate_run
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.training.callbacks import Say
@@ -51,8 +51,8 @@ class Facts:
     """
 
     run: Run
-    evaluation: dict[str, Any] | None
-    comparison: dict[str, Any] | None
+    evaluation: Evaluation | None
+    comparison: Comparison | None
     metrics: list[dict[str, Any]]
     environment: dict[str, Any]
     pictures: tuple[Picture, ...]
@@ -66,14 +66,9 @@ class Facts:
         return self.run.path.resolve().name
 
     @property
-    def facets(self) -> list[dict[str, Any]]:
+    def facets(self) -> list[FacetResults]:
         """What was measured of each facet, shallow first; empty before any evaluation."""
-        return self.evaluation["facets"] if self.evaluation else []
-
-    @property
-    def factors(self) -> list[str]:
-        """The labelled factors."""
-        return list(dict.fromkeys(name for facet in self.facets for name in facet["factors"]))
+        return self.evaluation.facets if self.evaluation else []
 
 
 def gather(run: Run, data_dir: Path | None = None, say: Say = lambda _: None) -> Facts:
@@ -90,19 +85,19 @@ def gather(run: Run, data_dir: Path | None = None, say: Say = lambda _: None) ->
     """
     if data_dir is not None:
         in_folder(run.config.data, data_dir)
-    stored_evaluation(run)  # before anything long: a damaged file is refused
-    comparison = stored_comparison(run)
+    run.evaluation()  # before anything long: a damaged file is refused
+    comparison = run.comparison()
     notes: list[str] = []
     with _warnings_in(notes):
         checkpoint = _checkpoint(run, notes)
         if checkpoint is not None:
             _complete(run, checkpoint, data_dir, notes, say)
-    evaluation = stored_evaluation(run)
+    evaluation = run.evaluation()
     environment = _environment(run, notes)
     pictures, damaged = read_pictures(run.figures, len(run.config.model.facets))
     notes += [f"The figure {name} is damaged and left out." for name in damaged]
     reasons = _left_out(run, notes)
-    data = (checkpoint.data if checkpoint else None) or (evaluation or {}).get("data")
+    data = (checkpoint.data if checkpoint else None) or (evaluation.data if evaluation else None)
     return Facts(
         run=run,
         evaluation=evaluation,
@@ -138,8 +133,8 @@ def _complete(
     missing = []
     if (
         before is None
-        or before["step"] != checkpoint.step
-        or (before.get("model", checkpoint.model_checksum) != checkpoint.model_checksum)
+        or before.step != checkpoint.step
+        or before.model not in (None, checkpoint.model_checksum)
     ):
         missing.append("measured")
     if _undrawn(run, checkpoint, _left_out(run, notes)):
@@ -163,7 +158,7 @@ def _complete(
         )
         if "measured" in missing and before is not None:
             notes.append(
-                f"The measures are those of step {before['step']}; the newest checkpoint is of "
+                f"The measures are those of step {before.step}; the newest checkpoint is of "
                 f"step {checkpoint.step}."
             )
 

@@ -107,7 +107,9 @@ class Ablations(Experiment):
                     row="facets 0 and 1",
                     column=arm.title,
                     metric="NMI of their clusterings, held out",
-                    path=("redundancy", "test", 0, 1),
+                    measure="redundancy",
+                    facet=0,
+                    other_facet=1,
                 )
             )
         return lines
@@ -118,10 +120,9 @@ class Ablations(Experiment):
         groups: dict[str, dict[str, list[tuple[float, ...]]]] = {}
         for outcome in outcomes:
             name, _, value = outcome.arm.label.partition("=")
-            facets = outcome.measures["facets"]
+            facets = outcome.evaluation.facets
             both = tuple(
-                facets[j]["factors"][factor]["test"]["majority_accuracy"]
-                for j in (facet, 1 - facet)
+                facets[j].factors[factor].test["majority_accuracy"] for j in (facet, 1 - facet)
             )
             groups.setdefault(name, {}).setdefault(value, []).append(both)
         names = [f"{factor}, facet {j}" for j in (facet, 1 - facet)]

@@ -10,6 +10,7 @@ from typing_extensions import override
 from pyro_mfcvae import figures
 from pyro_mfcvae.config import Config, with_facets
 from pyro_mfcvae.config import override as changed
+from pyro_mfcvae.evaluation.results import log_name
 from pyro_mfcvae.figures.names import readable
 from pyro_mfcvae.studies.papers.definition import (
     ON_TRAINING,
@@ -22,6 +23,7 @@ from pyro_mfcvae.studies.papers.definition import (
     Outcomes,
     Scale,
     accuracy,
+    judge,
     register_experiments,
 )
 from pyro_mfcvae.studies.papers.published import ACCURACIES, MNIST_TEST, MNIST_TRAINING
@@ -60,14 +62,15 @@ class Panel:
     def curve(self, outcome: Outcome) -> figures.Curve:
         """Epochs and accuracies of one run."""
         facet = best_facet(outcome, self.factor) if self.facet is None else self.facet
-        return outcome.over_epochs(f"majority_accuracy_{facet}_{self.factor}", self.split)
+        return outcome.over_epochs(log_name("majority_accuracy", facet, self.factor), self.split)
 
 
 def best_facet(outcome: Outcome, factor: str) -> int:
     """The facet whose clusters agree best with a factor on held-out data."""
-    facets = outcome.measures["facets"]
+    found = outcome.evaluation
     return max(
-        range(len(facets)), key=lambda j: facets[j]["factors"][factor]["test"]["majority_accuracy"]
+        range(len(found.facets)),
+        key=lambda j: found.facets[j].factors[factor].test["majority_accuracy"],
     )
 
 
@@ -136,21 +139,10 @@ class TrainingAndTest(Published):
     @override
     def entries(self, arms: Arms) -> Sequence[Entry]:
         return [
-            Entry(
-                arm=arm.label,
-                row=f"facet {facet}",
-                column=f"{arm.title}, {factor}",
-                metric=f"majority accuracy, {name}, map of its own",
-                n_clusters=arm.config.model.facets[facet].n_clusters,
-                path=("facets", facet, "factors", factor, part, "majority_accuracy"),
-                published="" if arm.is_quick else published,
-            )
+            judge(arm, factor, facet, f"facet {facet}", part=part, published=published)
             for arm in arms
             for factor, facet in list(arm.facets.items())[-1:]
-            for part, name, published in (
-                ("train", "training set", MNIST_TRAINING),
-                ("test", "test set", MNIST_TEST),
-            )
+            for part, published in (("train", MNIST_TRAINING), ("test", MNIST_TEST))
         ]
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pyro_mfcvae.config import Config
 from pyro_mfcvae.data import Dataset
+from pyro_mfcvae.evaluation.measures import MEASURES, PARTS, Part
+from pyro_mfcvae.evaluation.results import Evaluation
 from pyro_mfcvae.runs.run import Run
 
 if TYPE_CHECKING:
@@ -19,7 +21,6 @@ Scale = Literal["full", "reduced", "quick"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
 
 ON_TRAINING = "train_clusters"  # the split of log points that judge training observations
-OWN_MAP = "majority accuracy, held out, map of its own"
 
 _NOTES = {
     "reduced": "reduced: the settings of full in fewer epochs, fading in and pretraining included",
@@ -60,7 +61,13 @@ class Entry:
         column: of the table, such as the data and the factor.
         metric: its full name.
         n_clusters: K, where the metric depends on it.
-        path: where it stands in the measures of a run: keys and indices, the outermost first.
+        measure: its name in the table of measures; empty for a number that is found by its path.
+        part: of the data.
+        facet: j, for a measure of facets.
+        factor: for a measure of a facet and a factor.
+        other_facet: for a measure of two facets.
+        path: of a term of the ELBO or a number of a slow measurement: its keys in
+            ``evaluation.json``, the outermost first.
         published: the published number as it was printed, empty where there is none.
         percent: whether it is a share, shown in percent.
     """
@@ -69,20 +76,23 @@ class Entry:
     row: str
     column: str
     metric: str
-    path: tuple[str | int, ...]
+    measure: str = ""
+    part: Part = "test"
+    facet: int | None = None
+    factor: str | None = None
+    other_facet: int | None = None
+    path: tuple[str | int, ...] = ()
     n_clusters: int | None = None
     published: str = ""
     percent: bool = True
 
-    def value(self, measures: Mapping[str, Any]) -> float | None:
-        """The number in the measures of a run; None where it was not measured."""
-        found: Any = measures
-        for key in self.path:
-            try:
-                found = found[key]
-            except (KeyError, IndexError):
-                return None
-        return float(found)
+    def value(self, evaluation: Evaluation) -> float | None:
+        """The number in an evaluation; None where it was not measured."""
+        if self.measure:
+            return evaluation.value(
+                self.measure, self.part, self.facet, self.factor, self.other_facet
+            )
+        return evaluation.at(*self.path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,14 +104,14 @@ class Outcome:
         seed: the run's.
         run: the run.
         dataset: its data.
-        measures: its ``evaluation.json``.
+        evaluation: its results.
     """
 
     arm: Arm
     seed: int
     run: Run
     dataset: Dataset
-    measures: Mapping[str, Any]
+    evaluation: Evaluation
 
     @functools.cached_property
     def fade(self) -> tuple[float, ...]:
@@ -195,17 +205,43 @@ def register_experiments(*experiments: Experiment) -> None:
     EXPERIMENTS.update({experiment.name: experiment for experiment in experiments})
 
 
-def accuracy(arm: Arm, factor: str, facet: int, row: str, published: str = "") -> Entry:
-    """The paper's accuracy of one facet and factor."""
+def judge(
+    arm: Arm,
+    factor: str,
+    facet: int,
+    row: str,
+    measure: str = "majority_accuracy",
+    part: Part = "test",
+    published: str = "",
+) -> Entry:
+    """One measure of one facet and factor, by default the accuracy that the MFCVAE paper counts by.
+
+    Args:
+        arm: the arm.
+        factor: that the clusters are judged by.
+        facet: j.
+        row: of the table.
+        measure: its name.
+        part: of the data.
+        published: the published number.
+    """
     return Entry(
         arm=arm.label,
         row=row,
         column=f"{arm.title}, {factor}",
-        metric=OWN_MAP,
+        metric=f"{MEASURES[measure].title}, {PARTS[part]}",
         n_clusters=arm.config.model.facets[facet].n_clusters,
-        path=("facets", facet, "factors", factor, "test", "majority_accuracy"),
+        measure=measure,
+        part=part,
+        facet=facet,
+        factor=factor,
         published="" if arm.is_quick else published,
     )
+
+
+def accuracy(arm: Arm, factor: str, facet: int, row: str, published: str = "") -> Entry:
+    """The MFCVAE paper's accuracy of one facet and factor."""
+    return judge(arm, factor, facet, row, published=published)
 
 
 def probes(arm: Arm, factor: str, published: Sequence[str] = ()) -> list[Entry]:
@@ -244,22 +280,6 @@ def agreement(
         row: of the table.
         published: published numbers by the measure's name in ``evaluation.json``.
     """
-    published = {} if arm.is_quick else published or {}
-    metrics = {
-        "majority_accuracy": OWN_MAP,
-        "majority_accuracy_training_map": "majority accuracy, held out, map of the training part",
-        "hungarian_accuracy": "Hungarian accuracy, held out",
-        "nmi": "NMI, held out",
-    }
-    return [
-        Entry(
-            arm=arm.label,
-            row=row,
-            column=f"{arm.title}, {factor}",
-            metric=metric,
-            n_clusters=arm.config.model.facets[facet].n_clusters,
-            path=("facets", facet, "factors", factor, "test", name),
-            published=published.get(name, ""),
-        )
-        for name, metric in metrics.items()
-    ]
+    published = published or {}
+    names = ("majority_accuracy", "majority_accuracy_training_map", "hungarian_accuracy", "nmi")
+    return [judge(arm, factor, facet, row, name, "test", published.get(name, "")) for name in names]

@@ -16,7 +16,7 @@ from pyro_mfcvae.evaluation.perceptual import require_lpips
 from pyro_mfcvae.files import write_whole
 from pyro_mfcvae.runs.train import prepare
 from pyro_mfcvae.studies.papers.definition import SCALES, Arm, Experiment, Outcome, Scale
-from pyro_mfcvae.studies.papers.results import as_markdown, summarise
+from pyro_mfcvae.studies.papers.results import as_page, summarise
 from pyro_mfcvae.studies.papers.running import (
     Datasets,
     finish_run,
@@ -185,7 +185,7 @@ class Plan:
             results["figures"], problems = _draw(self.experiment, outcomes, folder)
             results["notes"] += problems
         write_whole(folder / "results.json", json.dumps(results, indent=1) + "\n")
-        write_whole(folder / "table.md", as_markdown(results))
+        write_whole(folder / "table.md", as_page(results))
         return results
 
     def _check(self, arm: Arm) -> None:

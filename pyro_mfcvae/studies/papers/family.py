@@ -118,12 +118,12 @@ def _name(arm: Arm) -> str:
 
 def _clustered(outcome: Outcome) -> Iterator[tuple[str, list[float]]]:
     """Facets with clusters, and the accuracy of every factor in each."""
-    for j, facet in enumerate(outcome.measures["facets"]):
-        if facet["n_clusters"] > 1:
+    for j, facet in enumerate(outcome.evaluation.facets):
+        if facet.has_clusters:
             yield (
-                f"facet {j}, K = {facet['n_clusters']}",
+                f"facet {j}, K = {facet.n_clusters}",
                 [
-                    facet["factors"][factor]["test"]["majority_accuracy"]
+                    facet.factors[factor].test["majority_accuracy"]
                     for factor in _factors(outcome.arm.title)
                 ],
             )
@@ -137,7 +137,7 @@ def _entries(arm: Arm) -> list[Entry]:
         row=name,
         column=arm.title,
         metric=f"objective, held out, nats, guide {arm.config.guide.name}",
-        path=("elbo", "test", "elbo"),
+        measure="elbo",
         percent=False,
     )
     lines = [bound]
@@ -145,7 +145,7 @@ def _entries(arm: Arm) -> list[Entry]:
         for j, facet in enumerate(arm.config.model.facets):
             if facet.n_clusters > 1:
                 measures = agreement(arm, factor, j, f"{name}, facet {j}")
-                lines += [entry for entry in measures if entry.path[-1] in _MEASURES]
+                lines += [entry for entry in measures if entry.measure in _MEASURES]
     return lines
 
 

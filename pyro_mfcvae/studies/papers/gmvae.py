@@ -26,6 +26,7 @@ from pyro_mfcvae.studies.papers.definition import (
     Scale,
     agreement,
     first_runs,
+    judge,
     register_experiments,
 )
 from pyro_mfcvae.studies.papers.settings import QUICK_DATA
@@ -171,15 +172,7 @@ def _digit_notes(scale: Scale) -> Sequence[str]:
 
 def exemplars_first(arm: Arm, factor: str, published: str = "") -> list[Entry]:
     """The paper's own accuracy, then those of others and the NMI, of facet 0."""
-    own = Entry(
-        arm=arm.label,
-        row=ROW,
-        column=f"{arm.title}, {factor}",
-        metric=EXEMPLAR,
-        n_clusters=arm.config.model.facets[0].n_clusters,
-        path=("facets", 0, "factors", factor, "test", "exemplar_accuracy"),
-        published="" if arm.is_quick else published,
-    )
+    own = judge(arm, factor, 0, ROW, "exemplar_accuracy", published=published)
     return [own, *agreement(arm, factor, 0, ROW)]
 
 

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pyro_mfcvae.config import config_to_dict
+from pyro_mfcvae.evaluation.results import Evaluation
 from pyro_mfcvae.studies.papers.definition import Arms, Entry, Experiment, Outcome, Outcomes
+from pyro_mfcvae.tables import Table, as_markdown, make_table, number
 
 if TYPE_CHECKING:
     from pyro_mfcvae.studies.papers.driver import Request
 
-_SLOW = ("probe", "diversity", "groups", "domains")
 _ENVIRONMENT = ("commit", "python", "packages", "cuda_device", "n_cpus")
 
 
@@ -50,7 +51,7 @@ def summarise(
         "arms": {arm.label: config_to_dict(arm.config) for arm in arms if arm.label in trained},
         "runs": runs,
         "table": [
-            table_line(entry, {o.seed: o.measures for o in outcomes if o.arm.label == entry.arm})
+            table_line(entry, {o.seed: o.evaluation for o in outcomes if o.arm.label == entry.arm})
             for entry in experiment.entries(arms)
             if entry.arm in trained
         ],
@@ -67,39 +68,39 @@ def _warnings(runs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def described(outcome: Outcome) -> dict[str, Any]:
     """A finished run: its settings' label, its seed, where it was trained, and its measures."""
-    run, measures = outcome.run, outcome.measures
-    environment = run.environment()
+    run, found = outcome.run, outcome.evaluation
+    environment, stored = run.environment(), found.to_dict()
     return {
         "arm": outcome.arm.label,
         "seed": outcome.seed,
         "folder": run.path.name,
-        "step": measures["step"],
+        "step": found.step,
         "n_epochs": run.config.training.n_epochs,
         "fade": list(outcome.fade),
         "seconds": outcome.seconds,
         **{key: environment.get(key) for key in _ENVIRONMENT},
-        "elbo": {part: terms["elbo"] for part, terms in measures["elbo"].items()},
-        "occupied_clusters": [f["occupied_clusters"]["test"] for f in measures["facets"]],
-        "redundancy": measures["redundancy"]["test"],
+        "elbo": {part: terms["elbo"] for part, terms in found.elbo.items()},
+        "occupied_clusters": [facet.n_used() for facet in found.facets],
+        **{row.name: stored[row.name]["test"] for row in found.measured("pair")},
         "facets": [
-            {factor: values["test"] for factor, values in facet["factors"].items()}
-            for facet in measures["facets"]
+            {factor: values.test for factor, values in facet.factors.items()}
+            for facet in found.facets
         ],
-        **{key: measures[key] for key in _SLOW if key in measures},
+        **{name: stored[name] for name in found.slow},
     }
 
 
-def table_line(entry: Entry, measures: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+def table_line(entry: Entry, evaluations: Mapping[int, Evaluation]) -> dict[str, Any]:
     """One number over seeds.
 
     Args:
         entry: which number.
-        measures: of the finished runs of the entry's arm, by seed.
+        evaluations: of the finished runs of the entry's arm, by seed.
 
     Returns:
         what the entry is, and its ``"values"`` by seed, their ``"mean"`` and ``"sd"``.
     """
-    found = {seed: entry.value(given) for seed, given in measures.items()}
+    found = {seed: entry.value(given) for seed, given in evaluations.items()}
     values = {seed: value for seed, value in found.items() if value is not None}
     k = "" if entry.n_clusters is None else f", K = {entry.n_clusters}"
     return {
@@ -126,8 +127,42 @@ def shown(line: dict[str, Any]) -> tuple[str, str]:
     return f"{form(line['mean'])}{spread}, {seeds}", ", ".join(map(form, values))
 
 
-def as_markdown(results: dict[str, Any]) -> str:
-    """The results as a page: where they come from, and the table beside the published numbers."""
+def results_table(results: dict[str, Any], brief: bool = False) -> Table:
+    """Every number beside the published one.
+
+    Args:
+        results: of :func:`summarise`.
+        brief: leave out the value of each seed.
+    """
+    columns = ["", "", "metric", "measured: mean (sd)", "each seed", "published"]
+    rows = [
+        [line["row"], line["column"], line["metric"], *shown(line), line["published"]]
+        for line in results["table"]
+    ]
+    if brief:
+        for cells in (columns, *rows):
+            del cells[4]
+    return make_table("", columns, rows, is_text=True)
+
+
+def _runs_table(results: dict[str, Any]) -> Table:
+    names = ["run", "seed", "epochs", "seconds", "ELBO, training", "ELBO, held out"]
+    rows = [
+        [
+            run["arm"],
+            str(run["seed"]),
+            str(run["n_epochs"]),
+            "" if run["seconds"] is None else f"{run['seconds']:.0f}",
+            *(number(run["elbo"][part]) for part in ("train", "test")),
+            ", ".join(map(str, run["occupied_clusters"])),
+        ]
+        for run in results["runs"]
+    ]
+    return make_table("", [*names, "clusters in use"], rows)
+
+
+def as_page(results: dict[str, Any]) -> str:
+    """The results in Markdown: where they come from, and the table beside the published numbers."""
     lines = [
         f"# {results['experiment']}: {results['title']}",
         "",
@@ -135,30 +170,11 @@ def as_markdown(results: dict[str, Any]) -> str:
         "",
         *(f"- {note}" for note in results["notes"]),
         *([""] if results["notes"] else []),
+        *([as_markdown(results_table(results))] if results["table"] else []),
+        as_markdown(_runs_table(results)),
+        *(f"- {place}" for place in dict.fromkeys(map(_place, results["runs"]))),
     ]
-    if results["table"]:
-        lines += [
-            "| | | metric | measured: mean (sd) | each seed | published |",
-            "|---|---|---|---|---|---|",
-        ]
-        for line in results["table"]:
-            mean, each = shown(line)
-            cells = (line["row"], line["column"], line["metric"], mean, each, line["published"])
-            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-        lines.append("")
-    lines += [
-        "| run | seed | epochs | seconds | ELBO, training | ELBO, held out | clusters in use |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for run in results["runs"]:
-        seconds = "" if run["seconds"] is None else f"{run['seconds']:.0f}"
-        used = ", ".join(map(str, run["occupied_clusters"]))
-        lines.append(
-            f"| {run['arm']} | {run['seed']} | {run['n_epochs']} | {seconds} | "
-            f"{run['elbo']['train']:.2f} | {run['elbo']['test']:.2f} | {used} |"
-        )
-    places = dict.fromkeys(_place(run) for run in results["runs"])
-    return "\n".join([*lines, "", *(f"- {place}" for place in places), ""])
+    return "\n".join([*lines, ""])
 
 
 def _place(run: Mapping[str, Any]) -> str:

@@ -104,14 +104,13 @@ def measured(
     further: Collection[str] = (),
 ) -> bool:
     """Whether a run's evaluation is that of its model and data, and has all that is asked for."""
-    known = run.evaluation() or {}
-    same = (known.get("model"), known.get("data")) == (
-        run.checkpoint().model_checksum,
-        dataset.fingerprint,
-    )
-    found = known.get("diversity", {}).get("distances", {})
-    complete = all(name in known for name in (*further, *(("probe",) if probed else ())))
-    return same and complete and all(d in found for d in distances)
+    known = run.evaluation()
+    now = (run.checkpoint().model_checksum, dataset.fingerprint)
+    if known is None or (known.model, known.data) != now:
+        return False
+    found = known.diversity.distances if known.diversity else {}
+    complete = {*further, *(("probe",) if probed else ())} <= set(known.slow)
+    return complete and set(distances) <= set(found)
 
 
 def measure_run(
@@ -138,12 +137,12 @@ def measure_run(
     if not measured(run, dataset, probed, distances):
         say(f"measuring {run.path.name}")
         lacks_probe = probed and not measured(run, dataset, probed)
-        evaluate_run(run, dataset, lacks_probe, say=say, distances=distances)
+        evaluate_run(run, dataset, {"probe": lacks_probe, "diversity": distances}, say)
     for name, measure in further.items():
         if not measured(run, dataset, further=[name]):
             say(f"measuring {name} of {run.path.name}")
-            run.write_evaluation((run.evaluation() or {}) | {name: measure(run, dataset)})
-    return Outcome(arm, run.config.seed, run, dataset, run.evaluation() or {})
+            run.write_evaluation(run.evaluation().with_slow({name: measure(run, dataset)}))
+    return Outcome(arm, run.config.seed, run, dataset, run.evaluation())
 
 
 def finished_outcome(
@@ -167,7 +166,7 @@ def finished_outcome(
     try:
         run = Run(folder)
         if is_finished(run, dataset) and measured(run, dataset, probed, distances, further):
-            return Outcome(arm, run.config.seed, run, dataset, run.evaluation() or {})
+            return Outcome(arm, run.config.seed, run, dataset, run.evaluation())
     except RunError:
         pass
     return None

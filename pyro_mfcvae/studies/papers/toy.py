@@ -78,9 +78,9 @@ class LinearAgainstExponential(Experiment):
 
 def told_apart(outcome: Outcome) -> float:
     """Majority accuracy of each aspect in the facet that finds it best, averaged over aspects."""
-    facets = outcome.measures["facets"]
+    facets = outcome.evaluation.facets
     return mean(
-        max(facet["factors"][factor]["test"]["majority_accuracy"] for facet in facets)
+        max(facet.factors[factor].test["majority_accuracy"] for facet in facets)
         for factor in outcome.dataset.labels
     )
 

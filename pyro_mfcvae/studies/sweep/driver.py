@@ -12,7 +12,7 @@ from pyro_mfcvae.drawing.saving import save_figure
 from pyro_mfcvae.files import write_whole
 from pyro_mfcvae.studies.papers.running import Datasets, Interrupted, finished_outcome
 from pyro_mfcvae.studies.sweep.engines import InTurn, SweepEngine, Watch
-from pyro_mfcvae.studies.sweep.results import Record, as_markdown, draw, summarise
+from pyro_mfcvae.studies.sweep.results import Record, as_page, draw, summarise
 from pyro_mfcvae.studies.sweep.spec import Spec
 from pyro_mfcvae.studies.sweep.trials import Trial, all_trials, check
 
@@ -85,7 +85,7 @@ class Sweep:
         """Write what there is so far, and return it."""
         results = summarise(self.spec, list(self.records.values()))
         write_whole(self.out / "sweep.json", json.dumps(results, indent=1) + "\n")
-        write_whole(self.out / "table.md", as_markdown(results))
+        write_whole(self.out / "table.md", as_page(results))
         if any(trial["objective"] is not None for trial in results["trials"]):
             save_figure(self.out / "trials.png", draw(self.spec, results))
         return results

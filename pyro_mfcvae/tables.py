@@ -1,0 +1,117 @@
+"""Tables, made once and rendered for a terminal or as Markdown; pages render them in a template."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number or word.
+
+    Attributes:
+        text: what stands there.
+        share: from 0 to 1, drawn as a bar.
+        best: whether it is the best of its row.
+        note: in small letters below.
+    """
+
+    text: str
+    share: float | None = None
+    best: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under named columns.
+
+    Attributes:
+        caption: what the numbers are, with their unit.
+        columns: names of all columns.
+        rows: of cells, one per column.
+        n_headers: how many of the first columns name a row.
+        is_text: whether the cells are words to be read, not numbers to be compared.
+        note: what a reader should know, in sentences.
+    """
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    n_headers: int = 1
+    is_text: bool = False
+    note: str = ""
+
+
+def make_table(
+    caption: str,
+    columns: Iterable[str],
+    rows: Iterable[Sequence[Cell | str]],
+    n_headers: int = 1,
+    is_text: bool = False,
+    note: str = "",
+) -> Table:
+    """A table from cells or plain text."""
+    cells = tuple(
+        tuple(cell if isinstance(cell, Cell) else Cell(cell) for cell in row) for row in rows
+    )
+    return Table(caption, tuple(columns), cells, n_headers, is_text, note)
+
+
+def percent(share: float) -> str:
+    """``98.0 %``, with a space that does not break."""
+    return f"{100 * share:z.1f}\N{NO-BREAK SPACE}%"
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """Fixed digits, or a dash where there is nothing."""
+    return "–" if value is None else f"{value:z.{digits}f}"
+
+
+def as_markdown(table: Table) -> str:
+    """The table in Markdown, its caption not included; a note stands below."""
+
+    def line(cells: Iterable[str]) -> str:
+        return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+    lines = [
+        line(table.columns),
+        f"|{'---|' * len(table.columns)}",
+        *(line(cell.text for cell in row) for row in table.rows),
+        *(["", table.note] if table.note else []),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def show_table(screen: Console, table: Table) -> None:
+    """Print the table; where several columns name a row, the first one is not repeated."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table as Grid
+
+    grid = Grid(box=box.SIMPLE, title=escape(table.caption) or None, title_justify="left")
+    for i, name in enumerate(table.columns):
+        is_word = i < table.n_headers or table.is_text
+        overflow = "fold" if table.is_text or not is_word else "ellipsis"
+        grid.add_column(
+            escape(name),
+            justify="left" if is_word else "right",
+            overflow=overflow,
+            no_wrap=i < table.n_headers and not table.is_text,
+        )
+    last = None
+    for row in table.rows:
+        texts = [f"{cell.text}*" if cell.best else cell.text for cell in row]
+        if table.n_headers > 1:
+            if last not in (None, texts[0]):
+                grid.add_section()
+            last, texts[0] = texts[0], "" if texts[0] == last else texts[0]
+        grid.add_row(*map(escape, texts))
+    screen.print(grid)
+    if table.note:
+        screen.print(f"{table.note}\n", style="dim", highlight=False, markup=False)
