@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table as Grid
+
+_LONG = 20  # letters; shorter cells of numbers are not broken on the terminal
+_GAP = 3  # letters between columns there
 
 
 @dataclass(frozen=True)
@@ -89,29 +93,52 @@ def as_markdown(table: Table) -> str:
 
 
 def show_table(screen: Console, table: Table) -> None:
-    """Print the table; where several columns name a row, the first one is not repeated."""
+    """Print the table, in several ones below each other where it is too wide.
+
+    Where several columns name a row, the first one is not repeated.
+    """
+    caption = table.caption
+    for columns, widths in _split(table, screen.width):
+        screen.print(_grid(table, caption, columns, widths))
+        caption = ""
+    if table.note:
+        screen.print(f"{table.note}\n", style="dim", highlight=False, markup=False)
+
+
+def _split(table: Table, width: int) -> Iterator[tuple[list[int], list[int | None]]]:
+    """Columns that fit beside each other without breaking words of numbers, and their widths."""
+    everything = list(range(len(table.columns)))
+    cells = [[row[i].text for row in table.rows] for i in everything]
+    longest = [max(map(len, texts), default=0) for texts in cells]
+    natural = [max(n, len(name)) for n, name in zip(longest, table.columns, strict=True)]
+    if table.is_text or sum(natural) + _GAP * len(natural) < width:
+        yield everything, [None] * len(everything)
+        return
+    words = [max(map(len, name.split()), default=0) for name in table.columns]
+    least = [max(min(n, _LONG), w) for n, w in zip(longest, words, strict=True)]
+    heads, rest = everything[: table.n_headers], everything[table.n_headers :]
+    while rest:
+        columns = [*heads, rest.pop(0)]
+        while rest and sum(least[i] + _GAP for i in (*columns, rest[0])) < width:
+            columns.append(rest.pop(0))
+        yield columns, [least[i] for i in columns]
+
+
+def _grid(table: Table, caption: str, columns: list[int], widths: list[int | None]) -> Grid:
     from rich import box
     from rich.markup import escape
     from rich.table import Table as Grid
 
-    grid = Grid(box=box.SIMPLE, title=escape(table.caption) or None, title_justify="left")
-    for i, name in enumerate(table.columns):
-        is_word = i < table.n_headers or table.is_text
-        overflow = "fold" if table.is_text or not is_word else "ellipsis"
-        grid.add_column(
-            escape(name),
-            justify="left" if is_word else "right",
-            overflow=overflow,
-            no_wrap=i < table.n_headers and not table.is_text,
-        )
+    grid = Grid(box=box.SIMPLE, title=escape(caption) or None, title_justify="left")
+    for i, width in zip(columns, widths, strict=True):
+        justify = "left" if i < table.n_headers or table.is_text else "right"
+        grid.add_column(escape(table.columns[i]), justify=justify, overflow="fold", width=width)
     last = None
     for row in table.rows:
-        texts = [f"{cell.text}*" if cell.best else cell.text for cell in row]
+        texts = [f"{row[i].text}*" if row[i].best else row[i].text for i in columns]
         if table.n_headers > 1:
             if last not in (None, texts[0]):
                 grid.add_section()
             last, texts[0] = texts[0], "" if texts[0] == last else texts[0]
         grid.add_row(*map(escape, texts))
-    screen.print(grid)
-    if table.note:
-        screen.print(f"{table.note}\n", style="dim", highlight=False, markup=False)
+    return grid

@@ -144,8 +144,8 @@ def found_table(compared: Compared) -> Table | None:
     if not rows:
         return None
     caption = (
-        "How well each factor was found on held-out observations, in percent, by the facet where "
-        "the measure is best. Majority accuracy grows with K."
+        "How well each factor was found on held-out observations, in percent, by the facet that "
+        "agrees most with it. Majority accuracy grows with K."
     )
     return make_table(caption, ["factor", "measure", *_columns(compared)], rows, n_headers=2)
 

@@ -244,7 +244,7 @@ def test_the_example_from_the_command_line():
     few = ("--samples", "3", "--n-draws", "2", "--n-observations", "6")
     done = mfcvae("compare", "cooled", "--guides", f"vade,{given[1]}", *few)
     assert done.exit_code == 0, done.output
-    elbos = {row["guide"]: row["elbo"] for row in Run("cooled").comparison()["guides"]}
+    elbos = {row.guide: row.elbo for row in Run("cooled").comparison().guides}
     assert elbos.keys() == {"enumerate", "vade", "Tempered"}
     assert elbos["enumerate"] > elbos["vade"] > elbos["Tempered"]
 
@@ -294,8 +294,8 @@ def test_commands_on_a_run_take_the_file(run, trained):
     few = ("--samples", "2", "--n-draws", "2", "--n-observations", "4")
     result = mfcvae("compare", "run", "--guides", " vade, own.py:Sharp", *few)
     assert result.exit_code == 0, result.output
-    rows = {row["guide"]: row for row in run.comparison()["guides"]}
-    assert rows["vade"]["elbo"] > rows["Sharp"]["elbo"]
+    rows = {row.guide: row for row in run.comparison().guides}
+    assert rows["vade"].elbo > rows["Sharp"].elbo
     result = mfcvae("intervene", "generate", "run", *GUIDE, "--arrays", "drawn.npz")
     assert result.exit_code == 0, result.output
     result = mfcvae("train", "--resume", "run", *GUIDE)

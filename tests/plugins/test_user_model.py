@@ -152,7 +152,7 @@ def test_what_a_run_folder_names_is_not_executed(arguments, run):
 
 def test_commands_on_a_run_take_the_file(run, monkeypatch):
     measured = run.evaluation()
-    assert measured["facets"][0]["factors"].keys() == {"kind"}
+    assert measured.facets[0].factors.keys() == {"kind"}
     result = mfcvae("evaluate", "run", *MODEL)
     assert result.exit_code == 0, result.output
     assert run.evaluation() == measured
@@ -162,8 +162,8 @@ def test_commands_on_a_run_take_the_file(run, monkeypatch):
     few = ("--samples", "2", "--n-draws", "2", "--n-observations", "4")
     result = mfcvae("compare", "run", *MODEL, "--guides", "mine,vade", *few)
     assert result.exit_code == 0, result.output
-    rows = {row["guide"]: row for row in run.comparison()["guides"]}
-    assert rows["mine"]["elbo"] == rows["vade"]["elbo"]
+    rows = {row.guide: row for row in run.comparison().guides}
+    assert rows["mine"].elbo == rows["vade"].elbo
     result = mfcvae("intervene", "generate", "run", *MODEL, "--arrays", "drawn.npz")
     assert result.exit_code == 0, result.output
     result = mfcvae("train", "--resume", "run", *MODEL)
@@ -396,7 +396,7 @@ def test_a_report_takes_the_files_of_its_runs(run, monkeypatch):
     result = mfcvae("report", "run", "second", *MODEL, "--model", "other.py:Second")
     assert result.exit_code == 0, result.output
     assert "could not be" not in result.output
-    assert other.evaluation()["facets"]
+    assert other.evaluation().facets
     result = mfcvae("report", "second")
     page = (other.path / "report.html").read_text()
     assert "mfcvae evaluate second --model path/to/other.py:Second" in page

@@ -17,6 +17,7 @@ from models import tiny_config
 from pyro_mfcvae.cli import main
 from pyro_mfcvae.config import config_to_dict, override
 from pyro_mfcvae.errors import ConfigError, DataError, RunError
+from pyro_mfcvae.evaluation.results import Evaluation, FacetResults, FactorResults
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.studies.papers import (
     EXPERIMENTS,
@@ -36,7 +37,7 @@ from pyro_mfcvae.studies.papers.curves import OverEpochs, Panel, best_facet
 from pyro_mfcvae.studies.papers.definition import ON_TRAINING
 from pyro_mfcvae.studies.papers.driver import _arms
 from pyro_mfcvae.studies.papers.pictures import contrasting_pairs
-from pyro_mfcvae.studies.papers.results import as_markdown, shown
+from pyro_mfcvae.studies.papers.results import as_page, shown
 from pyro_mfcvae.studies.papers.running import run_folder
 from pyro_mfcvae.training import Callback
 
@@ -63,7 +64,7 @@ PUBLISHED = {
     *(f"figure-{n}" for n in (4, 5, 6, *range(13, 25))),
 }
 
-ACCURACY = ("facets", 1, "factors", "floor_hue", "test", "majority_accuracy")
+ACCURACY = {"measure": "majority_accuracy", "facet": 1, "factor": "floor_hue"}
 
 
 class Tiny(OverEpochs):
@@ -216,7 +217,7 @@ def test_reproduce_trains_measures_writes_and_repeats_nothing(tmp_path, monkeypa
     )
     assert all(run["seconds"] > 0 and run["packages"] for run in results["runs"])
     page = (folder / "table.md").read_text()
-    assert page == as_markdown(results)
+    assert page == as_page(results)
     assert f"{100 * line['mean']:.2f} ({100 * line['sd']:.2f}), 2 seeds" in page
 
     def broken(*_arguments, **_options):
@@ -453,14 +454,20 @@ def test_lpips_is_asked_for_before_anything_else(tmp_path, monkeypatch):
 
 
 def test_entries_read_measures():
-    measures = {"facets": [{}, {"factors": {"floor_hue": {"test": {"majority_accuracy": 0.5}}}}]}
+    told = {"majority_accuracy": 0.5}
+    facets = [FacetResults(5, 2), FacetResults(5, 2, {}, {"floor_hue": FactorResults(4, {}, told)})]
+    terms = {"test": {"elbo": -3.0, "kl_z_0": 1.5}}
+    found = Evaluation({}, terms, facets, others={"groups": {"trained": 0.25}})
 
-    def value(path):
-        return Entry(arm="a", row="r", column="c", metric="m", path=path).value(measures)
+    def value(**place):
+        return Entry(arm="a", row="r", column="c", metric="m", **place).value(found)
 
-    assert value(ACCURACY) == 0.5
-    assert value(("probe", "facets", 0)) is None
-    assert value(("facets", 7)) is None
+    assert value(**ACCURACY) == 0.5
+    assert value(measure="elbo") == -3
+    assert value(path=("elbo", "test", "kl_z_0")) == 1.5
+    assert value(path=("groups", "trained")) == 0.25
+    for place in ({"path": ("probe", "facets", 0)}, ACCURACY | {"facet": 7}):
+        assert value(**place) is None
 
 
 def test_shown():
@@ -478,7 +485,7 @@ def test_best_facet(tmp_path):
     run = Run(run_folder(tmp_path, config))
 
     class Outcome:
-        measures = run.evaluation()
+        evaluation = run.evaluation()
 
     assert best_facet(Outcome, "floor_hue") == int(np.argmax(by_facet))
 

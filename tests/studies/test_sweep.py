@@ -33,7 +33,7 @@ from pyro_mfcvae.studies.sweep import (
     read_spec,
     spec_from_dict,
 )
-from pyro_mfcvae.studies.sweep.results import as_markdown
+from pyro_mfcvae.studies.sweep.results import as_page
 from pyro_mfcvae.studies.sweep.trials import all_trials
 from pyro_mfcvae.training import Callback
 
@@ -135,10 +135,10 @@ def test_a_grid_is_trained_measured_and_put_in_order(base, tmp_path, monkeypatch
             trial["seed"],
             trial["settings"][RATE],
         )
-        facet = run.evaluation()["facets"][1]
-        assert trial["objective"] == facet["factors"]["floor_hue"]["train"]["nmi"]
+        facet = run.evaluation().facets[1]
+        assert trial["objective"] == facet.factors["floor_hue"].train["nmi"]
         assert trial["seconds"] == run.training_seconds()
-        assert trial["measures"]["elbo"]["test"] == run.evaluation()["elbo"]["test"]["elbo"]
+        assert trial["measures"]["elbo"]["test"] == run.evaluation().value("elbo")
         by_rate.setdefault(run.config.training.learning_rate, {})[run.config.seed] = trial[
             "objective"
         ]
@@ -153,7 +153,7 @@ def test_a_grid_is_trained_measured_and_put_in_order(base, tmp_path, monkeypatch
     assert (results["table"][2]["mean"], results["table"][2]["n_failed"]) == (None, 2)
     best = results["table"][0]
     page = (out / "table.md").read_text()
-    assert page == as_markdown(results)
+    assert page == as_page(results)
     assert f"{100 * best['mean']:.2f} ({100 * best['sd']:.2f}), 2 seeds" in page
     assert "- 6 trials: 4 finished, 2 failed" in page
 

@@ -281,10 +281,10 @@ def test_training_fits_a_network_after_a_refit_if_the_guide_has_one(guide, tmp_p
 def test_both_sources_stand_beside_the_measured_number(label, row, published):
     experiment = get_experiment("vlac")
     entries = [e for e in experiment.entries(experiment.arms("full")) if e.arm == label]
-    (found,) = [e for e in entries if e.row == row and e.path[-1] == "majority_accuracy"]
+    (found,) = [e for e in entries if e.row == row and e.measure == "majority_accuracy"]
     assert found.published.startswith(published)
     assert bool(found.published) == bool(published)
-    assert all(not e.published for e in entries if e.path[-1] != "majority_accuracy")
+    assert all(not e.published for e in entries if e.measure != "majority_accuracy")
     assert all(e.n_clusters > 1 for e in entries)
 
 
