@@ -85,7 +85,7 @@ def figures(run: Path, data_dir: Path | None) -> None:
 @click.option(
     "--samples",
     metavar="S,S",
-    type=Numbers(),
+    type=Numbers(least=1),
     default="1,2,8,32",
     show_default=True,
     help="Samples of z per observation.",
