@@ -107,8 +107,8 @@ def test_every_experiment_is_sound_at_every_scale(name, scale):
     assert len(folders) == len(arms), "two arms are the same model"
     for entry in experiment.entries(list(arms.values())):
         facets = arms[entry.arm].config.model.facets
-        if entry.path[0] == "facets":
-            assert entry.n_clusters == facets[entry.path[1]].n_clusters
+        if entry.factor is not None:
+            assert entry.n_clusters == facets[entry.facet].n_clusters
         if scale == "quick":
             assert not entry.published
     assert experiment.n_seeds[scale] >= 1
