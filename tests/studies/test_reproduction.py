@@ -167,30 +167,6 @@ def test_reduced_is_shorter_and_nothing_else(name):
         assert replace(arm.config, training=long) == full.config
 
 
-@pytest.mark.parametrize(
-    "place",
-    [
-        "training.device=cuda",
-        "training.n_threads=3",
-        "preset=other",
-        "data.options.data_dir=x",
-        "sampling_temperature=0.3",
-        "training.log_every=7",
-    ],
-)
-def test_a_run_serves_whatever_asks_for_its_settings(place):
-    config = get_experiment("table-1").arms("full")[0].config
-    assert run_folder(Path("out"), override(config, [place])) == run_folder(Path("out"), config)
-
-
-@pytest.mark.parametrize(
-    "change", ["seed=1", "training.learning_rate=0.1", "data.options.n_train=5", "guide.name=vade-"]
-)
-def test_other_settings_are_another_run(change):
-    config = get_experiment("table-1").arms("full")[0].config
-    assert run_folder(Path("out"), override(config, [change])) != run_folder(Path("out"), config)
-
-
 def test_reproduce_trains_measures_writes_and_repeats_nothing(tmp_path, monkeypatch):
     told = []
     request = Request(out=tmp_path / "out")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Collection, Mapping, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pyro_mfcvae.config import Component, Config, config_to_dict
+from pyro_mfcvae.config import Component, Config, digest
 from pyro_mfcvae.data import Dataset, in_folder, load_dataset, reads_files
 from pyro_mfcvae.errors import RunError
 from pyro_mfcvae.evaluation import HeldOutLog
@@ -33,19 +32,9 @@ def run_folder(out: Path, config: Config) -> Path:
 
     Its name tells apart what comes out, not where, how fast or under which name it was trained.
     """
-    data = {key: value for key, value in config.data.options.items() if key != "data_dir"}
-    training = replace(config.training, device="auto", n_threads=0, checkpoint_every=0, log_every=1)
-    essence = replace(
-        config.without_folders(),
-        preset=None,
-        seed=0,
-        data=replace(config.data, options=data),
-        training=training,
-        sampling_temperature=1.0,
+    return (
+        out / "runs" / f"{config.model.name}-{config.data.name}-{digest(config)}-seed-{config.seed}"
     )
-    text = json.dumps(config_to_dict(essence, defaults=False), sort_keys=True)
-    digest = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
-    return out / "runs" / f"{config.model.name}-{config.data.name}-{digest}-seed-{config.seed}"
 
 
 def finish_run(
