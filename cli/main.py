@@ -12,6 +12,7 @@ import click
 from typing_extensions import override
 
 from pyro_mfcvae import __version__
+from pyro_mfcvae.allocator import keep_memory
 from pyro_mfcvae.cli.commands import COMMANDS
 from pyro_mfcvae.errors import (
     ConfigError,
@@ -23,7 +24,6 @@ from pyro_mfcvae.errors import (
     RunError,
     TrainingError,
 )
-from pyro_mfcvae.training.devices.allocator import keep_memory
 
 _OWN = (DamagedCheckpointWarning, NoEffectWarning, OtherDataWarning, OtherModelWarning)
 

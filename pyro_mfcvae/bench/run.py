@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from pyro_mfcvae.allocator import keep_memory
 from pyro_mfcvae.bench.density import bench_density
 from pyro_mfcvae.bench.imports import bench_imports
 from pyro_mfcvae.bench.memory import bench_memory
@@ -31,7 +32,6 @@ from pyro_mfcvae.presets import get_preset
 from pyro_mfcvae.runs.run import commit
 from pyro_mfcvae.runs.train import resolve_device
 from pyro_mfcvae.training.callbacks import Say
-from pyro_mfcvae.training.devices.allocator import keep_memory
 from pyro_mfcvae.training.loop import cpu_threads, products_in
 
 PARTS = ("steps", "scans", "streaming", "memory", "density", "imports")

@@ -15,13 +15,13 @@ import torch
 from distributed_job import StopAt
 from own_files import TINY, mfcvae, nothing_loaded, sha256, tiny_settings, write_data, write_sweep
 
-from pyro_mfcvae import own_code
 from pyro_mfcvae.config import config_from_json, config_to_json, override
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.data import data_settings, load_dataset
 from pyro_mfcvae.errors import ConfigError, OtherModelWarning, RunError
 from pyro_mfcvae.models import MODELS, build_model
 from pyro_mfcvae.models.registry import model_class
+from pyro_mfcvae.plugins import files as own_code
 from pyro_mfcvae.plugins import user
 from pyro_mfcvae.plugins.files import loaded_files
 from pyro_mfcvae.plugins.user import load_again, load_model_file, with_model

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from models import observations, small_model
 
-from pyro_mfcvae import Noise, densities, mixture
+from pyro_mfcvae import Noise
+from pyro_mfcvae.priors import densities, mixture
 from pyro_mfcvae.priors.memo import computed_once, densities_shared
 from pyro_mfcvae.priors.quadratic import HalfSquaredNorm, half_squared_norm, inverse_of_triangular
 from pyro_mfcvae.training.loop import products_in

@@ -19,8 +19,9 @@ from pyro_mfcvae.presets import get_preset
 from pyro_mfcvae.runs.train import train
 from pyro_mfcvae.studies.papers import Arm, Request, get_experiment, reproduce
 from pyro_mfcvae.studies.papers.vlac import LayersOfLadder
-from pyro_mfcvae.training import cluster_network, state
+from pyro_mfcvae.training import state
 from pyro_mfcvae.training.checks import check_objective
+from pyro_mfcvae.training.start import cluster_network
 from pyro_mfcvae.training.start.initialise import fit_mixture, posterior_means
 
 CLUSTERS = {

@@ -20,7 +20,7 @@ from models import relative_error, tiny_config
 
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import resume, train
-from pyro_mfcvae.training import processes
+from pyro_mfcvae.training.devices import processes
 
 JOB = [str(Path(distributed_job.__file__))]
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

@@ -28,7 +28,7 @@ from pyro_mfcvae.priors.components import ClusterCategorical
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import prepare, resume, train
 from pyro_mfcvae.studies.many_runs import seeds_and_settings, train_together
-from pyro_mfcvae.training import trial
+from pyro_mfcvae.training import preflight as trial
 from pyro_mfcvae.training.preflight import check_trial
 
 

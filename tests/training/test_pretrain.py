@@ -17,7 +17,7 @@ from pyro_mfcvae.nets.registry import ENCODERS, register_encoder
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import prepare, resume, train
 from pyro_mfcvae.training import Callback
-from pyro_mfcvae.training import pretrain as module
+from pyro_mfcvae.training.start import pretrain as module
 from pyro_mfcvae.training.start.pretrain import PRETRAININGS, pretrain, pretraining_stages
 
 SHAPE = (1, 5, 5)
