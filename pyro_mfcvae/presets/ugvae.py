@@ -51,7 +51,7 @@ def without_clusters(of: Preset, description: str) -> Preset:
 
 
 def without_groups(of: Preset, description: str) -> Preset:
-    """Register the beta-VAE with the networks of a UG-VAE and as many dimensions as its own facet has."""
+    """Register the beta-VAE with a UG-VAE's networks and the dimensions of its own facet."""
     own = replace(of.config.model.facets[0], n_clusters=1)
     model = replace(of.config.model, name="mfcvae", facets=(own,), options={})
     training = replace(of.config.training, kl_weight=BETA_OF_BETA_VAE)

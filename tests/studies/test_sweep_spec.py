@@ -13,8 +13,8 @@ from pyro_mfcvae.config import config_to_json
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.evaluation.accuracies import agreement
 from pyro_mfcvae.studies.sweep import Objective, read_spec, spec_from_dict
+from pyro_mfcvae.studies.sweep.arms import short_names
 from pyro_mfcvae.studies.sweep.objective import AGREEMENT
-from pyro_mfcvae.studies.sweep.trials import short_names
 
 RATE, SCALE = "training.learning_rate", "model.likelihood.options.scale"
 

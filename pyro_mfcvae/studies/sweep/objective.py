@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 from pyro_mfcvae.config import Config, Whole
 from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.studies.papers.definition import Entry
+from pyro_mfcvae.studies.results import Entry
 
 Agreement = Literal[
     "majority_accuracy",

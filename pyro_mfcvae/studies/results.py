@@ -1,23 +1,64 @@
-"""What came out of an experiment: every seed, means and deviations, beside published numbers."""
+"""What came out of a study: every seed, means and deviations, beside published numbers."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pyro_mfcvae.config import config_to_dict
-from pyro_mfcvae.studies.papers.definition import Arms, Entry, Experiment, Outcome, Outcomes
+from pyro_mfcvae.studies.jobs import Arm, Outcome
 
 if TYPE_CHECKING:
     from pyro_mfcvae.studies.papers.driver import Request
+    from pyro_mfcvae.studies.papers.experiment import Experiment
 
 _SLOW = ("probe", "diversity", "groups", "domains")
 _ENVIRONMENT = ("commit", "python", "packages", "cuda_device", "n_cpus")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One number of a table: where it is measured, and what was published.
+
+    Attributes:
+        arm: label of its arm.
+        row: of the table, such as the model.
+        column: of the table, such as the data and the factor.
+        metric: its full name.
+        n_clusters: K, where the metric depends on it.
+        path: where it stands in the measures of a run: keys and indices, the outermost first.
+        published: the published number as it was printed, empty where there is none.
+        percent: whether it is a share, shown in percent.
+    """
+
+    arm: str
+    row: str
+    column: str
+    metric: str
+    path: tuple[str | int, ...]
+    n_clusters: int | None = None
+    published: str = ""
+    percent: bool = True
+
+    def value(self, measures: Mapping[str, Any]) -> float | None:
+        """The number in the measures of a run; None where it was not measured."""
+        found: Any = measures
+        for key in self.path:
+            try:
+                found = found[key]
+            except (KeyError, IndexError):
+                return None
+        return float(found)
+
+
 def summarise(
-    experiment: Experiment, request: Request, arms: Arms, outcomes: Outcomes, n_missing: int = 0
+    experiment: Experiment,
+    request: Request,
+    arms: Sequence[Arm],
+    outcomes: Sequence[Outcome],
+    n_missing: int = 0,
 ) -> dict[str, Any]:
     """All results as one dictionary for JSON.
 
