@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import PurePath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -13,6 +13,11 @@ Count = Annotated[int, Field(ge=1, strict=True)]
 Whole = Annotated[int, Field(ge=0, strict=True)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Options = dict[str, Any]
+
+T = TypeVar("T")
+SAME_RUN = "another value is still the same run"
+SameRun = Annotated[T, SAME_RUN]
+"""The type of a setting that changes no result of a run, such as where it is computed."""
 
 settings = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 
@@ -60,7 +65,7 @@ class ModelSource:
         sha256: checksum of what it held.
     """
 
-    path: str
+    path: SameRun[str]
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
     @property

@@ -221,32 +221,20 @@ class Evaluation:
             factor: for a measure of a facet and a factor.
             other_facet: for a measure of two facets.
         """
-        try:
-            if measure == "elbo":
-                return self.elbo[part].get(measure)
-            if measure == "importance_weighted_bound":
-                return getattr(self.importance_weighted_bound, part, None)
-            if factor is not None:
-                if measure == "probe_accuracy":
-                    return (
-                        self.probe.facets[facet][factor] if self.probe and part == "test" else None
-                    )
-                return getattr(self.facets[facet].factors[factor], part)[measure]
-            if other_facet is not None:
-                return self.measures[measure][part][facet][other_facet]
-            return (self if facet is None else self.facets[facet]).measures[measure][part]
-        except (KeyError, IndexError):
-            return None
+        return self.at(*path_of(measure, part, facet, factor, other_facet))
 
     def at(self, *path: str | int) -> float | None:
-        """A number by its keys in ``evaluation.json``, such as a term of the ELBO; or None."""
-        found: Any = self.to_dict()
+        """A number by its keys in ``evaluation.json``; None where it was not measured."""
+        found: Any = self
         try:
             for key in path:
-                found = found[key]
-        except (KeyError, IndexError):
+                if isinstance(found, Evaluation | FacetResults) and key not in _fields(type(found)):
+                    found = (found.measures | getattr(found, "others", {}))[key]
+                else:
+                    found = found[key] if isinstance(found, dict | list) else getattr(found, key)
+            return found if isinstance(found, int | float) else None
+        except (KeyError, IndexError, AttributeError):
             return None
-        return float(found)
 
     def measured(self, level: Level) -> list[Measure]:
         """The measures of a level that this evaluation has, in the order of the table."""
@@ -434,6 +422,25 @@ class Comparison:
             ValueError: if something is missing, or of the wrong kind.
         """
         return _validated(cls, values)
+
+
+def path_of(
+    measure: str,
+    part: Part = "test",
+    facet: int | None = None,
+    factor: str | None = None,
+    other_facet: int | None = None,
+) -> tuple[str | int, ...]:
+    """Where a number stands in ``evaluation.json``; arguments as of :meth:`Evaluation.value`."""
+    if measure == "elbo":
+        return ("elbo", part, measure)
+    if measure == "probe_accuracy":
+        return ("probe", "facets", facet, factor) if part == "test" else ("probe", part)
+    if factor is not None:
+        return ("facets", facet, "factors", factor, part, measure)
+    if other_facet is not None:
+        return (measure, part, facet, other_facet)
+    return (measure, part) if facet is None else ("facets", facet, measure, part)
 
 
 def log_name(measure: str, facet: int, factor: str | None = None) -> str:

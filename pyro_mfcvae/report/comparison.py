@@ -7,15 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pyro_mfcvae.config import config_to_dict
+from pyro_mfcvae.config import config_to_dict, digest, identity
 from pyro_mfcvae.evaluation.measures import MAIN_ACCURACY, MEASURES, PARTS, Level, Measure
 from pyro_mfcvae.report.facts import Facts
 from pyro_mfcvae.report.origin import written
 from pyro_mfcvae.report.summary import status
 from pyro_mfcvae.tables import Cell, Table, make_table, number
-from pyro_mfcvae.training.checkpoints import MAY_CHANGE
-
-_PLACES = MAY_CHANGE | {"training.log_every"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,14 +61,8 @@ def compare(runs: Sequence[Facts]) -> Compared:
     if certain:
         same = len(set(digests)) == 1
     else:
-        data = [
-            [
-                pair
-                for pair in _settings(facts).items()
-                if pair[0].startswith("data.") and pair[0] not in _PLACES
-            ]
-            for facts in runs
-        ]
+        settings = [identity(facts.run.config).items() for facts in runs]
+        data = [[pair for pair in own if pair[0].startswith("data.")] for own in settings]
         same = all(each == data[0] for each in data)
     return Compared(tuple(runs), unique, same, certain)
 
@@ -225,10 +216,9 @@ def _settings(facts: Facts) -> dict[str, str]:
     return written(config_to_dict(facts.run.config))
 
 
-def _essential(facts: Facts) -> tuple[tuple[str, str], ...]:
+def _essential(facts: Facts) -> tuple[str, str]:
     """Settings that make a run what it is, but for the seed, and how far it has come."""
-    kept = {n: v for n, v in _settings(facts).items() if n not in _PLACES and n != "seed"}
-    return (*sorted(kept.items()), ("", status(facts)))
+    return digest(facts.run.config), status(facts)
 
 
 def _measures(compared: Compared, level: Level) -> list[Measure]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
-from pyro_mfcvae.config import Config, override
+from pyro_mfcvae.config import Config, identity, override
 from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.errors import ConfigError, RunError, TrainingError
 from pyro_mfcvae.models.stand_in import check_given
@@ -60,7 +60,7 @@ def seeds_and_settings(
         ]
         for seed in range(changed.seed, changed.seed + n_seeds):
             name, one = "-".join([*parts, f"seed-{seed}"]), replace(changed, seed=seed)
-            if one in configs.values():
+            if identity(one) in map(identity, configs.values()):
                 raise ConfigError(f"{name} would be trained twice; give each value once")
             configs[name] = one
     check_alike(list(configs.values()))

@@ -13,7 +13,7 @@ from pyro_mfcvae.config import config_to_json
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.evaluation.measures import MEASURES
 from pyro_mfcvae.studies.sweep import Objective, read_spec, spec_from_dict
-from pyro_mfcvae.studies.sweep.trials import short_names
+from pyro_mfcvae.studies.sweep.arms import short_names
 
 RATE, SCALE = "training.learning_rate", "model.likelihood.options.scale"
 

@@ -12,7 +12,8 @@ from pyro_mfcvae.config import Config, Whole
 from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.evaluation.measures import MEASURES, PARTS, Level, Measure, Part
-from pyro_mfcvae.studies.papers.definition import Entry
+from pyro_mfcvae.evaluation.results import path_of
+from pyro_mfcvae.studies.results import Entry
 
 _PLACES: Mapping[Level, tuple[str, ...]] = {
     "run": (),
@@ -71,18 +72,9 @@ class Objective:
 
     def entry(self, arm: str) -> Entry:
         """Where it stands in the evaluation of an arm's runs."""
-        return Entry(
-            arm=arm,
-            row=arm,
-            column="",
-            metric=str(self),
-            measure=self.measure,
-            part=self.split,
-            facet=self.facet,
-            factor=self.factor,
-            other_facet=self.other_facet,
-            percent=self.row.unit == "share",
-        )
+        path = path_of(self.measure, self.split, self.facet, self.factor, self.other_facet)
+        percent = self.row.unit == "share"
+        return Entry(arm=arm, row=arm, column="", metric=str(self), path=path, percent=percent)
 
     def check(self, config: Config, dataset: Dataset) -> None:
         """Raise a ConfigError if there is no such facet or factor."""

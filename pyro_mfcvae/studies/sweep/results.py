@@ -3,37 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pyro_mfcvae import figures
-from pyro_mfcvae.studies.papers.definition import Outcome
-from pyro_mfcvae.studies.papers.results import described, shown, table_line
+from pyro_mfcvae.studies.jobs import Record
+from pyro_mfcvae.studies.results import described, shown, table_line
+from pyro_mfcvae.studies.sweep.arms import as_text, short_names
 from pyro_mfcvae.studies.sweep.spec import Spec, spec_to_dict
-from pyro_mfcvae.studies.sweep.trials import Trial, as_text, short_names
 from pyro_mfcvae.tables import Table, as_markdown, make_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-State = Literal["waiting", "running", "finished", "failed", "interrupted"]
-
-
-@dataclass(frozen=True, eq=False)
-class Record:
-    """How far a trial has come.
-
-    Attributes:
-        trial: the trial.
-        state: how far.
-        outcome: the finished run.
-        error: what went wrong with a failed one.
-    """
-
-    trial: Trial
-    state: State = "waiting"
-    outcome: Outcome | None = None
-    error: str | None = None
 
 
 def summarise(spec: Spec, records: Sequence[Record]) -> dict[str, Any]:
@@ -61,10 +41,10 @@ def summarise(spec: Spec, records: Sequence[Record]) -> dict[str, Any]:
 
 
 def _trial(spec: Spec, record: Record) -> dict[str, Any]:
-    trial, outcome = record.trial, record.outcome
+    trial, outcome = record.job, record.outcome
     about: dict[str, Any] = {
         "name": trial.name,
-        "settings": trial.values,
+        "settings": trial.arm.values,
         "seed": trial.seed,
         "state": record.state,
         "error": record.error,
@@ -86,14 +66,14 @@ def _trial(spec: Spec, record: Record) -> dict[str, Any]:
 def _table(spec: Spec, records: Sequence[Record]) -> list[dict[str, Any]]:
     arms: dict[str, list[Record]] = {}
     for record in records:
-        arms.setdefault(record.trial.arm.label, []).append(record)
+        arms.setdefault(record.job.arm.label, []).append(record)
     rows = []
     for label, own in arms.items():
-        measures = {r.trial.seed: r.outcome.evaluation for r in own if r.outcome is not None}
+        measures = {r.job.seed: r.outcome.evaluation for r in own if r.outcome is not None}
         found = table_line(spec.objective.entry(label), measures)
         rows.append(
             {
-                "settings": own[0].trial.values,
+                "settings": own[0].job.arm.values,
                 "percent": found["percent"],
                 **{key: found[key] for key in ("values", "mean", "sd")},
                 "n_failed": sum(record.state == "failed" for record in own),

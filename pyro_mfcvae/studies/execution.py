@@ -1,4 +1,4 @@
-"""What trains the trials of a sweep: this process, or several beside it."""
+"""What trains the jobs of a study: this process, several beside it, or one program for many."""
 
 from __future__ import annotations
 
@@ -21,69 +21,58 @@ from typing_extensions import override
 
 from pyro_mfcvae.plugins.files import Files, loaded_files
 from pyro_mfcvae.plugins.user import load_again
-from pyro_mfcvae.studies.papers.running import Datasets, Interrupted, finish_run, measure_run
-from pyro_mfcvae.studies.sweep.trials import Trial
+from pyro_mfcvae.studies.engine import Datasets, Interrupted, measure, train_to_end
+from pyro_mfcvae.studies.jobs import Job, Watch
 from pyro_mfcvae.training import Callback, TrainingState
-from pyro_mfcvae.training.callbacks import Metrics
+from pyro_mfcvae.training.callbacks import Metrics, Say
 from pyro_mfcvae.training.loop import cpu_threads
 
 _SECONDS_BETWEEN_REPORTS = 0.5
 
 
-class Watch:
-    """Hooks of a sweep; each does nothing unless overridden."""
-
-    def on_begin(self, trial: Trial) -> None:
-        """Before a trial is trained."""
-
-    def on_step(self, trial: Trial, step: int, n_steps: int) -> None:
-        """Now and then while a trial is trained."""
-
-    def on_end(self, trial: Trial, error: str | None) -> None:
-        """After a trial has been trained and measured, or has failed."""
-
-
-class SweepEngine(ABC):
-    """Trains and measures trials."""
+class Execution(ABC):
+    """Trains and measures jobs."""
 
     @abstractmethod
-    def run(self, trials: Sequence[Trial], watch: Watch, datasets: Datasets) -> None:
-        """Train and measure every trial; one that fails does not end the others.
+    def run(self, jobs: Sequence[Job], watch: Watch, datasets: Datasets) -> None:
+        """Train and measure every job; one that fails does not end the others.
 
         Args:
-            trials: that are not finished.
+            jobs: that are not finished.
             watch: is told of each one's beginning and end.
-            datasets: of the trials.
+            datasets: of the jobs.
 
         Raises:
             KeyboardInterrupt: if Ctrl-C or SIGTERM ended a training; everything so far is saved.
         """
 
 
-class InTurn(SweepEngine):
+class InTurn(Execution):
     """One after the other, in this process.
 
     Args:
         callbacks: of the training loop.
+        say: is told what is going on.
     """
 
-    def __init__(self, callbacks: Sequence[Callback] = ()) -> None:
-        self.callbacks = callbacks
+    def __init__(self, callbacks: Sequence[Callback] = (), say: Say = lambda _: None) -> None:
+        self.callbacks, self.say = callbacks, say
 
     @override
-    def run(self, trials: Sequence[Trial], watch: Watch, datasets: Datasets) -> None:
-        for trial in trials:
-            watch.on_begin(trial)
+    def run(self, jobs: Sequence[Job], watch: Watch, datasets: Datasets) -> None:
+        for job in jobs:
+            watch.on_begin(job)
 
-            def on_step(step: int, n_steps: int, trial: Trial = trial) -> bool:
-                watch.on_step(trial, step, n_steps)
+            def on_step(step: int, n_steps: int, job: Job = job) -> bool:
+                watch.on_step(job, step, n_steps)
                 return True
 
-            watch.on_end(trial, attempt(trial, datasets, [*self.callbacks, _Reports(on_step)]))
+            callbacks = [*self.callbacks, _Reports(on_step)]
+            watch.on_end(job, attempt(job, datasets, callbacks, say=self.say))
 
 
-class Processes(SweepEngine):
-    """Several at a time, each trial in a process of its own.
+class Processes(Execution):
+    """Several at a time, each job in a process of its own.
 
     The processes are started afresh: a script that uses this needs the guard
     ``if __name__ == "__main__"``, and parts that it registers must be registered on import, or in
@@ -100,15 +89,15 @@ class Processes(SweepEngine):
         self.n_threads = max(1, torch.get_num_threads() // n_jobs)
 
     @override
-    def run(self, trials: Sequence[Trial], watch: Watch, datasets: Datasets) -> None:
-        waiting, running = deque(trials), {}
-        with _handled(signal.SIGTERM, signal.default_int_handler):
+    def run(self, jobs: Sequence[Job], watch: Watch, datasets: Datasets) -> None:
+        waiting, running = deque(jobs), dict[Connection, _Worker]()
+        with _handle(signal.SIGTERM, signal.default_int_handler):
             try:
                 while waiting or running:
                     while waiting and len(running) < self.n_jobs:
-                        trial = waiting.popleft()
-                        watch.on_begin(trial)
-                        worker = _start(trial, self.n_threads)
+                        job = waiting.popleft()
+                        watch.on_begin(job)
+                        worker = _start(job, self.n_threads)
                         running[worker.connection] = worker
                     for connection in wait(list(running)):
                         if not _listen(running[connection], watch):
@@ -119,18 +108,20 @@ class Processes(SweepEngine):
 
 
 def attempt(
-    trial: Trial,
+    job: Job,
     datasets: Datasets,
     callbacks: Sequence[Callback] = (),
     files: Files = MappingProxyType({}),
+    say: Say = lambda _: None,
 ) -> str | None:
-    """Train and measure a trial.
+    """Train and measure a job.
 
     Args:
-        trial: the trial.
+        job: the job.
         datasets: its data, among others.
         callbacks: of the training loop.
         files: with models and guides of one's own, which this process has not loaded yet.
+        say: is told what is going on.
 
     Returns:
         what went wrong, in words, or None.
@@ -140,10 +131,10 @@ def attempt(
     """
     try:
         load_again(files)
-        dataset = datasets.load(trial.config.data)
-        run = finish_run(trial.config, trial.folder, dataset, callbacks)
-        measure_run(trial.arm, run, dataset)
-    except Exception as error:  # whatever it is, the other trials go on
+        dataset = datasets.load(job.config.data)
+        run = train_to_end(job.config, job.folder, dataset, callbacks, say)
+        measure(job, run, dataset, say)
+    except Exception as error:  # whatever it is, the other jobs go on
         return f"{type(error).__name__}: {error}"
     return None
 
@@ -164,22 +155,22 @@ class _Reports(Callback):
 
 @dataclass(frozen=True, eq=False)
 class _Worker:
-    trial: Trial
+    job: Job
     process: SpawnProcess
     connection: Connection
 
 
-def _start(trial: Trial, n_threads: int) -> _Worker:
+def _start(job: Job, n_threads: int) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(trial, loaded_files(), n_threads, theirs))
-    with _handled(signal.SIGINT, signal.SIG_IGN):  # inherited: Ctrl-C is for this process alone
+    process = context.Process(target=_work, args=(job, loaded_files(), n_threads, theirs))
+    with _handle(signal.SIGINT, signal.SIG_IGN):  # inherited: Ctrl-C is for this process alone
         process.start()
     theirs.close()
-    return _Worker(trial, process, ours)
+    return _Worker(job, process, ours)
 
 
-def _work(trial: Trial, files: Files, n_threads: int, connection: Connection) -> None:
+def _work(job: Job, files: Files, n_threads: int, connection: Connection) -> None:
     """What a process does."""
     if hasattr(os, "setsid"):
         os.setsid()  # out of reach of the terminal: a second signal would end it unsaved
@@ -193,7 +184,7 @@ def _work(trial: Trial, files: Files, n_threads: int, connection: Connection) ->
 
     with cpu_threads(n_threads):
         try:
-            error = attempt(trial, Datasets(), [_Reports(tell)], files)
+            error = attempt(job, Datasets(), [_Reports(tell)], files)
         except Interrupted:
             error = None
     connection.send(("end", error))
@@ -208,11 +199,11 @@ def _listen(worker: _Worker, watch: Watch) -> bool:
         code = worker.process.exitcode
         kind, content = "end", [f"its process ended with status {code}; is there enough memory?"]
     if kind == "step":
-        watch.on_step(worker.trial, *content)
+        watch.on_step(worker.job, *content)
         return True
     worker.process.join()
     worker.connection.close()
-    watch.on_end(worker.trial, content[0])
+    watch.on_end(worker.job, content[0])
     return False
 
 
@@ -230,7 +221,7 @@ def _stop(workers: Sequence[_Worker]) -> None:
 
 
 @contextmanager
-def _handled(number: signal.Signals, handler: signal.Handlers | Callable) -> Iterator[None]:
+def _handle(number: signal.Signals, handler: signal.Handlers | Callable) -> Iterator[None]:
     """Handle a signal otherwise for a while; only the main thread may."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,24 +1,60 @@
-"""What came out of an experiment: every seed, means and deviations, beside published numbers."""
+"""What came out of a study: every seed, means and deviations, beside published numbers."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pyro_mfcvae.config import config_to_dict
 from pyro_mfcvae.evaluation.results import Evaluation
-from pyro_mfcvae.studies.papers.definition import Arms, Entry, Experiment, Outcome, Outcomes
+from pyro_mfcvae.studies.jobs import Arm, Outcome
 from pyro_mfcvae.tables import Table, as_markdown, make_table, number
 
 if TYPE_CHECKING:
     from pyro_mfcvae.studies.papers.driver import Request
+    from pyro_mfcvae.studies.papers.experiment import Experiment
 
 _ENVIRONMENT = ("commit", "python", "packages", "cuda_device", "n_cpus")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One number of a table: where it is measured, and what was published.
+
+    Attributes:
+        arm: label of its arm.
+        row: of the table, such as the model.
+        column: of the table, such as the data and the factor.
+        metric: its full name.
+        n_clusters: K, where the metric depends on it.
+        path: where it stands in ``evaluation.json``, as of
+            :func:`~pyro_mfcvae.evaluation.results.path_of`.
+        published: the published number as it was printed, empty where there is none.
+        percent: whether it is a share, shown in percent.
+    """
+
+    arm: str
+    row: str
+    column: str
+    metric: str
+    path: tuple[str | int, ...]
+    n_clusters: int | None = None
+    published: str = ""
+    percent: bool = True
+
+    def value(self, evaluation: Evaluation) -> float | None:
+        """The number in an evaluation; None where it was not measured."""
+        return evaluation.at(*self.path)
+
+
 def summarise(
-    experiment: Experiment, request: Request, arms: Arms, outcomes: Outcomes, n_missing: int = 0
+    experiment: Experiment,
+    request: Request,
+    arms: Sequence[Arm],
+    outcomes: Sequence[Outcome],
+    n_missing: int = 0,
 ) -> dict[str, Any]:
     """All results as one dictionary for JSON.
 
