@@ -11,6 +11,7 @@ from pyro_mfcvae.evaluation.accuracies import (
     majority_accuracy,
     majority_map,
     mapped_accuracy,
+    normalized_assignment_entropy,
     normalized_mutual_information,
     occupied_clusters,
     redundancy,
@@ -33,8 +34,14 @@ from pyro_mfcvae.evaluation.interventions import (
 )
 from pyro_mfcvae.evaluation.latents import Projection, project
 from pyro_mfcvae.evaluation.layers import resample_facets, sample_components
-from pyro_mfcvae.evaluation.matrices import agreement_matrices, majority_maps
-from pyro_mfcvae.evaluation.measures import MEASURES, Measure, View, agreement, register_measure
+from pyro_mfcvae.evaluation.measures import (
+    MEASURES,
+    Measure,
+    View,
+    agreement,
+    agreement_matrices,
+    register_measure,
+)
 from pyro_mfcvae.evaluation.perceptual import perceptual_diversity, require_lpips
 from pyro_mfcvae.evaluation.predictions import (
     Predictions,
@@ -82,9 +89,9 @@ __all__ = [
     "interpolate",
     "majority_accuracy",
     "majority_map",
-    "majority_maps",
     "mapped_accuracy",
     "neighbour_embedding",
+    "normalized_assignment_entropy",
     "normalized_mutual_information",
     "occupied_clusters",
     "perceptual_diversity",

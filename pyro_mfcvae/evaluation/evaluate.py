@@ -109,10 +109,10 @@ def _judge(
 ) -> FactorResults:
     """Every measure of one facet and one factor."""
     k = np.shape(views["train"].responsibilities)[1]
-    training_map = majority_map(labels["train"][factor], views["train"].clusters, k)
+    cluster_map = majority_map(labels["train"][factor], views["train"].clusters, k)
     found: dict[Part, Values] = {}
     for part, view in views.items():
-        view = replace(view, labels=labels[part][factor], training_map=training_map)
+        view = replace(view, labels=labels[part][factor], cluster_map=cluster_map)
         found[part] = {
             row.name: row.measure(view) for row in measures_of("factor") if row.function is not None
         }

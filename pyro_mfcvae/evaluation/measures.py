@@ -7,12 +7,13 @@ of sweeps and help texts. A measure of one's own is one call of :func:`register_
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from pyro_mfcvae.evaluation import accuracies
 
@@ -40,7 +41,7 @@ class View:
         responsibilities: q(c | x), (N, K).
         z_mean: means of q(z | x), (N, D).
         labels: classes of one factor (N,).
-        training_map: most frequent class of each cluster among the training observations, (K,).
+        cluster_map: most frequent class of each cluster among the training observations, (K,).
         other_clusters: clusters of another facet, (N,).
     """
 
@@ -50,53 +51,61 @@ class View:
     responsibilities: ArrayLike = ()
     z_mean: ArrayLike = ()
     labels: ArrayLike = ()
-    training_map: ArrayLike = ()
+    cluster_map: ArrayLike = ()
     other_clusters: ArrayLike = ()
 
 
 _OF_FACET = {"clusters", "responsibilities", "z_mean"}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Measure:
     """One row of the table.
 
     Attributes:
         name: in ``evaluation.json`` and of a sweep's objective.
         title: a few words, as of a column.
-        explanation: one or two sentences.
-        needs: names of the attributes of :class:`View` that the function takes, in its order.
-        function: gives the number; None where it comes with the objective, or with a slow
-            measurement (:mod:`~pyro_mfcvae.evaluation.slow`).
+        function: gives the number; the names of its arguments are attributes of :class:`View`.
+            None where it comes with the objective, or with a slow measurement
+            (:mod:`~pyro_mfcvae.evaluation.slow`).
+        explanation: one or two sentences; by default the first line of the function's docstring.
+        needs: the function's arguments that have no default; found out by itself.
         unit: of the number; a share is shown in percent.
         more_is_better: None if neither more nor less is.
         is_logged: whether it is measured while a run trains; it must be quick, and there is no
-            ``training_map`` for it.
+            ``cluster_map`` for it.
         is_brief: whether it is among the few that short tables and comparisons of runs show.
     """
 
     name: str
     title: str
-    explanation: str
-    needs: tuple[str, ...] = ()
     function: Callable[..., float] | None = None
+    explanation: str = ""
+    needs: tuple[str, ...] = ()
+    _: KW_ONLY
     unit: Unit = "share"
     more_is_better: bool | None = True
     is_logged: bool = False
     is_brief: bool = True
 
     def __post_init__(self) -> None:
+        if self.function is not None:
+            arguments = inspect.signature(self.function).parameters.values()
+            needs = tuple(each.name for each in arguments if each.default is each.empty)
+            object.__setattr__(self, "needs", needs)
+            if not self.explanation:
+                doc = (inspect.getdoc(self.function) or "").partition("\n")[0]
+                object.__setattr__(self, "explanation", doc)
         if unknown := set(self.needs) - set(View.__dataclass_fields__):
             raise ValueError(
-                f"measure {self.name}: needs {', '.join(sorted(unknown))}, but a View has only "
+                f"measure {self.name} takes {', '.join(sorted(unknown))}; a View has "
                 f"{', '.join(View.__dataclass_fields__)}"
             )
-        if self.is_logged and (
-            self.level not in ("facet", "factor") or "training_map" in self.needs
-        ):
+        quick = self.level in ("facet", "factor") and "cluster_map" not in self.needs
+        if self.is_logged and not quick:
             raise ValueError(
                 f"measure {self.name}: is_logged is for measures of a facet, or of a facet and a "
-                "factor, without training_map"
+                "factor, without cluster_map"
             )
 
     @property
@@ -146,7 +155,7 @@ def measures_of(level: Level, **flags: bool) -> Iterator[Measure]:
 def find_measure(name: str) -> Measure:
     """The row of this name; a made-up one where a file has a measure that the table has not."""
     title = name.replace("_", " ")
-    return MEASURES.get(name) or Measure(name=name, title=title, explanation="", is_brief=False)
+    return MEASURES.get(name) or Measure(name, title, is_brief=False)
 
 
 def agreement(
@@ -160,17 +169,15 @@ def agreement(
     Args:
         labels: classes (N,).
         clusters: clusters (N,).
-        cluster_map: classes of the clusters (K,), learnt on other observations; adds
-            ``majority_accuracy_training_map``.
-        responsibilities: q(c | x), (N, K), that the clusters are the largest of; adds
-            ``exemplar_accuracy``.
+        cluster_map: classes of the clusters (K,), learnt on other observations.
+        responsibilities: q(c | x), (N, K), that the clusters are the largest of.
 
     Raises:
         ValueError: if the arrays are empty, differ in length, or hold negative numbers, or if a
             cluster has no entry in the map.
     """
     given = {"labels": labels, "clusters": clusters}
-    given |= {} if cluster_map is None else {"training_map": cluster_map}
+    given |= {} if cluster_map is None else {"cluster_map": cluster_map}
     given |= {} if responsibilities is None else {"responsibilities": responsibilities}
     return {
         row.name: row.function(*(given[need] for need in row.needs))
@@ -179,126 +186,115 @@ def agreement(
     }
 
 
+def agreement_matrices(
+    clusters: Sequence[ArrayLike],
+    labels: Mapping[str, ArrayLike],
+    cluster_maps: Sequence[Mapping[str, ArrayLike]] | None = None,
+    responsibilities: Sequence[ArrayLike] | None = None,
+) -> dict[str, NDArray[np.float64]]:
+    """All measures of agreement between J facets' clusters and F factors' classes.
+
+    Args:
+        clusters: of J facets, (N,) each.
+        labels: classes (N,) of F factors.
+        cluster_maps: of J facets, ``cluster_map`` of :func:`agreement` by factor.
+        responsibilities: of J facets, (N, K_j).
+
+    Returns:
+        ``{measure: (J, F)}``, factors in the order of the labels.
+
+    Raises:
+        ValueError: as :func:`agreement`, and if there is no facet or no factor.
+    """
+    if not len(clusters) or not labels:
+        raise ValueError(
+            f"expected at least one facet and one factor, got {len(clusters)} and {len(labels)}"
+        )
+    rows = [
+        [
+            agreement(
+                classes,
+                found,
+                None if cluster_maps is None else cluster_maps[j][factor],
+                None if responsibilities is None else responsibilities[j],
+            )
+            for factor, classes in labels.items()
+        ]
+        for j, found in enumerate(clusters)
+    ]
+    return {
+        name: np.array([[cell[name] for cell in row] for row in rows], dtype=np.float64)
+        for name in rows[0][0]
+    }
+
+
 for _row in (
+    Measure("elbo", "ELBO", None, "Bound on log p(x), by the run's guide.", unit="nats"),
     Measure(
-        name="elbo",
-        title="ELBO",
-        explanation="Bound on log p(x) per observation, with the run's own guide and likelihood.",
+        "importance_weighted_bound",
+        "importance-weighted bound",
+        None,
+        "A tighter bound on log p(x), from several samples of z.",
         unit="nats",
     ),
     Measure(
-        name="importance_weighted_bound",
-        title="importance-weighted bound",
-        explanation="A tighter bound on log p(x) per observation, from several samples of z.",
-        unit="nats",
-    ),
-    Measure(
-        name="occupied_clusters",
-        title="clusters in use",
-        explanation="Clusters that are the most probable one of at least one observation.",
-        needs=("clusters",),
-        function=accuracies.occupied_clusters,
+        "occupied_clusters",
+        "clusters in use",
+        accuracies.occupied_clusters,
         unit="count",
         more_is_better=None,
         is_logged=True,
     ),
     Measure(
-        name="assignment_entropy",
-        title="entropy of q(c | x), nats",
-        explanation="Mean entropy of the assignment: 0 is certain, log K is knowing nothing.",
-        needs=("responsibilities",),
-        function=accuracies.assignment_entropy,
+        "assignment_entropy",
+        "entropy of q(c | x), nats",
+        accuracies.assignment_entropy,
         unit="nats",
         more_is_better=False,
         is_brief=False,
     ),
     Measure(
-        name="normalized_assignment_entropy",
-        title="entropy of q(c | x), % of log K",
-        explanation="Mean entropy of the assignment as a share of log K.",
-        needs=("responsibilities",),
-        function=lambda r: accuracies.assignment_entropy(r, normalized=True),
+        "normalized_assignment_entropy",
+        "entropy of q(c | x), % of log K",
+        accuracies.normalized_assignment_entropy,
         more_is_better=False,
         is_brief=False,
     ),
+    Measure(MAIN_ACCURACY, "majority accuracy, training map", accuracies.mapped_accuracy),
     Measure(
-        name="majority_accuracy_training_map",
-        title="majority accuracy, training map",
-        explanation="Each cluster stands for the class most frequent in it among the training "
-        "observations. Several clusters may stand for one class, so it grows with K.",
-        needs=("labels", "clusters", "training_map"),
-        function=accuracies.mapped_accuracy,
-    ),
-    Measure(
-        name="majority_accuracy",
-        title="majority accuracy, own map",
-        explanation="Majority accuracy with the map learnt on the observations that are judged.",
-        needs=("labels", "clusters"),
-        function=accuracies.majority_accuracy,
+        "majority_accuracy",
+        "majority accuracy, own map",
+        accuracies.majority_accuracy,
         is_logged=True,
         is_brief=False,
     ),
     Measure(
-        name="class_weighted_accuracy",
-        title="class-weighted accuracy",
-        explanation="Majority accuracy (own map) averaged over classes, each counting the same.",
-        needs=("labels", "clusters"),
-        function=accuracies.class_weighted_accuracy,
+        "class_weighted_accuracy",
+        "class-weighted accuracy",
+        accuracies.class_weighted_accuracy,
         is_brief=False,
     ),
     Measure(
-        name="exemplar_accuracy",
-        title="exemplar accuracy",
-        explanation="Each cluster stands for the class of its surest member; the accuracy of the "
-        "GMVAE paper.",
-        needs=("labels", "responsibilities"),
-        function=accuracies.exemplar_accuracy,
+        "exemplar_accuracy",
+        "exemplar accuracy",
+        accuracies.exemplar_accuracy,
         is_logged=True,
         is_brief=False,
     ),
+    Measure("hungarian_accuracy", "Hungarian accuracy", accuracies.hungarian_accuracy),
+    Measure("nmi", "NMI", accuracies.normalized_mutual_information, is_logged=True),
+    Measure("ari", "ARI", accuracies.adjusted_rand_index),
+    Measure("homogeneity", "homogeneity", accuracies.homogeneity),
     Measure(
-        name="hungarian_accuracy",
-        title="Hungarian accuracy",
-        explanation="At most one cluster per class; surplus clusters count as wrong.",
-        needs=("labels", "clusters"),
-        function=accuracies.hungarian_accuracy,
-    ),
-    Measure(
-        name="nmi",
-        title="NMI",
-        explanation="Mutual information of clusters and classes over the mean of their entropies.",
-        needs=("labels", "clusters"),
-        function=accuracies.normalized_mutual_information,
-        is_logged=True,
-    ),
-    Measure(
-        name="ari",
-        title="ARI",
-        explanation="Adjusted Rand index: pairs on which both agree, 0 by chance.",
-        needs=("labels", "clusters"),
-        function=accuracies.adjusted_rand_index,
-    ),
-    Measure(
-        name="homogeneity",
-        title="homogeneity",
-        explanation="Share of the classes' entropy that the clusters tell.",
-        needs=("labels", "clusters"),
-        function=accuracies.homogeneity,
-    ),
-    Measure(
-        name="probe_accuracy",
-        title="probe accuracy",
-        explanation="Held-out accuracy of a classifier that sees one sample of q(z | x).",
-        needs=("labels", "z_mean"),
+        "probe_accuracy",
+        "probe accuracy",
+        None,
+        "Held-out accuracy of a classifier that sees one sample of q(z | x).",
+        ("labels", "z_mean"),
         is_brief=False,
     ),
     Measure(
-        name="redundancy",
-        title="NMI of two facets' clusterings",
-        explanation="0 if two facets partition in different ways, 1 if they say the same.",
-        needs=("clusters", "other_clusters"),
-        function=accuracies.redundancy,
-        more_is_better=False,
+        "redundancy", "NMI of two facets' clusterings", accuracies.redundancy, more_is_better=False
     ),
 ):
     register_measure(_row)

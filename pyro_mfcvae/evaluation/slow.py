@@ -52,7 +52,7 @@ class Trained:
     checksum: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class SlowMeasurement:
     """One row.
 
@@ -61,13 +61,11 @@ class SlowMeasurement:
         measure: of a trained model, what was asked for (True, a number, names), and what is known
             already; gives what is stored.
         check: raises an error if it cannot be measured, before anything is.
-        announce: what is going on, in a few words.
     """
 
     name: str
     measure: Callable[[Trained, Any, Evaluation], Any]
     check: Callable[[Trained, Any], None] = lambda trained, asked: None
-    announce: Callable[[Trained], str] | None = None
 
 
 SLOW: dict[str, SlowMeasurement] = {}
@@ -162,25 +160,8 @@ def _diversity(trained: Trained, distances: tuple[str, ...], known: Evaluation) 
 
 
 for _row in (
-    SlowMeasurement(
-        name="importance_weighted_bound",
-        measure=_bound,
-        check=_check_bound,
-        announce=lambda trained: "weighing samples",
-    ),
-    SlowMeasurement(
-        name="probe",
-        measure=_probe,
-        check=_check_probe,
-        announce=lambda trained: (
-            f"training {(trained.model.n_facets + 1) * len(trained.dataset.labels)} classifiers"
-        ),
-    ),
-    SlowMeasurement(
-        name="diversity",
-        measure=_diversity,
-        check=_check_diversity,
-        announce=lambda trained: f"comparing {_N_COMPARED:,} pairs of pictures",
-    ),
+    SlowMeasurement("importance_weighted_bound", _bound, _check_bound),
+    SlowMeasurement("probe", _probe, _check_probe),
+    SlowMeasurement("diversity", _diversity, _check_diversity),
 ):
     register_slow(_row)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from pyro_mfcvae.evaluation.results import log_name, logged_factors
 from pyro_mfcvae.figures.lines import mark_single_points
 from pyro_mfcvae.figures.names import readable
 
@@ -63,11 +63,10 @@ def accuracy_over_epochs(runs: Mapping[str, Records]) -> Figure | None:
     found = {
         name: sorted(
             {
-                match.groups()
+                pair
                 for record in records
                 if record["split"] == "test"
-                for key in record["values"]
-                if (match := re.fullmatch(rf"{_MEASURE}_(\d+)_(.+)", key))
+                for pair in logged_factors(list(record["values"]), _MEASURE)
             }
         )
         for name, records in runs.items()
@@ -82,10 +81,10 @@ def accuracy_over_epochs(runs: Mapping[str, Records]) -> Figure | None:
     panels = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False).ravel()
     for axes, factor in zip(panels, factors, strict=False):
         for color, (name, records) in enumerate(runs.items()):
-            for j in (int(facet) for facet, other in found[name] if other == factor):
+            for j in (facet for facet, other in found[name] if other == factor):
                 label = f"{readable(name, 40)}, facet {j}"
                 axes.plot(
-                    *_series(records, "test", f"{_MEASURE}_{j}_{factor}"),
+                    *_series(records, "test", log_name(_MEASURE, j, factor)),
                     _STYLES[j % len(_STYLES)],
                     color=f"C{color % 10}",
                     lw=1.2,
@@ -104,12 +103,12 @@ def accuracy_over_epochs(runs: Mapping[str, Records]) -> Figure | None:
 def _best_told(
     factors: Sequence[str],
     runs: Mapping[str, Records],
-    found: Mapping[str, Sequence[tuple[str, str]]],
+    found: Mapping[str, Sequence[tuple[int, str]]],
 ) -> list[str]:
     """Factors, those first that some facet of some run tells best in the end."""
     last = {
         factor: max(
-            _series(runs[name], "test", f"{_MEASURE}_{j}_{factor}")[1][-1]
+            _series(runs[name], "test", log_name(_MEASURE, j, factor))[1][-1]
             for name, keys in found.items()
             for j, other in keys
             if other == factor

@@ -103,9 +103,8 @@ def evaluate_run(
     if before and (before.data, before.model) == (found.data, found.model):
         found = found.with_slow(before.slow)
     for name, value in asked.items():
-        row = SLOW[name]
-        say(row.announce(trained) if row.announce else f"measuring {name}")
-        found = found.with_slow({name: row.measure(trained, value, found)})
+        say(f"measuring {name.replace('_', ' ')}")
+        found = found.with_slow({name: SLOW[name].measure(trained, value, found)})
     run.write_evaluation(found)
     return found
 

@@ -129,12 +129,12 @@ def test_redundancy_of_three_facets():
 def test_assignment_entropy():
     r = np.array([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]])
     assert evaluation.assignment_entropy(r) == pytest.approx(np.log(2) / 2, rel=RTOL)
-    share = evaluation.assignment_entropy(r, normalized=True)
+    share = evaluation.normalized_assignment_entropy(r)
     assert share == pytest.approx(np.log(2) / 2 / np.log(3), rel=RTOL)
     uniform = np.full((4, 7), 1 / 7)
-    assert evaluation.assignment_entropy(uniform, normalized=True) == pytest.approx(1, rel=RTOL)
+    assert evaluation.normalized_assignment_entropy(uniform) == pytest.approx(1, rel=RTOL)
     single = np.ones((3, 1), np.float32)
-    assert evaluation.assignment_entropy(single, normalized=True) == 0
+    assert evaluation.normalized_assignment_entropy(single) == 0
     r[1, 2] = np.nan
     with pytest.raises(ValueError, match=r"in 1 of 2 rows they are not, first in row 1: .*nan"):
         evaluation.assignment_entropy(r)

@@ -21,10 +21,10 @@ from pyro_mfcvae.runs.train import train
 from pyro_mfcvae.studies.sweep.objective import Objective
 
 LEVELS = {
-    "factor": ("labels", "clusters"),
-    "facet": ("z_mean",),
-    "pair": ("clusters", "other_clusters"),
-    "run": ("x",),
+    "factor": lambda labels, clusters: np.float32(len(labels)),
+    "facet": lambda z_mean: np.float32(len(z_mean)),
+    "pair": lambda clusters, other_clusters: np.float32(len(other_clusters)),
+    "run": lambda x: np.float32(len(x)),
 }
 
 
@@ -36,14 +36,13 @@ def _name(level: str) -> str:
 def own():
     """One measure of each level, which counts its observations."""
     before = dict(MEASURES)
-    for level, needs in LEVELS.items():
+    for level, function in LEVELS.items():
         register_measure(
             Measure(
-                name=_name(level),
-                title=f"MINE-{level}",
-                explanation=f"Length of what a {level} is made of.",
-                needs=needs,
-                function=lambda values, *others: np.float32(len(values)),
+                _name(level),
+                f"MINE-{level}",
+                function,
+                f"Length of what a {level} is made of.",
                 unit="count",
                 is_logged=level in ("facet", "factor"),
             )
@@ -116,13 +115,28 @@ def test_a_measure_that_the_table_has_no_more_is_shown_under_its_name(own, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("function", "message"),
     [
-        ({"needs": ("labels", "oracle")}, "oracle"),
-        ({"is_logged": True, "needs": ("x",)}, "is_logged"),
-        ({"is_logged": True, "needs": ("labels", "training_map")}, "is_logged"),
+        (lambda labels, oracle: 0, "oracle"),
+        (lambda x: 0, "is_logged"),
+        (lambda labels, cluster_map: 0, "is_logged"),
     ],
 )
-def test_what_cannot_be_a_measure(changes, message):
+def test_what_cannot_be_a_measure(function, message):
     with pytest.raises(ValueError, match=message):
-        Measure(name="own", title="own", explanation="", function=len, **changes)
+        Measure("own", "own", function, is_logged=True)
+
+
+def test_the_function_says_what_it_needs_and_is():
+    def purity(labels, clusters, weight=1.0):
+        """How pure it is.
+
+        And more.
+        """
+
+    own = Measure("purity", "purity", purity)
+    assert (own.needs, own.explanation, own.level) == (
+        ("labels", "clusters"),
+        "How pure it is.",
+        "factor",
+    )

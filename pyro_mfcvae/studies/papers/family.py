@@ -108,9 +108,9 @@ def _draw(experiment: Experiment, outcomes: Outcomes) -> Drawn:
 def _clustered(outcome: Outcome, factors: Sequence[str]) -> Iterable[tuple[str, list[float]]]:
     """Facets with clusters, and the accuracy of every factor in each."""
     for j, facet in enumerate(outcome.evaluation.facets):
-        if facet["n_clusters"] > 1:
+        if facet.has_clusters:
             found = [facet.factors[f].test["majority_accuracy"] for f in factors]
-            yield f"facet {j}, K = {facet['n_clusters']}", found
+            yield f"facet {j}, K = {facet.n_clusters}", found
 
 
 register_experiments(
