@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -131,8 +131,9 @@ def _grid(table: Table, caption: str, columns: list[int], widths: list[int | Non
 
     grid = Grid(box=box.SIMPLE, title=escape(caption) or None, title_justify="left")
     for i, width in zip(columns, widths, strict=True):
-        justify = "left" if i < table.n_headers or table.is_text else "right"
-        grid.add_column(escape(table.columns[i]), justify=justify, overflow="fold", width=width)
+        name, is_word = escape(table.columns[i]), i < table.n_headers or table.is_text
+        justify: Literal["left", "right"] = "left" if is_word else "right"
+        grid.add_column(name, justify=justify, overflow="fold", width=width)
     last = None
     for row in table.rows:
         texts = [f"{row[i].text}*" if row[i].best else row[i].text for i in columns]

@@ -191,8 +191,8 @@ class Evaluation:
     def factors(self) -> list[str]:
         """Names of the labelled factors, in order."""
         probed = self.probe.all_facets if self.probe else {}
-        named = [*(facet.factors for facet in self.facets), probed]
-        return list(dict.fromkeys(name for names in named for name in names))
+        named = [name for facet in self.facets for name in facet.factors]
+        return list(dict.fromkeys([*named, *probed]))
 
     @property
     def fade(self) -> list[float]:
@@ -223,7 +223,7 @@ class Evaluation:
         """
         return self.at(*path_of(measure, part, facet, factor, other_facet))
 
-    def at(self, *path: str | int) -> float | None:
+    def at(self, *path: Any) -> float | None:
         """A number by its keys in ``evaluation.json``; None where it was not measured."""
         found: Any = self
         try:
@@ -430,7 +430,7 @@ def path_of(
     facet: int | None = None,
     factor: str | None = None,
     other_facet: int | None = None,
-) -> tuple[str | int, ...]:
+) -> tuple[Any, ...]:
     """Where a number stands in ``evaluation.json``; arguments as of :meth:`Evaluation.value`."""
     if measure == "elbo":
         return ("elbo", part, measure)
@@ -459,9 +459,8 @@ def logged_factors(names: Sequence[str], measure: str) -> list[tuple[int, str]]:
     return found
 
 
-@cache
-def _fields(kind: type) -> frozenset[str]:
-    return frozenset(f.name for f in fields(cast(Any, kind))) - {"measures", "others"}
+def _fields(kind: Any) -> frozenset[str]:
+    return frozenset(f.name for f in fields(kind)) - {"measures", "others"}
 
 
 def _by_part(value: Any) -> bool:
@@ -477,13 +476,13 @@ def _facet_fields(values: Any) -> Any:
 
 
 @cache
-def _adapter(kind: type) -> TypeAdapter[Any]:
+def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
 def _validated(kind: type[Result], values: Any) -> Result:
     try:
-        return cast(Result, _adapter(kind).validate_python(values))
+        return cast(Result, _adapter(cast(Any, kind)).validate_python(values))
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"]))

@@ -26,7 +26,7 @@ def overview_table(evaluation: Evaluation) -> Table | None:
     judged = [j for j, facet in enumerate(evaluation.facets) if facet.factors]
     if not judged:
         return None
-    rows = []
+    rows: list[list[Cell | str]] = []
     for factor in evaluation.facets[judged[0]].factors:
         shares = [evaluation.value(MAIN_ACCURACY, "test", j, factor) for j in judged]
         cells = [Cell("–") if s is None else Cell(percent(s), s) for s in shares]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pyro_mfcvae.config import config_to_dict, digest, identity
-from pyro_mfcvae.evaluation.measures import MAIN_ACCURACY, MEASURES, PARTS, Level, Measure
+from pyro_mfcvae.evaluation.measures import MAIN_ACCURACY, MEASURES, PARTS, Level, Measure, Part
 from pyro_mfcvae.report.facts import Facts
 from pyro_mfcvae.report.origin import written
 from pyro_mfcvae.report.summary import status
@@ -91,10 +91,7 @@ def results_table(compared: Compared) -> Table:
         if measure.name == "importance_weighted_bound":
             comparable = comparable and _same_number_of_samples(compared)
         for part, title in PARTS.items():
-            values = [
-                facts.evaluation and facts.evaluation.value(measure.name, part)
-                for facts in compared.runs
-            ]
+            values = [_value(facts, measure, part=part) for facts in compared.runs]
             if any(value is not None for value in values):
                 unit = {"nats": ", nats", "share": ", percent"}.get(measure.unit, "")
                 head = f"{measure.title}, {title}{unit}"
@@ -204,7 +201,7 @@ def _means(compared: Compared, values: Sequence[float | None], measure: Measure)
     shown = (lambda value: number(value, 1)) if measure.unit == "count" else measure.text
     cells = []
     for group in compared.seeds():
-        own = [values[i] for i in group if values[i] is not None]
+        own = [value for i in group if (value := values[i]) is not None]
         if len(own) < 2:
             cells.append("–")
         else:
@@ -234,11 +231,16 @@ def _factors(compared: Compared) -> list[str]:
 
 
 def _value(
-    facts: Facts, measure: Measure, j: int, factor: str | None = None, other: int | None = None
+    facts: Facts,
+    measure: Measure,
+    j: int | None = None,
+    factor: str | None = None,
+    other: int | None = None,
+    part: Part = "test",
 ) -> float | None:
     if facts.evaluation is None:
         return None
-    return facts.evaluation.value(measure.name, "test", j, factor, other)
+    return facts.evaluation.value(measure.name, part, j, factor, other)
 
 
 def _same_number_of_samples(compared: Compared) -> bool:

@@ -144,8 +144,9 @@ def _redundancy_in_words(evaluation: Evaluation) -> str:
     pairs = []
     for i, j in evaluation.pairs():
         found = [evaluation.value("redundancy", part, i, other_facet=j) for part in PARTS]
-        if None not in found:
-            pairs.append((min(found), i, j))
+        known = [nmi for nmi in found if nmi is not None]
+        if len(known) == len(PARTS):
+            pairs.append((min(known), i, j))
     if not pairs:
         return ""
     nmi, i, j = max(pairs)
