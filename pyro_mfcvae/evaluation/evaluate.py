@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +11,7 @@ from pyro_mfcvae.evaluation.accuracies import majority_map
 from pyro_mfcvae.evaluation.measures import Part, View, measures_of
 from pyro_mfcvae.evaluation.predictions import elbo_means, predict
 from pyro_mfcvae.evaluation.results import Evaluation, FacetResults, FactorResults, Values
+from pyro_mfcvae.inference.weights import Weights
 from pyro_mfcvae.models.base import FacetModel
 
 _PARTS: tuple[Part, ...] = ("train", "test")
@@ -22,7 +22,7 @@ def evaluate(
     dataset: Dataset,
     guide: str = "vade",
     n_samples: int = 1,
-    fade: Sequence[float] | None = None,
+    weights: Weights | None = None,
 ) -> Evaluation:
     """Measure a model on the training and the held-out part of a data set.
 
@@ -36,7 +36,7 @@ def evaluate(
         dataset: with labels, if there are any.
         guide: name of the guide, for the ELBO.
         n_samples: S, for the ELBO.
-        fade: weights of the facets; None means ones.
+        weights: of the ELBO's terms; None takes the model's fade weights.
 
     Returns:
         every measure of the table that is not slow.
@@ -45,29 +45,31 @@ def evaluate(
         ValueError: if responsibilities are not finite, as with a model that has diverged.
     """
     data = {part: dataset.split(part) for part in _PARTS}
-    views = {part: facet_views(model, x, fade) for part, (x, _) in data.items()}
+    views = {part: facet_views(model, x) for part, (x, _) in data.items()}
     labels = {
         part: {factor: values.cpu().numpy() for factor, values in given.items()}
         for part, (_, given) in data.items()
     }
-    n_clusters = [prior.n_clusters for prior in model.facets]
+    clustered = {*model.structure.clustered}
     return Evaluation(
         n_observations={part: len(x) for part, (x, _) in data.items()},
-        elbo={part: elbo_means(model, x, guide, n_samples, fade) for part, (x, _) in data.items()},
+        elbo={
+            part: elbo_means(model, x, guide, n_samples, weights) for part, (x, _) in data.items()
+        },
         facets=[
             FacetResults(
-                n_clusters=prior.n_clusters,
-                latent_dim=prior.latent_dim,
+                n_clusters=facet.n_clusters,
+                latent_dim=facet.latent_dim,
                 measures={
                     row.name: {part: row.measure(own[j]) for part, own in views.items()}
                     for row in measures_of("facet")
                 },
                 factors={
                     factor: _judge({part: own[j] for part, own in views.items()}, labels, factor)
-                    for factor in (labels["train"] if prior.n_clusters > 1 else ())
+                    for factor in (labels["train"] if facet.has_clusters else ())
                 },
             )
-            for j, prior in enumerate(model.facets)
+            for j, facet in enumerate(model.structure.facets)
         ],
         measures={
             row.name: {part: row.measure(View(model=model, x=data[part][0])) for part in _PARTS}
@@ -79,7 +81,7 @@ def evaluate(
                 part: [
                     [
                         row.measure(replace(view, other_clusters=other.clusters))
-                        if min(n_clusters[i], n_clusters[j]) > 1
+                        if {i, j} <= clustered
                         else None
                         for j, other in enumerate(own)
                     ]
@@ -92,11 +94,9 @@ def evaluate(
     )
 
 
-def facet_views(
-    model: FacetModel, x: Observations, fade: Sequence[float] | None = None
-) -> list[View]:
+def facet_views(model: FacetModel, x: Observations) -> list[View]:
     """What every facet says of observations (N, *event)."""
-    seen = predict(model, x, fade=fade)
+    seen = predict(model, x)
     found = zip(seen.clusters, seen.responsibilities, seen.z_mean, strict=True)
     return [
         View(model=model, x=x, clusters=clusters, responsibilities=r, z_mean=z)

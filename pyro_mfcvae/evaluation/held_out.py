@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -16,7 +15,7 @@ from pyro_mfcvae.evaluation.measures import measures_of
 from pyro_mfcvae.evaluation.predictions import elbo_means
 from pyro_mfcvae.evaluation.results import log_name
 from pyro_mfcvae.guides import Guide
-from pyro_mfcvae.inference.fade_in import KlFloor
+from pyro_mfcvae.inference.weights import Weights
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.training.callbacks import Callback, Metrics, append_metrics
 from pyro_mfcvae.training.state import TrainingState
@@ -44,17 +43,15 @@ class HeldOutLog(Callback):
     def on_epoch(self, state: TrainingState, metrics: Metrics) -> None:
         every = state.config.training.evaluate_every
         if every and (state.epoch % every == 0 or state.step == state.n_steps):
-            n_samples, floor = state.config.guide.n_samples, state.config.training.kl_floor
-            # What is measured is the objective of the last step.
-            with KlFloor(floor, state.objective.kl_scale):
-                values = held_out_metrics(
-                    state.model,
-                    self.dataset,
-                    state.objective.guide,
-                    n_samples,
-                    state.last_fade,
-                    self.part,
-                )
+            objective = state.objective  # of the last step
+            values = held_out_metrics(
+                state.model,
+                self.dataset,
+                objective.guide,
+                objective.n_samples,
+                objective.weights,
+                self.part,
+            )
             append_metrics(self.path, state, self.split, values)
 
 
@@ -63,7 +60,7 @@ def held_out_metrics(
     dataset: Dataset,
     guide: str | Guide = "vade",
     n_samples: int = 1,
-    fade: Sequence[float] | None = None,
+    weights: Weights | None = None,
     part: Literal["train", "test"] = "test",
     max_observations: int = 10_000,
 ) -> Metrics:
@@ -74,7 +71,7 @@ def held_out_metrics(
         dataset: of which one part is taken.
         guide: a guide or its name, for the ELBO.
         n_samples: S, for the ELBO.
-        fade: weights of the facets; None means ones.
+        weights: of the ELBO's terms; None takes the model's fade weights.
         part: of the data.
         max_observations: of the training part take so many, evenly spread.
 
@@ -86,9 +83,9 @@ def held_out_metrics(
     if part == "train" and len(x) > max_observations:
         rows = spread_out(torch.arange(len(x)), max_observations)
         x, labels = select(x, rows), {factor: classes[rows] for factor, classes in labels.items()}
-    values = elbo_means(model, x, guide, n_samples, fade)
-    for j, view in enumerate(facet_views(model, x, fade)):
-        if model.facets[j].n_clusters == 1:
+    values = elbo_means(model, x, guide, n_samples, weights)
+    for j, view in enumerate(facet_views(model, x)):
+        if j not in model.structure.clustered:
             continue
         for row in measures_of("facet", is_logged=True):
             values[log_name(row.name, j)] = row.measure(view)

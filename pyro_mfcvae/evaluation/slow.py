@@ -40,7 +40,6 @@ class Trained:
         model: on the run's device, in evaluation mode.
         dataset: the run's data.
         step: steps done.
-        fade: fade weights of the last of them, (J,).
         checksum: of the model.
     """
 
@@ -48,7 +47,6 @@ class Trained:
     model: FacetModel
     dataset: Dataset
     step: int
-    fade: tuple[float, ...]
     checksum: str
 
 
@@ -101,7 +99,7 @@ def _check_probe(trained: Trained, asked: bool) -> None:
 
 
 def _probe(trained: Trained, asked: bool, known: Evaluation) -> Probe:
-    return probe(trained.model, trained.dataset, trained.fade)
+    return probe(trained.model, trained.dataset)
 
 
 def _check_bound(trained: Trained, n_samples: int) -> None:
@@ -116,7 +114,7 @@ def _bound(trained: Trained, n_samples: int, known: Evaluation) -> Bound:
 
     def means(n: int) -> dict[Part, float]:
         return {
-            part: importance_weighted_bound(trained.model, x, n, trained.fade).mean().item()
+            part: importance_weighted_bound(trained.model, x, n).mean().item()
             for part, x in xs.items()
         }
 
@@ -141,7 +139,7 @@ def _diversity(trained: Trained, distances: tuple[str, ...], known: Evaluation) 
     """
     model, observation = trained.model, trained.dataset.observation
     temperature = trained.config.sampling_temperature
-    samples = torch.from_numpy(sample(model, _N_COMPARED, temperature, trained.fade))
+    samples = torch.from_numpy(sample(model, _N_COMPARED, temperature))
     x = trained.dataset.x
     if isinstance(x, StreamedObservations):
         x = spread_out(x, _N_COMPARED)  # pairs of all of them would be read from all over the file

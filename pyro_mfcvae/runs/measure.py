@@ -14,7 +14,7 @@ from pyro_mfcvae.data import Dataset, spread_out
 from pyro_mfcvae.errors import ConfigError, OtherDataWarning
 from pyro_mfcvae.evaluation.results import Comparison, Evaluation
 from pyro_mfcvae.evaluation.slow import SLOW, Trained, check_slow
-from pyro_mfcvae.inference.fade_in import KlFloor
+from pyro_mfcvae.inference.weights import Weights
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import resolve_device
 from pyro_mfcvae.training.callbacks import Say
@@ -45,19 +45,16 @@ def open_trained(run: Run, dataset: Dataset | None = None) -> Trained:
             OtherDataWarning,
             stacklevel=2,
         )
-    return Trained(
-        run.config, model, dataset, checkpoint.step, checkpoint.fade, checkpoint.model_checksum
-    )
+    return Trained(run.config, model, dataset, checkpoint.step, checkpoint.model_checksum)
 
 
-def _weights_of_training(run: Run, trained: Trained) -> KlFloor:
-    """Weighs the KL terms as the last step did: what is measured is its objective."""
+def _weights_of_training(run: Run, trained: Trained) -> Weights:
+    """Weights of the last step: what is measured is its objective."""
     training = run.config.training
     per_epoch = -(-len(trained.dataset.train) // training.batch_size)
     scale = kl_scale(training, max(trained.step - 1, 0), per_epoch)
-    if scale == 1:
-        return KlFloor(training.kl_floor)
-    return KlFloor(training.kl_floor, next(trained.model.parameters()).new_tensor(scale))
+    fade = trained.model.kl_fade
+    return Weights(fade, training.kl_floor, None if scale == 1 else fade.new_tensor(scale))
 
 
 def evaluate_run(
@@ -89,10 +86,10 @@ def evaluate_run(
     asked = {name: value for name, value in (slow or {}).items() if value}
     check_slow(trained, asked)
     guide, before = run.config.guide, run.evaluation()
-    with _weights_of_training(run, trained):
-        found = evaluation.evaluate(
-            trained.model, trained.dataset, guide.name, guide.n_samples, trained.fade
-        )
+    weights = _weights_of_training(run, trained)
+    found = evaluation.evaluate(
+        trained.model, trained.dataset, guide.name, guide.n_samples, weights
+    )
     found = replace(
         found,
         step=trained.step,
@@ -131,11 +128,12 @@ def compare_run(
         on_pass: is told after every pass of one guide how many of how many are done.
     """
     trained = open_trained(run, dataset)
-    x = spread_out(trained.dataset.split("test")[0], trained.model.group_size or n_observations)
-    with _weights_of_training(run, trained):
-        results = evaluation.compare_guides(
-            trained.model, x, guides, n_samples, n_draws, trained.fade, run.config.seed, on_pass
-        )
+    group_size = trained.model.structure.group_size
+    x = spread_out(trained.dataset.split("test")[0], group_size or n_observations)
+    weights = _weights_of_training(run, trained)
+    results = evaluation.compare_guides(
+        trained.model, x, guides, n_samples, n_draws, weights, run.config.seed, on_pass
+    )
     results = replace(results, step=trained.step)
     run.write_comparison(results)
     return results
