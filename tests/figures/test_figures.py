@@ -8,7 +8,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.patches import Ellipse
 
 from pyro_mfcvae import figures
-from pyro_mfcvae.evaluation import Projection, project
+from pyro_mfcvae.evaluation import Comparison, Projection, project
+from pyro_mfcvae.evaluation.results import GuideResults
 from pyro_mfcvae.figures.latents import class_colors, cluster_colors, one_deviation
 from pyro_mfcvae.figures.names import class_labels, readable, thinned
 
@@ -353,9 +354,8 @@ def test_names_of_people():
 
 def test_the_reference_of_a_comparison_comes_from_its_results():
     numbers = {"gap": 0.5, "predicted_gap": 0.25, "gradient_variance": 2.0, "seconds": 0.001}
-    rows = [{"guide": guide, "n_samples": 3} | numbers for guide in ("enumerate", "other")]
-    results = {"reference": "other", "guides": rows}
-    figure = figures.guide_comparison(results, "title")
+    rows = [GuideResults(guide, 3, 0, 0, **numbers) for guide in ("enumerate", "other")]
+    figure = figures.guide_comparison(Comparison("other", 1, 2, rows), "title")
     gaps = figure.axes[0]
     assert gaps.get_ylabel() == "ELBO of other - ELBO, nats"
     drawn = {line.get_label(): list(line.get_ydata()) for line in gaps.lines}

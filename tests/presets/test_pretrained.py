@@ -39,7 +39,7 @@ def test_its_evaluation_is_in_the_results(run):
     (measured,) = (entry for entry in RESULTS["runs"] if entry["seed"] == run.config.seed)
     for facet, results in zip(run.evaluation().facets, measured["facets"], strict=True):
         for measure, value in results["factors"]["digit"].items():
-            assert facet["factors"]["digit"]["test"][measure] == pytest.approx(value, abs=1e-3)
+            assert facet.factors["digit"].test[measure] == pytest.approx(value, abs=1e-3)
 
 
 def test_it_draws_digits(run):
