@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from models import N_OBSERVATIONS, observations, small_model, tiny_config, weighted
+from models import N_OBSERVATIONS, observations, small_model, tiny_config, weighted, with_guides
 
 from pyro_mfcvae import evaluation, figures
 from pyro_mfcvae.config import Component, override
@@ -39,7 +39,7 @@ EVENTS = {"svhn": (3, 32, 32), "mnist": (1, 28, 28)}
 
 def _model(name):
     config = get_preset(name).config
-    return build_model(config.model, ObservationSpec(EVENTS[config.data.name]))
+    return build_model(config.model, ObservationSpec(EVENTS[config.data.name]), config.guide)
 
 
 @pytest.mark.parametrize("name", CLUSTERS)
@@ -73,7 +73,7 @@ def test_layers_fade_in_unless_deeper_ones_are_told_their_clusters():
         ("2:3,2:1", False, True),
     ):
         assert VLAC((1, 4, 4), facets, conditional=conditional).structure.fades_in == expected
-    deep = VLAC((1, 4, 4), "2:1,2:3").double()
+    deep = with_guides(VLAC((1, 4, 4), "2:1,2:3").double(), "relaxed")
     weighted(deep, observations(), "relaxed", fade=[0.0, 1.0]).loss.backward()
     shallow = [*deep.heads[0].parameters(), *deep.decoder.rungs[0].parameters()]
     assert all(p.grad is None or not p.grad.any() for p in shallow)
