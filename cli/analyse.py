@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 from typing_extensions import override
 
-from pyro_mfcvae.cli.options import DATA_DIR, RUN, own_files, sayer
-from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.cli.numbers import Numbers
+from pyro_mfcvae.cli.options import DATA_DIR, RUN, ListsMeasures, own_files, sayer
 
 
-@click.command()
+@click.command(cls=ListsMeasures)
 @RUN
 @click.option(
     "--probe",
-    "probed",
+    "probe",
     is_flag=True,
     help="Classify every factor from every facet's latents, too; takes minutes.",
 )
 @click.option(
     "--bound",
-    "n_importance_samples",
+    "importance_weighted_bound",
     metavar="S",
     type=click.IntRange(min=0),
     default=0,
@@ -29,7 +30,7 @@ from pyro_mfcvae.errors import ConfigError
 )
 @click.option(
     "--diversity",
-    "distances",
+    "diversity",
     type=click.Choice(["pixels", "lpips"]),
     multiple=True,
     help="Mean distance of random pairs of observations and of samples, too; can be repeated.",
@@ -37,14 +38,7 @@ from pyro_mfcvae.errors import ConfigError
 @click.option("--all", "everything", is_flag=True, help="Print every measure, for both parts.")
 @own_files
 @DATA_DIR
-def evaluate(
-    run: Path,
-    probed: bool,
-    n_importance_samples: int,
-    distances: tuple[str, ...],
-    everything: bool,
-    data_dir: Path | None,
-) -> None:
+def evaluate(run: Path, everything: bool, data_dir: Path | None, **slow: Any) -> None:
     """Evaluate the model of RUN and print tables.
 
     Its training and its held-out data are measured, and written to evaluation.json.
@@ -55,18 +49,14 @@ def evaluate(
       mfcvae evaluate runs/shapes-001 --probe --bound 64
       mfcvae evaluate runs/shapes-001 --all
     """
-    from pyro_mfcvae.cli.show import console, show_evaluation, show_everything
+    from pyro_mfcvae.cli.show import console, show_evaluation
     from pyro_mfcvae.runs.measure import evaluate_run
     from pyro_mfcvae.runs.run import Run
 
     opened = Run(run)
     screen = console()
-    results = evaluate_run(
-        opened, opened.dataset(data_dir), probed, n_importance_samples, sayer(screen), distances
-    )
-    show_evaluation(screen, results)
-    if everything:
-        show_everything(screen, results)
+    results = evaluate_run(opened, opened.dataset(data_dir), slow, sayer(screen))
+    show_evaluation(screen, results, everything)
 
 
 class _Figures(click.Command):
@@ -109,6 +99,7 @@ def figures(run: Path, data_dir: Path | None) -> None:
 @click.option(
     "--samples",
     metavar="S,S",
+    type=Numbers(least=1),
     default="1,2,8,32",
     show_default=True,
     help="Samples of z per observation.",
@@ -133,7 +124,7 @@ def figures(run: Path, data_dir: Path | None) -> None:
 def compare(
     run: Path,
     guides: str | None,
-    samples: str,
+    samples: tuple[int, ...],
     n_draws: int,
     n_observations: int,
     data_dir: Path | None,
@@ -168,7 +159,7 @@ def compare(
             opened,
             opened.dataset(data_dir),
             names,
-            counts,
+            sorted(set(samples)),
             n_observations,
             n_draws,
             lambda n_done, n_all: progress.update(task, completed=n_done, total=n_all),
@@ -176,11 +167,3 @@ def compare(
     show_comparison(screen, results)
     for path in draw_comparison(opened):
         screen.print(f"figure: {path}", highlight=False, soft_wrap=True, markup=False)
-
-
-def _counts(text: str) -> list[int]:
-    """Numbers from 1 on, separated by commas."""
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and int(part) for part in parts):
-        raise ConfigError(f"--samples takes whole numbers from 1 on, such as 1,2,8; got {text!r}")
-    return sorted({int(part) for part in parts})

@@ -10,12 +10,17 @@ from typing_extensions import override
 
 
 class Numbers(click.ParamType):
-    """Numbers separated by commas."""
+    """Numbers separated by commas.
+
+    Args:
+        kind: of the numbers.
+        least: the smallest one that is allowed.
+    """
 
     name = "numbers"
 
-    def __init__(self, kind: type[int] | type[float] = int) -> None:
-        self.kind = kind
+    def __init__(self, kind: type[int] | type[float] = int, least: float = -math.inf) -> None:
+        self.kind, self.least = kind, least
 
     @override
     def convert(
@@ -30,6 +35,8 @@ class Numbers(click.ParamType):
         if not numbers or not all(map(math.isfinite, numbers)):
             what = "whole" if self.kind is int else "finite"
             self.fail(f"expected {what} numbers separated by commas, such as 0,5,9; got {value!r}")
+        if min(numbers) < self.least:
+            self.fail(f"expected numbers from {self.least:g} on, got {value!r}")
         return numbers
 
 

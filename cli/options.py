@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from typing_extensions import override
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,6 +62,17 @@ GUIDE = click.option(
 OUT = click.option(
     "--out", type=click.Path(path_type=Path), help="A new run folder [runs/NAME-001]."
 )
+
+
+class ListsMeasures(click.Command):
+    """A command whose help lists what is measured, read off the table when help is asked for."""
+
+    @override
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from pyro_mfcvae.evaluation.measures import MEASURES
+
+        with formatter.section("Measures"):
+            formatter.write_dl([(row.name, row.explanation) for row in MEASURES.values()])
 
 
 def again(model: str | None, guide: str | None) -> str:

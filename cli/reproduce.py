@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pyro_mfcvae.cli.options import DATA_DIR, paragraph, sayer
+from pyro_mfcvae.cli.studies import DEVICE, JOBS, say_plainly, watch_study
 from pyro_mfcvae.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ if TYPE_CHECKING:
     help="Change a setting of all models.",
 )
 @DATA_DIR
-@click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, ...")
+@DEVICE
+@JOBS
 @click.option(
     "--out",
     metavar="DIR",
@@ -71,6 +73,7 @@ def reproduce(
     assignments: tuple[str, ...],
     data_dir: Path | None,
     device: str | None,
+    n_jobs: int,
     out: Path,
 ) -> None:
     """Run experiments of the papers, or presets with several seeds.
@@ -89,6 +92,7 @@ def reproduce(
       mfcvae reproduce table-2 --reduced --seeds 3 --only mnist,vade-mnist --data-dir ~/data
     """
     from pyro_mfcvae.cli.show import console
+    from pyro_mfcvae.studies.execution import InTurn, Processes
     from pyro_mfcvae.studies.papers import EXPERIMENTS, Interrupted, Plan, Request, get_experiment
     from pyro_mfcvae.training.callbacks import ProgressBar
 
@@ -112,15 +116,18 @@ def reproduce(
     screen = console()
     say = sayer(screen)
     say("checking settings and data")
+    in_turn = n_jobs == 1
+    execution = InTurn([ProgressBar(screen)], say) if in_turn else Processes(n_jobs)
     for plan in [Plan(get_experiment(name, probed), request) for name in names]:
         screen.rule(f"{plan.experiment.name}: {plan.experiment.title}")
         try:
-            results, folder = plan.run([ProgressBar(screen)], say, screen.print)
+            with watch_study(screen, plan.study, "run", lambda r: r.state, not in_turn) as watch:
+                results, folder = plan.run(execution, watch)
         except Interrupted:
             screen.print("Interrupted; nothing is lost. The same command goes on.")
             sys.exit(130)
         _show(screen, results)
-        screen.print(f"results: {folder}", highlight=False, soft_wrap=True, markup=False)
+        say_plainly(screen, f"results: {folder}")
 
 
 def _kind_and_number(experiment: Experiment) -> tuple[int, int]:
@@ -131,20 +138,10 @@ def _kind_and_number(experiment: Experiment) -> tuple[int, int]:
 
 
 def _show(screen: Console, results: dict[str, Any]) -> None:
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
-
-    from pyro_mfcvae.studies.papers.results import shown
+    from pyro_mfcvae.studies.results import results_table
+    from pyro_mfcvae.tables import show_table
 
     for note in results["notes"]:
         screen.print(note, style="dim", highlight=False)
-    if not results["table"]:
-        return
-    table = Table(box=box.SIMPLE)
-    for name in ("", "", "metric", "mean (sd)", "published"):
-        table.add_column(name, overflow="fold")
-    for line in results["table"]:
-        cells = (line["row"], line["column"], line["metric"], shown(line)[0], line["published"])
-        table.add_row(*map(escape, cells))
-    screen.print(table)
+    if results["table"]:
+        show_table(screen, results_table(results, brief=True))

@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from pyro_mfcvae.cli.options import DATA_DIR, GUIDE, MODEL, sayer
+from pyro_mfcvae.cli.options import DATA_DIR, GUIDE, MODEL, ListsMeasures, sayer
+from pyro_mfcvae.cli.studies import DEVICE, JOBS, say_plainly, watch_study
 from pyro_mfcvae.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pyro_mfcvae.studies.sweep import SweepEngine
+    from pyro_mfcvae.studies.execution import Execution
+    from pyro_mfcvae.studies.jobs import Record
+    from pyro_mfcvae.studies.sweep import Sweep
 
 
-@click.command()
+@click.command(cls=ListsMeasures)
 @click.argument("spec", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--out",
@@ -27,15 +30,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of results and runs [sweeps/NAME OF SPEC].",
 )
-@click.option(
-    "--jobs",
-    "n_jobs",
-    metavar="N",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Trials at a time, which share the CPU threads.",
-)
+@JOBS
 @click.option(
     "--engine",
     "engine_name",
@@ -62,7 +57,7 @@ if TYPE_CHECKING:
 )
 @MODEL
 @GUIDE
-@click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, ...")
+@DEVICE
 @DATA_DIR
 @click.option("--dry-run", is_flag=True, help="Check everything, list the trials, train nothing.")
 @click.option("--example", is_flag=True, help="Print an example of SPEC.")
@@ -81,7 +76,8 @@ def sweep(
 ) -> None:
     """Train many settings with several seeds, and compare them.
 
-    SPEC is a YAML or JSON file; without it an example is printed. DIR gets sweep.json (every
+    SPEC is a YAML or JSON file; without it an example is printed. Its objective is one of the
+    measures below. DIR gets sweep.json (every
     trial), table.md (mean and standard deviation over seeds, the best setting first) and
     trials.png, after every trial; each trial is a run in DIR/runs. Finished trials are not
     repeated, interrupted ones go on, and one that fails does not end the others.
@@ -94,7 +90,6 @@ def sweep(
       mfcvae sweep sweep.yaml --engine ray --cpus-per-trial 4 --gpus-per-trial 0.5
     """
     from pyro_mfcvae.cli.show import console
-    from pyro_mfcvae.cli.trials import show_sweep, show_trials, watch_trials
     from pyro_mfcvae.studies.sweep import EXAMPLE, Interrupted, Sweep, read_spec
 
     if spec is None or example:
@@ -106,22 +101,31 @@ def sweep(
     sayer(screen)("checking settings and data")
     planned = Sweep(read_spec(spec), out, data_dir, device, model, guide)
     if dry_run:
-        show_trials(screen, planned)
+        _show_trials(screen, planned)
         return
+
+    def found(record: Record) -> str:
+        if record.outcome is None:
+            return record.state
+        entry = planned.spec.objective.entry(record.job.arm.label)
+        value = entry.value(record.outcome.evaluation)
+        return f"{100 * value:.2f} %" if entry.percent else f"{value:.3f}"
+
     try:
-        with watch_trials(screen, planned) as watch:
+        with watch_study(screen, planned.study, "trial", found) as watch:
             results = planned.run(chosen, watch)
     except Interrupted:
         _say_how_to_go_on(screen, ctx)
         sys.exit(130)
-    show_sweep(screen, results)
-    screen.print(f"results: {out}", highlight=False, soft_wrap=True, markup=False)
+    _show(screen, results)
+    say_plainly(screen, f"results: {out}")
 
 
 def _engine(
     out: Path, engine_name: str, n_jobs: int, cpus_per_trial: float, gpus_per_trial: float
-) -> SweepEngine:
-    from pyro_mfcvae.studies.sweep import InTurn, OnRay, Processes
+) -> Execution:
+    from pyro_mfcvae.studies.execution import InTurn, Processes
+    from pyro_mfcvae.studies.on_ray import OnRay
 
     if engine_name == "ray":
         if n_jobs > 1:
@@ -145,9 +149,27 @@ def _say_how_to_go_on(screen: Console, ctx: click.Context) -> None:
             continue
         value = str(ctx.params[option.name])
         words += [value] if isinstance(option, click.Argument) else [option.opts[0], value]
-    screen.print(
-        f"Interrupted; nothing is lost. Go on with\n    {shlex.join(words)}",
-        highlight=False,
-        soft_wrap=True,
-        markup=False,
-    )
+    say_plainly(screen, f"Interrupted; nothing is lost. Go on with\n    {shlex.join(words)}")
+
+
+def _show_trials(screen: Console, sweep: Sweep) -> None:
+    """List all trials."""
+    from pyro_mfcvae.tables import make_table, show_table
+
+    rows = [
+        [job.name, job.arm.label, str(job.seed), sweep.study.records[job.name].state]
+        for job in sweep.study.jobs
+    ]
+    show_table(screen, make_table("", ["run", "settings", "seed", "state"], rows, is_text=True))
+    n_missing = len(sweep.study.missing)
+    say_plainly(screen, f"{len(sweep.study.jobs)} trials, {n_missing} to train")
+
+
+def _show(screen: Console, results: dict[str, Any]) -> None:
+    """Print the table, and what went wrong."""
+    from pyro_mfcvae.studies.sweep.results import notes, results_table
+    from pyro_mfcvae.tables import show_table
+
+    show_table(screen, results_table(results))
+    for note in notes(results):
+        screen.print(note, style="dim", highlight=False, markup=False)

@@ -17,6 +17,7 @@ from pyro.infer import TraceEnum_ELBO
 from pyro_mfcvae import Noise, presets
 from pyro_mfcvae.cli import main
 from pyro_mfcvae.config import override
+from pyro_mfcvae.evaluation import MEASURES
 from pyro_mfcvae.inference.noise import site_noise
 from pyro_mfcvae.runs.train import train
 
@@ -58,9 +59,13 @@ def workplace(run_folder, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("page", [page for page in PAGES if _blocks(page, "python")])
 def test_a_page_runs_from_its_top_to_its_end(page, workplace):
-    names = {}
-    for block in _blocks(page, "python"):
-        exec(block, names)
+    names, measures = {}, dict(MEASURES)
+    try:
+        for block in _blocks(page, "python"):
+            exec(block, names)
+    finally:
+        MEASURES.clear()
+        MEASURES.update(measures)
 
 
 def _commands() -> list[tuple[str, list[str]]]:

@@ -5,6 +5,7 @@ of the wrong type or range; the functions turn it into one ``ConfigError``.
 """
 
 from pyro_mfcvae.config.changes import override, parse_facets, with_facets
+from pyro_mfcvae.config.identity import digest, identity
 from pyro_mfcvae.config.parts import (
     Component,
     Count,
@@ -15,6 +16,7 @@ from pyro_mfcvae.config.parts import (
     Options,
     Part,
     Positive,
+    SameRun,
     Whole,
 )
 from pyro_mfcvae.config.run import (
@@ -39,6 +41,7 @@ __all__ = [
     "Options",
     "Part",
     "Positive",
+    "SameRun",
     "TrainingConfig",
     "WarpConfig",
     "Whole",
@@ -46,6 +49,8 @@ __all__ = [
     "config_from_json",
     "config_to_dict",
     "config_to_json",
+    "digest",
+    "identity",
     "override",
     "parse_facets",
     "with_facets",

@@ -14,14 +14,17 @@ Whole = Annotated[int, Field(ge=0, strict=True)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Options = dict[str, Any]
 
-_T = TypeVar("_T")
+T = TypeVar("T")
+SAME_RUN = "another value is still the same run"
+SameRun = Annotated[T, SAME_RUN]
+"""The type of a setting that changes no result of a run, such as where it is computed."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(Field,))
-def settings(cls: type[_T]) -> type[_T]:
+def settings(cls: type[T]) -> type[T]:
     """Make a class a frozen dataclass that checks its values and refuses unknown names."""
     checked = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-    return cast(type[_T], checked(cls))
+    return cast(type[T], checked(cls))
 
 
 @settings
@@ -72,7 +75,7 @@ class ModelSource:
         sha256: checksum of what it held.
     """
 
-    path: str
+    path: SameRun[str]
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
     @property

@@ -9,7 +9,15 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from pyro_mfcvae.config.parts import GuideConfig, ModelConfig, Part, Positive, Whole, settings
+from pyro_mfcvae.config.parts import (
+    GuideConfig,
+    ModelConfig,
+    Part,
+    Positive,
+    SameRun,
+    Whole,
+    settings,
+)
 from pyro_mfcvae.config.training import TrainingConfig
 from pyro_mfcvae.errors import ConfigError, explain
 
@@ -31,14 +39,14 @@ class Config:
         sampling_temperature: tau of the figures' samples, drawn with covariances tau * Sigma.
     """
 
-    version: Literal[2] = VERSION
-    preset: str | None = None
+    version: SameRun[Literal[2]] = VERSION
+    preset: SameRun[str | None] = None
     seed: Whole = 0
     data: Part
     model: ModelConfig
     guide: GuideConfig = GuideConfig()
     training: TrainingConfig
-    sampling_temperature: Positive = 1.0
+    sampling_temperature: SameRun[Positive] = 1.0
 
     def __post_init__(self) -> None:
         n_steps, n_facets = len(self.training.epochs_per_step), len(self.model.facets)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from pyro_mfcvae.config.parts import Count, Part, Positive, Whole, settings
+from pyro_mfcvae.config.parts import Count, Part, Positive, SameRun, Whole, settings
 
 
 def _one_as_tuple(given: Any) -> Any:
@@ -100,14 +100,14 @@ class TrainingConfig:
     min_information: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     refit_mixtures: tuple[Whole, ...] = ()
     warp: WarpConfig | None = None
-    device: str = "auto"
+    device: SameRun[str] = "auto"
     dtype: Literal["float32", "float64"] = "float32"
     precision: Literal["full", "tf32", "bf16"] = "full"
-    cuda_graph: bool = True
-    n_threads: Whole = 0
-    log_every: Count = 50
-    checkpoint_every: Whole = 0
-    evaluate_every: Whole = 0
+    cuda_graph: SameRun[bool] = True
+    n_threads: SameRun[Whole] = 0
+    log_every: SameRun[Count] = 50
+    checkpoint_every: SameRun[Whole] = 0
+    evaluate_every: SameRun[Whole] = 0
 
     def __post_init__(self) -> None:
         first, last = self.kl_warm_up

@@ -2,7 +2,6 @@
 
 from pyro_mfcvae.evaluation.accuracies import (
     adjusted_rand_index,
-    agreement,
     assignment_entropy,
     class_weighted_accuracy,
     contingency,
@@ -12,6 +11,7 @@ from pyro_mfcvae.evaluation.accuracies import (
     majority_accuracy,
     majority_map,
     mapped_accuracy,
+    normalized_assignment_entropy,
     normalized_mutual_information,
     occupied_clusters,
     redundancy,
@@ -34,11 +34,13 @@ from pyro_mfcvae.evaluation.interventions import (
 )
 from pyro_mfcvae.evaluation.latents import Projection, project
 from pyro_mfcvae.evaluation.layers import resample_facets, sample_components
-from pyro_mfcvae.evaluation.matrices import (
+from pyro_mfcvae.evaluation.measures import (
+    MEASURES,
+    Measure,
+    View,
+    agreement,
     agreement_matrices,
-    majority_maps,
-    stored_factors,
-    stored_matrices,
+    register_measure,
 )
 from pyro_mfcvae.evaluation.perceptual import perceptual_diversity, require_lpips
 from pyro_mfcvae.evaluation.predictions import (
@@ -50,15 +52,21 @@ from pyro_mfcvae.evaluation.predictions import (
     sample_clusters,
 )
 from pyro_mfcvae.evaluation.probe import probe
+from pyro_mfcvae.evaluation.results import Comparison, Evaluation
 from pyro_mfcvae.evaluation.separability import classify_groups, told_apart
 from pyro_mfcvae.evaluation.shared_latents import between_groups, domain_follows, shared_and_own
 
 __all__ = [
+    "MEASURES",
     "ON_TRAINING",
+    "Comparison",
+    "Evaluation",
     "HeldOutLog",
     "Kind",
+    "Measure",
     "Predictions",
     "Projection",
+    "View",
     "adjusted_rand_index",
     "agreement",
     "agreement_matrices",
@@ -82,9 +90,9 @@ __all__ = [
     "interpolate",
     "majority_accuracy",
     "majority_map",
-    "majority_maps",
     "mapped_accuracy",
     "neighbour_embedding",
+    "normalized_assignment_entropy",
     "normalized_mutual_information",
     "occupied_clusters",
     "perceptual_diversity",
@@ -95,14 +103,13 @@ __all__ = [
     "project",
     "reconstruct",
     "redundancy",
+    "register_measure",
     "require_lpips",
     "resample_facets",
     "sample",
     "sample_clusters",
     "sample_components",
     "shared_and_own",
-    "stored_factors",
-    "stored_matrices",
     "swap_facets",
     "swap_pairs",
     "told_apart",

@@ -6,11 +6,8 @@ name, because the literature calls all of them accuracy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import linear_sum_assignment
 
 IntArray = NDArray[np.int64]
 
@@ -56,7 +53,9 @@ def majority_map(labels: ArrayLike, clusters: ArrayLike, n_clusters: int) -> Int
 
 
 def mapped_accuracy(labels: ArrayLike, clusters: ArrayLike, cluster_map: IntArray) -> float:
-    """Share of observations whose cluster's class, learnt elsewhere, is theirs.
+    """Accuracy where each cluster stands for its most frequent class among other observations.
+
+    Several clusters may stand for one class, so it grows with the number of clusters.
 
     Raises:
         ValueError: if the arrays are empty, differ in length, or hold negative numbers, or if a
@@ -81,7 +80,7 @@ def majority_accuracy(labels: ArrayLike, clusters: ArrayLike) -> float:
 
 
 def class_weighted_accuracy(labels: ArrayLike, clusters: ArrayLike) -> float:
-    """Majority accuracy averaged over classes, each counting the same, absent ones left out."""
+    """Majority accuracy (own map) averaged over classes, each counting the same."""
     counts = contingency(labels, clusters)
     classes = counts.argmax(1)
     right = np.bincount(classes, weights=counts.max(1), minlength=counts.shape[1])
@@ -90,10 +89,12 @@ def class_weighted_accuracy(labels: ArrayLike, clusters: ArrayLike) -> float:
 
 
 def hungarian_accuracy(labels: ArrayLike, clusters: ArrayLike) -> float:
-    """Accuracy under the best one-to-one assignment of clusters to classes.
+    """Accuracy under the best one-to-one assignment; surplus clusters count as wrong.
 
-    Clusters beyond the number of classes count as wrong. It is the accuracy of VaDE and DEC.
+    It is the accuracy of VaDE and DEC.
     """
+    from scipy.optimize import linear_sum_assignment
+
     counts = contingency(labels, clusters)
     rows, columns = linear_sum_assignment(counts, maximize=True)
     return float(counts[rows, columns].sum() / counts.sum())
@@ -121,60 +122,43 @@ def exemplar_accuracy(labels: ArrayLike, responsibilities: ArrayLike) -> float:
 
 
 def normalized_mutual_information(labels: ArrayLike, clusters: ArrayLike) -> float:
-    """Mutual information over the mean of both entropies, from 0 to 1."""
+    """Mutual information of clusters and classes over the mean of their entropies."""
     from sklearn.metrics import normalized_mutual_info_score
 
     return float(normalized_mutual_info_score(*_paired(labels, clusters)))
 
 
 def adjusted_rand_index(labels: ArrayLike, clusters: ArrayLike) -> float:
-    """Pairs on which both agree, adjusted for chance: 1 at most, 0 on average by chance."""
+    """Adjusted Rand index: pairs on which both agree, 0 on average by chance."""
     from sklearn.metrics import adjusted_rand_score
 
     return float(adjusted_rand_score(*_paired(labels, clusters)))
 
 
 def homogeneity(labels: ArrayLike, clusters: ArrayLike) -> float:
-    """Share of the labels' entropy that the clusters tell, from 0 to 1."""
+    """Share of the classes' entropy that the clusters tell."""
     from sklearn.metrics import homogeneity_score
 
     return float(homogeneity_score(*_paired(labels, clusters)))
 
 
-def redundancy(clusters: Sequence[ArrayLike]) -> list[list[float]]:
-    """How much facets say the same: the NMI of the clusterings of every two of them.
-
-    Args:
-        clusters: of J facets, (N,) each.
-
-    Returns:
-        J x J numbers from 0 to 1, 1 on the diagonal.
-
-    Raises:
-        ValueError: if facets have different numbers of observations, or none, or a clustering
-            holds negative numbers.
-    """
-    lengths = [np.shape(c) for c in clusters]
-    if len(set(lengths)) > 1:
-        raise ValueError(f"expected every facet's clusters of one length, got shapes {lengths}")
-    clusters = [_counted("clusters", c) for c in clusters]
-    return [
-        [1.0 if i == j else normalized_mutual_information(a, b) for j, b in enumerate(clusters)]
-        for i, a in enumerate(clusters)
-    ]
+def redundancy(clusters: ArrayLike, other_clusters: ArrayLike) -> float:
+    """0 if two facets partition in different ways, 1 if they say the same: NMI of clusterings."""
+    if clusters is other_clusters:
+        return 1.0
+    return normalized_mutual_information(clusters, other_clusters)
 
 
 def occupied_clusters(clusters: ArrayLike) -> int:
-    """Number of clusters that have at least one member."""
+    """Clusters that have at least one member."""
     return len(np.unique(_counted("clusters", clusters)))
 
 
-def assignment_entropy(responsibilities: ArrayLike, *, normalized: bool = False) -> float:
-    """Mean entropy of q(c | x), in nats: how unsure the clustering is.
+def assignment_entropy(responsibilities: ArrayLike) -> float:
+    """Mean entropy of q(c | x) in nats: 0 is certain, log K is knowing nothing.
 
     Args:
         responsibilities: rows (N, K) that sum to 1.
-        normalized: as a share of log K, from 0 (sure) to 1 (uniform); 0 for a single cluster.
 
     Raises:
         ValueError: if there are none, or a row is no distribution.
@@ -191,45 +175,13 @@ def assignment_entropy(responsibilities: ArrayLike, *, normalized: bool = False)
             f"{off.sum()} of {len(r)} rows they are not, first in row {off.argmax()}: "
             f"{r[off.argmax()]}"
         )
-    entropy = float(entr(r).sum(1).mean())
-    if not normalized:
-        return entropy
-    return entropy / float(np.log(r.shape[1])) if r.shape[1] > 1 else 0.0
+    return float(entr(r).sum(1).mean())
 
 
-def agreement(
-    labels: ArrayLike,
-    clusters: ArrayLike,
-    cluster_map: IntArray | None = None,
-    responsibilities: ArrayLike | None = None,
-) -> dict[str, float]:
-    """All measures of agreement by name.
-
-    Args:
-        labels: classes (N,).
-        clusters: clusters (N,).
-        cluster_map: classes of the clusters (K,), learnt on other observations; adds
-            ``majority_accuracy_training_map``.
-        responsibilities: q(c | x), (N, K), that the clusters are the largest of; adds
-            ``exemplar_accuracy``.
-
-    Raises:
-        ValueError: if the arrays are empty, differ in length, or hold negative numbers, or if a
-            cluster has no entry in the map.
-    """
-    result = {
-        "majority_accuracy": majority_accuracy(labels, clusters),
-        "class_weighted_accuracy": class_weighted_accuracy(labels, clusters),
-        "hungarian_accuracy": hungarian_accuracy(labels, clusters),
-        "nmi": normalized_mutual_information(labels, clusters),
-        "homogeneity": homogeneity(labels, clusters),
-        "ari": adjusted_rand_index(labels, clusters),
-    }
-    if cluster_map is not None:
-        result["majority_accuracy_training_map"] = mapped_accuracy(labels, clusters, cluster_map)
-    if responsibilities is not None:
-        result["exemplar_accuracy"] = exemplar_accuracy(labels, responsibilities)
-    return result
+def normalized_assignment_entropy(responsibilities: ArrayLike) -> float:
+    """Mean entropy of q(c | x) as a share of log K, from 0 (sure) to 1; 0 for one cluster."""
+    entropy, k = assignment_entropy(responsibilities), np.shape(responsibilities)[1]
+    return entropy / float(np.log(k)) if k > 1 else 0.0
 
 
 def _paired(labels: ArrayLike, clusters: ArrayLike) -> tuple[IntArray, IntArray]:

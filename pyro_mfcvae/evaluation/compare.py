@@ -24,7 +24,6 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import pyro
 import torch
@@ -33,6 +32,7 @@ from torch import Tensor
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.evaluation.fitting import fitting_guides
 from pyro_mfcvae.evaluation.predictions import as_model_input
+from pyro_mfcvae.evaluation.results import Comparison, GuideResults
 from pyro_mfcvae.guides import Guide
 from pyro_mfcvae.inference.enumeration import Site, is_analytic, run_guide
 from pyro_mfcvae.inference.noise import Noise, site_noise
@@ -55,7 +55,7 @@ def compare_guides(
     weights: Weights | None = None,
     seed: int = 0,
     on_pass: Callable[[int, int], None] = lambda n_done, n_all: None,
-) -> dict[str, Any]:
+) -> Comparison:
     """Measure every guide that fits with every number of samples under the same noise.
 
     The model is in evaluation mode meanwhile: batch norm uses its running statistics. The guides
@@ -73,15 +73,7 @@ def compare_guides(
         on_pass: is told after every pass of one guide how many of how many are done.
 
     Returns:
-        ``{"reference", "n_observations", "group_size", "n_draws", "seed", "fade", "guides":
-        [{"guide", "is_bound", "n_samples", "elbo", "elbo_standard_error", "terms", "gap",
-        "predicted_gap", "least_gap", "gap_mismatch", "gradient_norm", "gradient_variance",
-        "seconds"}], "left_out": {guide: why it does not fit}}``: means over observations and draws
-        in nats; ``gap`` to the reference beside the prediction from the samples and the least that
-        any q(c | x) could have, with the largest difference between gap and prediction in any draw
-        (mere noise where KLs are in closed form), None where there is no reference or nothing can
-        be predicted; norm of the mean and total variance over draws of the loss's gradient with
-        respect to all parameters of q(z | x); median time of a forward and backward pass.
+        means over observations and draws, in nats.
 
     Raises:
         ConfigError: if a guide is unknown, none of them fits, or a number is too small.
@@ -106,16 +98,16 @@ def compare_guides(
                     n_done += 1
                     on_pass(n_done, n_all)
             rows += [m.row(name, s, measured.get(REFERENCE)) for name, m in measured.items()]
-    return {
-        "reference": REFERENCE if REFERENCE in fitting else None,
-        "n_observations": len(x),
-        "group_size": model.structure.group_size,
-        "n_draws": n_draws,
-        "seed": seed,
-        "fade": model.fade.tolist(),
-        "guides": rows,
-        "left_out": left_out,
-    }
+    return Comparison(
+        reference=REFERENCE if REFERENCE in fitting else None,
+        n_observations=len(x),
+        n_draws=n_draws,
+        guides=rows,
+        left_out=left_out,
+        group_size=model.structure.group_size,
+        seed=seed,
+        fade=model.fade.tolist(),
+    )
 
 
 @dataclass(eq=False)
@@ -140,26 +132,26 @@ class _Measured:
         self.squared_norms.append(gradient.square().sum().item())
         self.gradient_sum = gradient if self.gradient_sum is None else self.gradient_sum + gradient
 
-    def row(self, name: str, n_samples: int, reference: _Measured | None) -> dict[str, Any]:
+    def row(self, name: str, n_samples: int, reference: _Measured | None) -> GuideResults:
         n = len(self.terms)
         elbos = [terms["elbo"] for terms in self.terms]
         mean_norm = self.gradient_sum.square().sum().item() / n**2
-        return {
-            "guide": name,
-            "is_bound": self.is_bound,
-            "n_samples": n_samples,
-            "elbo": statistics.mean(elbos),
-            "elbo_standard_error": statistics.stdev(elbos) / n**0.5,
-            "terms": {
+        return GuideResults(
+            guide=name,
+            n_samples=n_samples,
+            elbo=statistics.mean(elbos),
+            elbo_standard_error=statistics.stdev(elbos) / n**0.5,
+            gradient_variance=(sum(self.squared_norms) - n * mean_norm) / (n - 1),
+            seconds=statistics.median(self.seconds),
+            terms={
                 key: statistics.mean(terms[key] for terms in self.terms)
                 for key in self.terms[0]
                 if key != "elbo" and not key.startswith("fade_")
             },
+            gradient_norm=mean_norm**0.5,
+            is_bound=self.is_bound,
             **self._gaps_to(reference),
-            "gradient_norm": mean_norm**0.5,
-            "gradient_variance": (sum(self.squared_norms) - n * mean_norm) / (n - 1),
-            "seconds": statistics.median(self.seconds),
-        }
+        )
 
     def _gaps_to(self, reference: _Measured | None) -> dict[str, float | None]:
         found = dict.fromkeys(("gap", "predicted_gap", "least_gap", "gap_mismatch"))

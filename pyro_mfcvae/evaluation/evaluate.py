@@ -1,24 +1,20 @@
-"""Everything that is measured of a trained model, as one dictionary for JSON."""
+"""Everything that is measured of a trained model."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
-from pyro_mfcvae.data.observations import Dataset
-from pyro_mfcvae.evaluation.accuracies import (
-    agreement,
-    assignment_entropy,
-    majority_map,
-    occupied_clusters,
-    redundancy,
-)
-from pyro_mfcvae.evaluation.predictions import Predictions, elbo_means, predict
+from pyro_mfcvae.data.observations import Dataset, Observations
+from pyro_mfcvae.evaluation.accuracies import majority_map
+from pyro_mfcvae.evaluation.measures import Part, View, measures_of
+from pyro_mfcvae.evaluation.predictions import elbo_means, predict
+from pyro_mfcvae.evaluation.results import Evaluation, FacetResults, FactorResults, Values
 from pyro_mfcvae.inference.weights import Weights
 from pyro_mfcvae.models.base import FacetModel
-from pyro_mfcvae.models.structure import FacetStructure
+
+_PARTS: tuple[Part, ...] = ("train", "test")
 
 
 def evaluate(
@@ -27,12 +23,13 @@ def evaluate(
     guide: str = "vade",
     n_samples: int = 1,
     weights: Weights | None = None,
-) -> dict[str, Any]:
+) -> Evaluation:
     """Measure a model on the training and the held-out part of a data set.
 
     The map from clusters to classes is learnt on the training part; both parts are judged by it
     (``majority_accuracy_training_map``) as well as by a map of their own, which on the training
-    part is the same.
+    part is the same. A facet with one cluster has no clustering: nothing is measured of it beside
+    a factor or another facet.
 
     Args:
         model: the model.
@@ -42,80 +39,82 @@ def evaluate(
         weights: of the ELBO's terms; None takes the model's fade weights.
 
     Returns:
-        ``{"elbo": {part: {term: value}}, "facets": [{"n_clusters", "latent_dim",
-        "occupied_clusters": {part: n}, "assignment_entropy": {part: nats},
-        "normalized_assignment_entropy": {part: share of log K}, "factors": {factor: {"n_classes",
-        part: {measure: value}}}}], "redundancy": {part: J x J}}`` with the parts ``train`` and
-        ``test``; redundancy is the NMI of two facets' clusterings. A facet with one cluster has no
-        clustering: its factors are empty, its redundancy is None.
+        every measure of the table that is not slow.
 
     Raises:
         ValueError: if responsibilities are not finite, as with a model that has diverged.
     """
-    parts = {part: dataset.split(part) for part in ("train", "test")}
-    predictions = {part: predict(model, x) for part, (x, _) in parts.items()}
+    data = {part: dataset.split(part) for part in _PARTS}
+    views = {part: facet_views(model, x) for part, (x, _) in data.items()}
     labels = {
         part: {factor: values.cpu().numpy() for factor, values in given.items()}
-        for part, (_, given) in parts.items()
+        for part, (_, given) in data.items()
     }
-    return {
-        "n_observations": {part: len(x) for part, (x, _) in parts.items()},
-        "elbo": {
-            part: elbo_means(model, x, guide, n_samples, weights) for part, (x, _) in parts.items()
+    clustered = {*model.structure.clustered}
+    return Evaluation(
+        n_observations={part: len(x) for part, (x, _) in data.items()},
+        elbo={
+            part: elbo_means(model, x, guide, n_samples, weights) for part, (x, _) in data.items()
         },
-        "facets": [
-            {
-                "n_clusters": facet.n_clusters,
-                "latent_dim": facet.latent_dim,
-                **_facet(j, facet, predictions, labels),
-            }
+        facets=[
+            FacetResults(
+                n_clusters=facet.n_clusters,
+                latent_dim=facet.latent_dim,
+                measures={
+                    row.name: {part: row.measure(own[j]) for part, own in views.items()}
+                    for row in measures_of("facet")
+                },
+                factors={
+                    factor: _judge({part: own[j] for part, own in views.items()}, labels, factor)
+                    for factor in (labels["train"] if facet.has_clusters else ())
+                },
+            )
             for j, facet in enumerate(model.structure.facets)
         ],
-        "redundancy": {
-            part: _redundancy(p.clusters, model.structure.clustered)
-            for part, p in predictions.items()
-        },
-    }
-
-
-def _redundancy(
-    clusters: Sequence[np.ndarray], clustered: Collection[int]
-) -> list[list[float | None]]:
-    nmi: list[list[float | None]] = [*redundancy(clusters)]
-    for i, row in enumerate(nmi):
-        for j in range(len(row)):
-            if not {i, j} <= {*clustered}:
-                row[j] = None
-    return nmi
-
-
-def _facet(
-    j: int,
-    facet: FacetStructure,
-    predictions: dict[str, Predictions],
-    labels: dict[str, dict[str, np.ndarray]],
-) -> dict[str, Any]:
-    clusters = {part: p.clusters[j] for part, p in predictions.items()}
-    factors: dict[str, Any] = {}
-    for factor, classes in labels["train"].items() if facet.has_clusters else ():
-        cluster_map = majority_map(classes, clusters["train"], facet.n_clusters)
-        factors[factor] = {
-            "n_classes": int(max(given[factor].max() for given in labels.values())) + 1,
-            **{
-                part: agreement(
-                    labels[part][factor], clusters[part], cluster_map, p.responsibilities[j]
-                )
-                for part, p in predictions.items()
-            },
+        measures={
+            row.name: {part: row.measure(View(model=model, x=data[part][0])) for part in _PARTS}
+            for row in measures_of("run")
+            if row.function is not None
         }
-    return {
-        "occupied_clusters": {part: occupied_clusters(c) for part, c in clusters.items()},
-        "assignment_entropy": {
-            part: assignment_entropy(p.responsibilities[j]) for part, p in predictions.items()
+        | {
+            row.name: {
+                part: [
+                    [
+                        row.measure(replace(view, other_clusters=other.clusters))
+                        if {i, j} <= clustered
+                        else None
+                        for j, other in enumerate(own)
+                    ]
+                    for i, view in enumerate(own)
+                ]
+                for part, own in views.items()
+            }
+            for row in measures_of("pair")
         },
-        "normalized_assignment_entropy": {
-            part: assignment_entropy(p.responsibilities[j], normalized=True)
-            for part, p in predictions.items()
-        },
-        "factors": factors,
-    }
+    )
+
+
+def facet_views(model: FacetModel, x: Observations) -> list[View]:
+    """What every facet says of observations (N, *event)."""
+    seen = predict(model, x)
+    found = zip(seen.clusters, seen.responsibilities, seen.z_mean, strict=True)
+    return [
+        View(model=model, x=x, clusters=clusters, responsibilities=r, z_mean=z)
+        for clusters, r, z in found
+    ]
+
+
+def _judge(
+    views: dict[Part, View], labels: dict[Part, dict[str, np.ndarray]], factor: str
+) -> FactorResults:
+    """Every measure of one facet and one factor."""
+    k = np.shape(views["train"].responsibilities)[1]
+    cluster_map = majority_map(labels["train"][factor], views["train"].clusters, k)
+    found: dict[Part, Values] = {}
+    for part, view in views.items():
+        view = replace(view, labels=labels[part][factor], cluster_map=cluster_map)
+        found[part] = {
+            row.name: row.measure(view) for row in measures_of("factor") if row.function is not None
+        }
+    n_classes = int(max(given[factor].max() for given in labels.values())) + 1
+    return FactorResults(n_classes, **found)

@@ -1,9 +1,8 @@
-"""Which guides a trained model can be compared with, why not with the others, and that in words."""
+"""Which guides a trained model can be compared with, and why not with the others."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from torch import nn
 
@@ -79,25 +78,3 @@ def _trained_network(model: FacetModel) -> nn.Module | None:
     """The network q(c | x) of a guide that the model was made with."""
     networks = (getattr(guide, "network", None) for guide in model.guides.values())
     return next((network for network in networks if network is not None), None)
-
-
-def observations_in_words(results: Mapping[str, Any]) -> str:
-    """Which observations guides were compared on."""
-    n = results["n_observations"]
-    if results.get("group_size") is None:
-        return f"{n} held-out observations"
-    return f"one batch of {n} held-out observations that share a latent"
-
-
-def guide_name(row: Mapping[str, Any]) -> str:
-    """What a guide is called in a comparison, from one of its rows."""
-    return row["guide"] if row.get("is_bound", True) else f"{row['guide']} (no bound)"
-
-
-def left_out_in_words(results: Mapping[str, Any]) -> str:
-    """Which guides were not compared and why, those with one reason together; empty if none."""
-    reasons: dict[str, list[str]] = {}
-    for name, reason in results.get("left_out", {}).items():
-        reasons.setdefault(reason, []).append(name)
-    said = [f"{', '.join(names)}: {reason}" for reason, names in reasons.items()]
-    return f"Left out: {'. '.join(said)}." if said else ""

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
 from typing_extensions import override
 
 from pyro_mfcvae.data.observations import Dataset, select, spread_out
-from pyro_mfcvae.evaluation.accuracies import (
-    exemplar_accuracy,
-    majority_accuracy,
-    normalized_mutual_information,
-    occupied_clusters,
-)
-from pyro_mfcvae.evaluation.predictions import elbo_means, predict
+from pyro_mfcvae.evaluation.evaluate import facet_views
+from pyro_mfcvae.evaluation.measures import measures_of
+from pyro_mfcvae.evaluation.predictions import elbo_means
+from pyro_mfcvae.evaluation.results import log_name
 from pyro_mfcvae.guides import Guide
 from pyro_mfcvae.inference.weights import Weights
 from pyro_mfcvae.models.base import FacetModel
@@ -81,22 +79,21 @@ def held_out_metrics(
         max_observations: of the training part take so many, evenly spread.
 
     Returns:
-        the terms under their own names and, of facets with clusters, ``occupied_clusters_J``,
-        ``majority_accuracy_J_FACTOR``, ``exemplar_accuracy_J_FACTOR`` and ``nmi_J_FACTOR``.
+        the terms under their own names and, of facets with clusters, every measure that is logged,
+        under the names of :func:`~pyro_mfcvae.evaluation.results.log_name`.
     """
     x, labels = dataset.split(part)
     if part == "train" and len(x) > max_observations:
         rows = spread_out(torch.arange(len(x)), max_observations)
         x, labels = select(x, rows), {factor: classes[rows] for factor, classes in labels.items()}
     values = elbo_means(model, x, guide, n_samples, weights)
-    seen = predict(model, x)
-    for j, (clusters, r) in enumerate(zip(seen.clusters, seen.responsibilities, strict=True)):
+    for j, view in enumerate(facet_views(model, x)):
         if j not in model.structure.clustered:
             continue
-        values[f"occupied_clusters_{j}"] = occupied_clusters(clusters)
+        for row in measures_of("facet", is_logged=True):
+            values[log_name(row.name, j)] = row.measure(view)
         for factor, classes in labels.items():
-            classes = classes.cpu().numpy()
-            values[f"majority_accuracy_{j}_{factor}"] = majority_accuracy(classes, clusters)
-            values[f"exemplar_accuracy_{j}_{factor}"] = exemplar_accuracy(classes, r)
-            values[f"nmi_{j}_{factor}"] = normalized_mutual_information(classes, clusters)
+            judged = replace(view, labels=classes.cpu().numpy())
+            for row in measures_of("factor", is_logged=True):
+                values[log_name(row.name, j, factor)] = row.measure(judged)
     return values

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ import torch
 from pyro_mfcvae.data.observations import Dataset, select, spread_out
 from pyro_mfcvae.errors import DataError
 from pyro_mfcvae.evaluation.predictions import Array, encoded
+from pyro_mfcvae.evaluation.results import Probe
 from pyro_mfcvae.inference.noise import derived_seed, site_noise
 from pyro_mfcvae.models.base import FacetModel
 
@@ -25,7 +25,7 @@ def probe(
     seed: int = 0,
     max_train: int | None = None,
     on_fit: Callable[[], None] = lambda: None,
-) -> dict[str, Any]:
+) -> Probe:
     """Held-out accuracy of a classifier of every factor, from every facet and from all together.
 
     The classifier is scikit-learn's ``MLPClassifier`` as it comes: one hidden layer of 100. It
@@ -39,8 +39,7 @@ def probe(
         on_fit: called after every classifier.
 
     Returns:
-        ``{"n_train", "n_test", "facets": [{factor: accuracy}], "all_facets": {factor: accuracy},
-        "most_frequent_class": {factor: accuracy}}``; the last is what knowing nothing gives.
+        accuracies of held-out observations.
 
     Raises:
         DataError: if there are no labels.
@@ -66,13 +65,13 @@ def probe(
             on_fit()
         return found
 
-    return {
-        "n_train": len(train_rows),
-        "n_test": len(dataset.test),
-        "facets": [accuracies([j]) for j in range(model.n_facets)],
-        "all_facets": accuracies(range(model.n_facets)),
-        "most_frequent_class": {factor: _chance(classes) for factor, classes in labels.items()},
-    }
+    return Probe(
+        n_train=len(train_rows),
+        n_test=len(dataset.test),
+        facets=[accuracies([j]) for j in range(model.n_facets)],
+        all_facets=accuracies(range(model.n_facets)),
+        most_frequent_class={factor: _chance(classes) for factor, classes in labels.items()},
+    )
 
 
 def _sampled(

@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from pyro_mfcvae import evaluation
-from pyro_mfcvae.evaluation.matrices import TITLES
+from pyro_mfcvae.evaluation.measures import find_measure
 from pyro_mfcvae.figures.heatmaps import HeatMap, draw_heat_maps
 from pyro_mfcvae.figures.names import readable
 from pyro_mfcvae.figures.registry import RunFigure, register_figure
@@ -42,17 +41,16 @@ class Agreement(RunFigure[AgreementMatrices]):
 
     @override
     def fits(self, recorded: Recorded) -> str | None:
-        has_labels = evaluation.stored_matrices(recorded.results, "test")
-        return None if has_labels else "the data have no labels"
+        return None if recorded.results.matrices() else "the data have no labels"
 
     @override
     def compute(self, recorded: Recorded) -> AgreementMatrices:
         results = recorded.results
         return AgreementMatrices(
-            evaluation.stored_matrices(results, "test"),
-            evaluation.stored_factors(results),
-            [facet["n_clusters"] for facet in results["facets"]],
-            f"held-out observations after step {results['step']}, percent",
+            results.matrices(),
+            results.factors,
+            [facet.n_clusters for facet in results.facets],
+            f"held-out observations after step {results.step}, percent",
         )
 
     @override
@@ -61,14 +59,14 @@ class Agreement(RunFigure[AgreementMatrices]):
         columns = [readable(factor) for factor in result.factors]
         style = {"cell": _CELL, "left": _LEFT, "write": _write, "least_width": _WIDTH}
         panels = [
-            HeatMap(TITLES.get(measure, readable(measure)), values, rows, columns, **style)
+            HeatMap(find_measure(measure).title, values, rows, columns, **style)
             for measure, values in result.matrices.items()
         ]
         return draw_heat_maps(panels, result.title)
 
     @override
     def details(self, recorded: Recorded) -> Iterable[str]:
-        if any(facet["n_clusters"] == 1 for facet in recorded.results["facets"]):
+        if not all(facet.has_clusters for facet in recorded.results.facets):
             yield "What is measured of clusters is empty for a facet with one only."
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 from typing_extensions import override
 
-from pyro_mfcvae.evaluation.fitting import guide_name, observations_in_words
+from pyro_mfcvae.evaluation.results import Comparison
 from pyro_mfcvae.figures.registry import RunFigure, register_figure
 from pyro_mfcvae.figures.seen import Recorded
 
@@ -20,7 +19,7 @@ from pyro_mfcvae.figures.seen import Recorded
 class ComparedGuides:
     """What :func:`~pyro_mfcvae.evaluation.compare_guides` returns, and what stands above it."""
 
-    results: Mapping[str, Any]
+    results: Comparison
     title: str = ""
 
 
@@ -43,34 +42,34 @@ class Guides(RunFigure[ComparedGuides]):
     def compute(self, recorded: Recorded) -> ComparedGuides:
         results = recorded.comparison
         # The run may have gone on since.
-        title = f"guides under the same noise after step {results['step']}: "
-        title += f"{observations_in_words(results)}, {results['n_draws']} draws"
+        title = f"guides under the same noise after step {results.step}: "
+        title += f"{results.observations}, {results.n_draws} draws"
         return ComparedGuides(results, title)
 
     @override
     def draw(self, result: ComparedGuides) -> Figure:
-        rows, reference = result.results["guides"], result.results["reference"]
-        guides = list(dict.fromkeys(row["guide"] for row in rows))
+        rows, reference = result.results.guides, result.results.reference
+        guides = list(dict.fromkeys(row.guide for row in rows))
         figure = Figure(figsize=(11, 4.3), layout="constrained")
         bounds, variances, times = figure.subplots(1, 3)
         for i, guide in enumerate(guides):
-            own = [row for row in rows if row["guide"] == guide]
-            samples = [row["n_samples"] for row in own]
-            style = {"color": f"C{i}", "label": guide_name(own[0]), "marker": "o", "ms": 4}
-            style["ls"] = "-" if own[0].get("is_bound", True) else "--"
-            variances.plot(samples, [row["gradient_variance"] for row in own], **style)
-            times.plot(samples, [1000 * row["seconds"] for row in own], **style)
+            own = [row for row in rows if row.guide == guide]
+            samples = [row.n_samples for row in own]
+            style = {"color": f"C{i}", "label": own[0].title, "marker": "o", "ms": 4}
+            style["ls"] = "-" if own[0].is_bound else "--"
+            variances.plot(samples, [row.gradient_variance for row in own], **style)
+            times.plot(samples, [1000 * row.seconds for row in own], **style)
             if reference is None:
-                errors = [row["elbo_standard_error"] for row in own]
-                bounds.errorbar(samples, [row["elbo"] for row in own], errors, capsize=3, **style)
+                errors = [row.elbo_standard_error for row in own]
+                bounds.errorbar(samples, [row.elbo for row in own], errors, capsize=3, **style)
             elif guide == reference:
                 bounds.axhline(0, color=style["color"], label=f"{guide} (reference)")
             else:
-                bounds.plot(samples, [row["gap"] for row in own], **style)
+                bounds.plot(samples, [row.gap for row in own], **style)
                 predicted = [
-                    (s, row["predicted_gap"])
+                    (s, row.predicted_gap)
                     for s, row in zip(samples, own, strict=True)
-                    if row["predicted_gap"] is not None
+                    if row.predicted_gap is not None
                 ]
                 if predicted:
                     bounds.plot(*zip(*predicted, strict=True), "x", color="black", ms=8, zorder=3)
@@ -87,7 +86,7 @@ class Guides(RunFigure[ComparedGuides]):
         times.yaxis.set_major_formatter(ScalarFormatter())
         times.yaxis.set_minor_locator(NullLocator())
         for axes in (bounds, variances, times):
-            _over_samples(axes, [row["n_samples"] for row in rows])
+            _over_samples(axes, [row.n_samples for row in rows])
         style = {"loc": "outside lower center", "fontsize": 8, "frameon": False, "ncols": 6}
         figure.legend(*bounds.get_legend_handles_labels(), **style)
         figure.suptitle(result.title, fontsize=11)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from typing_extensions import override
 
+from pyro_mfcvae.evaluation.results import log_name, logged_factors
 from pyro_mfcvae.figures.curves import Records, set_limits
 from pyro_mfcvae.figures.marks import mark_single_points
 from pyro_mfcvae.figures.names import readable
@@ -110,7 +110,7 @@ class AccuracyOfRuns(OverEpochs):
         for color, (name, records) in enumerate(runs.items()):
             for j, factor in _measured(records):
                 label = f"{readable(name, 40)}, facet {j}"
-                series = _series(records, "test", f"{_MEASURE}_{j}_{factor}")
+                series = _series(records, "test", log_name(_MEASURE, j, factor))
                 line = Line(label, *series, color, _STYLES[j % len(_STYLES)])
                 panels.setdefault(factor, []).append(line)
         # Those first that some facet of some run tells best in the end.
@@ -136,8 +136,7 @@ class AccuracyOfRuns(OverEpochs):
 def _measured(records: Records) -> list[tuple[int, str]]:
     """Facets and factors whose agreement was logged."""
     names = {name for record in records if record["split"] == "test" for name in record["values"]}
-    matches = filter(None, (re.fullmatch(rf"{_MEASURE}_(\d+)_(.+)", name) for name in names))
-    return sorted((int(match[1]), match[2]) for match in matches)
+    return sorted(logged_factors([*names], _MEASURE))
 
 
 def _series(records: Records, split: str, name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from pyro_mfcvae import evaluation
 from pyro_mfcvae.data import as_float
 from pyro_mfcvae.evaluation.predictions import check_facet
+from pyro_mfcvae.evaluation.results import Comparison, Evaluation
 from pyro_mfcvae.figures.pictures import Pictures
 from pyro_mfcvae.figures.points import Points
 
@@ -44,8 +45,8 @@ class Recorded:
 
     name: str = ""
     metrics: Sequence[dict[str, Any]] | None = None
-    results: dict[str, Any] | None = None
-    comparison: dict[str, Any] | None = None
+    results: Evaluation | None = None
+    comparison: Comparison | None = None
 
 
 @dataclass(frozen=True, eq=False)

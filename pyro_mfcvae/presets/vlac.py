@@ -11,178 +11,137 @@ tenth until there is a code; then the mixture is fitted to it, and the network q
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from pyro_mfcvae.config import (
-    Component,
-    Config,
-    FacetConfig,
-    GuideConfig,
-    ModelConfig,
-    TrainingConfig,
+from pyro_mfcvae.config import Component, GuideConfig, ModelConfig, TrainingConfig
+from pyro_mfcvae.presets.rows import (
+    BERNOULLI,
+    UNMEASURED,
+    facets,
+    model,
+    part,
+    preset,
+    squashed,
+    training,
 )
-from pyro_mfcvae.presets.registry import Preset, register_preset
 
-_UNMEASURED = "not measured with this library yet"
-
-
-def _layers(n_clusters: Sequence[int], latent_dims: Sequence[int]) -> tuple[FacetConfig, ...]:
-    """Layers, shallow first. Components start out as wide as q(z | x, c) does."""
-    return tuple(
-        FacetConfig(n_clusters=k, latent_dim=dim, learn_weights=False, initial_variance=1.0)
-        for k, dim in zip(n_clusters, latent_dims, strict=True)
-    )
-
-
-def _guide(n_clusters: Sequence[int]) -> GuideConfig:
-    """Gumbel-softmax; without clusters all guides are the same."""
-    if max(n_clusters) == 1:
-        return GuideConfig()
-    return GuideConfig(name="relaxed", temperature=(1.0, 0.5))
-
-
-def _start(n_clusters: Sequence[int], warm_up: tuple[int, int]) -> dict[str, Any]:
-    """A low weight of the KL terms until the mixtures, if there are any, are fitted."""
-    fitted = (warm_up[0],) if max(n_clusters) > 1 else ()
-    return {"kl_start": 0.1, "kl_warm_up": warm_up, "refit_mixtures": fitted}
-
-
-def _svhn(
-    name: str, n_clusters: Sequence[int], description: str, source: str, expected: str
-) -> Preset:
-    """A ladder of four layers on SVHN, or its third layer by itself."""
-    n_layers = len(n_clusters)
-    options = {} if n_layers > 1 else {"first_rung": 2}
-    conv_ladder = Component(name="conv-ladder", options=options)
-    return Preset(
-        config=Config(
-            preset=name,
-            data=Component(name="svhn"),
-            model=ModelConfig(
-                name="vlac",
-                facets=_layers(n_clusters, [10] * n_layers),
-                likelihood=Component(
-                    name="gaussian", options={"scale": 0.3, "output_activation": "sigmoid"}
-                ),
-                encoder=conv_ladder,
-                decoder=conv_ladder,
-                mixture_initialisation="random",
-            ),
-            guide=_guide(n_clusters),
-            training=TrainingConfig(
-                batch_size=150,
-                learning_rate=5e-4,
-                epochs_per_step=(200,),
-                checkpoint_every=5,
-                evaluate_every=5,
-                **_start(n_clusters, (10, 40)),
-            ),
-        ),
-        description=description,
-        source=f"{source}; networks of the preset svhn, all else our own",
-        expected=f"{expected}; {_UNMEASURED}" if expected else _UNMEASURED,
-    )
-
+Sizes = tuple[tuple[int, int], ...]
 
 _PAPER = "VLAC, Section 3"
+_NETWORKS = "; networks of the preset svhn, all else our own"
 _IN_MFCVAE = "37.8 % (sd 2.2), says the MFCVAE paper, which does not say for which K"
 _OF_DIGITS = "held-out majority accuracy of digits in facet 2"
 
-for _preset in (
-    _svhn(
+
+def _layers(sizes: Sizes, likelihood: Component, *networks: Component) -> ModelConfig:
+    """Layers (K, D), shallow first. Components start out as wide as q(z | x, c) does."""
+    layers = facets(*sizes, learn_weights=False, initial_variance=1.0)
+    return model(layers, likelihood, *networks, name="vlac", mixture_initialisation="random")
+
+
+def _training(
+    sizes: Sizes, *numbers: Any, kl_warm_up: tuple[int, int], **more: Any
+) -> TrainingConfig:
+    """A low weight of the KL terms until the mixtures, if there are any, are fitted."""
+    fitted = kl_warm_up[:1] if _has_clusters(sizes) else ()
+    start = {"kl_start": 0.1, "kl_warm_up": kl_warm_up, "refit_mixtures": fitted}
+    return training(*numbers, **start, **more)
+
+
+def _guide(sizes: Sizes) -> GuideConfig | None:
+    """Gumbel-softmax; without clusters all guides are the same."""
+    return GuideConfig(name="relaxed", temperature=(1.0, 0.5)) if _has_clusters(sizes) else None
+
+
+def _has_clusters(sizes: Sizes) -> bool:
+    return any(k > 1 for k, _ in sizes)
+
+
+# Name, (K, D) of each layer, what it is, its source, and the result to expect.
+_ON_SVHN: tuple[tuple[str, Sizes, str, str, str], ...] = (
+    (
         "vlac-svhn",
-        (1, 1, 50, 1),
+        ((1, 10), (1, 10), (50, 10), (1, 10)),
         "VLAC on SVHN with clusters in the third of four layers: digit in facet 2",
         _PAPER,
-        f"{_OF_DIGITS}, K = 50: 63.7 % (± 4.2), says the VLAC paper; {_IN_MFCVAE}",
+        f"{_OF_DIGITS}, K = 50: 63.7 % (± 4.2), says the VLAC paper; {_IN_MFCVAE}; ",
     ),
-    _svhn(
+    (
         "vlac-svhn-2",
-        (1, 5, 50, 1),
+        ((1, 10), (5, 10), (50, 10), (1, 10)),
         "VLAC on SVHN with clusters in two of four layers: digit in facet 2",
         _PAPER,
-        f"{_OF_DIGITS}, K = 50: 64.8 % (± 2.7), says the VLAC paper; {_IN_MFCVAE}",
+        f"{_OF_DIGITS}, K = 50: 64.8 % (± 2.7), says the VLAC paper; {_IN_MFCVAE}; ",
     ),
-    _svhn(
+    (
         "vlae-svhn",
-        (1, 1, 1, 1),
+        ((1, 10),) * 4,
         "variational ladder auto-encoder on SVHN: VLAC without clusters",
         f"{_PAPER}, after Zhao et al., 2017",
         "",
     ),
-    _svhn(
+    (
         "gm-dgm-svhn",
-        (50,),
+        ((50, 10),),
         "the third layer of VLAC by itself on SVHN: digit in its only facet",
         f"{_PAPER}, its baseline",
-        "held-out majority accuracy of digits, K = 50: 57.0 % (± 3.2), says the VLAC paper",
+        "held-out majority accuracy of digits, K = 50: 57.0 % (± 3.2), says the VLAC paper; ",
     ),
-):
-    register_preset(_preset)
-
-
-def _mnist(
-    name: str, n_clusters: Sequence[int], description: str, source: str, expected: str
-) -> Preset:
-    """A fully connected ladder of three layers on MNIST, or its third layer by itself."""
-    n_layers = len(n_clusters)
-    widths = [400] * n_layers if n_layers > 1 else [[400] * 3]
-    return Preset(
-        config=Config(
-            preset=name,
-            data=Component(name="mnist"),
-            model=ModelConfig(
-                name="vlac",
-                facets=_layers(n_clusters, (2, 2, 10)[-n_layers:]),
-                likelihood=Component(name="bernoulli"),
-                encoder=Component(name="ladder", options={"backbone": widths}),
-                decoder=Component(
-                    name="ladder", options={"rungs": [400] * n_layers, "backbone": widths}
-                ),
-                mixture_initialisation="random",
-            ),
-            guide=_guide(n_clusters),
-            training=TrainingConfig(
-                batch_size=128,
-                learning_rate=1e-3,
-                learning_rate_schedule="cosine",
-                epochs_per_step=(8, 2, 4) if n_layers > 1 else (14,),
-                n_fade_in_batches=469 if n_layers > 1 else 0,
-                precision="bf16",
-                evaluate_every=2,
-                **_start(n_clusters, (5, 9)),
-            ),
-        ),
-        description=description,
-        source=source,
-        expected=expected,
+)
+for _name, _sizes, _description, _source, _expected in _ON_SVHN:
+    _conv = part("conv-ladder") if len(_sizes) > 1 else part("conv-ladder", first_rung=2)
+    preset(
+        _name,
+        _description,
+        "svhn",
+        _layers(_sizes, squashed(0.3), _conv, _conv),
+        _training(_sizes, 150, 5e-4, (200,), 0, 5, 5, kl_warm_up=(10, 40)),
+        _guide(_sizes),
+        source=_source + _NETWORKS,
+        expected=_expected + UNMEASURED,
     )
 
-
-for _preset in (
-    _mnist(
+_ON_MNIST: tuple[tuple[str, Sizes, str, str, str], ...] = (
+    (
         "vlac-mnist",
-        (1, 1, 20),
+        ((1, 2), (1, 2), (20, 10)),
         "VLAC on MNIST with clusters in the last of three layers: digit in facet 2",
         "our own, after VLAC; deeper layers train first, as in MFCVAE, Appendix D.3",
         "held-out majority accuracy of digits in facet 2, K = 20: 83.1 % (sd 1.2 over seeds 0 to "
         "2); facets 0 and 1 stay almost unused (examples/results/vlac-mnist.md)",
     ),
-    _mnist(
+    (
         "vlae-mnist",
-        (1, 1, 1),
+        ((1, 2), (1, 2), (1, 10)),
         "variational ladder auto-encoder on MNIST: vlac-mnist without clusters",
         "our own, after Zhao et al., 2017",
-        _UNMEASURED,
+        UNMEASURED,
     ),
-    _mnist(
+    (
         "gm-dgm-mnist",
-        (20,),
+        ((20, 10),),
         "the third layer of vlac-mnist by itself: digit in its only facet",
         "our own, after VLAC's baseline",
         "held-out majority accuracy of digits, K = 20: 82.5 % with seed 0 "
         "(examples/results/family-reduced.md)",
     ),
-):
-    register_preset(_preset)
+)
+# Widths of encoder and decoder, epochs of each step, and batches of a fade-in, by layers.
+_LENGTHS: dict[int, tuple[list[Any], tuple[int, ...], int]] = {
+    3: ([400, 400, 400], (8, 2, 4), 469),
+    1: ([[400, 400, 400]], (14,), 0),
+}
+for _name, _sizes, _description, _source, _expected in _ON_MNIST:
+    _widths, _epochs, _n_fade_in = _LENGTHS[len(_sizes)]
+    _decoder = part("ladder", rungs=[400] * len(_sizes), backbone=_widths)
+    _rate: dict[str, Any] = {"learning_rate_schedule": "cosine", "precision": "bf16"}
+    preset(
+        _name,
+        _description,
+        "mnist",
+        _layers(_sizes, BERNOULLI, part("ladder", backbone=_widths), _decoder),
+        _training(_sizes, 128, 1e-3, _epochs, _n_fade_in, 0, 2, kl_warm_up=(5, 9), **_rate),
+        _guide(_sizes),
+        source=_source,
+        expected=_expected,
+    )

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pyro_mfcvae.config import config_to_dict
-from pyro_mfcvae.report.cells import Cell, Table, number, percent, table
+from pyro_mfcvae.config import config_to_dict, digest, identity
+from pyro_mfcvae.evaluation.measures import MAIN_ACCURACY, MEASURES, PARTS, Level, Measure, Part
 from pyro_mfcvae.report.facts import Facts
 from pyro_mfcvae.report.origin import written
 from pyro_mfcvae.report.summary import status
-from pyro_mfcvae.report.tables import MEASURES
-from pyro_mfcvae.training.checkpoints import MAY_CHANGE
-
-_PLACES = MAY_CHANGE | {"training.log_every"}
-_SHOWN = ("majority_accuracy_training_map", "homogeneity", "nmi", "hungarian_accuracy", "ari")
+from pyro_mfcvae.tables import Cell, Table, make_table, number
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,14 +61,8 @@ def compare(runs: Sequence[Facts]) -> Compared:
     if certain:
         same = len(set(digests)) == 1
     else:
-        data = [
-            [
-                pair
-                for pair in _settings(facts).items()
-                if pair[0].startswith("data.") and pair[0] not in _PLACES
-            ]
-            for facts in runs
-        ]
+        settings = [identity(facts.run.config).items() for facts in runs]
+        data = [[pair for pair in own if pair[0].startswith("data.")] for own in settings]
         same = all(each == data[0] for each in data)
     return Compared(tuple(runs), unique, same, certain)
 
@@ -88,80 +78,79 @@ def differing_settings(compared: Compared) -> Table | None:
     if not rows:
         return None
     caption = "Settings that differ, by their dotted paths"
-    return table(caption, ["setting", *compared.names], rows, is_text=True)
+    return make_table(caption, ["setting", *compared.names], rows, is_text=True)
 
 
 def results_table(compared: Compared) -> Table:
-    """ELBO, bound, clusters in use and redundancy of every run."""
+    """Measures of the whole model, of every facet and of two facets, run by run."""
     rows: list[list[Cell | str]] = []
-    better = max if compared.comparable_elbo else None
-    for part, title in (("test", "held out"), ("train", "training")):
-        elbos = [_found(facts, "elbo", part, "elbo") for facts in compared.runs]
-        rows.append(_row(compared, f"ELBO, {title}, nats", elbos, number, better))
-    bounds = [_found(facts, "importance_weighted_bound", "test") for facts in compared.runs]
-    if any(bound is not None for bound in bounds):
-        n_samples = {_found(f, "importance_weighted_bound", "n_samples") for f in compared.runs}
-        same = better if len(n_samples - {None}) == 1 else None
-        rows.append(
-            _row(compared, "importance-weighted bound, held out, nats", bounds, number, same)
-        )
-    for j in range(max(len(facts.facets) for facts in compared.runs)):
-        used = [_used(facts, j) for facts in compared.runs]
-        cells = [
-            Cell("–" if n is None else f"{n:.0f} of {facts.facets[j]['n_clusters']}")
-            for n, facts in zip(used, compared.runs, strict=True)
-        ]
-        means = _means(compared, used, lambda value: number(value, 1))
-        rows.append([f"clusters in use, facet {j}", *cells, *means])
-    redundancies = [_redundancy(facts) for facts in compared.runs]
-    if any(value is not None for value in redundancies):
-        title = "largest NMI of two facets' clusterings"
-        rows.append(_row(compared, title, redundancies, lambda value: number(value, 3)))
+    for measure in _measures(compared, "run"):
+        comparable = compared.same_data
+        if measure.unit == "nats":
+            comparable = compared.comparable_elbo
+        if measure.name == "importance_weighted_bound":
+            comparable = comparable and _same_number_of_samples(compared)
+        for part, title in PARTS.items():
+            values = [_value(facts, measure, part=part) for facts in compared.runs]
+            if any(value is not None for value in values):
+                unit = {"nats": ", nats", "share": ", percent"}.get(measure.unit, "")
+                head = f"{measure.title}, {title}{unit}"
+                rows.append(_row(compared, head, values, measure, comparable))
+    for measure in _measures(compared, "facet"):
+        for j in range(max(len(facts.facets) for facts in compared.runs)):
+            values = [_value(facts, measure, j) for facts in compared.runs]
+            title, *cells = _row(compared, f"{measure.title}, facet {j}", values, measure, False)
+            for i, facts in enumerate(compared.runs):
+                if j < len(facts.facets):
+                    cells[i] = replace(cells[i], note=f"K = {facts.facets[j].n_clusters}")
+            rows.append([title, *cells])
+    for measure in _measures(compared, "pair"):
+        values = [_largest(facts, measure) for facts in compared.runs]
+        if any(value is not None for value in values):
+            title = f"largest of two facets, percent: {measure.title}"
+            rows.append(_row(compared, title, values, measure, False))
     rows.append(["training", *map(status, compared.runs), *("" for _ in compared.seeds())])
     caption = "Objective, use of the clusters, and how far each run has come"
-    return table(caption, ["", *_columns(compared)], rows)
+    return make_table(caption, ["", *_columns(compared)], rows)
 
 
 def found_table(compared: Compared) -> Table | None:
     """How well each factor was found, by the facet that finds it best."""
-    better = max if compared.same_data else None
     rows = []
-    for factor in dict.fromkeys(name for facts in compared.runs for name in facts.factors):
-        for measure in _SHOWN:
-            best = [_best_facet(facts, factor, measure) for facts in compared.runs]
+    for factor in _factors(compared):
+        for measure in _measures(compared, "factor"):
+            best = [_best_facet(facts, measure, factor) for facts in compared.runs]
             if all(found is None for found in best):
                 continue
             values = [found and found[0] for found in best]
-            title, *cells = _row(compared, MEASURES[measure][0], values, percent, better)
+            title, *cells = _row(compared, measure.title, values, measure, compared.same_data)
             for i, found in enumerate(best):
                 if found is not None:
-                    k = compared.runs[i].facets[found[1]]["n_clusters"]
+                    k = compared.runs[i].facets[found[1]].n_clusters
                     cells[i] = replace(cells[i], note=f"facet {found[1]}, K = {k}")
             rows.append([factor, title, *cells])
     if not rows:
         return None
     caption = (
-        "How well each factor was found on held-out observations, by the facet where the "
-        "measure is highest. Majority accuracy grows with K."
+        "How well each factor was found on held-out observations, in percent, by the facet that "
+        "agrees most with it. Majority accuracy grows with K."
     )
-    return table(caption, ["factor", "measure", *_columns(compared)], rows, n_headers=2)
+    return make_table(caption, ["factor", "measure", *_columns(compared)], rows, n_headers=2)
 
 
 def facets_table(compared: Compared) -> Table | None:
     """Majority accuracy of every facet for every factor; nothing is best here."""
-    measure = _SHOWN[0]
+    measure = MEASURES[MAIN_ACCURACY]
     rows = []
     for j in range(max(len(facts.facets) for facts in compared.runs)):
-        for factor in dict.fromkeys(name for facts in compared.runs for name in facts.factors):
-            values = [_measure(facts, j, factor, measure) for facts in compared.runs]
+        for factor in _factors(compared):
+            values = [_value(facts, measure, j, factor) for facts in compared.runs]
             if any(value is not None for value in values):
-                rows.append([f"facet {j}", *_row(compared, factor, values, percent)])
+                rows.append([f"facet {j}", *_row(compared, factor, values, measure, False)])
     if not rows:
         return None
-    caption = (
-        "Majority accuracy, held out, of every facet; the map is learnt on training observations"
-    )
-    return table(caption, ["facet", "factor", *_columns(compared)], rows, n_headers=2)
+    caption = f"{measure.title}, held out, of every facet, in percent"
+    return make_table(caption, ["facet", "factor", *_columns(compared)], rows, n_headers=2)
 
 
 def means_in_words(compared: Compared) -> str:
@@ -196,24 +185,23 @@ def _row(
     compared: Compared,
     title: str,
     values: Sequence[float | None],
-    shown: Callable[[float], str],
-    better: Callable[..., float] | None = None,
+    measure: Measure,
+    comparable: bool,
 ) -> list[Any]:
     """A row of numbers, the best of them marked if one is better, and means over seeds."""
-    known = [value for value in values if value is not None]
-    best = better(known) if better and len(known) > 1 and len(set(known)) > 1 else None
-    cells = [
-        Cell("–") if value is None else Cell(shown(value), best=value == best) for value in values
-    ]
-    return [title, *cells, *_means(compared, values, shown)]
+    known = {value for value in values if value is not None}
+    best = None
+    if comparable and measure.more_is_better is not None and len(known) > 1:
+        best = max(known) if measure.more_is_better else min(known)
+    cells = [Cell(measure.text(value), best=best is not None and value == best) for value in values]
+    return [title, *cells, *_means(compared, values, measure)]
 
 
-def _means(
-    compared: Compared, values: Sequence[float | None], shown: Callable[[float], str]
-) -> list[str]:
+def _means(compared: Compared, values: Sequence[float | None], measure: Measure) -> list[str]:
+    shown = (lambda value: number(value, 1)) if measure.unit == "count" else measure.text
     cells = []
     for group in compared.seeds():
-        own = [values[i] for i in group if values[i] is not None]
+        own = [value for i in group if (value := values[i]) is not None]
         if len(own) < 2:
             cells.append("–")
         else:
@@ -225,41 +213,53 @@ def _settings(facts: Facts) -> dict[str, str]:
     return written(config_to_dict(facts.run.config))
 
 
-def _essential(facts: Facts) -> tuple[tuple[str, str], ...]:
+def _essential(facts: Facts) -> tuple[str, str]:
     """Settings that make a run what it is, but for the seed, and how far it has come."""
-    kept = {n: v for n, v in _settings(facts).items() if n not in _PLACES and n != "seed"}
-    return (*sorted(kept.items()), ("", status(facts)))
+    return digest(facts.run.config), status(facts)
 
 
-def _found(facts: Facts, *path: str) -> Any:
-    """A number in the evaluation, or None."""
-    found: Any = facts.evaluation
-    for key in path:
-        if not found or key not in found:
-            return None
-        found = found[key]
-    return found
+def _measures(compared: Compared, level: Level) -> list[Measure]:
+    """The brief measures of a level that some run has."""
+    found = [facts.evaluation.measured(level) for facts in compared.runs if facts.evaluation]
+    rows = {row.name: row for measured in found for row in measured if row.is_brief}
+    return list(rows.values())
 
 
-def _used(facts: Facts, j: int) -> float | None:
-    return facts.facets[j]["occupied_clusters"]["test"] if j < len(facts.facets) else None
+def _factors(compared: Compared) -> list[str]:
+    found = [facts.evaluation.factors for facts in compared.runs if facts.evaluation]
+    return list(dict.fromkeys(factor for factors in found for factor in factors))
 
 
-def _redundancy(facts: Facts) -> float | None:
-    nmi = _found(facts, "redundancy", "test")
-    if not nmi or len(nmi) < 2:
+def _value(
+    facts: Facts,
+    measure: Measure,
+    j: int | None = None,
+    factor: str | None = None,
+    other: int | None = None,
+    part: Part = "test",
+) -> float | None:
+    if facts.evaluation is None:
         return None
-    known = [nmi[i][j] for j in range(len(nmi)) for i in range(j) if nmi[i][j] is not None]
-    return max(known, default=None)
+    return facts.evaluation.value(measure.name, part, j, factor, other)
 
 
-def _measure(facts: Facts, j: int, factor: str, measure: str) -> float | None:
-    if j >= len(facts.facets) or factor not in facts.facets[j]["factors"]:
+def _same_number_of_samples(compared: Compared) -> bool:
+    found = [facts.evaluation for facts in compared.runs if facts.evaluation]
+    bounds = [each.importance_weighted_bound for each in found]
+    return len({bound.n_samples for bound in bounds if bound}) <= 1
+
+
+def _largest(facts: Facts, measure: Measure) -> float | None:
+    """The largest number of any two facets."""
+    pairs = facts.evaluation.pairs() if facts.evaluation else []
+    values = [_value(facts, measure, i, other=j) for i, j in pairs]
+    return max((value for value in values if value is not None), default=None)
+
+
+def _best_facet(facts: Facts, measure: Measure, factor: str) -> tuple[float, int] | None:
+    """The best value of a measure, and the facet that has it."""
+    values = [(_value(facts, measure, j, factor), j) for j in range(len(facts.facets))]
+    known = [(value, j) for value, j in values if value is not None]
+    if not known:
         return None
-    return facts.facets[j]["factors"][factor]["test"].get(measure)
-
-
-def _best_facet(facts: Facts, factor: str, measure: str) -> tuple[float, int] | None:
-    """The highest value of a measure, and the facet that has it."""
-    values = [(_measure(facts, j, factor, measure), j) for j in range(len(facts.facets))]
-    return max(((v, j) for v, j in values if v is not None), default=None)
+    return min(known) if measure.more_is_better is False else max(known)

@@ -19,12 +19,12 @@ from pyro_mfcvae.errors import (
     OtherModelWarning,
     RunError,
 )
+from pyro_mfcvae.evaluation.results import Comparison, Evaluation, FacetResults
 from pyro_mfcvae.figures import left_out
 from pyro_mfcvae.report.pictures import Picture, read_pictures
-from pyro_mfcvae.report.stored import stored_comparison, stored_evaluation
 from pyro_mfcvae.runs.complete import complete, is_drawn
 from pyro_mfcvae.runs.draw import draw_comparison
-from pyro_mfcvae.runs.measure import is_measured
+from pyro_mfcvae.runs.measure import lacking
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.training.callbacks import Say
 from pyro_mfcvae.training.checkpoints import Checkpoint
@@ -51,8 +51,8 @@ class Facts:
     """
 
     run: Run
-    evaluation: dict[str, Any] | None
-    comparison: dict[str, Any] | None
+    evaluation: Evaluation | None
+    comparison: Comparison | None
     metrics: list[dict[str, Any]]
     environment: dict[str, Any]
     pictures: tuple[Picture, ...]
@@ -66,14 +66,9 @@ class Facts:
         return self.run.path.resolve().name
 
     @property
-    def facets(self) -> list[dict[str, Any]]:
+    def facets(self) -> list[FacetResults]:
         """What was measured of each facet, shallow first; empty before any evaluation."""
-        return self.evaluation["facets"] if self.evaluation else []
-
-    @property
-    def factors(self) -> list[str]:
-        """The labelled factors."""
-        return list(dict.fromkeys(name for facet in self.facets for name in facet["factors"]))
+        return self.evaluation.facets if self.evaluation else []
 
 
 def gather(run: Run, data_dir: Path | None = None, say: Say = lambda _: None) -> Facts:
@@ -90,19 +85,19 @@ def gather(run: Run, data_dir: Path | None = None, say: Say = lambda _: None) ->
     """
     if data_dir is not None:
         in_folder(run.config.data, data_dir)
-    stored_evaluation(run)  # before anything long: a damaged file is refused
-    comparison = stored_comparison(run)
+    run.evaluation()  # before anything long: a damaged file is refused
+    comparison = run.comparison()
     notes: list[str] = []
     with _warnings_in(notes):
         checkpoint = _checkpoint(run, notes)
         if checkpoint is not None:
             _complete(run, checkpoint, data_dir, notes, say)
-    evaluation = stored_evaluation(run)
+    evaluation = run.evaluation()
     environment = _environment(run, notes)
     pictures, damaged = read_pictures(run.figures, len(run.config.model.facets))
     notes += [f"The figure {name} is damaged and left out." for name in damaged]
     reasons = _left_out(run, notes)
-    data = (checkpoint.data if checkpoint else None) or (evaluation or {}).get("data")
+    data = (checkpoint.data if checkpoint else None) or (evaluation.data if evaluation else None)
     return Facts(
         run=run,
         evaluation=evaluation,
@@ -136,21 +131,25 @@ def _complete(
     """Evaluate and draw, where that is not done for this checkpoint; notes say what failed."""
     before = run.evaluation()
     try:
-        if not (is_measured(run) and is_drawn(run)):
+        if not (_is_measured(run) and is_drawn(run)):
             say(f"{run.path}: preparing the data")
             dataset = run.dataset(data_dir)
             complete(run, dataset, lambda text: say(f"{run.path}: {text}"), anew=False)
         elif run.comparison() and not (run.figures / "guides.png").exists():
             draw_comparison(run)
     except _FAILURES as error:
-        done = {"measured": is_measured(run), "drawn": is_drawn(run)}
+        done = {"measured": _is_measured(run), "drawn": is_drawn(run)}
         missing = " and ".join(name for name in done if not done[name])
         notes.append(f"The newest checkpoint could not be {missing} for this page: {error}")
         if before is not None and not done["measured"]:
             notes.append(
-                f"The measures are those of step {before['step']}; the newest checkpoint is of "
+                f"The measures are those of step {before.step}; the newest checkpoint is of "
                 f"step {checkpoint.step}."
             )
+
+
+def _is_measured(run: Run) -> bool:
+    return lacking(run) is None
 
 
 def _environment(run: Run, notes: list[str]) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from typing import Any
 from pyro_mfcvae.config import Config, config_to_dict
 from pyro_mfcvae.config.options import leaves
 from pyro_mfcvae.presets import PRESETS
-from pyro_mfcvae.report.cells import Table, table
 from pyro_mfcvae.report.facts import Facts
 from pyro_mfcvae.runs.run import Run
+from pyro_mfcvae.tables import Table, make_table
 from pyro_mfcvae.training.callbacks import read_timings
 
 
@@ -24,7 +24,7 @@ def settings_table(config: Config) -> Table:
         caption = "Settings by their dotted paths"
         if preset:
             caption += f"; all are those of the preset {preset.name}"
-        return table(caption, ["setting", "value"], own.items(), is_text=True)
+        return make_table(caption, ["setting", "value"], own.items(), is_text=True)
     rows = [
         [
             name,
@@ -36,7 +36,7 @@ def settings_table(config: Config) -> Table:
     caption = (
         f"Settings by their dotted paths, beside those of the preset {config.preset} that differ"
     )
-    return table(caption, ["setting", "value", "in the preset"], rows, is_text=True)
+    return make_table(caption, ["setting", "value", "in the preset"], rows, is_text=True)
 
 
 def origin_table(facts: Facts) -> Table:
@@ -53,7 +53,7 @@ def origin_table(facts: Facts) -> Table:
     rows.append(["training time", _training_time(facts.run)])
     for name, value in written(recorded).items():
         rows.append([name.removeprefix("packages.").replace("_", " "), value])
-    return table("Origin of this run", ["", "value"], rows, is_text=True)
+    return make_table("Origin of this run", ["", "value"], rows, is_text=True)
 
 
 def _training_time(run: Run) -> str:

@@ -7,7 +7,7 @@ templates.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pyro_mfcvae import __version__
 from pyro_mfcvae.config import config_to_json
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.evaluation.fitting import left_out_in_words
+from pyro_mfcvae.evaluation import tables
+from pyro_mfcvae.evaluation.results import Evaluation
 from pyro_mfcvae.figures import all_figures
 from pyro_mfcvae.files import write_whole
-from pyro_mfcvae.report import comparison, origin, summary, tables
-from pyro_mfcvae.report.cells import Table
+from pyro_mfcvae.report import comparison, origin, summary
 from pyro_mfcvae.report.facts import Facts, gather
 from pyro_mfcvae.report.pictures import Picture, make_picture
 from pyro_mfcvae.runs.run import Run
+from pyro_mfcvae.tables import Table
 from pyro_mfcvae.training.callbacks import Say
 
 _NAME = "report.html"
@@ -94,19 +95,20 @@ def write_report(
 
 def run_page(facts: Facts) -> str:
     """The page on one run."""
+    found = facts.evaluation
     return _render(
         "run.html",
         title=facts.name,
         subtitle=f"{_settings_name(facts)}, {summary.status(facts)}",
         facts=facts,
-        summary=summary.summary(facts),
-        overview=tables.overview_table(facts),
+        summary=summary.summarise(facts),
+        overview=found and tables.overview_table(found),
         sections=[section for section in _run_sections(facts) if _filled(section)],
         finding=lambda picture: _finding(facts, picture),
         settings=origin.settings_table(facts.run.config),
         config=config_to_json(facts.run.config),
         provenance=origin.origin_table(facts),
-        measures=tables.MEASURES.values(),
+        measures=tables.explain_measures(found) if found else (),
         repetition=origin.how_to_repeat(facts),
         again=origin.how_to_measure(facts),
     )
@@ -123,7 +125,7 @@ def comparison_page(runs: Sequence[Facts]) -> str:
         title=f"{len(runs)} runs compared",
         compared=compared,
         runs=list(zip(compared.names, runs, strict=True)),
-        summaries=[summary.summary(facts) for facts in runs],
+        summaries=[summary.summarise(facts) for facts in runs],
         statuses=[f"{_settings_name(facts)}, {summary.status(facts)}" for facts in runs],
         settings=comparison.differing_settings(compared),
         means=comparison.means_in_words(compared),
@@ -163,46 +165,49 @@ def _check_destination(path: Path) -> None:
 
 def _run_sections(facts: Facts) -> list[Section]:
     """Facets, all facets together, training, probe, guides, and what is of no known kind."""
-    pictures = list(facts.pictures)
+    pictures, found, compared = list(facts.pictures), facts.evaluation, facts.comparison
 
-    def taken(wanted: Any) -> tuple[Picture, ...]:
+    def take(wanted: Callable[[Picture], bool]) -> tuple[Picture, ...]:
         chosen = tuple(picture for picture in pictures if wanted(picture))
         pictures[:] = [picture for picture in pictures if picture not in chosen]
         return chosen
 
-    def measured(*found: Table | None) -> tuple[Table, ...]:
-        return tuple(each for each in found if each is not None)
+    def make(*makers: Callable[[Evaluation], Table | None]) -> tuple[Table, ...]:
+        made = [maker(found) for maker in makers] if found else []
+        return tuple(table for table in made if table is not None)
 
-    n_facets = len(facts.run.config.model.facets)
     sections = [
         Section(
             f"facet-{j}",
             f"Facet {j}",
-            measured(tables.facet_table(facts, j) if facts.facets else None),
-            taken(lambda picture, j=j: picture.facets == (j,)),
+            make(lambda results, j=j: tables.facet_table(results, j)),
+            take(lambda picture, j=j: picture.facets == (j,)),
             " ".join(
                 [
-                    *([summary.sentence(facts, j)] if facts.facets else []),
-                    *summary.left_out_in_words(facts, (j,)),
+                    *([summary.describe_facet(facts, j)] if found else []),
+                    *summary.explain_missing(facts, (j,)),
                 ]
             ),
         )
-        for j in range(n_facets)
+        for j in range(len(facts.run.config.model.facets))
     ]
-    together = taken(lambda p: len(p.facets) > 1 or p.kind.section == "together")
-    used = (tables.use_table(facts), tables.redundancy_table(facts)) if facts.facets else ()
-    missing = " ".join(summary.left_out_in_words(facts, ()))
-    sections.append(Section("together", "All facets together", measured(*used), together, missing))
-    objective = measured(
-        tables.elbo_table(facts), tables.bound_table(facts), tables.diversity_table(facts)
+    together = take(lambda p: len(p.facets) > 1 or p.kind.section == "together")
+    missing = " ".join(summary.explain_missing(facts, ()))
+    use = make(tables.use_table, tables.pairs_table)
+    sections.append(Section("together", "All facets together", use, together, missing))
+    guide = facts.run.config.guide
+    objective = make(
+        lambda results: tables.elbo_table(results, f"guide {guide.name}, S = {guide.n_samples}"),
+        tables.run_table,
+        tables.bound_table,
+        tables.diversity_table,
     )
-    curves = taken(lambda picture: picture.kind.section == "training")
+    curves = take(lambda picture: picture.kind.section == "training")
     sections.append(Section("training", "Training and objective", objective, curves))
-    sections.append(Section("probe", "Probe", measured(tables.probe_table(facts))))
-    guides = taken(lambda picture: picture.kind.section == "guides")
-    left_out = left_out_in_words(facts.comparison or {})
-    compared = measured(tables.guides_table(facts))
-    sections.append(Section("guides", "Guides", compared, guides, left_out))
+    sections.append(Section("probe", "Probe", make(tables.probe_table)))
+    guides = take(lambda picture: picture.kind.section == "guides")
+    made = [tables.guides_table(compared), tables.guide_terms_table(compared)] if compared else []
+    sections.append(Section("guides", "Guides", tuple(filter(None, made)), guides))
     sections.append(Section("further", "Further figures", (), tuple(pictures)))
     return sections
 
@@ -215,7 +220,7 @@ def _finding(facts: Facts, picture: Picture) -> str:
     """What is known of a figure's facet, for its alternative text."""
     if len(picture.facets) != 1 or not facts.facets:
         return ""
-    return summary.sentence(facts, picture.facets[0])
+    return summary.describe_facet(facts, picture.facets[0])
 
 
 def _settings_name(facts: Facts) -> str:

@@ -7,17 +7,15 @@ of two facets is. Accuracy alone would not do: it is high where one class is fre
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from pyro_mfcvae.evaluation.measures import MAIN_ACCURACY, PARTS
+from pyro_mfcvae.evaluation.results import Evaluation
 from pyro_mfcvae.figures import find_figure
-from pyro_mfcvae.report.cells import percent
 from pyro_mfcvae.report.facts import Facts
+from pyro_mfcvae.tables import percent
 
-ACCURACY = "majority_accuracy_training_map"
-
-_PARTS = ("train", "test")
 _CLEAR, _SOME = 0.5, 0.25  # share of a factor's entropy that a facet tells
 _ACCURATE = 0.75  # below that nothing is separated
 
@@ -43,39 +41,37 @@ class Finding:
     n_clusters: int
 
 
-def findings(facts: Facts, j: int) -> list[Finding]:
+def find_factors(evaluation: Evaluation, j: int) -> list[Finding]:
     """What facet j has to do with each factor, the closest first."""
-    facet = facts.facets[j]
     found = [
         Finding(
             j,
             factor,
-            min(_told(measures[part]) for part in _PARTS),
-            measures["test"][ACCURACY],
-            measures["n_classes"],
-            facet["n_clusters"],
+            min(_told(measures) for measures in (results.train, results.test)),
+            results.test[MAIN_ACCURACY],
+            results.n_classes,
+            evaluation.facets[j].n_clusters,
         )
-        for factor, measures in facet["factors"].items()
+        for factor, results in evaluation.facets[j].factors.items()
     ]
     return sorted(found, key=lambda finding: -finding.told)
 
 
-def sentence(facts: Facts, j: int) -> str:
-    """What facet j separates."""
-    return _sentence(_finding_in_words(facts, j))
+def describe_facet(facts: Facts, j: int) -> str:
+    """What facet j separates, in a sentence."""
+    return _sentence(_finding_in_words(facts.evaluation, j)) if facts.evaluation else ""
 
 
-def _finding_in_words(facts: Facts, j: int) -> str:
-    facet = facts.facets[j]
-    found = findings(facts, j)
-    if facet["n_clusters"] == 1:
+def _finding_in_words(evaluation: Evaluation, j: int) -> str:
+    facet, found = evaluation.facets[j], find_factors(evaluation, j)
+    if not facet.has_clusters:
         return f"facet {j} has one cluster only, a plain prior"
-    if facet["occupied_clusters"]["test"] == 1:
+    if facet.n_used() == 1:
         return f"facet {j} puts all held-out observations into one cluster"
     if not found:
         return (
-            f"facet {j} sorts the held-out observations into {facet['occupied_clusters']['test']} "
-            f"of its {facet['n_clusters']} clusters"
+            f"facet {j} sorts the held-out observations into {facet.n_used()} of its "
+            f"{facet.n_clusters} clusters"
         )
     clear = [f for f in found if f.told >= _CLEAR and f.accuracy >= _ACCURATE]
     vague = [f for f in found if f.told >= _SOME and f not in clear]
@@ -89,30 +85,25 @@ def _finding_in_words(facts: Facts, j: int) -> str:
     return f"facet {j} follows none of the labelled factors: at best {_judged(found[0])}"
 
 
-def summary(facts: Facts) -> str:
+def summarise(facts: Facts) -> str:
     """What the run found, what it could not find, and how far it has come."""
-    if facts.evaluation is None:
+    found = facts.evaluation
+    if found is None:
         return "This run has not been evaluated, so nothing can be said of what it found."
-    order = range(len(facts.facets))
-    if facts.factors:
-        told = [max((f.told for f in findings(facts, j)), default=-1.0) for j in order]
-        order = sorted(order, key=lambda j: -told[j])
-    sentences = [_sentence("; ".join(_finding_in_words(facts, j) for j in order))]
-    if not facts.factors and any(facet["n_clusters"] > 1 for facet in facts.facets):
+    told = [max((f.told for f in find_factors(found, j)), default=-1.0) for j in _facets(found)]
+    order = sorted(_facets(found), key=lambda j: -told[j])
+    sentences = [_sentence("; ".join(_finding_in_words(found, j) for j in order))]
+    if max(told) < 0 and any(facet.has_clusters for facet in found.facets):
         sentences.insert(
             0,
             "The data have no labels, so the facets cannot be named here: look at their clusters.",
         )
-    collapsed = any(
-        facet["occupied_clusters"]["test"] == 1 < facet["n_clusters"] for facet in facts.facets
-    )
-    redundancy = None if collapsed else facts.evaluation.get("redundancy")
-    if said := _redundancy_in_words(redundancy):
-        sentences.append(said)
-    return " ".join([*_progress(facts.evaluation), *sentences])
+    if not any(facet.has_clusters and facet.n_used() == 1 for facet in found.facets):
+        sentences.append(_redundancy_in_words(found))
+    return " ".join(filter(None, [*_progress(found), *sentences]))
 
 
-def left_out_in_words(facts: Facts, facets: tuple[int, ...]) -> list[str]:
+def explain_missing(facts: Facts, facets: tuple[int, ...]) -> list[str]:
     """Sentences on the figures that are left out, of these facets or, without any, of all."""
     n_facets = len(facts.run.config.model.facets)
     sentences = []
@@ -127,32 +118,33 @@ def status(facts: Facts) -> str:
     """How far the run has come, in a few words."""
     if facts.evaluation is None:
         return "not evaluated"
-    step, n_steps = facts.evaluation["step"], facts.evaluation["n_steps"]
+    step, n_steps = facts.evaluation.step, facts.evaluation.n_steps
     return f"finished: {n_steps} steps" if step >= n_steps else f"step {step} of {n_steps}"
 
 
-def _progress(evaluation: dict[str, Any]) -> Iterable[str]:
-    step, n_steps = evaluation["step"], evaluation["n_steps"]
+def _facets(evaluation: Evaluation) -> range:
+    return range(len(evaluation.facets))
+
+
+def _progress(evaluation: Evaluation) -> Iterable[str]:
+    step, n_steps = evaluation.step, evaluation.n_steps
     if step == 0 < n_steps:
         yield "Not trained yet: all of this is chance."
     elif step < n_steps:
         yield f"Not finished, step {step} of {n_steps}: these are interim results."
-    terms = next(iter(evaluation["elbo"].values()))
-    for name, weight in terms.items():
-        if name.startswith("fade_") and weight < 1:
-            yield f"Facet {name.removeprefix('fade_')} has a fade weight of only {weight:.2f}."
+    for j, weight in enumerate(evaluation.fade):
+        if weight < 1:
+            yield f"Facet {j} has a fade weight of only {weight:.2f}."
 
 
-def _redundancy_in_words(redundancy: dict[str, list[list[float]]] | None) -> str:
+def _redundancy_in_words(evaluation: Evaluation) -> str:
     """How much the two facets say the same that do so most."""
-    if not redundancy:
-        return ""
-    pairs = [
-        (min(redundancy[part][i][j] for part in _PARTS), i, j)
-        for j in range(len(redundancy["test"]))
-        for i in range(j)
-        if redundancy["test"][i][j] is not None
-    ]
+    pairs = []
+    for i, j in evaluation.pairs():
+        found = [evaluation.value("redundancy", part, i, other_facet=j) for part in PARTS]
+        known = [nmi for nmi in found if nmi is not None]
+        if len(known) == len(PARTS):
+            pairs.append((min(known), i, j))
     if not pairs:
         return ""
     nmi, i, j = max(pairs)
@@ -163,7 +155,7 @@ def _redundancy_in_words(redundancy: dict[str, list[list[float]]] | None) -> str
     )
 
 
-def _told(measures: dict[str, float]) -> float:
+def _told(measures: Mapping[str, float]) -> float:
     return measures.get("homogeneity", measures.get("nmi", 0.0))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from filelock import FileLock, Timeout
 from pyro_mfcvae.config import Config
 from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.errors import RunError
-from pyro_mfcvae.runs.measure import evaluate_run, is_measured
+from pyro_mfcvae.evaluation.results import Evaluation
+from pyro_mfcvae.runs.measure import evaluate_run, lacking
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import Parts, resume, train
 from pyro_mfcvae.training import Callback
@@ -83,10 +84,8 @@ def complete(
     *,
     anew: bool = True,
     draw: bool = True,
-    probed: bool = False,
-    n_importance_samples: int = 0,
-    distances: Sequence[str] = (),
-) -> dict[str, Any]:
+    slow: Mapping[str, Any] | None = None,
+) -> Evaluation:
     """Evaluate a run as it is now, and draw its figures.
 
     Args:
@@ -95,32 +94,27 @@ def complete(
         say: is told what is going on.
         anew: whether to do what was done for the newest checkpoint already.
         draw: whether to draw figures.
-        probed: as for :func:`~pyro_mfcvae.runs.measure.evaluate_run`.
-        n_importance_samples: likewise.
-        distances: likewise.
-
-    Returns:
-        as of :func:`~pyro_mfcvae.runs.measure.evaluate_run`.
+        slow: what takes long to measure, as for :func:`~pyro_mfcvae.runs.measure.evaluate_run`.
 
     Raises:
         ConfigError, DataError, RunError: as of evaluating and drawing.
     """
     from pyro_mfcvae.runs.draw import draw_run
 
-    to_measure = anew or not is_measured(run, dataset, probed, n_importance_samples, distances)
-    to_draw = draw and (anew or not is_drawn(run))
+    lacks = slow if anew else lacking(run, dataset, slow)
+    to_measure, to_draw = anew or lacks is not None, draw and (anew or not is_drawn(run))
     if dataset is None and (to_measure or to_draw):
         say("preparing the data")
         dataset = run.dataset()
     if to_measure:
-        if not anew:  # a probe takes minutes
-            probed = probed and not is_measured(run, dataset, probed)
         say("evaluating")
-        evaluate_run(run, dataset, probed, n_importance_samples, say, distances)
+        evaluate_run(run, dataset, lacks, say)
     if to_draw:
         say("drawing")
         draw_run(run, dataset)
-    return run.evaluation() or {}
+    found = run.evaluation()
+    assert found is not None
+    return found
 
 
 def is_drawn(run: Run) -> bool:

@@ -9,18 +9,19 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from pyro_mfcvae.config import Config, config_from_json, config_to_json
 from pyro_mfcvae.data import Dataset, in_folder, load_dataset
 from pyro_mfcvae.errors import ConfigError, RunError
+from pyro_mfcvae.evaluation.results import Comparison, Evaluation
 from pyro_mfcvae.files import write_whole
 from pyro_mfcvae.models import FacetModel
 from pyro_mfcvae.plugins import build_model, guide_class, model_class
@@ -31,6 +32,8 @@ from pyro_mfcvae.training.checkpoints import (
     newest_checkpoint,
     save_model_only,
 )
+
+Result = TypeVar("Result")
 
 _PACKAGES = ("pyro_mfcvae", "pyro-ppl", "torch", "numpy", "scikit-learn")
 
@@ -241,35 +244,47 @@ class Run:
 
     def environment(self) -> dict[str, Any]:
         """Command, versions and machine of the beginning; empty if they were not recorded."""
-        return self._results("environment.json") or {}
+        return self._results("environment.json", dict) or {}
 
-    def evaluation(self) -> dict[str, Any] | None:
-        """The results of the latest evaluation, if there was one."""
-        return self._results("evaluation.json")
+    def evaluation(self) -> Evaluation | None:
+        """The results of the latest evaluation, if there was one.
 
-    def write_evaluation(self, results: dict[str, Any]) -> None:
+        Raises:
+            RunError: if the file is damaged, or of a model with other facets.
+        """
+        results = self._results("evaluation.json", Evaluation.from_dict)
+        n_facets = len(self.config.model.facets)
+        if results is not None and len(results.facets) != n_facets:
+            raise RunError(
+                f"{self.path / 'evaluation.json'} has {len(results.facets)} facets, config.json "
+                f"{n_facets}; remove it and measure again"
+            )
+        return results
+
+    def write_evaluation(self, results: Evaluation) -> None:
         """Replace ``evaluation.json``."""
-        self._write_results("evaluation.json", results)
+        self._write_results("evaluation.json", results.to_dict())
 
-    def comparison(self) -> dict[str, Any] | None:
-        """The results of the latest comparison of guides, if there was one."""
-        return self._results("comparison.json")
+    def comparison(self) -> Comparison | None:
+        """The results of the latest comparison of guides, if there was one.
 
-    def write_comparison(self, results: dict[str, Any]) -> None:
+        Raises:
+            RunError: if the file is damaged.
+        """
+        return self._results("comparison.json", Comparison.from_dict)
+
+    def write_comparison(self, results: Comparison) -> None:
         """Replace ``comparison.json``."""
-        self._write_results("comparison.json", results)
+        self._write_results("comparison.json", results.to_dict())
 
-    def _results(self, name: str) -> dict[str, Any] | None:
+    def _results(self, name: str, read: Callable[[Any], Result]) -> Result | None:
         path = self.path / name
         if not path.exists():
             return None
         try:
-            results = json.loads(path.read_text())
+            return read(json.loads(path.read_text()))
         except (OSError, ValueError, RecursionError) as error:
             raise RunError(f"{path} is damaged ({error}); remove it and measure again") from None
-        if not isinstance(results, dict):
-            raise RunError(f"{path} must hold a JSON object; remove it and measure again")
-        return results
 
     def _write_results(self, name: str, results: dict[str, Any]) -> None:
         write_whole(self.path / name, json.dumps(results, indent=2) + "\n")

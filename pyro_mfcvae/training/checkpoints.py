@@ -21,9 +21,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from typing_extensions import override
 
-from pyro_mfcvae.config import Config, Whole, config_from_dict, config_to_dict
+from pyro_mfcvae.config import Config, Whole, config_from_dict, config_to_dict, identity
 from pyro_mfcvae.config.observation import ObservationSpec
-from pyro_mfcvae.config.options import leaves
 from pyro_mfcvae.errors import ConfigError, DamagedCheckpointWarning, RunError, TrainingError
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.training.callbacks import Callback
@@ -32,19 +31,6 @@ from pyro_mfcvae.training.state import TrainingState
 _MODEL, _OPTIMIZER, _STATE = "model.safetensors", "optimizer.safetensors", "state.json"
 _TOTALS = "log.totals"
 _HEADS = "cluster_heads."
-MAY_CHANGE = {  # settings without which a run would be the same
-    "preset",
-    "sampling_temperature",
-    "data.options.data_dir",
-    "data.options.path",
-    "model.source.path",
-    "guide.source.path",
-    "training.device",
-    "training.n_threads",
-    "training.cuda_graph",
-    "training.checkpoint_every",
-    "training.evaluate_every",
-}
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -101,11 +87,11 @@ class Checkpoint:
             raise RunError(
                 f"the settings in checkpoint {self.path} cannot be used: {error}"
             ) from None
-        then, now = (dict(leaves(config_to_dict(c))) for c in (written, config))
+        then, now = identity(written), identity(config)
         changed = [
             f"{name} from {then.get(name)!r} to {now.get(name)!r}"
             for name in sorted(then.keys() | now.keys())
-            if then.get(name) != now.get(name) and name not in MAY_CHANGE
+            if then.get(name) != now.get(name)
         ]
         if changed:
             raise RunError(

@@ -20,7 +20,7 @@ from pyro_mfcvae import evaluation
 from pyro_mfcvae.cli import main
 from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.evaluation.matrices import TITLES
+from pyro_mfcvae.evaluation.measures import MEASURES
 from pyro_mfcvae.runs.measure import evaluate_run
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import train
@@ -81,7 +81,7 @@ def test_information_and_pairs_from_their_definitions():
     assert index == pytest.approx((both - a * b) / ((a + b) / 2 - a * b), rel=1e-10)
 
 
-MEASURES = (
+AGREEMENTS = (
     evaluation.majority_accuracy,
     evaluation.class_weighted_accuracy,
     evaluation.hungarian_accuracy,
@@ -94,7 +94,7 @@ MEASURES = (
 )
 
 
-@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("measure", AGREEMENTS)
 @pytest.mark.parametrize(
     ("labels", "clusters", "message"),
     [
@@ -114,14 +114,14 @@ def test_bad_labels_are_refused(measure, labels, clusters, message):
 def test_redundancy_of_three_facets():
     generator = np.random.default_rng(2)
     clusters = [generator.integers(n, size=40) for n in (3, 4, 5)]
-    found = np.array(evaluation.redundancy([*clusters, clusters[0] + 2]))
+    found = [[evaluation.redundancy(a, b) for b in clusters] for a in clusters]
     expected = [[normalized_mutual_info_score(a, b) for b in clusters] for a in clusters]
-    np.testing.assert_allclose(found[:3, :3], expected, rtol=1e-12)
-    np.testing.assert_allclose(found[3], found[0], rtol=1e-12)  # the same under other names
-    with pytest.raises(ValueError, match=r"one length, got shapes \[\(40,\), \(39,\)\]"):
-        evaluation.redundancy([clusters[0], clusters[1][:39]])
-    with pytest.raises(ValueError, match="clusters must be whole numbers from 0, got -1"):
-        evaluation.redundancy([clusters[0] - 1])
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert [found[j][j] for j in range(3)] == [1.0] * 3
+    renamed = evaluation.redundancy(clusters[0] + 2, clusters[1])
+    assert renamed == pytest.approx(found[0][1], rel=1e-12)
+    with pytest.raises(ValueError, match=r"one length, got shapes \(40,\) and \(39,\)"):
+        evaluation.redundancy(clusters[0], clusters[1][:39])
     with pytest.raises(ValueError, match="length above 0"):
         evaluation.occupied_clusters([])
 
@@ -129,12 +129,12 @@ def test_redundancy_of_three_facets():
 def test_assignment_entropy():
     r = np.array([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]])
     assert evaluation.assignment_entropy(r) == pytest.approx(np.log(2) / 2, rel=RTOL)
-    share = evaluation.assignment_entropy(r, normalized=True)
+    share = evaluation.normalized_assignment_entropy(r)
     assert share == pytest.approx(np.log(2) / 2 / np.log(3), rel=RTOL)
     uniform = np.full((4, 7), 1 / 7)
-    assert evaluation.assignment_entropy(uniform, normalized=True) == pytest.approx(1, rel=RTOL)
+    assert evaluation.normalized_assignment_entropy(uniform) == pytest.approx(1, rel=RTOL)
     single = np.ones((3, 1), np.float32)
-    assert evaluation.assignment_entropy(single, normalized=True) == 0
+    assert evaluation.normalized_assignment_entropy(single) == 0
     r[1, 2] = np.nan
     with pytest.raises(ValueError, match=r"in 1 of 2 rows they are not, first in row 1: .*nan"):
         evaluation.assignment_entropy(r)
@@ -230,21 +230,20 @@ def test_everything_is_there_for_both_parts():
     model.fade[0] = 0.5
     results = evaluation.evaluate(model, _toy())
     parts = {"train", "test"}
-    for facet in results["facets"]:
-        for measure in ("occupied_clusters", "assignment_entropy", "normalized_assignment_entropy"):
-            assert set(facet[measure]) == parts
-        n_clusters = facet["n_clusters"]
+    for facet in results.facets:
+        assert all(set(found) == parts for found in facet.measures.values())
+        entropy, share = (
+            facet.measures[name] for name in ("assignment_entropy", "normalized_assignment_entropy")
+        )
         for part in parts:
-            share = facet["assignment_entropy"][part] / np.log(n_clusters)
-            assert facet["normalized_assignment_entropy"][part] == pytest.approx(share)
-        for factor in facet["factors"].values():
-            assert set(factor) == parts | {"n_classes"}
-            assert set(factor["train"]) == set(factor["test"])
-            own = factor["train"]["majority_accuracy"]
-            assert factor["train"]["majority_accuracy_training_map"] == pytest.approx(own)
-    for part in parts:
-        assert results["elbo"][part]["fade_0"] == 0.5
-    assert set(results["redundancy"]) == parts
+            assert share[part] == pytest.approx(entropy[part] / np.log(facet.n_clusters))
+        for factor in facet.factors.values():
+            assert set(factor.train) == set(factor.test)
+            own = factor.train["majority_accuracy"]
+            assert factor.train["majority_accuracy_training_map"] == pytest.approx(own)
+    assert [results.elbo[part]["fade_0"] for part in sorted(parts)] == [0.5, 0.5]
+    assert results.fade == [0.5, 1.0]
+    assert set(results.measures["redundancy"]) == parts
 
 
 def test_a_model_that_has_diverged_is_refused():
@@ -263,20 +262,20 @@ def test_evaluation_learns_its_map_on_the_training_part():
     dataset = Dataset("toy", x, torch.arange(30), torch.arange(30, 40), labels)
     results = evaluation.evaluate(model, dataset)
     clusters = evaluation.predict(model, x).clusters
-    for j, facet in enumerate(results["facets"]):
-        side = facet["factors"]["side"]
+    for j, facet in enumerate(results.facets):
+        side = facet.factors["side"]
         cluster_map = evaluation.majority_map(labels["side"][:30], clusters[j][:30], 9)
         right = cluster_map[clusters[j][30:]] == labels["side"][30:].numpy()
-        assert side["test"]["majority_accuracy_training_map"] == pytest.approx(right.mean())
-        assert side["n_classes"] == 3
-        assert 0 <= facet["assignment_entropy"]["test"] <= np.log(facet["n_clusters"])
-    assert results["n_observations"] == {"train": 30, "test": 10}
+        assert side.test["majority_accuracy_training_map"] == pytest.approx(right.mean())
+        assert side.n_classes == results.n_classes("side") == 3
+        assert 0 <= results.value("assignment_entropy", facet=j) <= np.log(facet.n_clusters)
+    assert results.n_observations == {"train": 30, "test": 10}
     nmi = normalized_mutual_info_score(clusters[0][30:], clusters[1][30:])
-    assert results["redundancy"]["test"] == [[1, pytest.approx(nmi)], [pytest.approx(nmi), 1]]
-    side = results["facets"][0]["factors"]["side"]["test"]
+    found = results.measures["redundancy"]["test"]
+    assert found == [[1, pytest.approx(nmi)], [pytest.approx(nmi), 1]]
     expected = homogeneity_score(labels["side"][30:], clusters[0][30:])
-    assert side["homogeneity"] == pytest.approx(expected)
-    json.dumps(results)
+    assert results.value("homogeneity", facet=0, factor="side") == pytest.approx(expected)
+    json.dumps(results.to_dict())
 
 
 @pytest.fixture(scope="module")
@@ -330,7 +329,7 @@ def _emptied(run: Path) -> None:
         (_emptied, "is no run folder: it has no config.json"),
         (_without_checkpoint, "checkpoint"),
         (_damaged_results, r"evaluation.json is damaged .*; remove it and measure again"),
-        (_results_of_another_kind, "evaluation.json must hold a JSON object"),
+        (_results_of_another_kind, "evaluation.json is damaged .*; remove it and measure again"),
         (_damaged_settings, "config.json cannot be used"),
         (_damaged_model, "checkpoint"),
     ],
@@ -349,51 +348,63 @@ def test_a_damaged_run_is_refused_and_left_as_it_was(run, damage, message):
 def test_all_measures_are_printed(run):
     brief = _evaluate(run)
     assert brief.exit_code == 0, brief.output
-    assert "homogeneity" not in brief.output
+    assert "class-weighted" not in brief.output
     result = _evaluate(run, "--all", "--bound", "4", "--diversity", "pixels")
     assert result.exit_code == 0, result.output
     assert max(map(len, result.output.splitlines())) <= 100
-    for title in (*TITLES.values(), "KL of c, facet 1", "% of log K", "NMI, held-out"):
-        assert (title in result.output) == (title != "probe accuracy"), title
+    for word in ("class-weighted", "exemplar", "KL of c, facet 1", "log K", "weight"):
+        assert word in result.output, word
+    assert "probe" not in result.output
     results = Run(run).evaluation()
-    for j, f in itertools.product(range(2), ("floor_hue", "scale")):
-        for part in ("train", "test"):
-            value = 100 * results["facets"][j]["factors"][f][part]["homogeneity"]
-            rows = result.output.split("homogeneity, percent")[1]
-            assert re.search(rf"{f} .* {value:z.1f}\b", rows)
-    for part in ("train", "test"):
-        assert f"{results['elbo'][part]['kl_z_1']:.3f}" in result.output
-    bound = results["importance_weighted_bound"]
-    assert f"ELBO of the same observations, test: {bound['elbo']['test']:.2f}" in result.output
-    means = results["diversity"]["distances"]["pixels"]
-    assert f"(pixels): data {means['data']:.4f}, samples {means['samples']:.4f}" in result.output
+    for j, part in itertools.product(range(2), ("train", "test")):
+        found = [results.value(name, part, j, "floor_hue") for name in ("nmi", "homogeneity")]
+        numbers = [f"{100 * value:z.1f}" for value in found]
+        rows = result.output.split(f"clusters of facet {j} ")[1].splitlines()
+        assert any(set(numbers) <= set(row.split()) for row in rows)
+    bound = results.importance_weighted_bound
+    numbers = [results.elbo["train"]["kl_z_1"], bound.test, bound.elbo["test"]]
+    assert all(f" {value:.2f}" in result.output for value in numbers)
+    means = results.diversity.distances["pixels"]
+    row = rf"pixels +{means['data']:.4f} +{means['samples']:.4f}"
+    assert re.search(row, result.output)
     assert _evaluate(run).exit_code == 0
     assert Run(run).evaluation() == results  # what took long is kept
+
+
+def test_help_lists_the_measures():
+    for command in ("evaluate", "sweep"):
+        result = CliRunner().invoke(main, [command, "--help"])
+        assert all(re.search(rf"^  {name}\b", result.output, re.MULTILINE) for name in MEASURES)
 
 
 def test_diversity_of_a_run(run):
     opened = Run(run)
     dataset = opened.dataset()
-    found = evaluate_run(opened, dataset, distances=("pixels",))["diversity"]
-    samples = evaluation.sample(opened.model(), found["n_samples"])
+    found = evaluate_run(opened, dataset, {"diversity": ("pixels",)}).diversity
+    samples = evaluation.sample(opened.model(), found.n_samples)
     expected = {"data": dataset.x, "samples": samples.clip(0, 1)}
     for of, pictures in expected.items():
-        mean = evaluation.pixel_diversity(pictures, found["n_pairs"])
-        assert found["distances"]["pixels"][of] == pytest.approx(mean, rel=1e-6)
+        mean = evaluation.pixel_diversity(pictures, found.n_pairs)
+        assert found.distances["pixels"][of] == pytest.approx(mean, rel=1e-6)
     before = (run / "evaluation.json").read_bytes()
-    with pytest.raises(ConfigError, match="unknown distance 'angle'; choose one of pixels, lpips"):
-        evaluate_run(opened, dataset, distances=("angle",))
+    for slow, message in (
+        ({"diversity": ("angle",)}, "angle; choose from pixels, lpips"),
+        ({"oracle": True}, "'oracle'; choose from importance_weighted_bound, probe, diversity"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            evaluate_run(opened, dataset, slow)
     assert (run / "evaluation.json").read_bytes() == before
 
 
 def test_the_bound_with_one_sample_is_the_elbo_beside_it(run):
     opened = Run(run)
-    bound = evaluate_run(opened, n_importance_samples=1)["importance_weighted_bound"]
-    for part in ("train", "test"):
-        assert bound[part] == bound["elbo"][part]
-    more = evaluate_run(opened, n_importance_samples=16)["importance_weighted_bound"]
-    for part in ("train", "test"):
-        assert more[part] > more["elbo"][part] == bound[part]
+    bound, more = (
+        evaluate_run(opened, slow={name: n}).importance_weighted_bound
+        for name, n in (("importance_weighted_bound", 1), ("importance_weighted_bound", 16))
+    )
+    assert bound.elbo == more.elbo == {"train": bound.train, "test": bound.test}
+    assert more.train > bound.train
+    assert more.test > bound.test
 
 
 def test_what_cannot_be_measured_is_said_before_anything_is(run, monkeypatch):

@@ -13,11 +13,13 @@ from sklearn import metrics
 
 from pyro_mfcvae import evaluation
 from pyro_mfcvae.data import Dataset
-from pyro_mfcvae.evaluation.matrices import TITLES
+from pyro_mfcvae.evaluation.measures import measures_of
+from pyro_mfcvae.evaluation.results import Evaluation, Probe
 from pyro_mfcvae.figures.agreement import Agreement, AgreementMatrices
 from pyro_mfcvae.figures.names import readable
 
 _PARTS = ("train", "test")
+TITLES = {row.name: row.title for row in measures_of("factor")}
 
 
 @pytest.fixture
@@ -51,9 +53,10 @@ def test_every_cell_is_the_measure_of_its_facet_and_factor(given):
 def test_maps_that_were_learnt_elsewhere(given):
     clusters, labels = given
     half = slice(30)
-    maps = evaluation.majority_maps(
-        [c[half] for c in clusters], {f: y[half] for f, y in labels.items()}, [6, 5, 1]
-    )
+    maps = [
+        {f: evaluation.majority_map(y[half], c[half], k) for f, y in labels.items()}
+        for c, k in zip(clusters, [6, 5, 1], strict=True)
+    ]
     found = evaluation.agreement_matrices(clusters, labels, maps)["majority_accuracy_training_map"]
     for (j, f), value in np.ndenumerate(found):
         classes = list(labels.values())[f]
@@ -68,8 +71,6 @@ def test_maps_that_were_learnt_elsewhere(given):
         (lambda c, y: (c, {}), "one facet and one factor, got 3 and 0"),
         (lambda c, y: ([*c, c[0][1:]], y), "of one length, got shapes"),
         (lambda c, y: ([c[0] - 1], y), "clusters must be whole numbers"),
-        (lambda c, y: (c, y, [{}]), "maps for hue, shape of 3 facets"),
-        (lambda c, y: (c[:1], y, [{"hue": 0, "colour": 0}]), r"1 facets, got \['hue, colour'\]"),
     ],
 )
 def test_bad_input_is_refused(given, arguments, message):
@@ -85,50 +86,72 @@ def results():
     dataset = Dataset("toy", x, torch.arange(30), torch.arange(30, 40), labels)
     model = small_model(2).float()
     found = evaluation.evaluate(model, dataset)
-    found["probe"] = {"facets": [{"side": 0.1, "other": 0.2}, {"side": 0.3, "other": 0.4}]}
-    return model, dataset, json.loads(json.dumps(found))
+    probed = [{"side": 0.1, "other": 0.2}, {"side": 0.3, "other": 0.4}]
+    found = found.with_slow({"probe": Probe(30, 10, probed, probed[0], probed[0])})
+    return model, dataset, json.loads(json.dumps(found.to_dict()))
 
 
 def test_a_stored_evaluation_gives_the_same(results):
-    model, dataset, stored = results
+    model, dataset, values = results
+    stored = Evaluation.from_dict(values)
+    assert stored.to_dict() == values
     seen = {p: evaluation.predict(model, dataset.split(p)[0]) for p in _PARTS}
     predicted = {p: seen[p].clusters for p in _PARTS}
     labels = {p: {f: y.numpy() for f, y in dataset.split(p)[1].items()} for p in _PARTS}
-    maps = evaluation.majority_maps(predicted["train"], labels["train"], [5, 4])
-    assert evaluation.stored_factors(stored) == ["side", "other"]
+    maps = [
+        {f: evaluation.majority_map(y, c, k) for f, y in labels["train"].items()}
+        for c, k in zip(predicted["train"], [5, 4], strict=True)
+    ]
+    assert stored.factors == ["side", "other"]
     for part in _PARTS:
         expected = evaluation.agreement_matrices(
             predicted[part], labels[part], maps, seen[part].responsibilities
         )
         if part == "test":
             expected["probe_accuracy"] = np.array([[0.1, 0.2], [0.3, 0.4]])
-        found = evaluation.stored_matrices(stored, part)
-        assert set(found) == set(expected)
-        assert list(found) == [measure for measure in TITLES if measure in found]
-        for measure, values in expected.items():
-            np.testing.assert_array_equal(found[measure], values)
+        found = stored.matrices(part)
+        assert list(found) == [measure for measure in TITLES if measure in expected]
+        for measure, matrix in expected.items():
+            np.testing.assert_array_equal(found[measure], matrix)
 
 
 def test_an_evaluation_by_an_earlier_version_has_fewer_measures(results):
-    *_, stored = results
-    del stored["facets"][1]["factors"]["side"]["test"]["homogeneity"]
-    assert "homogeneity" not in evaluation.stored_matrices(stored, "test")
-    assert "homogeneity" in evaluation.stored_matrices(stored, "train")
+    *_, values = results
+    del values["facets"][1]["factors"]["side"]["test"]["homogeneity"]
+    del values["facets"][0]["normalized_assignment_entropy"], values["redundancy"], values["probe"]
+    values["another"] = {"block": 1}
+    stored = Evaluation.from_dict(values)
+    assert "homogeneity" not in stored.matrices("test")
+    assert "homogeneity" in stored.matrices("train")
+    assert stored.value("redundancy", facet=0, other_facet=1) is None
+    assert stored.value("probe_accuracy", facet=0, factor="side") is None
+    assert stored.value("nmi", facet=7, factor="side") is None
+    assert stored.to_dict() == values
 
 
-def test_what_is_no_evaluation_is_refused(results):
-    *_, stored = results
-    with pytest.raises(ValueError, match="part 'train' or 'test', got 'validation'"):
-        evaluation.stored_matrices(stored, "validation")
-    del stored["probe"]["facets"][1]
-    broken = json.loads(json.dumps(stored))
-    del broken["probe"], broken["facets"][1]["factors"]["other"]
-    for bad in ({}, {"facets": []}, [], stored, broken):
-        with pytest.raises(ValueError, match="no whole results of an evaluation; evaluate"):
-            evaluation.stored_matrices(bad)
-    for facet in stored["facets"]:
-        facet["factors"] = {}
-    assert evaluation.stored_matrices(stored) == {}
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        ((), {}, "n_observations"),
+        (("facets",), 3, "facets"),
+        (("facets", 0), [], r"facets\.0"),
+        (("facets", 1, "n_clusters"), "many", r"facets\.1\.n_clusters"),
+        (("facets", 1, "factors", "side", "test"), None, r"facets\.1\.factors\.side\.test"),
+        (("probe", "facets"), {}, r"probe\.facets"),
+    ],
+)
+def test_what_is_no_evaluation_is_refused(results, place, value, message):
+    *_, values = results
+    if not place:
+        values = value
+    else:
+        *path, last = place
+        part = values
+        for key in path:
+            part = part[key]
+        part[last] = value
+    with pytest.raises(ValueError, match=message):
+        Evaluation.from_dict(values)
 
 
 def _matrices(n_facets: int, n_factors: int) -> dict:

@@ -44,16 +44,16 @@ def probed():
 
 def test_each_facet_gives_away_its_own_factor(probed):
     *_, results, calls = probed
-    first, second = results["facets"]
+    first, second = results.facets
     assert first["left"] > 0.95
     assert second["right"] > 0.95
-    chance = results["most_frequent_class"]
+    chance = results.most_frequent_class
     # Five standard errors of an accuracy over 200 observations.
     assert first["right"] < chance["right"] + 5 * (0.25 / 200) ** 0.5
     assert second["left"] < chance["left"] + 5 * (0.25 / 200) ** 0.5
-    assert min(results["all_facets"]["left"], results["all_facets"]["right"]) > 0.95
+    assert min(results.all_facets["left"], results.all_facets["right"]) > 0.95
     assert first["constant"] == chance["constant"] == 1
-    assert (results["n_train"], results["n_test"]) == (400, 200)
+    assert (results.n_train, results.n_test) == (400, 200)
     assert len(calls) == 9  # three factors, from either facet and from both
 
 
@@ -71,7 +71,7 @@ def test_it_is_scikit_learn_s_on_one_sample_of_each_training_observation(probed)
             classifier = MLPClassifier(random_state=derived_seed(1) % 2**31)
             classifier.fit(zs["train"], dataset.labels[factor][dataset.train].numpy())
             score = classifier.score(zs["test"], dataset.labels[factor][dataset.test].numpy())
-            assert results["facets"][j][factor] == score
+            assert results.facets[j][factor] == score
 
 
 def test_held_out_labels_do_not_reach_the_classifiers(probed):
@@ -80,14 +80,14 @@ def test_held_out_labels_do_not_reach_the_classifiers(probed):
     labels = {"left": dataset.labels["left"].clone()}
     labels["left"][dataset.test] = (labels["left"][dataset.test] + 1) % 3
     shifted = Dataset("toy", dataset.x, dataset.train, dataset.test, labels)
-    assert evaluation.probe(model, shifted, seed=1)["facets"][0]["left"] < 0.05
+    assert evaluation.probe(model, shifted, seed=1).facets[0]["left"] < 0.05
 
 
 def test_it_is_a_function_of_its_seed(probed):
     model, dataset, *_ = probed
     a, b = (evaluation.probe(model, dataset, seed=1, max_train=60) for _ in range(2))
     assert a == b
-    assert a["n_train"] == 60
+    assert a.n_train == 60
 
 
 def test_it_needs_labels(probed):
@@ -104,9 +104,9 @@ def test_it_reads_samples_and_not_means(probed):
     for head in wide.heads:
         torch.nn.init.constant_(head.bias[2:], 8.0)
     results = evaluation.probe(wide, dataset, seed=1)
-    chance = results["most_frequent_class"]
+    chance = results.most_frequent_class
     for j, factor in enumerate(("left", "right")):
-        assert results["facets"][j][factor] < chance[factor] + 5 * (0.25 / 200) ** 0.5
+        assert results.facets[j][factor] < chance[factor] + 5 * (0.25 / 200) ** 0.5
 
 
 def test_an_encoder_that_fades_gives_nothing_away_at_weight_0(probed):
@@ -125,8 +125,8 @@ def test_an_encoder_that_fades_gives_nothing_away_at_weight_0(probed):
     fading.encoder = Fading(model.encoder)
     fading.fade[0] = 0.0
     results = evaluation.probe(fading, dataset, seed=1)
-    chance = results["most_frequent_class"]
-    assert results["facets"][0]["left"] < chance["left"] + 5 * (0.25 / 200) ** 0.5
-    assert results["facets"][1]["right"] > 0.95
+    chance = results.most_frequent_class
+    assert results.facets[0]["left"] < chance["left"] + 5 * (0.25 / 200) ** 0.5
+    assert results.facets[1]["right"] > 0.95
     with pytest.raises(ValueError, match="at least one training observation"):
         evaluation.probe(model, dataset, max_train=0)

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 
 from pyro_mfcvae import figures
-from pyro_mfcvae.evaluation import Projection, project
+from pyro_mfcvae.evaluation import Comparison, Projection, project
+from pyro_mfcvae.evaluation.results import GuideResults
 from pyro_mfcvae.figures.canvas import Group
 from pyro_mfcvae.figures.confusion import Confused
 from pyro_mfcvae.figures.curves import Logged, split_records
@@ -406,9 +407,8 @@ def test_numbers_in_words():
 
 def test_the_reference_of_a_comparison_comes_from_its_results():
     numbers = {"gap": 0.5, "predicted_gap": 0.25, "gradient_variance": 2.0, "seconds": 0.001}
-    rows = [{"guide": guide, "n_samples": 3} | numbers for guide in ("enumerate", "other")]
-    results = {"reference": "other", "guides": rows}
-    figure = _draw("guides", ComparedGuides(results, "title"))
+    rows = [GuideResults(guide, 3, 0, 0, **numbers) for guide in ("enumerate", "other")]
+    figure = _draw("guides", ComparedGuides(Comparison("other", 1, 2, rows), "title"))
     gaps = figure.axes[0]
     assert gaps.get_ylabel() == "ELBO of other - ELBO, nats"
     drawn = {line.get_label(): list(line.get_ydata()) for line in gaps.lines}

@@ -225,8 +225,8 @@ def test_imported_run_is_evaluated_and_drawn(small, tmp_path):
 
     results = evaluate_run(run, dataset)
 
-    assert results["step"] == 401 * 118
-    assert run.evaluation() == json.loads(json.dumps(results))
+    assert results.step == 401 * 118
+    assert run.evaluation() == results
     assert all(path.exists() for path in draw_run(run, dataset))
 
 

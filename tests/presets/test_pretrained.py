@@ -37,9 +37,9 @@ def test_it_is_the_published_preset_trained_to_its_end(run):
 
 def test_its_evaluation_is_in_the_results(run):
     (measured,) = (entry for entry in RESULTS["runs"] if entry["seed"] == run.config.seed)
-    for facet, results in zip(run.evaluation()["facets"], measured["facets"], strict=True):
+    for facet, results in zip(run.evaluation().facets, measured["facets"], strict=True):
         for measure, value in results["factors"]["digit"].items():
-            assert facet["factors"]["digit"]["test"][measure] == pytest.approx(value, abs=1e-3)
+            assert facet.factors["digit"].test[measure] == pytest.approx(value, abs=1e-3)
 
 
 def test_it_draws_digits(run):
@@ -54,8 +54,8 @@ def test_it_clusters_held_out_digits_as_measured(run, mnist_folder):
     dataset = run.dataset(mnist_folder)
     x, labels = dataset.split("test")
     predictions = predict(run.model(), x)
-    for j, facet in enumerate(run.evaluation()["facets"]):
-        expected = facet["factors"]["digit"]["test"]["majority_accuracy"]
+    for j, facet in enumerate(run.evaluation().facets):
+        expected = facet.factors["digit"].test["majority_accuracy"]
         accuracy = majority_accuracy(labels["digit"].numpy(), predictions.clusters[j])
         assert accuracy == pytest.approx(expected, abs=1e-3)
         assert predictions.responsibilities[j].shape == (10_000, 25)

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,8 +20,19 @@ from PIL import Image
 from pyro_mfcvae.cli import main
 from pyro_mfcvae.config import config_from_dict, config_to_dict, config_to_json, override
 from pyro_mfcvae.errors import ConfigError, DataError, RunError
+from pyro_mfcvae.evaluation import tables
+from pyro_mfcvae.evaluation.results import (
+    Bound,
+    Comparison,
+    Diversity,
+    Evaluation,
+    FacetResults,
+    FactorResults,
+    GuideResults,
+    Probe,
+)
 from pyro_mfcvae.figures import draw_figure, get_figure
-from pyro_mfcvae.report import comparison, facts, summary, tables, write_report
+from pyro_mfcvae.report import comparison, facts, summary, write_report
 from pyro_mfcvae.report.facts import Facts
 from pyro_mfcvae.report.pictures import read_pictures
 from pyro_mfcvae.runs import draw as drawing
@@ -150,21 +162,21 @@ def test_a_page_on_one_run(drawn):
     names = {path.stem for path in (drawn / "figures").glob("*.png")}
     assert len(page.all("img")) == len(names) >= 13
     assert "preset shapes, finished: 8 steps" in page.text
-    for j, facet in enumerate(results["facets"]):
-        assert f"(K = {facet['n_clusters']})" in page.text
-        for factor, measures in facet["factors"].items():
-            share = measures["test"]["majority_accuracy_training_map"]
+    for j, facet in enumerate(results.facets):
+        assert f"(K = {facet.n_clusters})" in page.text
+        for factor in facet.factors:
+            share = results.value("majority_accuracy_training_map", "test", j, factor)
             (row,) = (r for r in page.rows if r[0] == factor)
             assert row[2 + j] == f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
             for part, title in (("test", "held out"), ("train", "training")):
                 rows = [r for r in page.rows if r[:2] == [f"{factor} (4)", title]]
                 if factor == "floor_hue":
-                    assert f"{100 * measures[part]['nmi']:.1f}" in rows[j]
-    elbo = results["elbo"]
-    assert ["ELBO", f"{elbo['test']['elbo']:.2f}", f"{elbo['train']['elbo']:.2f}"] in page.rows
+                    assert f"{100 * results.value('nmi', part, j, factor):.1f}" in rows[j]
+    elbo = [f"{results.value('elbo', part):.2f}" for part in ("test", "train")]
+    assert ["ELBO", "", *elbo] in page.rows
     assert ["facet 0", "6", "3"] in [row[:3] for row in page.rows]
     assert ["training.epochs_per_step", "1, 1", "24, 220"] in page.rows
-    assert ["fingerprint of the data", results["data"]] in page.rows
+    assert ["fingerprint of the data", results.data] in page.rows
     assert '"epochs_per_step"' in page.text
     assert "mfcvae evaluate" in page.text
     assert "Probe" not in page.text
@@ -173,36 +185,17 @@ def test_a_page_on_one_run(drawn):
 
 def test_what_else_was_measured_is_shown(run):
     results = Run(run).evaluation()
-    factors = list(results["facets"][0]["factors"])
-    results["probe"] = {
-        "n_train": 77,
-        "n_test": 19,
-        "facets": [dict.fromkeys(factors, 0.25)] * 2,
-        "all_facets": dict.fromkeys(factors, 0.5),
-        "most_frequent_class": dict.fromkeys(factors, 0),
+    factors = results.factors
+    quarters, halves = (dict.fromkeys(factors, share) for share in (0.25, 0.5))
+    slow = {
+        "probe": Probe(77, 19, [quarters] * 2, halves, dict.fromkeys(factors, 0)),
+        "importance_weighted_bound": Bound(8, {"train": 77, "test": 19}, -1.5, -2.5),
+        "diversity": Diversity(9, {"pixels": {"data": 0.5, "samples": 0.25}}),
     }
-    results["importance_weighted_bound"] = {
-        "n_samples": 8,
-        "n_observations": {"train": 77, "test": 19},
-        "train": -1.5,
-        "test": -2.5,
-    }
-    results["diversity"] = {"n_pairs": 9, "distances": {"pixels": {"data": 0.5, "samples": 0.25}}}
-    results["facets"][0]["factors"]["shape"]["test"]["another_measure"] = 0.123
-    Run(run).write_evaluation(results)
-    guide = dict.fromkeys(
-        ("elbo", "elbo_standard_error", "gap", "predicted_gap", "least_gap", "gradient_variance"),
-        0.5,
-    )
-    Run(run).write_comparison(
-        {
-            "step": 10,
-            "reference": "enumerate",
-            "n_observations": 5,
-            "n_draws": 2,
-            "guides": [guide | {"guide": "vade", "n_samples": 4, "seconds": 0.0125}],
-        }
-    )
+    results.facets[0].factors["shape"].test["another_measure"] = 0.123
+    Run(run).write_evaluation(results.with_slow(slow))
+    guide = GuideResults("vade", 4, 0.5, 0.5, 0.5, 0.0125, {}, 0.5, 0.5, 0.5)
+    Run(run).write_comparison(Comparison("enumerate", 5, 2, [guide]))
     for name in ("means-facets-0-1", "novelty-facet-1", "something", "clusters-facet-7"):
         Image.new("RGB", (20, 20), "blue").save(run / f"figures/{name}.png")
     (run / "figures/guides.png").write_bytes(b"no picture")
@@ -249,22 +242,21 @@ def test_figures_are_known_by_their_names(tmp_path):
     assert read_pictures(tmp_path / "missing", 2) == ((), [])
 
 
-def _told(homogeneity: float, accuracy: float, n_classes: int = 10) -> dict:
+def _told(homogeneity: float, accuracy: float, n_classes: int = 10) -> FactorResults:
     measures = {"homogeneity": homogeneity, "majority_accuracy_training_map": accuracy}
-    return {"n_classes": n_classes, "train": measures, "test": measures}
+    return FactorResults(n_classes, measures, measures)
 
 
-def _facts(*factors: dict, used: int = 7, step: int = 9, **terms: float) -> Facts:
-    facets = [
-        {"n_clusters": 20, "latent_dim": 2, "factors": each, "occupied_clusters": {"test": used}}
-        for each in factors
-    ]
-    evaluation = {"step": step, "n_steps": 9, "facets": facets, "elbo": {"test": terms}}
-    return Facts(Run.__new__(Run), evaluation, None, [], {}, (), {}, None, ())
+def _facts(*factors: dict, used: int = 7, step: int = 9, nmi: dict | None = None, **terms: float):
+    measures = {"occupied_clusters": {"train": used, "test": used}}
+    facets = [FacetResults(20, 2, dict(measures), each) for each in factors]
+    pairs = {"redundancy": nmi} if nmi else {}
+    found = Evaluation({}, {"test": terms}, facets, pairs, step=step, n_steps=9)
+    return Facts(Run.__new__(Run), found, None, [], {}, (), {}, None, ())
 
 
 def test_the_summary_says_what_the_numbers_say():
-    said = summary.summary(
+    said = summary.summarise(
         _facts({"shape": _told(0.7, 0.881, 4), "hue": _told(0.3, 0.3)}, {"hue": _told(0.97, 0.98)})
     )
     assert said.replace("\N{NO-BREAK SPACE}", " ") == (
@@ -273,35 +265,32 @@ def test_the_summary_says_what_the_numbers_say():
         "(30.0 % majority accuracy over 10 classes, K = 20)."
     )
     # A class that nearly all have makes any clustering accurate, and tells nothing.
-    assert "follows none of the labelled factors: at best rare" in summary.summary(
+    assert "follows none of the labelled factors: at best rare" in summary.summarise(
         _facts({"rare": _told(0.01, 0.97, 2)})
     )
-    assert "no labels" in summary.summary(_facts({}))
-    assert "7 of its 20 clusters" in summary.summary(_facts({}))
-    assert "into one cluster" in summary.summary(_facts({"hue": _told(0, 0.1)}, used=1))
-    assert summary.summary(_facts({}, step=4)).startswith("Not finished, step 4 of 9")
-    assert summary.summary(_facts({}, step=0)).startswith("Not trained yet")
-    assert "Facet 1 has a fade weight of only 0.25." in summary.summary(_facts({}, fade_1=0.25))
+    assert "no labels" in summary.summarise(_facts({}))
+    assert "7 of its 20 clusters" in summary.summarise(_facts({}))
+    assert "into one cluster" in summary.summarise(_facts({"hue": _told(0, 0.1)}, used=1))
+    assert summary.summarise(_facts({}, step=4)).startswith("Not finished, step 4 of 9")
+    assert summary.summarise(_facts({}, step=0)).startswith("Not trained yet")
+    assert "Facet 0 has a fade weight of only 0.25." in summary.summarise(_facts({}, fade_0=0.25))
 
 
 def test_facets_that_say_the_same_are_named():
-    given = _facts({}, {}, {})
     nmi = [[1, 0.1, 0.8], [0.1, 1, 0.2], [0.8, 0.2, 1]]
-    given.evaluation["redundancy"] = {"train": nmi, "test": nmi}
-    assert "facets 0 and 2 share an NMI of at least 0.80, more than" in summary.summary(given)
-    assert "much the same" in summary.summary(given)
-    independent = [[1, 0.3], [0.3, 1]]  # too few observations: chance alone gives 0.3
-    given = _facts({}, {})
-    given.evaluation["redundancy"] = {"train": [[1, 0.02], [0.02, 1]], "test": independent}
+    said = summary.summarise(_facts({}, {}, {}, nmi={"train": nmi, "test": nmi}))
+    assert "facets 0 and 2 share an NMI of at least 0.80, more than" in said
+    assert "much the same" in said
+    # Too few observations: chance alone gives 0.3.
+    nmi = {"train": [[1, 0.02], [0.02, 1]], "test": [[1, 0.3], [0.3, 1]]}
     apart = "0.02, training and held out: they partition the data in different ways"
-    assert apart in summary.summary(given)
-    given.evaluation["facets"][1]["occupied_clusters"]["test"] = 1  # one cluster says nothing
-    assert "NMI" not in summary.summary(given)
+    assert apart in summary.summarise(_facts({}, {}, nmi=nmi))
+    assert "NMI" not in summary.summarise(_facts({}, {}, used=1, nmi=nmi))
 
 
 def test_texts_are_escaped(run):
     evil = '"><img src=x onerror=alert(1)><script>alert(2)<'
-    text = json.dumps(Run(run).evaluation()).replace("floor_hue", json.dumps(evil)[1:-1])
+    text = json.dumps(Run(run).evaluation().to_dict()).replace("floor_hue", json.dumps(evil)[1:-1])
     evil_run = Path(evil.replace("/", ""))
     shutil.copytree(run, evil_run)
     (evil_run / "evaluation.json").write_text(text)
@@ -353,10 +342,10 @@ def test_tables_of_numbers_without_labels(facets, tmp_path, monkeypatch):
 
 def test_an_older_evaluation_is_replaced_or_named(run):
     results = Run(run).evaluation()
-    Run(run).write_evaluation(results | {"model": "another", "step": 4})
+    Run(run).write_evaluation(replace(results, model="another", step=4))
     write_report([run])
     assert Run(run).evaluation() == results
-    Run(run).write_evaluation(results | {"model": "another", "step": 4})
+    Run(run).write_evaluation(replace(results, model="another", step=4))
     broken = DataError("the data are gone")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Run, "dataset", lambda *_: (_ for _ in ()).throw(broken))
@@ -394,22 +383,22 @@ def test_runs_side_by_side(run):
     values = []
     for i, other in enumerate(others):
         results = Run(other).evaluation()
-        results["elbo"]["test"]["elbo"] = -100.0 - i
-        for facet, share in zip(results["facets"], (0.25 + i / 4, 0.125), strict=True):
-            facet["factors"]["shape"]["test"]["majority_accuracy_training_map"] = share
+        results.elbo["test"]["elbo"] = -100.0 - i
+        for facet, share in zip(results.facets, (0.25 + i / 4, 0.125), strict=True):
+            facet.factors["shape"].test["majority_accuracy_training_map"] = share
         Run(other).write_evaluation(results)
         values.append(results)
     page = Page(write_report([*others, run]))
     _assert_well_made(page)
     assert Path("report.html").exists()
     assert ["seed", "1", "2", "0"] in page.rows
-    elbo = Run(run).evaluation()["elbo"]["test"]["elbo"]
+    elbo = Run(run).evaluation().value("elbo")
     (row,) = (row for row in page.rows if row[0] == "ELBO, held out, nats")
     assert ["best" in cell for cell in row[1:4]] == [elbo < -100, False, elbo > -100]
     mean, sd = np.mean([-100, -101, elbo]), np.std([-100, -101, elbo], ddof=1)
     assert row[4] == f"{mean:.2f} ({sd:.2f})"
-    (row,) = (row for row in page.rows if row[:2] == ["shape", "majority, training map"])
-    assert row[2] == "25.0\N{NO-BREAK SPACE}%facet 0, K = 6"
+    (row,) = (row for row in page.rows if row[:2] == ["shape", "majority accuracy, training map"])
+    assert row[2] == "25.0facet 0, K = 6"
     assert "over runs that differ in nothing but their seed. Of 3 seeds" in page.text
     alternatives = [image["alt"] for image in page.all("img")]
     assert sum("typical members" in text for text in alternatives) == 6
@@ -425,11 +414,11 @@ def test_what_may_not_be_compared_is_not(run, monkeypatch):
     assert "likelihoods differ" in text
     results = Run(run).evaluation()
     other = _another(run, "other", "seed=5")
-    Run(other).write_evaluation(results | {"data": "another"})
+    Run(other).write_evaluation(replace(results, data="another"))
     text = _text_of_comparison(run, other)
     assert "different data" in text
     assert " best" not in text.split("Every facet")[0].replace("marked as best", "")
-    Run(other).write_evaluation({key: results[key] for key in results if key != "data"})
+    Run(other).write_evaluation(replace(results, data=None))
     assert "Not every run recorded which data" in _text_of_comparison(run, other)
 
 
@@ -483,14 +472,13 @@ def test_a_run_that_was_measured_once_is_a_marker():
 
 
 def test_a_facet_with_one_cluster_has_nothing_to_be_certain_of():
-    found = _facts({}, {})
-    sizes = {"occupied_clusters": {"train": 1, "test": 1}, "latent_dim": 2}
-    for facet, n_clusters in zip(found.facets, (3, 1), strict=True):
-        entropy = {"train": 0.5, "test": 0.25}
-        facet.update(sizes | {"n_clusters": n_clusters, "assignment_entropy": entropy})
+    entropy = {"train": 0.5, "test": 0.25}
+    measures = {"occupied_clusters": {"train": 1, "test": 1}, "assignment_entropy": entropy}
+    facets = [FacetResults(n_clusters, 2, measures) for n_clusters in (3, 1)]
+    found = Evaluation({"train": 1, "test": 1}, {}, facets)
     rows = [[cell.text for cell in row] for row in tables.use_table(found).rows]
-    assert rows[0][5:] == ["0.25", "0.50", "1.10"]
-    assert rows[1][5:] == ["–"] * 3
+    assert rows[0][3:] == ["1", "1", "0.25", "0.50"]
+    assert rows[1][3:] == ["1", "1", "–", "–"]
 
 
 def test_own_reports_are_replaced_and_nothing_else(run):
@@ -526,7 +514,7 @@ def test_own_reports_are_replaced_and_nothing_else(run):
         (["tiny", "--out", "missing/page.html"], 2, "missing is no folder; make it first"),
         (["tiny", "--out", "empty"], 2, "empty is a folder"),
         (["tiny", "--data-dir", "empty"], 2, "reads no files"),
-        (["odd"], 1, "evaluation.json is damaged .step: Field required.; remove it"),
+        (["odd"], 1, "evaluation.json is damaged .n_observations: .*remove it"),
         (["fewer"], 1, "has 1 facets, config.json 2"),
         (["guides"], 1, "comparison.json is damaged"),
     ],
@@ -537,7 +525,7 @@ def test_one_clear_message_and_no_page(run, arguments, status, message):
     Path("broken/config.json").write_text("{")
     Path("bare").mkdir()
     shutil.copy(run / "config.json", "bare")
-    results = Run(run).evaluation()
+    results = Run(run).evaluation().to_dict()
     for name, file, content in (
         ("odd", "evaluation.json", {"model": results["model"]}),
         ("fewer", "evaluation.json", results | {"facets": results["facets"][:1]}),

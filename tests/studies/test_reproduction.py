@@ -17,8 +17,11 @@ from models import tiny_config
 from pyro_mfcvae.cli import main
 from pyro_mfcvae.config import config_to_dict, override
 from pyro_mfcvae.errors import ConfigError, DataError, RunError
-from pyro_mfcvae.evaluation import ON_TRAINING
+from pyro_mfcvae.evaluation.results import Evaluation, FacetResults, FactorResults, path_of
 from pyro_mfcvae.runs.run import Run
+from pyro_mfcvae.studies.engine import ON_TRAINING, run_folder
+from pyro_mfcvae.studies.execution import InTurn
+from pyro_mfcvae.studies.jobs import Watch
 from pyro_mfcvae.studies.papers import (
     EXPERIMENTS,
     SCALES,
@@ -30,14 +33,14 @@ from pyro_mfcvae.studies.papers import (
     Request,
     get_experiment,
     pictures,
-    register_experiments,
     reproduce,
+    seeds,
 )
-from pyro_mfcvae.studies.papers.curves import OverEpochs, Panel, best_facet
-from pyro_mfcvae.studies.papers.driver import _arms
+from pyro_mfcvae.studies.papers.curves import Panel, best_facet, over_epochs, panels_of
+from pyro_mfcvae.studies.papers.driver import _make_arms
 from pyro_mfcvae.studies.papers.pictures import contrasting_pairs
-from pyro_mfcvae.studies.papers.results import as_markdown, shown
-from pyro_mfcvae.studies.papers.running import run_folder
+from pyro_mfcvae.studies.papers.tables import own_accuracies
+from pyro_mfcvae.studies.results import as_page, shown
 from pyro_mfcvae.training import Callback
 
 PUBLISHED = {
@@ -63,30 +66,35 @@ PUBLISHED = {
     *(f"figure-{n}" for n in (4, 5, 6, *range(13, 25))),
 }
 
-ACCURACY = ("facets", 1, "factors", "floor_hue", "test", "majority_accuracy")
+ACCURACY = path_of("majority_accuracy", facet=1, factor="floor_hue")
 
 
-class Tiny(OverEpochs):
-    """Two models of a few seconds each."""
-
-    def arms(self, scale):
-        config = tiny_config(**{"training.evaluate_every": "2"})
-        facets = {"floor_hue": 1}
-        return [
-            Arm("five", config, "guide vade", facets),
-            Arm("three", override(config, ["guide.name=enumerate"]), "guide enumerate", facets),
-        ]
-
-    def panels(self, arms):
-        seen = [Panel("seen", arm.label, "floor_hue", None, ON_TRAINING) for arm in arms[:1]]
-        return [*super().panels(arms), *seen]
-
-    def notes(self, scale):
-        return ["a note"]
+def _tiny_arms(scale):
+    config = tiny_config(**{"training.evaluate_every": "2"})
+    facets = {"floor_hue": 1}
+    return [
+        Arm("five", config, "guide vade", facets),
+        Arm("three", override(config, ["guide.name=enumerate"]), "guide enumerate", facets),
+    ]
 
 
-TINY = Tiny(
-    name="tiny", title="a title", source="nowhere", n_seeds={"full": 2, "reduced": 1, "quick": 1}
+def _tiny_panels(arm):
+    yield from panels_of(arm)
+    if arm.label == "five":
+        yield Panel("seen", arm.label, "floor_hue", None, ON_TRAINING)
+
+
+# Two models of a few seconds each.
+TINY = Experiment(
+    name="tiny",
+    title="a title",
+    source="nowhere",
+    n_seeds=seeds(2, 1, 1),
+    arms=_tiny_arms,
+    numbers=own_accuracies,
+    draw=over_epochs(_tiny_panels),
+    shorter={},
+    remarks=["a note"],
 )
 
 
@@ -119,7 +127,7 @@ def test_every_experiment_is_sound_at_every_scale(name, scale):
 
 def test_data_of_models_that_are_not_asked_for_are_found_as_well(tmp_path):
     request = Request("reduced", only=["mnist"], data_dir=tmp_path, device="cpu")
-    arms = {arm.label: arm.config for arm in _arms(get_experiment("table-2"), request)}
+    arms = {arm.label: arm.config for arm in _make_arms(get_experiment("table-2"), request)}
     for label in ("mnist", "vade-mnist", "vade-svhn"):
         assert arms[label].data.options["data_dir"] == str(tmp_path)
 
@@ -167,38 +175,16 @@ def test_reduced_is_shorter_and_nothing_else(name):
         assert replace(arm.config, training=long) == full.config
 
 
-@pytest.mark.parametrize(
-    "place",
-    [
-        "training.device=cuda",
-        "training.n_threads=3",
-        "preset=other",
-        "data.options.data_dir=x",
-        "sampling_temperature=0.3",
-        "training.log_every=7",
-    ],
-)
-def test_a_run_serves_whatever_asks_for_its_settings(place):
-    config = get_experiment("table-1").arms("full")[0].config
-    assert run_folder(Path("out"), override(config, [place])) == run_folder(Path("out"), config)
-
-
-@pytest.mark.parametrize(
-    "change", ["seed=1", "training.learning_rate=0.1", "data.options.n_train=5", "guide.name=vade-"]
-)
-def test_other_settings_are_another_run(change):
-    config = get_experiment("table-1").arms("full")[0].config
-    assert run_folder(Path("out"), override(config, [change])) != run_folder(Path("out"), config)
-
-
 def test_reproduce_trains_measures_writes_and_repeats_nothing(tmp_path, monkeypatch):
     told = []
+
+    class Told(Watch):
+        def on_begin(self, job):
+            told.append(str(job))
+
     request = Request(out=tmp_path / "out")
-    results, folder = reproduce(TINY, request, on_run=told.append)
-    assert told == [
-        f"run {i + 1} of 4: {arm}, seed {seed}"
-        for i, (seed, arm) in enumerate((seed, arm) for seed in (0, 1) for arm in ("five", "three"))
-    ]
+    results, folder = reproduce(TINY, request, watch=Told())
+    assert told == [f"{arm}, seed {seed}" for seed in (0, 1) for arm in ("five", "three")]
     assert json.loads((folder / "results.json").read_text()) == json.loads(json.dumps(results))
     assert results["figures"] == ["tiny.png"]
     assert (folder / "tiny.png").stat().st_size > 5000
@@ -216,17 +202,17 @@ def test_reproduce_trains_measures_writes_and_repeats_nothing(tmp_path, monkeypa
     )
     assert all(run["seconds"] > 0 and run["packages"] for run in results["runs"])
     page = (folder / "table.md").read_text()
-    assert page == as_markdown(results)
+    assert page == as_page(results)
     assert f"{100 * line['mean']:.2f} ({100 * line['sd']:.2f}), 2 seeds" in page
 
     def broken(*_arguments, **_options):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr("pyro_mfcvae.runs.complete.train", broken)
-    monkeypatch.setattr("pyro_mfcvae.runs.complete.resume", broken)
+    monkeypatch.setattr("pyro_mfcvae.studies.engine.train", broken)
+    monkeypatch.setattr("pyro_mfcvae.studies.engine.resume", broken)
     again, _ = reproduce(TINY, request)
     assert again["runs"] == results["runs"]
-    with pytest.raises(AssertionError, match="trained again"):
+    with pytest.raises(RunError, match="five, seed 2: .*trained again; three, seed 2: "):
         reproduce(TINY, replace(request, n_seeds=3))
     # A smaller request loses nothing of what is there.
     fewer, _ = reproduce(TINY, replace(request, n_seeds=1, only=["three"]))
@@ -257,7 +243,7 @@ def test_an_interrupted_experiment_goes_on(tmp_path):
     whole, _ = reproduce(TINY, replace(request, out=tmp_path / "whole"))
     interrupted = replace(request, out=tmp_path / "interrupted")
     with pytest.raises(Interrupted):
-        reproduce(TINY, interrupted, [_StopsAt(7)])
+        reproduce(TINY, interrupted, InTurn([_StopsAt(7)]))
     resumed, _ = reproduce(TINY, interrupted)
     for key in ("elbo", "facets", "occupied_clusters", "step"):
         assert resumed["runs"][0][key] == whole["runs"][0][key]
@@ -275,7 +261,7 @@ class _Signals(Callback):
 def test_a_signal_in_the_last_step_ends_the_experiment(tmp_path):
     request = Request(n_seeds=1, out=tmp_path)
     with pytest.raises(Interrupted):
-        reproduce(TINY, request, [_Signals()])
+        reproduce(TINY, request, InTurn([_Signals()]))
     assert len(list((tmp_path / "runs").glob("mfcvae-*"))) == 1
     results, _ = reproduce(TINY, request)
     assert [run["step"] for run in results["runs"]] == [24, 24]
@@ -299,13 +285,12 @@ def test_missing_data_are_told_before_any_training(tmp_path, monkeypatch):
 
 
 def test_a_missing_data_set_can_be_left_out(tmp_path):
-    class Missing(Tiny):
-        def arms(self, scale):
-            here, there = super().arms(scale)
-            data = replace(here.config.data, name="shapes3d", options={"data_dir": str(tmp_path)})
-            return [here, replace(there, config=replace(there.config, data=data))]
+    def arms(scale):
+        here, there = _tiny_arms(scale)
+        data = replace(here.config.data, name="shapes3d", options={"data_dir": str(tmp_path)})
+        return [here, replace(there, config=replace(there.config, data=data))]
 
-    experiment = Missing(name="m", title="t", source="s", n_seeds={"full": 1})
+    experiment = replace(TINY, arms=arms)
     with pytest.raises(DataError, match="without it: --only five$"):
         Plan(experiment, Request(out=tmp_path / "out"))
     Plan(experiment, Request(out=tmp_path / "out", only=["five"]))
@@ -314,7 +299,7 @@ def test_a_missing_data_set_can_be_left_out(tmp_path):
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        (Request(only=["six"]), "model of tiny 'six'; choose one of five, three"),
+        (Request(only=["six"]), "tiny has no model 'six'; choose one of five, three"),
         (
             Request(assignments=["training.batch=3"]),
             "^five: unknown setting 'training.batch'.*; choose the models that it fits with --only",
@@ -359,13 +344,13 @@ def test_a_run_that_another_process_has_just_begun_is_passed_over(tmp_path):
 
 
 def test_finished_runs_are_opened_once(tmp_path, monkeypatch):
+    reproduce(TINY, Request(n_seeds=1, out=tmp_path))
     opened = []
-    plan = Plan(TINY, Request(n_seeds=1, out=tmp_path))
     monkeypatch.setattr(
-        "pyro_mfcvae.studies.papers.running.is_finished",
+        "pyro_mfcvae.studies.engine.is_finished",
         lambda run, _: bool(opened.append(run.path)) or True,
     )
-    plan.run()
+    reproduce(TINY, Request(n_seeds=1, out=tmp_path))
     assert len(opened) == len(set(opened)) == 2
 
 
@@ -381,14 +366,13 @@ def test_two_processes_do_not_train_one_run(tmp_path):
 
 
 def test_a_figure_that_cannot_be_drawn_costs_nothing_else(tmp_path):
-    class Broken(Tiny):
-        def draw(self, outcomes):
-            yield from super().draw(outcomes)
-            raise ValueError("one cluster only")
+    def draw(experiment, outcomes):
+        yield from TINY.draw(experiment, outcomes)
+        raise ValueError("one cluster only")
 
-    broken = Broken(name="b", title="t", source="s", n_seeds={"full": 1})
-    results, folder = reproduce(broken, Request(only=["five"], out=tmp_path))
-    assert results["figures"] == ["b.png"]
+    request = Request(n_seeds=1, only=["five"], out=tmp_path)
+    results, folder = reproduce(replace(TINY, draw=draw), request)
+    assert results["figures"] == ["tiny.png"]
     assert results["notes"][-1] == "not all figures could be drawn: one cluster only"
     assert "one cluster only" in (folder / "table.md").read_text()
 
@@ -453,14 +437,20 @@ def test_lpips_is_asked_for_before_anything_else(tmp_path, monkeypatch):
 
 
 def test_entries_read_measures():
-    measures = {"facets": [{}, {"factors": {"floor_hue": {"test": {"majority_accuracy": 0.5}}}}]}
+    told = {"majority_accuracy": 0.5}
+    facets = [FacetResults(5, 2), FacetResults(5, 2, {}, {"floor_hue": FactorResults(4, {}, told)})]
+    terms = {"test": {"elbo": -3.0, "kl_z_0": 1.5}}
+    found = Evaluation({}, terms, facets, others={"groups": {"trained": 0.25}})
 
-    def value(path):
-        return Entry(arm="a", row="r", column="c", metric="m", path=path).value(measures)
+    def value(*path):
+        return Entry(arm="a", row="r", column="c", metric="m", path=path).value(found)
 
-    assert value(ACCURACY) == 0.5
-    assert value(("probe", "facets", 0)) is None
-    assert value(("facets", 7)) is None
+    assert value(*ACCURACY) == 0.5
+    assert value(*path_of("elbo")) == -3
+    assert value("elbo", "test", "kl_z_0") == 1.5
+    assert value("groups", "trained") == 0.25
+    for path in (("probe", "facets", 0), ("facets", 7), ("facets", 1, "factors", "shape"), ()):
+        assert value(*path) is None
 
 
 def test_shown():
@@ -478,7 +468,7 @@ def test_best_facet(tmp_path):
     run = Run(run_folder(tmp_path, config))
 
     class Outcome:
-        measures = run.evaluation()
+        evaluation = run.evaluation()
 
     assert best_facet(Outcome, "floor_hue") == int(np.argmax(by_facet))
 
@@ -516,24 +506,11 @@ def test_command_line(tmp_path, monkeypatch):
         (["nothing"], "unknown experiment 'nothing'; choose one of"),
         (["tiny", "--quick", "--reduced"], "exclude each other"),
         (["tiny", "--seeds", "0"], "not in the range"),
-        (["tiny", "figure-4", "--only", "five"], "model of figure-4 'five'"),
+        (["tiny", "figure-4", "--only", "five"], "figure-4 has no model 'five'"),
     ):
         wrong = CliRunner().invoke(main, ["reproduce", *arguments])
         assert wrong.exit_code == 2
         assert message in wrong.output
-
-
-def test_experiments_of_ones_own_can_be_registered(monkeypatch):
-
-    class Own(Experiment):
-        def arms(self, scale):
-            return [Arm("a", tiny_config(), "data")]
-
-    monkeypatch.setitem(EXPERIMENTS, "own", None)  # to be put back afterwards
-    register_experiments(Own(name="own", title="t", source="s", n_seeds={"full": 1}))
-    own = EXPERIMENTS["own"]
-    assert own.entries(own.arms("full")) == ()
-    assert list(own.draw([])) == []
 
 
 def test_a_preset_can_be_run_with_several_seeds(tmp_path):

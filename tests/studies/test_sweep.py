@@ -22,19 +22,13 @@ from pyro_mfcvae.cli import main
 from pyro_mfcvae.config import Component, config_to_json
 from pyro_mfcvae.errors import ConfigError, DataError, NoEffectWarning
 from pyro_mfcvae.runs.run import Run
-from pyro_mfcvae.studies.papers.running import placed
-from pyro_mfcvae.studies.sweep import (
-    EXAMPLE,
-    Interrupted,
-    OnRay,
-    Processes,
-    Sweep,
-    Watch,
-    read_spec,
-    spec_from_dict,
-)
-from pyro_mfcvae.studies.sweep.results import as_markdown
-from pyro_mfcvae.studies.sweep.trials import all_trials
+from pyro_mfcvae.studies.engine import relocate
+from pyro_mfcvae.studies.execution import InTurn, Processes
+from pyro_mfcvae.studies.jobs import Watch
+from pyro_mfcvae.studies.on_ray import OnRay
+from pyro_mfcvae.studies.sweep import EXAMPLE, Interrupted, Sweep, read_spec, spec_from_dict
+from pyro_mfcvae.studies.sweep.arms import make_arms
+from pyro_mfcvae.studies.sweep.results import as_page
 from pyro_mfcvae.training import Callback
 
 RATE, SCALE = "training.learning_rate", "model.likelihood.options.scale"
@@ -82,12 +76,12 @@ def _runs(out: Path) -> list[Path]:
         (
             {"preset": "gmvae-shapes", "set": {WEIGHTS: True}},
             ConfigError,
-            "^gmvae-shapes: learn_weights",
+            "^gmvae-shapes: the weights of mixtures are 1/K in model 'gmvae'",
         ),
         (
             {"grid": {"model.name": ["mfcvae", "gmvae"]}, "set": {WEIGHTS: True}},
             ConfigError,
-            "^model.name gmvae: learn_weights",
+            "^model.name gmvae: ",
         ),
     ],
 )
@@ -107,14 +101,14 @@ def test_settings_without_effect_are_told_before_any_training(base, tmp_path):
 
 def test_weights_may_be_asked_of_the_models_that_are_varied(tmp_path):
     given = {"preset": "gmvae-shapes", "set": {WEIGHTS: True}, "grid": {"model.name": ["mfcvae"]}}
-    assert len(all_trials(spec_from_dict(given), tmp_path)) == 1
+    assert len(make_arms(spec_from_dict(given))) == 1
 
 
 def test_a_grid_is_trained_measured_and_put_in_order(base, tmp_path, monkeypatch):
     given = {"base": base, "seeds": 2, "grid": {RATE: [0.0005, TOO_FAST, 0.05]}, "objective": FLOOR}
     spec = spec_from_dict(given)
     sweep = Sweep(spec, tmp_path / "out")
-    assert [(t.values[RATE], t.seed) for t in sweep.trials] == [
+    assert [(job.arm.values[RATE], job.seed) for job in sweep.study.jobs] == [
         (rate, seed) for seed in (0, 1) for rate in (0.0005, TOO_FAST, 0.05)
     ]
     results = sweep.run()
@@ -135,10 +129,10 @@ def test_a_grid_is_trained_measured_and_put_in_order(base, tmp_path, monkeypatch
             trial["seed"],
             trial["settings"][RATE],
         )
-        facet = run.evaluation()["facets"][1]
-        assert trial["objective"] == facet["factors"]["floor_hue"]["train"]["nmi"]
+        facet = run.evaluation().facets[1]
+        assert trial["objective"] == facet.factors["floor_hue"].train["nmi"]
         assert trial["seconds"] == run.training_seconds()
-        assert trial["measures"]["elbo"]["test"] == run.evaluation()["elbo"]["test"]["elbo"]
+        assert trial["measures"]["elbo"]["test"] == run.evaluation().value("elbo")
         by_rate.setdefault(run.config.training.learning_rate, {})[run.config.seed] = trial[
             "objective"
         ]
@@ -153,16 +147,16 @@ def test_a_grid_is_trained_measured_and_put_in_order(base, tmp_path, monkeypatch
     assert (results["table"][2]["mean"], results["table"][2]["n_failed"]) == (None, 2)
     best = results["table"][0]
     page = (out / "table.md").read_text()
-    assert page == as_markdown(results)
+    assert page == as_page(results)
     assert f"{100 * best['mean']:.2f} ({100 * best['sd']:.2f}), 2 seeds" in page
     assert "- 6 trials: 4 finished, 2 failed" in page
 
     def broken(config, *_arguments, **_options):
         raise AssertionError(config.seed)
 
-    monkeypatch.setattr("pyro_mfcvae.runs.complete.train", broken)
+    monkeypatch.setattr("pyro_mfcvae.studies.engine.train", broken)
     again = Sweep(spec, out)
-    assert [t.values[RATE] for t in again.missing] == [TOO_FAST] * 2
+    assert [job.arm.values[RATE] for job in again.study.missing] == [TOO_FAST] * 2
     kept = again.run()
     assert [t for t in kept["trials"] if t["state"] == "finished"] == [
         t for t in results["trials"] if t["state"] == "finished"
@@ -181,8 +175,6 @@ class _StopsAt(Callback):
 
 
 def test_an_interrupted_sweep_goes_on(base, tmp_path):
-    from pyro_mfcvae.studies.sweep import InTurn
-
     spec = spec_from_dict({"base": base, "grid": {SCALE: [0.1, 0.3]}})
     whole = Sweep(spec, tmp_path / "whole").run()
     sweep = Sweep(spec, tmp_path / "out")
@@ -204,14 +196,14 @@ def test_processes_do_what_one_does(base, tmp_path, rates):
     told = []
 
     class Told(Watch):
-        def on_begin(self, trial):
-            told.append(("begin", trial.values[RATE]))
+        def on_begin(self, job):
+            told.append(("begin", job.arm.values[RATE]))
 
-        def on_step(self, trial, step, n_steps):
+        def on_step(self, job, step, n_steps):
             assert 0 < step <= n_steps
 
-        def on_end(self, trial, error):
-            told.append(("end", trial.values[RATE]))
+        def on_end(self, job, error):
+            told.append(("end", job.arm.values[RATE]))
 
     parallel = Sweep(spec, tmp_path / "parallel").run(Processes(2), Told())
     alone = Sweep(spec, tmp_path / "alone").run()
@@ -229,7 +221,7 @@ class _Signals(Watch):
     def __init__(self, number, to_worker=False):
         self.number, self.to_worker, self.sent = number, to_worker, False
 
-    def on_step(self, trial, step, n_steps):
+    def on_step(self, job, step, n_steps):
         if not self.sent:
             self.sent = True
             pid = multiprocessing.active_children()[0].pid if self.to_worker else os.getpid()
@@ -284,8 +276,8 @@ def test_files_are_found_where_they_are_by_now(tmp_path):
         ("shapes", {"size": 8}, {"size": 8}),
     ):
         config = replace(tiny_config(), data=Component(name=name, options=options))
-        assert placed(config, tmp_path, None).data == Component(name=name, options=moved)
-        assert placed(config, None, None) == config
+        assert relocate(config, tmp_path, None).data == Component(name=name, options=moved)
+        assert relocate(config, None, None) == config
 
 
 @pytest.mark.slow
@@ -353,6 +345,6 @@ def test_the_command_line_says_how_to_go_on(base, tmp_path, monkeypatch):
     def interrupted(*_arguments, **_options):
         raise Interrupted
 
-    monkeypatch.setattr("pyro_mfcvae.studies.sweep.engines.finish_run", interrupted)
+    monkeypatch.setattr("pyro_mfcvae.studies.execution.train_to_end", interrupted)
     output = _cli("my sweep.yaml", "--out", "here", "--device", "cpu", status=130)
     assert "Go on with\n    mfcvae sweep 'my sweep.yaml' --out here --device cpu\n" in output

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from models import N_OBSERVATIONS, observations, small_model, tiny_config, weighted
+from models import N_OBSERVATIONS, observations, small_model, tiny_config, weighted, with_guides
 
 from pyro_mfcvae import evaluation
 from pyro_mfcvae.config import Component, override
@@ -22,7 +23,6 @@ from pyro_mfcvae.plugins import build_model
 from pyro_mfcvae.presets import get_preset
 from pyro_mfcvae.runs.train import train
 from pyro_mfcvae.studies.papers import Arm, Request, get_experiment, reproduce
-from pyro_mfcvae.studies.papers.vlac import LayersOfLadder
 from pyro_mfcvae.training import state
 from pyro_mfcvae.training.checks import check_objective
 from pyro_mfcvae.training.start import cluster_network
@@ -42,7 +42,7 @@ EVENTS = {"svhn": (3, 32, 32), "mnist": (1, 28, 28)}
 
 def _model(name):
     config = get_preset(name).config
-    return build_model(config.model, ObservationSpec(EVENTS[config.data.name]))
+    return build_model(config.model, ObservationSpec(EVENTS[config.data.name]), config.guide)
 
 
 @pytest.mark.parametrize("name", CLUSTERS)
@@ -76,7 +76,7 @@ def test_layers_fade_in_unless_deeper_ones_are_told_their_clusters():
         ("2:3,2:1", False, True),
     ):
         assert VLAC((1, 4, 4), facets, conditional=conditional).structure.fades_in == expected
-    deep = VLAC((1, 4, 4), "2:1,2:3").double()
+    deep = with_guides(VLAC((1, 4, 4), "2:1,2:3").double(), "relaxed")
     weighted(deep, observations(), "relaxed", fade=[0.0, 1.0]).loss.backward()
     shallow = [*deep.heads[0].parameters(), *deep.decoder.rungs[0].parameters()]
     assert all(p.grad is None or not p.grad.any() for p in shallow)
@@ -291,37 +291,36 @@ def test_both_sources_stand_beside_the_measured_number(label, row, published):
     assert all(e.n_clusters > 1 for e in entries)
 
 
-class Tiny(LayersOfLadder):
+def _tiny_arms(scale):
     """A ladder and a single layer of a second each."""
-
-    def arms(self, scale):
-        config = tiny_config(
-            **{
-                "model.name": "vlac",
-                "model.facets.0.n_clusters": "1",
-                "model.mixture_initialisation": "random",
-                "guide.name": "relaxed",
-                "training.epochs_per_step": "2",
-                "training.n_fade_in_batches": "0",
-            }
-        )
-        one = override(
-            config,
-            [
-                'model.facets=[{"n_clusters": 4, "latent_dim": 2}]',
-                "model.encoder.options.backbone=[[16,16]]",
-                "model.decoder.options.backbone=[[16,16]]",
-            ],
-        )
-        return [
-            Arm("vlac-tiny", config, "scenes", {"floor_hue": 1}),
-            Arm("gm-dgm-tiny", one, "scenes", {"floor_hue": 0}),
-        ]
+    config = tiny_config(
+        **{
+            "model.name": "vlac",
+            "model.facets.0.n_clusters": "1",
+            "model.mixture_initialisation": "random",
+            "guide.name": "relaxed",
+            "training.epochs_per_step": "2",
+            "training.n_fade_in_batches": "0",
+        }
+    )
+    one = override(
+        config,
+        [
+            'model.facets=[{"n_clusters": 4, "latent_dim": 2}]',
+            "model.encoder.options.backbone=[[16,16]]",
+            "model.decoder.options.backbone=[[16,16]]",
+        ],
+    )
+    return [
+        Arm("vlac-tiny", config, "scenes", {"floor_hue": 1}),
+        Arm("gm-dgm-tiny", one, "scenes", {"floor_hue": 0}),
+    ]
 
 
 def test_the_experiment_runs_and_draws(tmp_path):
-    tiny = Tiny(name="tiny-vlac", title="t", source="s", n_seeds={"full": 1})
-    results, folder = reproduce(tiny, Request(out=tmp_path, device="cpu"))
+    tiny = replace(get_experiment("vlac"), name="tiny-vlac", arms=_tiny_arms)
+    request = Request(n_seeds=1, out=tmp_path, device="cpu")
+    results, folder = reproduce(tiny, request)
     assert results["figures"] == [
         "vlac-tiny-layers.png",
         "vlac-tiny-clusters-facet-1.png",

@@ -252,7 +252,7 @@ def test_data_may_move_but_not_change():
     assert state.step == state.n_steps
     moved = Run("run")
     assert moved.config.data.options["path"] == str(Path("there/mine.npz").resolve())
-    assert evaluate_run(moved)["step"] == state.n_steps
+    assert evaluate_run(moved).step == state.n_steps
 
 
 def test_places_that_do_not_fit_leave_a_run_as_it_was():
@@ -378,10 +378,10 @@ def test_the_weights_of_the_last_step_are_logged_and_used_everywhere():
     model, x = run.model(), dataset.split("test")[0]
     expected = elbo_means(model, x, weights=Weights(model.fade, 0.2))
     assert test_log["values"]["elbo"] == pytest.approx(expected["elbo"], rel=1e-6)
-    assert evaluate_run(run)["elbo"]["test"] == expected
+    assert evaluate_run(run).elbo["test"] == expected
     compared = compare_run(run, guides=["vade"], n_samples=(2,), n_draws=2)
-    assert compared["fade"] == pytest.approx(run.fade())
-    assert compared["guides"][1]["gap_mismatch"] < 1e-3
+    assert compared.fade == pytest.approx(run.fade())
+    assert compared.guides[1].gap_mismatch < 1e-3
 
 
 def test_an_encoder_that_fades_is_used_as_it_was_trained():
@@ -402,12 +402,12 @@ def test_an_encoder_that_fades_is_used_as_it_was_trained():
 
 def test_slow_measurements_are_kept_while_the_model_is_the_same():
     run, _, dataset = train(tiny_config(), "run", [StopAt(10)])
-    first = evaluate_run(run, dataset, probed=True, n_importance_samples=4)
+    first = evaluate_run(run, dataset, {"probe": True, "importance_weighted_bound": 4})
     again = evaluate_run(run, dataset)
     assert again == first
     assert run.evaluation() == first
     resume(run)
-    assert "probe" not in evaluate_run(run, dataset)
+    assert not evaluate_run(run, dataset).slow
 
 
 def test_a_probe_without_labels_is_refused_before_anything_is_measured():
@@ -416,9 +416,9 @@ def test_a_probe_without_labels_is_refused_before_anything_is_measured():
     run, _, dataset = train(tiny_config(**settings), "run")
     said = []
     with pytest.raises(DataError, match="a probe needs labels"):
-        evaluate_run(run, dataset, probed=True, n_importance_samples=4, say=said.append)
+        evaluate_run(run, dataset, {"probe": True, "importance_weighted_bound": 4}, said.append)
     assert not said
-    assert evaluate_run(run, dataset, n_importance_samples=4)["importance_weighted_bound"]
+    assert evaluate_run(run, dataset, {"importance_weighted_bound": 4}).importance_weighted_bound
 
 
 def test_half_precision_that_loses_numbers_is_refused():
@@ -494,7 +494,7 @@ def test_a_model_without_its_optimiser_is_not_trained_further():
     copy = run.export("copy")
     with pytest.raises(RunError, match="a model without its optimiser"):
         resume(copy)
-    assert evaluate_run(copy)["step"] == 10
+    assert evaluate_run(copy).step == 10
     assert copy.fade() == run.fade()
     (run.checkpoints / "00000010/optimizer.safetensors").unlink()
     with pytest.warns(DamagedCheckpointWarning, match="00000010 is damaged"):
@@ -510,10 +510,10 @@ def test_held_out_measurements_leave_the_run_as_it_is():
     assert [record["epoch"] for record in records] == [2, 4, 6]
     results = evaluate_run(watched, dataset)
     last = records[-1]["values"]
-    shape = results["facets"][0]["factors"]["shape"]["test"]
+    shape = results.facets[0].factors["shape"].test
     assert last["majority_accuracy_0_shape"] == shape["majority_accuracy"]
     assert last["nmi_0_shape"] == shape["nmi"]
-    assert last["elbo"] == pytest.approx(results["elbo"]["test"]["elbo"], rel=1e-6)
+    assert last["elbo"] == pytest.approx(results.value("elbo"), rel=1e-6)
     halted, _, _ = train(config, "halted", [StopAt(18)])
     resume(halted)
     assert halted.metrics() == watched.metrics()
@@ -599,7 +599,7 @@ def test_a_finished_run_is_not_trained_further():
     assert any("is finished" in text for text in said)
     assert state.step == run.step() == 24
     results = evaluate_run(run)
-    assert (results["step"], results["n_steps"]) == (24, 24)
+    assert (results.step, results.n_steps) == (24, 24)
 
 
 def test_one_step_for_all_facets_trains_them_at_once():

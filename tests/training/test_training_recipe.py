@@ -364,7 +364,7 @@ def test_a_run_is_measured_by_the_objective_of_its_last_step(stop, scale, tmp_pa
     run, _, dataset = train(
         override(tiny_config(), [f"{k}={v}" for k, v in RECIPE.items()]), "run", [StopAt(stop)]
     )
-    terms = evaluate_run(run, dataset)["elbo"]["test"]
+    terms = evaluate_run(run, dataset).elbo["test"]
     kl = {j: terms[f"kl_z_{j}"] + terms[f"kl_c_{j}"] for j in range(2)}
     weighed = sum(scale * terms[f"fade_{j}"] * kl[j] for j in range(2))
     assert terms["elbo"] == pytest.approx(terms["reconstruction"] - weighed)

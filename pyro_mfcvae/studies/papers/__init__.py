@@ -2,29 +2,29 @@
 
 from pyro_mfcvae.studies.papers import (  # noqa: F401, I001  (they register, in this order)
     tables,
-    diversity,
     toy,
     pictures,
     curves,
     ablations,
     vlac,
     gmvae,
-    arcs,
     ugvae,
     family,
 )
-from pyro_mfcvae.studies.papers.definition import (
+from pyro_mfcvae.studies.engine import Interrupted
+from pyro_mfcvae.studies.jobs import Arm, Outcome
+from pyro_mfcvae.studies.papers.driver import Plan, Request, reproduce
+from pyro_mfcvae.studies.papers.experiment import (
     EXPERIMENTS,
     SCALES,
-    Arm,
-    Entry,
     Experiment,
-    Outcome,
+    accuracy,
+    agreement,
     register_experiments,
+    seeds,
 )
-from pyro_mfcvae.studies.papers.driver import Plan, Request, reproduce
-from pyro_mfcvae.runs.complete import Interrupted
-from pyro_mfcvae.studies.papers.seeds import get_experiment
+from pyro_mfcvae.studies.papers.preset_seeds import get_experiment
+from pyro_mfcvae.studies.results import Entry
 
 __all__ = [
     "EXPERIMENTS",
@@ -36,7 +36,10 @@ __all__ = [
     "Outcome",
     "Plan",
     "Request",
+    "accuracy",
+    "agreement",
     "get_experiment",
     "register_experiments",
     "reproduce",
+    "seeds",
 ]

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-
-from typing_extensions import override
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from pyro_mfcvae import figures
-from pyro_mfcvae.config import Config
-from pyro_mfcvae.config import override as changed
-from pyro_mfcvae.studies.papers.definition import (
-    Arm,
+from pyro_mfcvae.config import Config, override
+from pyro_mfcvae.evaluation.results import path_of
+from pyro_mfcvae.studies.jobs import Arm
+from pyro_mfcvae.studies.papers.experiment import (
     Arms,
     Drawn,
-    Entry,
     Experiment,
     Outcomes,
     Scale,
     accuracy,
     register_experiments,
+    seeds,
 )
 from pyro_mfcvae.studies.papers.settings import main_factor, settings
+from pyro_mfcvae.studies.results import Entry
 
 Changes = Mapping[str, Mapping[str, Sequence[str]]]
 
@@ -70,119 +69,88 @@ _FAST_CHANGES: Changes = {
 }
 
 
-class Ablations(Experiment):
+def _published(scale: Scale) -> tuple[Config, Changes]:
+    """The published settings for MNIST: MFCVAE, Appendix D.4 says what mattered in them."""
+    if scale == "quick":
+        return settings("mnist", scale, *_QUICK_LENGTH), _QUICK_CHANGES
+    base = settings("mnist", scale)
+    n_fade_in, size = base.training.n_fade_in_batches, base.training.batch_size
+    batches = {  # they fade in over as many epochs
+        str(n): (f"training.batch_size={n}", f"training.n_fade_in_batches={n_fade_in * size // n}")
+        for n in (128, 1024)
+    }
+    fades = {str(n): (f"training.n_fade_in_batches={n}",) for n in (0, n_fade_in // 3)}
+    return base, {**_CHANGES, "batch-size": batches, "fade-in": fades}
+
+
+def _fast(scale: Scale) -> tuple[Config, Changes]:
+    """The preset mnist-fast: which part of it does what."""
+    if scale != "quick":
+        return settings("mnist-fast", scale), _FAST_CHANGES
+    few = {name: _FAST_CHANGES[name] for name in ("warps", "refit", "KL-warm-up")}
+    return settings("mnist-fast", scale, *_QUICK_LENGTH, *_QUICK_RECIPE), few
+
+
+def changed(of: Callable[[Scale], tuple[Config, Changes]]) -> Callable[[Scale], Arms]:
     """A model, and models that differ from it in one setting."""
 
-    @abstractmethod
-    def base(self, scale: Scale) -> Config:
-        """The model that the others differ from."""
-
-    @abstractmethod
-    def changes(self, scale: Scale, base: Config) -> Changes:
-        """What is changed: {name: {value: assignments}}."""
-
-    @override
-    def arms(self, scale: Scale) -> Arms:
-        base = self.base(scale)
-        changes = self.changes(scale, base)
-        factors = main_factor(scale)
+    def arms(scale: Scale) -> Arms:
+        (base, changes), factors = of(scale), main_factor(scale)
         return [
             Arm(_BASE, base, _BASE, factors),
             *(
-                Arm(f"{name}={value}", changed(base, assignments), f"{name} {value}", factors)
+                Arm(f"{name}={value}", override(base, assignments), f"{name} {value}", factors)
                 for name, values in changes.items()
                 for value, assignments in values.items()
             ),
         ]
 
-    @override
-    def entries(self, arms: Arms) -> Sequence[Entry]:
-        lines = []
-        for arm in arms:
-            for factor, facet in arm.facets.items():
-                lines += [accuracy(arm, factor, j, f"facet {j}") for j in (facet, 1 - facet)]
-            lines.append(
-                Entry(
-                    arm=arm.label,
-                    row="facets 0 and 1",
-                    column=arm.title,
-                    metric="NMI of their clusterings, held out",
-                    path=("redundancy", "test", 0, 1),
-                )
-            )
-        return lines
-
-    @override
-    def draw(self, outcomes: Outcomes) -> Drawn:
-        ((factor, facet),) = outcomes[0].arm.facets.items()
-        groups: dict[str, dict[str, list[tuple[float, ...]]]] = {}
-        for outcome in outcomes:
-            name, _, value = outcome.arm.label.partition("=")
-            facets = outcome.measures["facets"]
-            both = tuple(
-                facets[j]["factors"][factor]["test"]["majority_accuracy"]
-                for j in (facet, 1 - facet)
-            )
-            groups.setdefault(name, {}).setdefault(value, []).append(both)
-        names = [f"{factor}, facet {j}" for j in (facet, 1 - facet)]
-        yield self.name, figures.changed_settings(groups, names, _BASE, self.title)
+    return arms
 
 
-class OfPublished(Ablations):
-    """The published settings for MNIST: MFCVAE, Appendix D.4 says what mattered in them."""
-
-    @override
-    def base(self, scale: Scale) -> Config:
-        return settings("mnist", scale, *(_QUICK_LENGTH if scale == "quick" else ()))
-
-    @override
-    def changes(self, scale: Scale, base: Config) -> Changes:
-        return _QUICK_CHANGES if scale == "quick" else _changes(base)
-
-
-class OfFast(Ablations):
-    """The preset mnist-fast: which part of it does what."""
-
-    @override
-    def base(self, scale: Scale) -> Config:
-        if scale == "quick":
-            return settings("mnist-fast", scale, *_QUICK_LENGTH, *_QUICK_RECIPE)
-        return settings("mnist-fast", scale)
-
-    @override
-    def changes(self, scale: Scale, base: Config) -> Changes:
-        if scale != "quick":
-            return _FAST_CHANGES
-        return {name: _FAST_CHANGES[name] for name in ("warps", "refit", "KL-warm-up")}
+def _numbers(arm: Arm) -> Iterable[Entry]:
+    for factor, facet in arm.facets.items():
+        for j in (facet, 1 - facet):
+            yield accuracy(arm, factor, j, f"facet {j}")
+    yield Entry(
+        arm=arm.label,
+        row="facets 0 and 1",
+        column=arm.title,
+        metric="NMI of their clusterings, held out",
+        path=path_of("redundancy", facet=0, other_facet=1),
+    )
 
 
-def _changes(base: Config) -> Changes:
-    """What is changed on MNIST; smaller and larger batches fade in over as many epochs."""
-    n_fade_in, size = base.training.n_fade_in_batches, base.training.batch_size
-    return {
-        **_CHANGES,
-        "batch-size": {
-            str(n): (
-                f"training.batch_size={n}",
-                f"training.n_fade_in_batches={n_fade_in * size // n}",
-            )
-            for n in (128, 1024)
-        },
-        "fade-in": {str(n): (f"training.n_fade_in_batches={n}",) for n in (0, n_fade_in // 3)},
-    }
+def _draw(experiment: Experiment, outcomes: Outcomes) -> Drawn:
+    ((factor, facet),) = outcomes[0].arm.facets.items()
+    groups: dict[str, dict[str, list[tuple[float, ...]]]] = {}
+    for outcome in outcomes:
+        name, _, value = outcome.arm.label.partition("=")
+        facets = outcome.evaluation.facets
+        both = tuple(
+            facets[j].factors[factor].test["majority_accuracy"] for j in (facet, 1 - facet)
+        )
+        groups.setdefault(name, {}).setdefault(value, []).append(both)
+    names = [f"{factor}, facet {j}" for j in (facet, 1 - facet)]
+    yield experiment.name, figures.changed_settings(groups, names, _BASE, experiment.title)
 
 
+_OF_PUBLISHED = Experiment(
+    name="ablations",
+    title="one setting changed at a time",
+    source="MFCVAE, Appendix D.4, which says what mattered and gives no numbers",
+    n_seeds=seeds(3, 1, 1),
+    arms=changed(_published),
+    numbers=_numbers,
+    draw=_draw,
+)
 register_experiments(
-    OfPublished(
-        name="ablations",
-        title="one setting changed at a time",
-        source="MFCVAE, Appendix D.4, which says what mattered and gives no numbers",
-        n_seeds={"full": 3, "reduced": 1, "quick": 1},
-    ),
-    OfFast(
+    _OF_PUBLISHED,
+    replace(
+        _OF_PUBLISHED,
         name="fast-ablations",
         title="the preset mnist-fast with one setting changed at a time",
         source="our own",
-        n_seeds={"full": 3, "reduced": 1, "quick": 1},
+        arms=changed(_fast),
     ),
 )

@@ -1,42 +1,52 @@
-"""Accuracy over training, seed by seed: Figures 7, 10, 12 and 18 to 20."""
+"""Accuracy over training, seed by seed: Figures 7, 10, 12 and 18 to 20 of the MFCVAE paper."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from typing_extensions import override
-
 from pyro_mfcvae import figures
-from pyro_mfcvae.config import Config, with_facets
-from pyro_mfcvae.config import override as changed
-from pyro_mfcvae.evaluation import ON_TRAINING
+from pyro_mfcvae.config import Config, override, with_facets
+from pyro_mfcvae.evaluation.results import log_name
 from pyro_mfcvae.figures.names import readable
-from pyro_mfcvae.studies.papers.definition import (
-    Arm,
+from pyro_mfcvae.studies.engine import ON_TRAINING
+from pyro_mfcvae.studies.jobs import Arm, Outcome
+from pyro_mfcvae.studies.papers.experiment import (
     Arms,
+    Draw,
     Drawn,
-    Entry,
     Experiment,
-    Outcome,
     Outcomes,
     Scale,
     accuracy,
+    agreement,
     register_experiments,
+    seeds,
 )
-from pyro_mfcvae.studies.papers.published import ACCURACIES, MNIST_TEST, MNIST_TRAINING
 from pyro_mfcvae.studies.papers.settings import (
     MNIST,
     SHAPES3D_1,
     SHAPES3D_2,
     SVHN,
-    Case,
     main_factor,
     mfcvae_arms,
     settings,
 )
+from pyro_mfcvae.studies.papers.tables import own_accuracies
+from pyro_mfcvae.studies.results import Entry
 
-_N_SEEDS: Mapping[Scale, int] = {"full": 10, "reduced": 3, "quick": 2}
+# Appendix E.2.
+_ACCURACY = "majority_accuracy"
+_ON_PARTS = {
+    "train": ("training set", ON_TRAINING, "91.85 (3.09), 10 seeds"),
+    "test": ("test set", "test", "92.02 (3.02), 10 seeds"),
+}
+# Of Figure 7: widths of the shared networks, learning rate, epochs.
+_LOSS_FORMS: Mapping[Scale, tuple[list[int], float, int]] = {
+    "full": ([500, 500, 2000], 2e-3, 200),
+    "reduced": ([500, 500, 2000], 2e-3, 60),
+    "quick": ([128, 128], 1e-3, 100),
+}
 
 
 @dataclass(frozen=True)
@@ -60,157 +70,92 @@ class Panel:
     def curve(self, outcome: Outcome) -> figures.Curve:
         """Epochs and accuracies of one run."""
         facet = best_facet(outcome, self.factor) if self.facet is None else self.facet
-        return outcome.over_epochs(f"majority_accuracy_{facet}_{self.factor}", self.split)
+        return outcome.over_epochs(log_name(_ACCURACY, facet, self.factor), self.split)
 
 
 def best_facet(outcome: Outcome, factor: str) -> int:
     """The facet whose clusters agree best with a factor on held-out data."""
-    facets = outcome.measures["facets"]
-    return max(
-        range(len(facets)), key=lambda j: facets[j]["factors"][factor]["test"]["majority_accuracy"]
-    )
+    facets = outcome.evaluation.facets
+    return max(range(len(facets)), key=lambda j: facets[j].factors[factor].test[_ACCURACY])
 
 
-class OverEpochs(Experiment):
+def panels_of(arm: Arm) -> Iterable[Panel]:
+    """Each factor in the facet that is to find it."""
+    for factor, facet in arm.facets.items():
+        yield Panel(f"{arm.title}\n{readable(factor)}, facet {facet}", arm.label, factor, facet)
+
+
+def over_epochs(panels_of: Callable[[Arm], Iterable[Panel]] = panels_of) -> Draw:
     """Accuracies of each arm's factors over the epochs, a panel for each."""
 
-    def panels(self, arms: Arms) -> Sequence[Panel]:
-        """What is drawn; by default each factor in the facet that is to find it."""
-        return [
-            Panel(f"{arm.title}\n{readable(factor)}, facet {facet}", arm.label, factor, facet)
-            for arm in arms
-            for factor, facet in arm.facets.items()
-        ]
-
-    @override
-    def entries(self, arms: Arms) -> Sequence[Entry]:
-        return [
-            accuracy(arm, factor, facet, f"facet {facet}", ACCURACIES.get((arm.label, factor), ""))
-            for arm in arms
-            for factor, facet in arm.facets.items()
-        ]
-
-    @override
-    def draw(self, outcomes: Outcomes) -> Drawn:
-        arms = list({o.arm.label: o.arm for o in outcomes}.values())
-        drawn = {
-            panel.title: [panel.curve(o) for o in outcomes if o.arm.label == panel.arm]
-            for panel in self.panels(arms)
+    def draw(experiment: Experiment, outcomes: Outcomes) -> Drawn:
+        arms = {outcome.arm.label: outcome.arm for outcome in outcomes}
+        panels = {
+            panel.title: [panel.curve(o) for o in outcomes if o.arm.label == label]
+            for label, arm in arms.items()
+            for panel in panels_of(arm)
         }
         note = "blue: mean plus and minus one standard deviation over the runs"
-        yield (
-            self.name,
-            figures.spread_over_epochs(
-                drawn, "majority accuracy, map of its own", self.title, note
-            ),
-        )
+        label = "majority accuracy, map of its own"
+        yield experiment.name, figures.spread_over_epochs(panels, label, experiment.title, note)
+
+    return draw
 
 
-@dataclass(frozen=True, kw_only=True)
-class Published(OverEpochs):
-    """The published models on some data sets: Figures 18 to 20.
-
-    Attributes:
-        cases: the data sets.
-    """
-
-    cases: Sequence[Case]
-
-    @override
-    def arms(self, scale: Scale) -> Arms:
-        return mfcvae_arms(scale, *self.cases)
+def _on_parts(arm: Arm) -> Iterable[Entry]:
+    """The same model judged on both parts of the data."""
+    factor, facet = list(arm.facets.items())[-1]
+    for part, (_, _, published) in _ON_PARTS.items():
+        own = {_ACCURACY: published}
+        yield from agreement(arm, factor, facet, f"facet {facet}", own, [_ACCURACY], part)
 
 
-class TrainingAndTest(Published):
-    """The same model judged on both parts of the data: Figure 12."""
-
-    @override
-    def panels(self, arms: Arms) -> Sequence[Panel]:
-        return [
-            Panel(f"{arm.title}, {part}\n{readable(factor)}", arm.label, factor, facet, split)
-            for arm in arms
-            for factor, facet in list(arm.facets.items())[-1:]
-            for part, split in (("training set", ON_TRAINING), ("test set", "test"))
-        ]
-
-    @override
-    def entries(self, arms: Arms) -> Sequence[Entry]:
-        return [
-            Entry(
-                arm=arm.label,
-                row=f"facet {facet}",
-                column=f"{arm.title}, {factor}",
-                metric=f"majority accuracy, {name}, map of its own",
-                n_clusters=arm.config.model.facets[facet].n_clusters,
-                path=("facets", facet, "factors", factor, part, "majority_accuracy"),
-                published="" if arm.is_quick else published,
-            )
-            for arm in arms
-            for factor, facet in list(arm.facets.items())[-1:]
-            for part, name, published in (
-                ("train", "training set", MNIST_TRAINING),
-                ("test", "test set", MNIST_TEST),
-            )
-        ]
+def _panels_on_parts(arm: Arm) -> Iterable[Panel]:
+    factor, facet = list(arm.facets.items())[-1]
+    for name, split, _ in _ON_PARTS.values():
+        title = f"{arm.title}, {name}\n{readable(factor)}"
+        yield Panel(title, arm.label, factor, facet, split)
 
 
-class LossForms(OverEpochs):
-    """One facet with shared networks (Appendix C.3) under either guide: Figure 7."""
-
-    @override
-    def arms(self, scale: Scale) -> Arms:
-        widths, rate, n_epochs = {
-            "full": ([500, 500, 2000], 2e-3, 200),
-            "reduced": ([500, 500, 2000], 2e-3, 60),
-            "quick": ([128, 128], 1e-3, 100),
-        }[scale]
-        config = _with_shared_networks(with_facets(settings("mnist", scale), "10:50"), widths)
-        length = [f"training.learning_rate={rate}", f"training.epochs_per_step={n_epochs}"]
-        config = changed(config, length)
-        factors = dict.fromkeys(main_factor(scale), 0)
-        return [
-            Arm(guide, changed(config, [f"guide.name={guide}"]), f"guide {guide}", factors)
-            for guide in ("vade", "enumerate")
-        ]
+def _loss_forms(scale: Scale) -> Arms:
+    """One facet with shared networks (Appendix C.3) under either guide."""
+    widths, rate, n_epochs = _LOSS_FORMS[scale]
+    config = _with_shared_networks(with_facets(settings("mnist", scale), "10:50"), widths)
+    length = [f"training.learning_rate={rate}", f"training.epochs_per_step={n_epochs}"]
+    config, factors = override(config, length), dict.fromkeys(main_factor(scale), 0)
+    return [
+        Arm(guide, override(config, [f"guide.name={guide}"]), f"guide {guide}", factors)
+        for guide in ("vade", "enumerate")
+    ]
 
 
-class Stability(OverEpochs):
-    """Shared networks, a ladder, and a ladder with progressive training: Figure 10."""
+def _stability(scale: Scale) -> Arms:
+    """Shared networks, a ladder, and a ladder with progressive training."""
+    progressive, factors = settings("mnist", scale), main_factor(scale)
+    n_epochs = progressive.training.n_epochs
+    ladder = override(progressive, [f"training.epochs_per_step={n_epochs}"])
+    shared = _with_shared_networks(ladder, [256, 256] if scale == "quick" else [500, 2000])
+    return [
+        Arm("shared", shared, "shared networks", factors),
+        Arm("ladder", ladder, "ladder, all facets at once", factors),
+        Arm("progressive", progressive, "ladder, progressive training", factors),
+    ]
 
-    @override
-    def arms(self, scale: Scale) -> Arms:
-        progressive = settings("mnist", scale)
-        n_epochs = progressive.training.n_epochs
-        ladder = changed(progressive, [f"training.epochs_per_step={n_epochs}"])
-        shared = _with_shared_networks(ladder, [256, 256] if scale == "quick" else [500, 2000])
-        factors = main_factor(scale)
-        return [
-            Arm("shared", shared, "shared networks", factors),
-            Arm("ladder", ladder, "ladder, all facets at once", factors),
-            Arm("progressive", progressive, "ladder, progressive training", factors),
-        ]
 
-    @override
-    def panels(self, arms: Arms) -> Sequence[Panel]:
-        return [
-            Panel(f"{arm.title}\n{readable(factor)}", arm.label, factor)
-            for arm in arms
-            for factor in arm.facets
-        ]
+def _in_every_facet(arm: Arm) -> Iterable[Entry]:
+    for factor in arm.facets:
+        for j in range(len(arm.config.model.facets)):
+            yield accuracy(arm, factor, j, f"facet {j}")
 
-    @override
-    def entries(self, arms: Arms) -> Sequence[Entry]:
-        return [
-            accuracy(arm, factor, j, f"facet {j}")
-            for arm in arms
-            for factor in arm.facets
-            for j in range(len(arm.config.model.facets))
-        ]
+
+def _panels_of_best(arm: Arm) -> Iterable[Panel]:
+    for factor in arm.facets:
+        yield Panel(f"{arm.title}\n{readable(factor)}", arm.label, factor)
 
 
 def _with_shared_networks(config: Config, widths: Sequence[int]) -> Config:
     """Settings with a trunk of these widths, shallow first, for encoder and decoder."""
-    return changed(
+    return override(
         config,
         [
             f'model.{part}={{"name": "shared", "options": {{"widths": {list(sizes)}}}}}'
@@ -219,33 +164,45 @@ def _with_shared_networks(config: Config, widths: Sequence[int]) -> Config:
     )
 
 
+_SEEDS = seeds(10, 3, 2)
+
 register_experiments(
-    LossForms(
+    Experiment(
         name="figure-7",
         title="five-term loss (vade) and three-term loss (enumerate), one facet",
         source="MFCVAE, Figure 7 and Appendix C.3; its number of epochs is not given",
-        n_seeds=_N_SEEDS,
+        n_seeds=_SEEDS,
+        arms=_loss_forms,
+        numbers=own_accuracies,
+        draw=over_epochs(),
     ),
-    Stability(
+    Experiment(
         name="figure-10",
         title="stability over seeds: shared networks, ladder, progressive training",
         source="MFCVAE, Figure 10 and Appendix E.1; of each run the facet that agrees best",
-        n_seeds=_N_SEEDS,
+        n_seeds=_SEEDS,
+        arms=_stability,
+        numbers=_in_every_facet,
+        draw=over_epochs(_panels_of_best),
     ),
-    TrainingAndTest(
+    Experiment(
         name="figure-12",
         title="accuracy on the training and on the test set",
         source="MFCVAE, Figure 12 and Appendix E.2; curves: up to 10,000 training observations",
-        n_seeds=_N_SEEDS,
-        cases=(MNIST,),
+        n_seeds=_SEEDS,
+        arms=lambda scale: mfcvae_arms(scale, MNIST),
+        numbers=_on_parts,
+        draw=over_epochs(_panels_on_parts),
     ),
     *(
-        Published(
+        Experiment(
             name=f"figure-{number}",
             title=f"accuracy over training: {title}",
             source=f"MFCVAE, Figure {number}",
-            n_seeds=_N_SEEDS,
-            cases=cases,
+            n_seeds=_SEEDS,
+            arms=lambda scale, cases=cases: mfcvae_arms(scale, *cases),
+            numbers=own_accuracies,
+            draw=over_epochs(),
         )
         for number, title, cases in (
             (18, "MNIST and SVHN", (MNIST, SVHN)),

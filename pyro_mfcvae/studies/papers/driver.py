@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pyro_mfcvae.config import Component, override
+from pyro_mfcvae.config import digest, override
 from pyro_mfcvae.data import Dataset
-from pyro_mfcvae.errors import ConfigError, DataError
+from pyro_mfcvae.drawing.saving import save_figure
+from pyro_mfcvae.errors import ConfigError, DataError, RunError
 from pyro_mfcvae.evaluation.perceptual import require_lpips
-from pyro_mfcvae.figures import save_figure
 from pyro_mfcvae.files import write_whole
-from pyro_mfcvae.registry import unknown
-from pyro_mfcvae.studies.papers.definition import SCALES, Arm, Experiment, Outcome, Scale
-from pyro_mfcvae.studies.papers.results import as_markdown, summarise
-from pyro_mfcvae.studies.papers.running import (
-    Datasets,
-    finish_run,
-    finished_outcome,
-    measure_run,
-    placed,
-    run_folder,
-)
-from pyro_mfcvae.training import Callback
-from pyro_mfcvae.training.callbacks import Say
-from pyro_mfcvae.training.start.begin import prepare
+from pyro_mfcvae.studies.engine import Study, check_distinct, relocate
+from pyro_mfcvae.studies.execution import Execution, InTurn
+from pyro_mfcvae.studies.jobs import Arm, Outcome, Watch
+from pyro_mfcvae.studies.papers.experiment import SCALES, Experiment, Scale
+from pyro_mfcvae.studies.results import as_page, summarise
 
 
 @dataclass(frozen=True)
@@ -59,7 +50,7 @@ class Request:
 
     def __post_init__(self) -> None:
         if self.scale not in SCALES:
-            raise unknown("scale", self.scale, SCALES)
+            raise ConfigError(f"unknown scale {self.scale!r}; choose one of {', '.join(SCALES)}")
         if self.first_seed < 0 or (self.n_seeds is not None and self.n_seeds < 1):
             raise ConfigError(
                 "expected a first seed from 0 on and at least one seed, got "
@@ -82,42 +73,35 @@ class Plan:
 
     def __init__(self, experiment: Experiment, request: Request) -> None:
         self.experiment, self.request = experiment, request
-        self.arms = _arms(experiment, request)
-        self.distances = experiment.distances(request.scale)
-        self.further = experiment.further(request.scale)
-        if "lpips" in self.distances:
+        self.arms = _make_arms(experiment, request)
+        slow = experiment.slow_at(request.scale)
+        if "lpips" in slow.get("diversity", ()):
             require_lpips()
-        self._datasets = Datasets()
-        self._outcomes: dict[Path, Outcome] = {}  # finished runs do not change
-        for arm in self.chosen:
-            self._check(arm)
-
-    @property
-    def chosen(self) -> list[Arm]:
-        """The arms that are asked for."""
-        return [arm for arm in self.arms if arm.label in (self.request.only or arm.label)]
+        n_seeds = request.n_seeds or experiment.n_seeds[request.scale]
+        chosen = [arm for arm in self.arms if arm.label in (request.only or arm.label)]
+        check_distinct(chosen)
+        try:
+            self.study = Study(
+                chosen,
+                range(request.first_seed, request.first_seed + n_seeds),
+                request.out,
+                slow,
+                _check_labels,
+            )
+        except DataError as error:
+            raise DataError(f"{error}{_without(str(error), self.arms)}") from None
 
     @property
     def folder(self) -> Path:
         """Of the results; another one for other settings than the experiment's own."""
-        name = self.experiment.name
-        if self.request.scale != "full":
-            name += f"-{self.request.scale}"
-        own = {arm.label: arm for arm in self.experiment.arms(self.request.scale)}
-        changed = [
-            arm
-            for arm in self.arms
-            if run_folder(Path(), arm.config) != run_folder(Path(), own[arm.label].config)
-        ]
-        if changed:
-            name += "-" + run_folder(Path(), changed[0].config).name.split("-")[-3]
-        return self.request.out / name
+        scale = self.request.scale
+        name = self.experiment.name + f"-{scale}" * (scale != "full")
+        own = {arm.label: digest(arm.config) for arm in self.experiment.arms(scale)}
+        changed = [d for arm in self.arms if (d := digest(arm.config)) != own[arm.label]]
+        return self.request.out / "-".join([name, *changed[:1]])
 
     def run(
-        self,
-        callbacks: Sequence[Callback] = (),
-        say: Say = lambda _: None,
-        on_run: Callable[[str], None] = lambda _: None,
+        self, execution: Execution | None = None, watch: Watch | None = None
     ) -> tuple[dict[str, Any], Path]:
         """Train, measure and draw; finished runs are not repeated, interrupted ones go on.
 
@@ -125,126 +109,87 @@ class Plan:
         the experiment, those of earlier requests with the same settings included.
 
         Args:
-            callbacks: of the training loop.
-            say: is told what is going on.
-            on_run: is told of every run before it begins.
+            execution: what trains the runs; None trains one after the other in this process.
+            watch: is told of every run's beginning and end.
 
         Returns:
-            the results, as of :func:`~pyro_mfcvae.studies.papers.results.summarise`, and their
-            folder.
+            the results, as of :func:`~pyro_mfcvae.studies.results.summarise`, and their folder.
 
         Raises:
             Interrupted: if Ctrl-C or SIGTERM ended a training.
+            RunError: once the others have ended and all is written, if runs failed.
         """
-        request, folder = self.request, self.folder
-        n_seeds = request.n_seeds or self.experiment.n_seeds[request.scale]
-        seeds = range(request.first_seed, request.first_seed + n_seeds)
-        folder.mkdir(parents=True, exist_ok=True)
-        asked = [(seed, arm) for seed in seeds for arm in self.chosen]
-        for i, (seed, arm) in enumerate(asked):
-            on_run(f"run {i + 1} of {len(asked)}: {arm.label}, seed {seed}")
-            config = replace(arm.config, seed=seed)
-            dataset = self.dataset(config.data)
-            run = finish_run(config, run_folder(request.out, config), dataset, callbacks, say)
-            probed = self.experiment.probed
-            measure_run(arm, run, dataset, probed, self.distances, say, self.further)
-            self._write(folder, n_missing=len(asked) - i - 1)
-        say("drawing")
-        return self._write(folder, draw=True), folder
-
-    def dataset(self, data: Component) -> Dataset:
-        """The data of some settings, loaded once."""
-        return self._datasets.load(data)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.study.run(execution or InTurn(), watch or Watch(), self._write)
+        results = self._write(draw=True)
+        records = self.study.records.values()
+        if errors := [f"{r.job}: {r.error}" for r in records if r.error is not None]:
+            raise RunError("; ".join(errors))
+        return results, self.folder
 
     def outcomes(self) -> list[Outcome]:
         """All finished and measured runs of the experiment, by arm and seed."""
-        return [outcome for arm in self.arms for outcome in self._found(arm)]
+        return [outcome for arm in self.arms for outcome in self.study.outcomes(arm)]
 
-    def _found(self, arm: Arm) -> Iterator[Outcome]:
-        pattern = run_folder(self.request.out, arm.config).name.removesuffix(
-            f"seed-{arm.config.seed}"
-        )
-        runs = self.request.out / "runs"
-        seeds = sorted(
-            int(path.name.removeprefix(f"{pattern}seed-")) for path in runs.glob(f"{pattern}seed-*")
-        )
-        for seed in seeds:
-            folder = run_folder(self.request.out, replace(arm.config, seed=seed))
-            if folder not in self._outcomes and (found := self._finished(arm, folder)):
-                self._outcomes[folder] = found
-            if folder in self._outcomes:
-                yield self._outcomes[folder]
-
-    def _finished(self, arm: Arm, folder: Path) -> Outcome | None:
-        dataset, probed = self.dataset(arm.config.data), self.experiment.probed
-        return finished_outcome(arm, folder, dataset, probed, self.distances, self.further)
-
-    def _write(self, folder: Path, n_missing: int = 0, draw: bool = False) -> dict[str, Any]:
-        outcomes = self.outcomes()
+    def _write(self, draw: bool = False) -> dict[str, Any]:
+        outcomes, n_missing = self.outcomes(), len(self.study.missing)
         results = summarise(self.experiment, self.request, self.arms, outcomes, n_missing)
-        if draw:
-            results["figures"], problems = _draw(self.experiment, outcomes, folder)
+        if draw and outcomes:
+            results["figures"], problems = _draw(self.experiment, outcomes, self.folder)
             results["notes"] += problems
-        write_whole(folder / "results.json", json.dumps(results, indent=1) + "\n")
-        write_whole(folder / "table.md", as_markdown(results))
+        write_whole(self.folder / "results.json", json.dumps(results, indent=1) + "\n")
+        write_whole(self.folder / "table.md", as_page(results))
         return results
-
-    def _check(self, arm: Arm) -> None:
-        """What does not fit or is missing is told before hours of work."""
-        try:
-            dataset, _ = prepare(arm.config)
-            if lacking := set(arm.facets) - set(dataset.labels):
-                raise ConfigError(
-                    f"the data have no labels {', '.join(sorted(lacking))}, by which this "
-                    "experiment judges"
-                )
-        except (ConfigError, DataError) as error:
-            others = [o.label for o in self.arms if o.config.data != arm.config.data]
-            hint = f"; without it: --only {','.join(others)}" if others else ""
-            raise type(error)(f"{arm.label}: {error}{hint}") from None
 
 
 def reproduce(
     experiment: Experiment,
     request: Request,
-    callbacks: Sequence[Callback] = (),
-    say: Say = lambda _: None,
-    on_run: Callable[[str], None] = lambda _: None,
+    execution: Execution | None = None,
+    watch: Watch | None = None,
 ) -> tuple[dict[str, Any], Path]:
     """Check an experiment, then run it: arguments and results as of :meth:`Plan.run`."""
-    return Plan(experiment, request).run(callbacks, say, on_run)
+    return Plan(experiment, request).run(execution, watch)
 
 
-def _arms(experiment: Experiment, request: Request) -> list[Arm]:
+def _make_arms(experiment: Experiment, request: Request) -> list[Arm]:
     """All arms, those that are asked for with the settings that were given.
 
+    Finished runs of the others are shown, for which their data are needed.
+
     Raises:
-        ConfigError: if there is no such arm, a setting does not fit, or makes two arms one.
+        ConfigError: if there is no such arm, or a setting does not fit.
     """
     arms = list(experiment.arms(request.scale))
     labels = [arm.label for arm in arms]
-    for label in request.only:
-        if label not in labels:
-            raise unknown(f"model of {experiment.name}", label, labels)
-    found: dict[Path, str] = {}
-    for i, arm in enumerate(arms):
-        if request.only and arm.label not in request.only:
-            # Finished runs of it are shown, for which its data are needed.
-            arms[i] = replace(arm, config=placed(arm.config, request.data_dir, request.device))
-            continue
+    if unknown := [label for label in request.only if label not in labels]:
+        raise ConfigError(
+            f"{experiment.name} has no model {unknown[0]!r}; choose one of {', '.join(labels)}"
+        )
+    made = []
+    for arm in arms:
+        given = request.assignments if arm.label in (request.only or labels) else ()
         try:
-            config = override(arm.config, request.assignments)
+            config = override(arm.config, given)
         except ConfigError as error:
             hint = "; choose the models that it fits with --only" if len(arms) > 1 else ""
             raise ConfigError(f"{arm.label}: {error}{hint}") from None
-        arms[i] = replace(arm, config=placed(config, request.data_dir, request.device))
-        same = found.setdefault(run_folder(Path(), config), arm.label)
-        if same != arm.label:
-            raise ConfigError(
-                f"with these settings {same} and {arm.label} are one model, and {experiment.name} "
-                "compares nothing"
-            )
-    return arms
+        made.append(replace(arm, config=relocate(config, request.data_dir, request.device)))
+    return made
+
+
+def _check_labels(arm: Arm, dataset: Dataset) -> None:
+    if lacking := set(arm.facets) - set(dataset.labels):
+        raise ConfigError(
+            f"the data have no labels {', '.join(sorted(lacking))}, by which this experiment judges"
+        )
+
+
+def _without(error: str, arms: Sequence[Arm]) -> str:
+    """How to leave out the arm whose data an error, which begins with its label, is about."""
+    missing = next(arm.config.data for arm in arms if error.startswith(f"{arm.label}: "))
+    others = [arm.label for arm in arms if arm.config.data != missing]
+    return f"; without it: --only {','.join(others)}" if others else ""
 
 
 def _draw(
@@ -253,7 +198,7 @@ def _draw(
     """Names of the figures, and what could not be drawn."""
     names: list[str] = []
     try:
-        for name, figure in experiment.draw(outcomes):
+        for name, figure in experiment.draw(experiment, outcomes):
             save_figure(folder / f"{name}.png", figure)
             names.append(f"{name}.png")
     except ValueError as error:

@@ -7,44 +7,30 @@ clusters are there for their bound.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from typing_extensions import override
-
-from pyro_mfcvae.config import Config
-from pyro_mfcvae.config import override as changed
+from pyro_mfcvae.config import Config, override
+from pyro_mfcvae.figures import changed_settings
 from pyro_mfcvae.presets.scenes import ON_SCENES
-from pyro_mfcvae.studies.papers.definition import (
-    Arm,
+from pyro_mfcvae.studies.jobs import Arm, Outcome
+from pyro_mfcvae.studies.papers.experiment import (
     Arms,
     Drawn,
-    Entry,
     Experiment,
-    Outcome,
     Outcomes,
     Scale,
     agreement,
     register_experiments,
+    seeds,
 )
-from pyro_mfcvae.studies.papers.settings import settings, vade_arms
+from pyro_mfcvae.studies.papers.settings import MNIST, SCENES, settings, vade_arms
+from pyro_mfcvae.studies.results import Entry
 
-_MEASURES = ("majority_accuracy", "majority_accuracy_training_map", "nmi")
 _EPOCHS: Mapping[Scale, tuple[int, int]] = {
     "full": (24, 220),
     "reduced": (24, 96),
     "quick": (10, 30),
 }
-
-
-def _on_scenes(scale: Scale, assignments: Sequence[str]) -> Config:
-    """A model on scenes: MFCVAE's deep facet trains alone first, all others' train together."""
-    steps = _EPOCHS[scale]
-    n_epochs = sum(steps) if assignments else [*steps]
-    return changed(
-        settings("shapes", scale), (f"training.epochs_per_step={n_epochs}", *assignments)
-    )
-
-
 _ON_MNIST: Mapping[str, str] = {
     "mnist-fast": "MFCVAE",
     "vade-mnist": "VaDE",
@@ -56,83 +42,43 @@ _ON_MNIST: Mapping[str, str] = {
     "mlvae-mnist": "ML-VAE",
     "betavae-mnist": "beta-VAE",
 }
+# Title of the data: the factors that clusters are judged by, and the figure.
+_DATA: Mapping[str, tuple[tuple[str, ...], str]] = {
+    SCENES.title: (("floor_hue", "shape"), "family-scenes"),
+    MNIST.title: (("digit",), "family-mnist"),
+}
+_MEASURES = ("majority_accuracy", "majority_accuracy_training_map", "nmi")
 
 
-class Family(Experiment):
-    """Bound and agreement of every model, on two data sets."""
-
-    @override
-    def arms(self, scale: Scale) -> Arms:
-        scenes = [
-            Arm(f"scenes-{label}", _on_scenes(scale, assignments), "rendered scenes")
-            for label, (_, assignments) in ON_SCENES.items()
-        ]
-        if scale == "quick":
-            return scenes
+def _arms(scale: Scale) -> Arms:
+    arms = [
+        Arm(f"scenes-{label}", _on_scenes(scale, assignments), SCENES.title)
+        for label, (_, assignments) in ON_SCENES.items()
+    ]
+    if scale != "quick":
         vade = {arm.label: arm.config for arm in vade_arms(scale)}
-        return [
-            *scenes,
-            *(Arm(name, vade.get(name) or settings(name, scale), "MNIST") for name in _ON_MNIST),
-        ]
-
-    @override
-    def entries(self, arms: Arms) -> Sequence[Entry]:
-        return [entry for arm in arms for entry in _entries(arm)]
-
-    @override
-    def notes(self, scale: Scale) -> Sequence[str]:
-        return [
-            *super().notes(scale),
-            "bounds compare on the same data with the same likelihood only; that of a relaxed "
-            "guide is none, and that of a beta-VAE is lower by beta - 1 times its KL",
-            "on scenes all models have the same data, likelihood, optimiser and length (VaDE's "
-            "pretraining comes on top), and networks of the same widths; on MNIST each has the "
-            "settings of its preset",
-        ]
-
-    @override
-    def draw(self, outcomes: Outcomes) -> Drawn:
-        from pyro_mfcvae.figures import changed_settings
-
-        for data, file in (("rendered scenes", "family-scenes"), ("MNIST", "family-mnist")):
-            groups: dict[str, dict[str, list[list[float]]]] = {}
-            for outcome in outcomes:
-                if outcome.arm.title == data:
-                    for facet, measured in _clustered(outcome):
-                        of_model = groups.setdefault(f"{_name(outcome.arm)},", {})
-                        of_model.setdefault(facet, []).append(measured)
-            if groups:
-                factors = [factor.replace("_", " ") for factor in _factors(data)]
-                title = f"Models with clusters on {data}"
-                yield file, changed_settings(groups, factors, "", title)
+        arms += [Arm(n, vade.get(n) or settings(n, scale), MNIST.title) for n in _ON_MNIST]
+    return arms
 
 
-def _factors(data: str) -> tuple[str, ...]:
-    return ("digit",) if data == "MNIST" else ("floor_hue", "shape")
+def _on_scenes(scale: Scale, assignments: Sequence[str]) -> Config:
+    """A model on scenes: MFCVAE's deep facet trains alone first, all others' train together."""
+    steps = _EPOCHS[scale]
+    n_epochs = sum(steps) if assignments else [*steps]
+    return override(
+        settings("shapes", scale), (f"training.epochs_per_step={n_epochs}", *assignments)
+    )
 
 
 def _name(arm: Arm) -> str:
-    label = arm.label.removeprefix("scenes-")
-    return _ON_MNIST[label] if arm.title == "MNIST" else ON_SCENES[label][0]
+    of_scenes = ON_SCENES.get(arm.label.removeprefix("scenes-"))
+    return of_scenes[0] if of_scenes else _ON_MNIST[arm.label]
 
 
-def _clustered(outcome: Outcome) -> Iterator[tuple[str, list[float]]]:
-    """Facets with clusters, and the accuracy of every factor in each."""
-    for j, facet in enumerate(outcome.measures["facets"]):
-        if facet["n_clusters"] > 1:
-            yield (
-                f"facet {j}, K = {facet['n_clusters']}",
-                [
-                    facet["factors"][factor]["test"]["majority_accuracy"]
-                    for factor in _factors(outcome.arm.title)
-                ],
-            )
-
-
-def _entries(arm: Arm) -> list[Entry]:
+def _numbers(arm: Arm) -> Iterable[Entry]:
     """The bound, and for each facet with clusters what they agree with."""
     name = _name(arm)
-    bound = Entry(
+    yield Entry(
         arm=arm.label,
         row=name,
         column=arm.title,
@@ -140,20 +86,48 @@ def _entries(arm: Arm) -> list[Entry]:
         path=("elbo", "test", "elbo"),
         percent=False,
     )
-    lines = [bound]
-    for factor in _factors(arm.title):
+    for factor in _DATA[arm.title][0]:
         for j, facet in enumerate(arm.config.model.facets):
             if facet.has_clusters:
-                measures = agreement(arm, factor, j, f"{name}, facet {j}")
-                lines += [entry for entry in measures if entry.path[-1] in _MEASURES]
-    return lines
+                row = f"{name}, facet {j}"
+                yield from agreement(arm, factor, j, row, measures=_MEASURES)
+
+
+def _draw(experiment: Experiment, outcomes: Outcomes) -> Drawn:
+    for data, (factors, file) in _DATA.items():
+        groups: dict[str, dict[str, list[list[float]]]] = {}
+        for outcome in (o for o in outcomes if o.arm.title == data):
+            for facet, measured in _clustered(outcome, factors):
+                of_model = groups.setdefault(f"{_name(outcome.arm)},", {})
+                of_model.setdefault(facet, []).append(measured)
+        if groups:
+            names = [factor.replace("_", " ") for factor in factors]
+            yield file, changed_settings(groups, names, "", f"Models with clusters on {data}")
+
+
+def _clustered(outcome: Outcome, factors: Sequence[str]) -> Iterable[tuple[str, list[float]]]:
+    """Facets with clusters, and the accuracy of every factor in each."""
+    for j, facet in enumerate(outcome.evaluation.facets):
+        if facet.has_clusters:
+            found = [facet.factors[f].test["majority_accuracy"] for f in factors]
+            yield f"facet {j}, K = {facet.n_clusters}", found
 
 
 register_experiments(
-    Family(
+    Experiment(
         name="family",
         title="every model of the family beside the others",
         source="our own comparison",
-        n_seeds={"full": 3, "reduced": 3, "quick": 1},
+        n_seeds=seeds(3, 3, 1),
+        arms=_arms,
+        numbers=_numbers,
+        draw=_draw,
+        remarks=[
+            "bounds compare on the same data with the same likelihood only; that of a relaxed "
+            "guide is none, and that of a beta-VAE is lower by beta - 1 times its KL",
+            "on scenes all models have the same data, likelihood, optimiser and length (VaDE's "
+            "pretraining comes on top), and networks of the same widths; on MNIST each has the "
+            "settings of its preset",
+        ],
     )
 )

@@ -2,89 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-from typing_extensions import override
 
 from pyro_mfcvae import figures
-from pyro_mfcvae.figures import Seen
-from pyro_mfcvae.runs.draw import look
-from pyro_mfcvae.studies.papers.definition import (
-    Arms,
+from pyro_mfcvae.drawing.from_clusters import generate
+from pyro_mfcvae.drawing.held_out import HeldOut, look
+from pyro_mfcvae.drawing.interventions import swap_pairs
+from pyro_mfcvae.studies.papers.experiment import (
+    Draw,
     Drawn,
     Experiment,
     Outcomes,
-    Scale,
+    first_runs,
     register_experiments,
 )
-from pyro_mfcvae.studies.papers.settings import (
-    MNIST,
-    SHAPES3D_1,
-    SHAPES3D_2,
-    SVHN,
-    Case,
-    mfcvae_arms,
-)
+from pyro_mfcvae.studies.papers.settings import MNIST, SHAPES3D_1, SHAPES3D_2, SVHN, mfcvae_arms
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_ONE_SEED: Mapping[Scale, int] = {"full": 1, "reduced": 1, "quick": 1}
 _FEW, _N_COLUMNS = 10, 10  # clusters in the figures of the main text, pictures of each
 _STYLE = {"mnist": 0}  # the facet that is swapped; elsewhere colour, in facet 1
 
-Picture = Callable[[Seen, int, str], "Figure"]  # of style facet and title of the data
+Picture = Callable[[HeldOut, int, str], "Figure"]  # of style facet and title of the data
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pictures(Experiment):
-    """One figure for each data set, of the model with the first seed.
+def pictures(picture: Picture) -> Draw:
+    """One figure for each data set, of the model with the first seed."""
 
-    Attributes:
-        published: the data sets.
-        picture: draws it.
-    """
-
-    published: Sequence[Case]
-    picture: Picture
-
-    @override
-    def arms(self, scale: Scale) -> Arms:
-        return mfcvae_arms(scale, *self.published)
-
-    @override
-    def draw(self, outcomes: Outcomes) -> Drawn:
-        firsts = {o.arm.label: o for o in reversed(outcomes)}
-        for label, outcome in firsts.items():
-            title = f"{outcome.arm.title}, seed {outcome.seed}"
+    def draw(experiment: Experiment, outcomes: Outcomes) -> Drawn:
+        for outcome in first_runs(outcomes):
+            label, title = outcome.arm.label, f"{outcome.arm.title}, seed {outcome.seed}"
             seen = look(outcome.run, outcome.dataset)
-            yield f"{self.name}-{label}", self.picture(seen, _STYLE.get(label, 1), title)
+            yield f"{experiment.name}-{label}", picture(seen, _STYLE.get(label, 1), title)
 
-    @override
-    def notes(self, scale: Scale) -> Sequence[str]:
-        return [*super().notes(scale), *_LEFT_OUT.get(self.name, ())]
-
-
-_LEFT_OUT = {
-    "figure-13": ["13 (b) shows another paper's model (LTVAE) and is left out"],
-    "figure-21": ["21 (b) shows another paper's model (LTVAE) and is left out"],
-}
+    return draw
 
 
 def examples(n_clusters: int | None) -> Picture:
     """Held-out observations of each cluster, as in Figure 4."""
 
-    def picture(seen: Seen, style: int, title: str) -> Figure:
-        return figures.draw_figure(
-            "clusters",
-            seen,
-            *range(seen.model.n_facets),
-            n_clusters=n_clusters,
-            title=f"{title}: held-out observations of each cluster, the surest first",
+    def picture(seen: HeldOut, style: int, title: str) -> Figure:
+        return figures.facet_examples(
+            seen.shown,
+            seen.predictions.responsibilities,
+            n_clusters,
+            _N_COLUMNS,
+            f"{title}: held-out observations of each cluster, the surest first",
         )
 
     return picture
@@ -92,22 +60,21 @@ def examples(n_clusters: int | None) -> Picture:
 
 def samples(n_clusters: int | None) -> Picture:
     """Pictures drawn from each cluster, other facets from their priors, as in Figure 6."""
-    options = {"n_clusters": n_clusters, "n_samples": _N_COLUMNS}
-    return lambda seen, style, title: figures.draw_figure("samples", seen, **options)
+    return lambda seen, style, title: (
+        generate(seen, n_clusters=n_clusters, n_samples=_N_COLUMNS).figure
+    )
 
 
 def swapped(n_pairs: int) -> Picture:
     """Pairs whose style or colour is exchanged, as in Figure 5."""
 
-    def picture(seen: Seen, style: int, title: str) -> Figure:
+    def picture(seen: HeldOut, style: int, title: str) -> Figure:
         pairs = contrasting_pairs(seen.predictions.responsibilities, style, n_pairs)
         if not len(pairs):
             raise ValueError(
                 f"{title}: facet {style} has one cluster in use, so that nothing can be swapped"
             )
-        return figures.draw_figure(
-            "swapped-pairs", seen, style, inputs=pairs[:, 0].tolist(), donors=pairs[:, 1].tolist()
-        )
+        return swap_pairs(seen, style, *pairs.T.tolist()).figure
 
     return picture
 
@@ -147,36 +114,37 @@ def contrasting_pairs(
     return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 
-_TWO = "held-out examples of all clusters"
-_DRAWN = "samples of all clusters"
+_FEW_SETS = (MNIST, SHAPES3D_1, SVHN)
+_HELD_OUT, _DRAWN = "held-out examples of all clusters", "samples of all clusters"
+
+# Number of the figure, title, data sets, and what is drawn.
+_FIGURES = (
+    (4, "held-out examples of clusters", _FEW_SETS, examples(_FEW)),
+    (5, "style or colour swapped", _FEW_SETS, swapped(6)),
+    (6, "samples of clusters", _FEW_SETS, samples(_FEW)),
+    (13, _HELD_OUT, (MNIST,), examples(None)),
+    (14, _HELD_OUT, (SHAPES3D_1,), examples(None)),
+    (15, _HELD_OUT, (SHAPES3D_2,), examples(None)),
+    (16, _HELD_OUT, (SVHN,), examples(None)),
+    (17, "style or colour swapped, more", (MNIST, SHAPES3D_1, SHAPES3D_2, SVHN), swapped(24)),
+    (21, _DRAWN, (MNIST,), samples(None)),
+    (22, _DRAWN, (SHAPES3D_1,), samples(None)),
+    (23, _DRAWN, (SHAPES3D_2,), samples(None)),
+    (24, _DRAWN, (SVHN,), samples(None)),
+)
+_OF_ANOTHER_PAPER = (13, 21)
+
 register_experiments(
     *(
-        Pictures(
+        Experiment(
             name=f"figure-{number}",
             title=title,
             source=f"MFCVAE, Figure {number}",
-            n_seeds=_ONE_SEED,
-            published=published,
-            picture=picture,
+            arms=lambda scale, cases=cases: mfcvae_arms(scale, *cases),
+            draw=pictures(picture),
+            remarks=[f"{number} (b) shows another paper's model (LTVAE) and is left out"]
+            * (number in _OF_ANOTHER_PAPER),
         )
-        for number, title, published, picture in (
-            (4, "held-out examples of clusters", (MNIST, SHAPES3D_1, SVHN), examples(_FEW)),
-            (5, "style or colour swapped", (MNIST, SHAPES3D_1, SVHN), swapped(6)),
-            (6, "samples of clusters", (MNIST, SHAPES3D_1, SVHN), samples(_FEW)),
-            (13, _TWO, (MNIST,), examples(None)),
-            (14, _TWO, (SHAPES3D_1,), examples(None)),
-            (15, _TWO, (SHAPES3D_2,), examples(None)),
-            (16, _TWO, (SVHN,), examples(None)),
-            (
-                17,
-                "style or colour swapped, more",
-                (MNIST, SHAPES3D_1, SHAPES3D_2, SVHN),
-                swapped(24),
-            ),
-            (21, _DRAWN, (MNIST,), samples(None)),
-            (22, _DRAWN, (SHAPES3D_1,), samples(None)),
-            (23, _DRAWN, (SHAPES3D_2,), samples(None)),
-            (24, _DRAWN, (SVHN,), samples(None)),
-        )
+        for number, title, cases, picture in _FIGURES
     )
 )

@@ -2,51 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 
-from typing_extensions import override
-
-from pyro_mfcvae.figures.layers import draw_components, draw_resampled_facets
-from pyro_mfcvae.runs.draw import look
-from pyro_mfcvae.studies.papers.definition import (
-    Arm,
+from pyro_mfcvae.drawing.held_out import look
+from pyro_mfcvae.drawing.layers import components, resample
+from pyro_mfcvae.studies.jobs import Arm
+from pyro_mfcvae.studies.papers.experiment import (
     Arms,
     Drawn,
-    Entry,
     Experiment,
     Outcomes,
     Scale,
     agreement,
     first_runs,
     register_experiments,
+    seeds,
 )
 from pyro_mfcvae.studies.papers.settings import SCENES, settings
+from pyro_mfcvae.studies.results import Entry
 
 _IN_MFCVAE = "37.8 (2.2) in the MFCVAE paper, which does not say for which K"
-_PUBLISHED: Mapping[str, str] = {
-    "vlac-svhn": f"63.7 ± 4.2 in its own paper; {_IN_MFCVAE}",
-    "vlac-svhn-2": f"64.8 ± 2.7 in its own paper; {_IN_MFCVAE}",
-    "gm-dgm-svhn": "57.0 ± 3.2 in the VLAC paper",
+
+# Preset: the data, the layer that is to find the digits, and the published accuracy.
+_CASES: Mapping[str, tuple[str, int, str]] = {
+    "vlac-mnist": ("MNIST", 2, ""),
+    "gm-dgm-mnist": ("MNIST", 0, ""),
+    "vlac-svhn": ("SVHN", 2, f"63.7 ± 4.2 in its own paper; {_IN_MFCVAE}"),
+    "vlac-svhn-2": ("SVHN", 2, f"64.8 ± 2.7 in its own paper; {_IN_MFCVAE}"),
+    "gm-dgm-svhn": ("SVHN", 0, "57.0 ± 3.2 in the VLAC paper"),
 }
-
-
-@dataclass(frozen=True)
-class _Case:
-    """A preset, the data that it is of, and the layer that is to find the digits."""
-
-    preset: str
-    title: str
-    layer: int
-
-
-_CASES = (
-    _Case("vlac-mnist", "MNIST", 2),
-    _Case("gm-dgm-mnist", "MNIST", 0),
-    _Case("vlac-svhn", "SVHN", 2),
-    _Case("vlac-svhn-2", "SVHN", 2),
-    _Case("gm-dgm-svhn", "SVHN", 0),
-)
 _QUICK = (
     "preset=quick-vlac",
     "model.name=vlac",
@@ -68,63 +52,54 @@ _ONE_LAYER = (
 )
 
 
-class LayersOfLadder(Experiment):
-    """Table 1 and Figures 2 and 3: clusters inside of a ladder, beside those without one."""
-
-    @override
-    def arms(self, scale: Scale) -> Arms:
-        if scale == "quick":
-            two = settings("vlac-mnist", scale, *_QUICK)
-            one = settings("gm-dgm-mnist", scale, *_QUICK, *_ONE_LAYER)
-            return [
-                Arm("vlac-scenes", two, SCENES.title, {"shape": 0, "floor_hue": 1}),
-                Arm("gm-dgm-scenes", one, SCENES.title, {"shape": 0, "floor_hue": 0}),
-            ]
+def _arms(scale: Scale) -> Arms:
+    """Clusters inside of a ladder, beside those without one."""
+    if scale == "quick":
+        two = settings("vlac-mnist", scale, *_QUICK)
+        one = settings("gm-dgm-mnist", scale, *_QUICK, *_ONE_LAYER)
         return [
-            Arm(case.preset, settings(case.preset, scale), case.title, {"digit": case.layer})
-            for case in _CASES
+            Arm("vlac-scenes", two, SCENES.title, {"shape": 0, "floor_hue": 1}),
+            Arm("gm-dgm-scenes", one, SCENES.title, {"shape": 0, "floor_hue": 0}),
         ]
-
-    @override
-    def entries(self, arms: Arms) -> Sequence[Entry]:
-        lines: list[Entry] = []
-        for arm in arms:
-            for factor, layer in arm.facets.items():
-                for j, facet in enumerate(arm.config.model.facets):
-                    if facet.has_clusters:
-                        published = _PUBLISHED.get(arm.label, "") if j == layer else ""
-                        row = f"{_model_name(arm)}, facet {j}"
-                        numbers = {"majority_accuracy": published}
-                        lines += agreement(arm, factor, j, row, numbers)
-        return lines
-
-    @override
-    def draw(self, outcomes: Outcomes) -> Drawn:
-        for outcome in first_runs(outcomes):
-            label, seen = outcome.arm.label, look(outcome.run, outcome.dataset)
-            yield f"{label}-layers", draw_resampled_facets(seen)
-            for j in seen.clustered:
-                yield f"{label}-clusters-facet-{j}", draw_components(seen, j)
-
-    @override
-    def notes(self, scale: Scale) -> Sequence[str]:
-        return [
-            *super().notes(scale),
-            "accuracy of clusters that q(c | x) finds; layers with one cluster have none",
-            "latent dimensions, likelihood and length of the training are our own: the paper does "
-            "not give them",
-        ]
+    return [
+        Arm(preset, settings(preset, scale), title, {"digit": layer})
+        for preset, (title, layer, _) in _CASES.items()
+    ]
 
 
-def _model_name(arm: Arm) -> str:
-    return "GM-DGM" if len(arm.config.model.facets) == 1 else "VLAC"
+def numbers(arm: Arm) -> Iterable[Entry]:
+    """Every accuracy of every layer with clusters."""
+    model = "GM-DGM" if len(arm.config.model.facets) == 1 else "VLAC"
+    for factor, layer in arm.facets.items():
+        for j, facet in enumerate(arm.config.model.facets):
+            if facet.has_clusters:
+                published = _CASES[arm.label][2] if j == layer and arm.label in _CASES else ""
+                row = f"{model}, facet {j}"
+                yield from agreement(arm, factor, j, row, {"majority_accuracy": published})
+
+
+def draw(experiment: Experiment, outcomes: Outcomes) -> Drawn:
+    """What each layer draws, and each of its clusters."""
+    for outcome in first_runs(outcomes):
+        label, seen = outcome.arm.label, look(outcome.run, outcome.dataset)
+        yield f"{label}-layers", resample(seen).figure
+        for j in seen.clustered:
+            yield f"{label}-clusters-facet-{j}", components(seen, j).figure
 
 
 register_experiments(
-    LayersOfLadder(
+    Experiment(
         name="vlac",
         title="clusters in the layers of a ladder",
         source="Willetts et al., 2019 (VLAC), Table 1, Figures 2 and 3",
-        n_seeds={"full": 3, "reduced": 3, "quick": 1},
+        n_seeds=seeds(3, 3, 1),
+        arms=_arms,
+        numbers=numbers,
+        draw=draw,
+        remarks=[
+            "accuracy of clusters that q(c | x) finds; layers with one cluster have none",
+            "latent dimensions, likelihood and length of the training are our own: the paper does "
+            "not give them",
+        ],
     )
 )

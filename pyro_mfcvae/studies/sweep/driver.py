@@ -1,4 +1,4 @@
-"""Running a sweep: check, train what is missing, and write after every trial."""
+"""A sweep: arms out of a spec, trained by the engine of all studies, and put in order."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from typing_extensions import override
-
-from pyro_mfcvae.figures import save_figure
+from pyro_mfcvae.drawing.saving import save_figure
 from pyro_mfcvae.files import write_whole
-from pyro_mfcvae.runs.complete import Interrupted
-from pyro_mfcvae.studies.papers.running import Datasets, finished_outcome
-from pyro_mfcvae.studies.sweep.engines import InTurn, SweepEngine, Watch
-from pyro_mfcvae.studies.sweep.results import Record, as_markdown, draw, summarise
+from pyro_mfcvae.studies.engine import Study
+from pyro_mfcvae.studies.execution import Execution, InTurn
+from pyro_mfcvae.studies.jobs import Watch
+from pyro_mfcvae.studies.sweep.arms import make_arms
+from pyro_mfcvae.studies.sweep.results import as_page, draw, summarise
 from pyro_mfcvae.studies.sweep.spec import Spec
-from pyro_mfcvae.studies.sweep.trials import Trial, all_trials, check
 
 
 class Sweep:
@@ -43,23 +41,18 @@ class Sweep:
         guide: str | None = None,
     ) -> None:
         self.spec, self.out = spec, out
-        self.trials = all_trials(spec, out, data_dir, device, model, guide)
-        self._datasets = Datasets()
-        check(self.trials, spec, self._datasets)
-        self.records = {trial.name: self._found(trial) for trial in self.trials}
+        arms = make_arms(spec, data_dir, device, model, guide)
+        self.study = Study(
+            arms, spec.seeds, out, judge=lambda arm, data: spec.objective.check(arm.config, data)
+        )
 
-    @property
-    def missing(self) -> list[Trial]:
-        """The trials that are not finished."""
-        return [r.trial for r in self.records.values() if r.state != "finished"]
-
-    def run(self, engine: SweepEngine | None = None, watch: Watch | None = None) -> dict[str, Any]:
+    def run(self, execution: Execution | None = None, watch: Watch | None = None) -> dict[str, Any]:
         """Train and measure what is missing; interrupted trials go on, failed ones try again.
 
         ``sweep.json``, ``table.md`` and ``trials.png`` are written after every trial.
 
         Args:
-            engine: what trains the trials; None trains one after the other in this process.
+            execution: what trains the trials; None trains one after the other in this process.
             watch: is told of every trial's beginning and end.
 
         Returns:
@@ -68,68 +61,14 @@ class Sweep:
         Raises:
             Interrupted: if Ctrl-C or SIGTERM ended it; everything so far is saved.
         """
-        self.out.mkdir(parents=True, exist_ok=True)
-        self.write()
-        try:
-            missing = self.missing
-            (engine or InTurn()).run(missing, _Keeper(self, watch or Watch()), self._datasets)
-        except KeyboardInterrupt:
-            for record in list(self.records.values()):
-                if record.state == "running":
-                    self._keep(record.trial)
-            raise Interrupted from None
-        finally:
-            results = self.write()
-        return results
+        self.study.run(execution or InTurn(), watch or Watch(), self.write)
+        return self.write()
 
     def write(self) -> dict[str, Any]:
         """Write what there is so far, and return it."""
-        results = summarise(self.spec, list(self.records.values()))
+        results = summarise(self.spec, list(self.study.records.values()))
         write_whole(self.out / "sweep.json", json.dumps(results, indent=1) + "\n")
-        write_whole(self.out / "table.md", as_markdown(results))
+        write_whole(self.out / "table.md", as_page(results))
         if any(trial["objective"] is not None for trial in results["trials"]):
             save_figure(self.out / "trials.png", draw(self.spec, results))
         return results
-
-    def begin(self, trial: Trial) -> None:
-        """Note that a trial is being trained."""
-        self.records[trial.name] = Record(trial, "running")
-
-    def end(self, trial: Trial, error: str | None) -> None:
-        """Note how a trial ended, and write."""
-        self._keep(trial, error)
-        self.write()
-
-    def _keep(self, trial: Trial, error: str | None = None) -> None:
-        record = self._found(trial)
-        if error is not None:
-            record = Record(trial, "failed", error=error)
-        elif record.state != "finished":
-            record = Record(trial, "interrupted")
-        self.records[trial.name] = record
-
-    def _found(self, trial: Trial) -> Record:
-        dataset = self._datasets.load(trial.config.data)
-        outcome = finished_outcome(trial.arm, trial.folder, dataset)
-        return Record(trial, "waiting" if outcome is None else "finished", outcome)
-
-
-class _Keeper(Watch):
-    """Keeps a sweep's records, then passes on what happens."""
-
-    def __init__(self, sweep: Sweep, watch: Watch) -> None:
-        self.sweep, self.watch = sweep, watch
-
-    @override
-    def on_begin(self, trial: Trial) -> None:
-        self.sweep.begin(trial)
-        self.watch.on_begin(trial)
-
-    @override
-    def on_step(self, trial: Trial, step: int, n_steps: int) -> None:
-        self.watch.on_step(trial, step, n_steps)
-
-    @override
-    def on_end(self, trial: Trial, error: str | None) -> None:
-        self.sweep.end(trial, error)
-        self.watch.on_end(trial, error)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from collections.abc import Mapping
+from typing import Literal
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
@@ -10,20 +11,16 @@ from pydantic.dataclasses import dataclass
 from pyro_mfcvae.config import Config, Whole
 from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.studies.papers.definition import Entry
+from pyro_mfcvae.evaluation.measures import MEASURES, PARTS, Level, Measure, Part
+from pyro_mfcvae.evaluation.results import path_of
+from pyro_mfcvae.studies.results import Entry
 
-Agreement = Literal[
-    "majority_accuracy",
-    "majority_accuracy_training_map",
-    "class_weighted_accuracy",
-    "hungarian_accuracy",
-    "nmi",
-    "homogeneity",
-    "ari",
-]
-AGREEMENT: tuple[str, ...] = get_args(Agreement)
-
-_PARTS = {"train": "training", "test": "held out"}
+_PLACES: Mapping[Level, tuple[str, ...]] = {
+    "run": (),
+    "facet": ("facet",),
+    "factor": ("facet", "factor"),
+    "pair": ("facet", "other_facet"),
+}
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -31,65 +28,71 @@ class Objective:
     """One number of a run's ``evaluation.json``.
 
     Attributes:
-        measure: ``"elbo"``, in nats per observation and with the run's own likelihood, or how a
-            facet's clusters agree with a factor.
+        measure: a name in the table of measures; ``"elbo"`` is in nats per observation and with
+            the run's own likelihood.
         split: of the data.
-        mode: whether more is better.
-        facet: j, of an agreement.
-        factor: of an agreement.
+        mode: whether more is better; None takes what the table says.
+        facet: j, of a measure of facets.
+        factor: of a measure of a facet and a factor.
+        other_facet: of a measure of two facets.
     """
 
-    measure: Literal["elbo"] | Agreement = "elbo"
-    split: Literal["train", "test"] = "test"
-    mode: Literal["max", "min"] = "max"
+    measure: str = "elbo"
+    split: Part = "test"
+    mode: Literal["max", "min"] | None = None
     facet: Whole | None = None
     factor: str | None = None
+    other_facet: Whole | None = None
 
     def __post_init__(self) -> None:
-        given = [self.facet is not None, self.factor is not None]
-        if self.measure in AGREEMENT and not all(given):
-            raise ValueError(f"{self.measure} needs a facet and a factor")
-        if self.measure == "elbo" and any(given):
-            raise ValueError(
-                "elbo is of no facet or factor; leave them out, or choose a measure "
-                f"of agreement: {', '.join(AGREEMENT)}"
-            )
+        possible = [r.name for r in MEASURES.values() if r.function or r.name == "elbo"]
+        if self.measure not in possible:
+            raise ValueError(f"unknown measure {self.measure!r}; choose from {', '.join(possible)}")
+        places = _PLACES[self.row.level]
+        for place in ("facet", "factor", "other_facet"):
+            if (getattr(self, place) is None) == (place in places):
+                needed = " and ".join(f"a {name}" for name in places) or "no facet or factor"
+                raise ValueError(f"{self.measure} needs {needed}: see {place}")
+        if self.mode is None:
+            if self.row.more_is_better is None:
+                raise ValueError(f"of {self.measure} neither more nor less is better: give a mode")
+            object.__setattr__(self, "mode", "max" if self.row.more_is_better else "min")
 
     @property
-    def is_agreement(self) -> bool:
-        """Whether it is a share, of a facet and a factor."""
-        return self.measure != "elbo"
+    def row(self) -> Measure:
+        """The row of the table."""
+        return MEASURES[self.measure]
 
     def __str__(self) -> str:
-        measure = self.measure.replace("_", " ") if self.is_agreement else "ELBO, nats"
-        of = f" of {self.factor} in facet {self.facet}" if self.is_agreement else ""
-        return f"{measure}{of}, {_PARTS[self.split]}"
+        facet = "" if self.facet is None else f"facet {self.facet}"
+        other = "" if self.other_facet is None else f"facet {self.other_facet}"
+        of = ", ".join(filter(None, (self.factor, facet, other)))
+        unit = ", nats" if self.measure == "elbo" else ""
+        return f"{self.row.title}{unit}{of and f' ({of})'}, {PARTS[self.split]}"
 
     def entry(self, arm: str) -> Entry:
-        """Where it stands in the measures of an arm's runs."""
-        path: tuple[str | int, ...] = ("elbo", self.split, "elbo")
-        if self.is_agreement:
-            path = ("facets", self.facet, "factors", self.factor, self.split, self.measure)
-        return Entry(
-            arm=arm, row=arm, column="", metric=str(self), path=path, percent=self.is_agreement
-        )
+        """Where it stands in the evaluation of an arm's runs."""
+        path = path_of(self.measure, self.split, self.facet, self.factor, self.other_facet)
+        percent = self.row.unit == "share"
+        return Entry(arm=arm, row=arm, column="", metric=str(self), path=path, percent=percent)
 
     def check(self, config: Config, dataset: Dataset) -> None:
         """Raise a ConfigError if there is no such facet or factor."""
-        if not self.is_agreement:
-            return
         n_facets, factors = len(config.model.facets), ", ".join(dataset.labels)
-        if self.facet >= n_facets:
-            raise ConfigError(
-                f"the objective is of facet {self.facet}, but the model has facets 0 to "
-                f"{n_facets - 1}"
-            )
-        if not config.model.facets[self.facet].has_clusters:
-            raise ConfigError(
-                f"the objective is of facet {self.facet}, which has one cluster only and so no "
-                "clustering; choose another facet, or give it more clusters"
-            )
-        if self.factor not in dataset.labels:
+        for facet in (self.facet, self.other_facet):
+            if facet is None:
+                continue
+            if facet >= n_facets:
+                raise ConfigError(
+                    f"the objective is of facet {facet}, but the model has facets 0 to "
+                    f"{n_facets - 1}"
+                )
+            if not config.model.facets[facet].has_clusters:
+                raise ConfigError(
+                    f"the objective is of facet {facet}, which has one cluster only and so no "
+                    "clustering; choose another facet, or give it more clusters"
+                )
+        if self.factor is not None and self.factor not in dataset.labels:
             raise ConfigError(
                 f"the objective is of factor {self.factor!r}, but the data have "
                 f"{f'only {factors}' if factors else 'no labels'}"

@@ -3,36 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pyro_mfcvae import figures
-from pyro_mfcvae.studies.papers.definition import Outcome
-from pyro_mfcvae.studies.papers.results import described, shown, table_line
+from pyro_mfcvae.studies.jobs import Record
+from pyro_mfcvae.studies.results import described, shown, table_line
+from pyro_mfcvae.studies.sweep.arms import as_text, short_names
 from pyro_mfcvae.studies.sweep.spec import Spec, spec_to_dict
-from pyro_mfcvae.studies.sweep.trials import Trial, as_text, short_names
+from pyro_mfcvae.tables import Table, as_markdown, make_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-State = Literal["waiting", "running", "finished", "failed", "interrupted"]
-
-
-@dataclass(frozen=True, eq=False)
-class Record:
-    """How far a trial has come.
-
-    Attributes:
-        trial: the trial.
-        state: how far.
-        outcome: the finished run.
-        error: what went wrong with a failed one.
-    """
-
-    trial: Trial
-    state: State = "waiting"
-    outcome: Outcome | None = None
-    error: str | None = None
 
 
 def summarise(spec: Spec, records: Sequence[Record]) -> dict[str, Any]:
@@ -60,10 +41,10 @@ def summarise(spec: Spec, records: Sequence[Record]) -> dict[str, Any]:
 
 
 def _trial(spec: Spec, record: Record) -> dict[str, Any]:
-    trial, outcome = record.trial, record.outcome
+    trial, outcome = record.job, record.outcome
     about: dict[str, Any] = {
         "name": trial.name,
-        "settings": trial.values,
+        "settings": trial.arm.values,
         "seed": trial.seed,
         "state": record.state,
         "error": record.error,
@@ -75,7 +56,7 @@ def _trial(spec: Spec, record: Record) -> dict[str, Any]:
     if outcome is not None:
         measures = described(outcome)
         about |= {
-            "objective": spec.objective.entry(trial.arm.label).value(outcome.measures),
+            "objective": spec.objective.entry(trial.arm.label).value(outcome.evaluation),
             "seconds": measures.pop("seconds"),
             "measures": {k: v for k, v in measures.items() if k not in ("arm", "seed", "folder")},
         }
@@ -85,14 +66,14 @@ def _trial(spec: Spec, record: Record) -> dict[str, Any]:
 def _table(spec: Spec, records: Sequence[Record]) -> list[dict[str, Any]]:
     arms: dict[str, list[Record]] = {}
     for record in records:
-        arms.setdefault(record.trial.arm.label, []).append(record)
+        arms.setdefault(record.job.arm.label, []).append(record)
     rows = []
     for label, own in arms.items():
-        measures = {r.trial.seed: r.outcome.measures for r in own if r.outcome is not None}
+        measures = {r.job.seed: r.outcome.evaluation for r in own if r.outcome is not None}
         found = table_line(spec.objective.entry(label), measures)
         rows.append(
             {
-                "settings": own[0].trial.values,
+                "settings": own[0].job.arm.values,
                 "percent": found["percent"],
                 **{key: found[key] for key in ("values", "mean", "sd")},
                 "n_failed": sum(record.state == "failed" for record in own),
@@ -102,18 +83,18 @@ def _table(spec: Spec, records: Sequence[Record]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["mean"] is None, sign * (row["mean"] or 0)))
 
 
-def heads(results: Mapping[str, Any]) -> list[str]:
-    """Names of the table's columns."""
+def results_table(results: Mapping[str, Any]) -> Table:
+    """The objective of every setting, the best one first."""
     paths = list(results["table"][0]["settings"])
-    return [*short_names(paths).values(), "mean (sd)", "each seed", "failed"]
-
-
-def rows(results: Mapping[str, Any]) -> list[list[str]]:
-    """The table's cells."""
-    return [
-        [*map(as_text, row["settings"].values()), *shown(row), str(row["n_failed"] or "")]
-        for row in results["table"]
-    ]
+    return make_table(
+        results["objective"],
+        [*short_names(paths).values(), "mean (sd)", "each seed", "failed"],
+        [
+            [*map(as_text, row["settings"].values()), *shown(row), str(row["n_failed"] or "")]
+            for row in results["table"]
+        ],
+        is_text=True,
+    )
 
 
 def notes(results: Mapping[str, Any]) -> list[str]:
@@ -123,23 +104,16 @@ def notes(results: Mapping[str, Any]) -> list[str]:
     return [f"{len(results['trials'])} trials: {states}", *errors]
 
 
-def as_markdown(results: Mapping[str, Any]) -> str:
-    """The results as a page."""
-
-    def row(cells: Sequence[str]) -> str:
-        return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
-
-    columns = heads(results)
+def as_page(results: Mapping[str, Any]) -> str:
+    """The results in Markdown."""
     lines = [
         f"# {results['objective']}",
         "",
         *(f"- {' '.join(note.split())}" for note in notes(results)),
         "",
-        row(columns),
-        "|" + "---|" * len(columns),
-        *map(row, rows(results)),
+        as_markdown(results_table(results)),
     ]
-    return "\n".join([*lines, ""])
+    return "\n".join(lines)
 
 
 def draw(spec: Spec, results: Mapping[str, Any]) -> Figure:
@@ -155,7 +129,7 @@ def draw(spec: Spec, results: Mapping[str, Any]) -> Figure:
         [trial["seed"] for trial in finished],
         names=short_names(spec.varied),
         objective=results["objective"],
-        percent=spec.objective.is_agreement,
+        percent=spec.objective.row.unit == "share",
         best=results["table"][0]["settings"],
         logarithmic=spec.log_uniform,
         title=notes(results)[0],

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from typing_extensions import override
 
-from pyro_mfcvae.config import Config, config_to_dict
-from pyro_mfcvae.config.options import leaves
+from pyro_mfcvae.config import Config, identity
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.inference.noise import Noise, site_noise
 from pyro_mfcvae.training.devices.eager import Steps
@@ -126,8 +125,8 @@ def _shared_settings(config: Config) -> dict[str, object]:
     may_differ |= {f"model.facets.{j}.initial_variance" for j in range(len(config.model.facets))}
     if config.model.likelihood.name == "gaussian":
         may_differ.add("model.likelihood.options.scale")
-    settings = leaves(config_to_dict(config))
-    return {path: value for path, value in settings if path not in may_differ}
+    settings = identity(config) | {"training.device": config.training.device}
+    return {path: value for path, value in settings.items() if path not in may_differ}
 
 
 def _stacked_parameters(modules: Sequence[nn.Module]) -> Tensors:

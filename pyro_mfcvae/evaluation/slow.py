@@ -1,0 +1,174 @@
+"""Measurements that take long: made when asked for, kept while model and data are the same.
+
+Each is one row, stored under its name in ``evaluation.json``; its numbers are measures of the table
+or have tables of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from pyro_mfcvae.config import Config
+from pyro_mfcvae.data.observations import Dataset, spread_out
+from pyro_mfcvae.data.streamed import StreamedObservations
+from pyro_mfcvae.errors import ConfigError, DataError
+from pyro_mfcvae.evaluation.bound import importance_weighted_bound, unweighable
+from pyro_mfcvae.evaluation.diversity import pixel_diversity
+from pyro_mfcvae.evaluation.measures import Part
+from pyro_mfcvae.evaluation.perceptual import check_pictures, perceptual_diversity, require_lpips
+from pyro_mfcvae.evaluation.predictions import sample
+from pyro_mfcvae.evaluation.probe import probe
+from pyro_mfcvae.evaluation.results import Bound, Diversity, Evaluation, Probe
+from pyro_mfcvae.models.base import FacetModel
+
+_N_WEIGHED = 1000  # observations for the importance-weighted bound
+_N_COMPARED = 10_000  # pairs, and samples of the model, for diversity
+
+DISTANCES = {"pixels": pixel_diversity, "lpips": perceptual_diversity}
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A run's model, ready to be looked at.
+
+    Attributes:
+        config: the run's settings.
+        model: on the run's device, in evaluation mode.
+        dataset: the run's data.
+        step: steps done.
+        checksum: of the model.
+    """
+
+    config: Config
+    model: FacetModel
+    dataset: Dataset
+    step: int
+    checksum: str
+
+
+@dataclass(frozen=True)
+class SlowMeasurement:
+    """One row.
+
+    Attributes:
+        name: in ``evaluation.json``.
+        measure: of a trained model, what was asked for (True, a number, names), and what is known
+            already; gives what is stored.
+        check: raises an error if it cannot be measured, before anything is.
+        covers: whether what is stored holds all that is asked for.
+    """
+
+    name: str
+    measure: Callable[[Trained, Any, Evaluation], Any]
+    check: Callable[[Trained, Any], None] = lambda trained, asked: None
+    covers: Callable[[Any, Any], bool] = lambda stored, asked: True
+
+
+SLOW: dict[str, SlowMeasurement] = {}
+
+
+def register_slow(row: SlowMeasurement) -> None:
+    """Add a row; one of the same name is replaced."""
+    SLOW[row.name] = row
+
+
+def check_slow(trained: Trained, asked: Mapping[str, Any]) -> None:
+    """Refuse what cannot be measured, before anything is.
+
+    Args:
+        trained: the model and its data.
+        asked: what is asked for, by name of the row.
+
+    Raises:
+        ConfigError: if a name or a distance is unknown, a package is not installed, or the model
+            has no importance-weighted bound.
+        DataError: if there are no labels to probe by, LPIPS's weights are missing, or observations
+            are no pictures.
+    """
+    for name, value in asked.items():
+        if name not in SLOW:
+            raise ConfigError(f"unknown slow measurement {name!r}; choose from {', '.join(SLOW)}")
+        SLOW[name].check(trained, value)
+
+
+def _check_probe(trained: Trained, asked: bool) -> None:
+    if not trained.dataset.labels:
+        raise DataError(f"{trained.dataset.name}: a probe needs labels, and there are none")
+
+
+def _probe(trained: Trained, asked: bool, known: Evaluation) -> Probe:
+    return probe(trained.model, trained.dataset)
+
+
+def _check_bound(trained: Trained, n_samples: int) -> None:
+    if reason := unweighable(trained.model):
+        raise ConfigError(f"no importance-weighted bound: {reason}; leave it out")
+
+
+def _bound(trained: Trained, n_samples: int, known: Evaluation) -> Bound:
+    """Means over up to 1,000 observations of each part, evenly spread, beside their ELBO."""
+    parts: tuple[Part, ...] = ("train", "test")
+    xs = {part: spread_out(trained.dataset.split(part)[0], _N_WEIGHED) for part in parts}
+
+    def means(n: int) -> dict[Part, float]:
+        return {
+            part: importance_weighted_bound(trained.model, x, n).mean().item()
+            for part, x in xs.items()
+        }
+
+    bounds, elbo = means(n_samples), means(1)  # with one sample they are equal
+    return Bound(n_samples, {part: len(x) for part, x in xs.items()}, **bounds, elbo=elbo)
+
+
+def _check_diversity(trained: Trained, distances: tuple[str, ...]) -> None:
+    if unknown := set(distances) - set(DISTANCES):
+        raise ConfigError(
+            f"unknown distance {', '.join(sorted(unknown))}; choose from {', '.join(DISTANCES)}"
+        )
+    if "lpips" in distances:
+        check_pictures(trained.model.observation.shape)
+        require_lpips()
+
+
+def _diversity(trained: Trained, distances: tuple[str, ...], known: Evaluation) -> Diversity:
+    """Mean distances of random pairs, of the data and of as many samples (MFCVAE, Table 7).
+
+    Of streamed observations pairs are drawn among 10,000, evenly spread.
+    """
+    model, observation = trained.model, trained.dataset.observation
+    temperature = trained.config.sampling_temperature
+    samples = torch.from_numpy(sample(model, _N_COMPARED, temperature))
+    x = trained.dataset.x
+    if isinstance(x, StreamedObservations):
+        x = spread_out(x, _N_COMPARED)  # pairs of all of them would be read from all over the file
+    pictures = {"data": x, "samples": samples}
+    if x.is_floating_point():
+        low, width = observation.low, (observation.high - observation.low) or 1.0
+        pictures = {name: (x - low) / width for name, x in pictures.items()}
+    pictures["samples"] = pictures["samples"].clamp(0, 1)  # as they are drawn
+    device = next(model.parameters()).device
+    found = {
+        name: {of: DISTANCES[name](x, _N_COMPARED, device=device) for of, x in pictures.items()}
+        for name in distances
+    }
+    before = known.diversity.distances if known.diversity else {}
+    return Diversity(_N_COMPARED, before | found, _N_COMPARED, temperature)
+
+
+for _row in (
+    SlowMeasurement(
+        "importance_weighted_bound", _bound, _check_bound, lambda stored, n: stored.n_samples == n
+    ),
+    SlowMeasurement("probe", _probe, _check_probe),
+    SlowMeasurement(
+        "diversity",
+        _diversity,
+        _check_diversity,
+        lambda stored, asked: {*asked} <= stored.distances.keys(),
+    ),
+):
+    register_slow(_row)

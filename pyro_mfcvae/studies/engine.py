@@ -1,0 +1,332 @@
+"""The engine of all studies: settings x seeds, trained or gone on with, measured, one row each.
+
+A run lives in a folder that its settings name, so that it serves every study with these settings:
+finished runs are not repeated, interrupted ones go on, and one that fails does not end the others.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+from typing_extensions import override
+
+from pyro_mfcvae.config import Component, Config, digest
+from pyro_mfcvae.data import Dataset, in_folder, load_dataset, reads_files
+from pyro_mfcvae.errors import ConfigError, DataError, RunError
+from pyro_mfcvae.evaluation import HeldOutLog
+from pyro_mfcvae.models.stand_in import check_fit
+from pyro_mfcvae.runs.measure import evaluate_run
+from pyro_mfcvae.runs.run import Run
+from pyro_mfcvae.runs.train import prepare, resolve_device, resume, train
+from pyro_mfcvae.studies.jobs import Arm, Job, Outcome, Record, Watch
+from pyro_mfcvae.training import Callback
+from pyro_mfcvae.training.callbacks import Say
+from pyro_mfcvae.training.checkpoints import checkpoints
+from pyro_mfcvae.training.no_effect import warn_of_no_effect
+from pyro_mfcvae.training.preflight import check_trial
+
+if TYPE_CHECKING:
+    from pyro_mfcvae.studies.execution import Execution
+
+ON_TRAINING = "train_clusters"  # the split of log points that judge training observations
+
+
+class Interrupted(KeyboardInterrupt):
+    """A study was asked to stop; everything so far is saved."""
+
+
+class Study:
+    """Arms and seeds whose settings and data have been checked; nothing is trained yet.
+
+    Args:
+        arms: the settings.
+        seeds: with each of which every arm is trained.
+        out: folder with the folder ``runs``.
+        slow: what is measured of every run besides its evaluation.
+        judge: raises a ConfigError if an arm's data lack what the study judges by.
+
+    Raises:
+        ConfigError, DataError: if something does not fit or is missing, with the arm's label.
+    """
+
+    def __init__(
+        self,
+        arms: Sequence[Arm],
+        seeds: Sequence[int],
+        out: Path,
+        slow: Mapping[str, Any] | None = None,
+        judge: Callable[[Arm, Dataset], None] = lambda arm, dataset: None,
+    ) -> None:
+        self.out, self.slow, self.datasets = out, slow or {}, Datasets()
+        _check(arms, self.datasets, judge)
+        self.jobs = [
+            Job(arm, config, run_folder(out, config), self.slow)
+            for seed in seeds
+            for arm in arms
+            for config in [replace(arm.config, seed=seed)]
+        ]
+        self._outcomes: dict[Path, Outcome] = {}  # finished runs do not change
+        self.records = {job.name: self._look(job) for job in self.jobs}
+
+    @property
+    def missing(self) -> list[Job]:
+        """The jobs that are not finished."""
+        return [r.job for r in self.records.values() if r.state != "finished"]
+
+    def run(self, execution: Execution, watch: Watch, write: Callable[[], Any]) -> None:
+        """Train and measure what is missing; interrupted runs go on, failed ones try again.
+
+        Args:
+            execution: what trains the runs.
+            watch: is told of every job's beginning and end.
+            write: writes the results, after every job.
+
+        Raises:
+            Interrupted: if Ctrl-C or SIGTERM ended it; everything so far is saved.
+        """
+        self.out.mkdir(parents=True, exist_ok=True)
+        write()
+        try:
+            execution.run(self.missing, _Keeper(self, watch, write), self.datasets)
+        except KeyboardInterrupt:
+            for record in list(self.records.values()):
+                if record.state == "running":
+                    self.keep(record.job)
+            raise Interrupted from None
+        finally:
+            write()
+
+    def keep(self, job: Job, error: str | None = None) -> None:
+        """Note how a job ended."""
+        record = self._look(job)
+        if error is not None:
+            record = Record(job, "failed", error=error)
+        elif record.state != "finished":
+            record = Record(job, "interrupted")
+        self.records[job.name] = record
+
+    def outcomes(self, arm: Arm) -> Iterator[Outcome]:
+        """All finished and measured runs of an arm in the folder, those of other seeds, too."""
+        name = run_folder(self.out, replace(arm.config, seed=0)).name.removesuffix("0")
+        ends = [path.name.removeprefix(name) for path in self.out.glob(f"runs/{name}*")]
+        for seed in sorted(int(end) for end in ends if end.isdecimal()):
+            if outcome := self._outcome(arm, run_folder(self.out, replace(arm.config, seed=seed))):
+                yield outcome
+
+    def _look(self, job: Job) -> Record:
+        outcome = self._outcome(job.arm, job.folder)
+        return Record(job, "waiting" if outcome is None else "finished", outcome)
+
+    def _outcome(self, arm: Arm, folder: Path) -> Outcome | None:
+        """The run in a folder if it is finished and measured; others may be at it right now."""
+        if folder not in self._outcomes:
+            dataset = self.datasets.load(arm.config.data)
+            try:
+                run = Run(folder)
+                found = run.evaluation()
+                if (
+                    found is None
+                    or not is_finished(run, dataset)
+                    or lacking(run, dataset, self.slow) is not None
+                ):
+                    return None
+                self._outcomes[folder] = Outcome(arm, run, dataset, found)
+            except RunError:
+                return None
+        return self._outcomes[folder]
+
+
+class _Keeper(Watch):
+    """Keeps a study's records, then passes on what happens."""
+
+    def __init__(self, study: Study, watch: Watch, write: Callable[[], Any]) -> None:
+        self.study, self.watch, self.write = study, watch, write
+
+    @override
+    def on_begin(self, job: Job) -> None:
+        self.study.records[job.name] = Record(job, "running")
+        self.watch.on_begin(job)
+
+    @override
+    def on_step(self, job: Job, step: int, n_steps: int) -> None:
+        self.watch.on_step(job, step, n_steps)
+
+    @override
+    def on_end(self, job: Job, error: str | None) -> None:
+        self.study.keep(job, error)
+        self.write()
+        self.watch.on_end(job, error)
+
+
+class Datasets:
+    """The data of several runs, loaded once for all that share them."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Dataset] = {}
+
+    def load(self, data: Component) -> Dataset:
+        """The data of some settings."""
+        key = json.dumps([data.name, data.options], sort_keys=True)
+        if key not in self._loaded:
+            self._loaded[key] = load_dataset(data)
+        return self._loaded[key]
+
+
+def run_folder(out: Path, config: Config) -> Path:
+    """Where the run with these settings lives, whatever study asks for it."""
+    name = f"{config.model.name}-{config.data.name}-{digest(config)}-seed-{config.seed}"
+    return out / "runs" / name
+
+
+def relocate(config: Config, data_dir: Path | None, device: str | None) -> Config:
+    """Settings with the folder of the data's files, where they have any, and the device.
+
+    Args:
+        config: the settings.
+        data_dir: None leaves the folder as it is.
+        device: None leaves the device as it is.
+
+    Raises:
+        ConfigError: if the device cannot be used here.
+    """
+    if device is not None:
+        resolve_device(device)
+        config = replace(config, training=replace(config.training, device=device))
+    if data_dir is not None and reads_files(config.data.name):
+        config = replace(config, data=in_folder(config.data, data_dir))
+    return config
+
+
+def check_distinct(arms: Sequence[Arm]) -> None:
+    """Raise a ConfigError if two arms have settings of one and the same run."""
+    found: dict[Path, str] = {}
+    for arm in arms:
+        same = found.setdefault(run_folder(Path(), replace(arm.config, seed=0)), arm.label)
+        if same != arm.label:
+            raise ConfigError(f"{same} and {arm.label} are one model; vary what makes a difference")
+
+
+@contextmanager
+def naming(label: str) -> Iterator[None]:
+    """Let errors name the settings that they are about."""
+    try:
+        yield
+    except (ConfigError, DataError) as error:
+        raise type(error)(f"{label}: {error}") from None
+
+
+def train_to_end(
+    config: Config,
+    folder: Path,
+    dataset: Dataset,
+    callbacks: Sequence[Callback] = (),
+    say: Say = lambda _: None,
+) -> Run:
+    """Train a run to its end, unless that was done; an interrupted one goes on.
+
+    Its clusters are judged on the training part, too, each time they are on held-out data.
+
+    Args:
+        config: the settings; of a run that exists only the places may be others.
+        folder: of the run.
+        dataset: its data.
+        callbacks: of the training loop.
+        say: is told what is going on.
+
+    Raises:
+        Interrupted: if Ctrl-C or SIGTERM ended the training.
+        RunError: if another process is at it, or the folder holds a run of other data.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    measuring = [_JudgedOnTraining(dataset, folder / "metrics.jsonl")]
+    try:
+        with FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0):
+            run = begun(folder)
+            if run is None:
+                run, state, _ = train(config, folder, callbacks, say, measuring)
+            elif is_finished(run, dataset):
+                _check_data(run, dataset)
+                return run
+            else:
+                places = (config.data.options.get("data_dir"), config.training.device)
+                state, _ = resume(run, callbacks, say, *places, measuring)
+    except Timeout:
+        raise RunError(
+            f"another process is training {folder}; wait for its end, or interrupt it"
+        ) from None
+    if state.interrupted or state.stop_requested:
+        raise Interrupted
+    return run
+
+
+def begun(folder: Path) -> Run | None:
+    """The run in a folder, if there is one; what was killed before its first step is removed."""
+    if not folder.exists():
+        return None
+    if not checkpoints(folder / "checkpoints"):
+        shutil.rmtree(folder)
+        return None
+    return Run(folder)
+
+
+def is_finished(run: Run, dataset: Dataset) -> bool:
+    """Whether all steps were done."""
+    return run.step() >= run.n_steps(len(dataset.train))
+
+
+def measure(job: Job, run: Run, dataset: Dataset, say: Say = lambda _: None) -> None:
+    """Measure a finished run, unless that was done."""
+    if (slow := lacking(run, dataset, job.slow)) is not None:
+        say(f"measuring {run.path.name}")
+        evaluate_run(run, dataset, slow, say)
+
+
+def lacking(run: Run, dataset: Dataset, slow: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What is to be measured still; None if the evaluation is that of its model and data, whole."""
+    known = run.evaluation()
+    now = (run.checkpoint().model_checksum, dataset.fingerprint)
+    if known is None or (known.model, known.data) != now:
+        return dict(slow)
+    found = known.diversity.distances if known.diversity else {}
+    missing = {
+        name: asked
+        for name, asked in slow.items()
+        if asked
+        and (not set(asked) <= set(found) if name == "diversity" else name not in known.slow)
+    }
+    return missing or None
+
+
+def _check_data(run: Run, dataset: Dataset) -> None:
+    if run.checkpoint().data not in (None, dataset.fingerprint):
+        raise RunError(
+            f"{run.path} was trained on other data than those that its settings give now; put the "
+            "data back, or choose another folder for this study"
+        )
+
+
+def _check(arms: Sequence[Arm], datasets: Datasets, judge: Callable[[Arm, Dataset], None]) -> None:
+    """Tell before hours of work what does not fit, is missing or has no effect."""
+    for arm in arms:
+        with naming(arm.label):
+            check_fit(arm.config)
+    for arm in arms:
+        with naming(arm.label):
+            dataset = datasets.load(arm.config.data)
+            judge(arm, dataset)
+            _, state = prepare(arm.config, dataset)
+            warn_of_no_effect(state, check_trial(state))
+
+
+class _JudgedOnTraining(HeldOutLog):
+    """Judges clusters on the training part each time they are judged on held-out data."""
+
+    part = "train"
+    split = ON_TRAINING

@@ -1,0 +1,145 @@
+"""Tables, made once and rendered for a terminal or as Markdown; pages render them in a template."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table as Grid
+
+_LONG = 20  # letters; shorter cells of numbers are not broken on the terminal
+_GAP = 3  # letters between columns there
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number or word.
+
+    Attributes:
+        text: what stands there.
+        share: from 0 to 1, drawn as a bar.
+        best: whether it is the best of its row.
+        note: in small letters below.
+    """
+
+    text: str
+    share: float | None = None
+    best: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under named columns.
+
+    Attributes:
+        caption: what the numbers are, with their unit.
+        columns: names of all columns.
+        rows: of cells, one per column.
+        n_headers: how many of the first columns name a row.
+        is_text: whether the cells are words to be read, not numbers to be compared.
+        note: what a reader should know, in sentences.
+    """
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    n_headers: int = 1
+    is_text: bool = False
+    note: str = ""
+
+
+def make_table(
+    caption: str,
+    columns: Iterable[str],
+    rows: Iterable[Sequence[Cell | str]],
+    n_headers: int = 1,
+    is_text: bool = False,
+    note: str = "",
+) -> Table:
+    """A table from cells or plain text."""
+    cells = tuple(
+        tuple(cell if isinstance(cell, Cell) else Cell(cell) for cell in row) for row in rows
+    )
+    return Table(caption, tuple(columns), cells, n_headers, is_text, note)
+
+
+def percent(share: float) -> str:
+    """``98.0 %``, with a space that does not break."""
+    return f"{100 * share:z.1f}\N{NO-BREAK SPACE}%"
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """Fixed digits, or a dash where there is nothing."""
+    return "–" if value is None else f"{value:z.{digits}f}"
+
+
+def as_markdown(table: Table) -> str:
+    """The table in Markdown, its caption not included; a note stands below."""
+
+    def line(cells: Iterable[str]) -> str:
+        return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+    lines = [
+        line(table.columns),
+        f"|{'---|' * len(table.columns)}",
+        *(line(cell.text for cell in row) for row in table.rows),
+        *(["", table.note] if table.note else []),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def show_table(screen: Console, table: Table) -> None:
+    """Print the table, in several ones below each other where it is too wide.
+
+    Where several columns name a row, the first one is not repeated.
+    """
+    caption = table.caption
+    for columns, widths in _split(table, screen.width):
+        screen.print(_grid(table, caption, columns, widths))
+        caption = ""
+    if table.note:
+        screen.print(f"{table.note}\n", style="dim", highlight=False, markup=False)
+
+
+def _split(table: Table, width: int) -> Iterator[tuple[list[int], list[int | None]]]:
+    """Columns that fit beside each other without breaking words of numbers, and their widths."""
+    everything = list(range(len(table.columns)))
+    cells = [[row[i].text for row in table.rows] for i in everything]
+    longest = [max(map(len, texts), default=0) for texts in cells]
+    natural = [max(n, len(name)) for n, name in zip(longest, table.columns, strict=True)]
+    if table.is_text or sum(natural) + _GAP * len(natural) < width:
+        yield everything, [None] * len(everything)
+        return
+    words = [max(map(len, name.split()), default=0) for name in table.columns]
+    least = [max(min(n, _LONG), w) for n, w in zip(longest, words, strict=True)]
+    heads, rest = everything[: table.n_headers], everything[table.n_headers :]
+    while rest:
+        columns = [*heads, rest.pop(0)]
+        while rest and sum(least[i] + _GAP for i in (*columns, rest[0])) < width:
+            columns.append(rest.pop(0))
+        yield columns, [least[i] for i in columns]
+
+
+def _grid(table: Table, caption: str, columns: list[int], widths: list[int | None]) -> Grid:
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table as Grid
+
+    grid = Grid(box=box.SIMPLE, title=escape(caption) or None, title_justify="left")
+    for i, width in zip(columns, widths, strict=True):
+        name, is_word = escape(table.columns[i]), i < table.n_headers or table.is_text
+        justify: Literal["left", "right"] = "left" if is_word else "right"
+        grid.add_column(name, justify=justify, overflow="fold", width=width)
+    last = None
+    for row in table.rows:
+        texts = [f"{row[i].text}*" if row[i].best else row[i].text for i in columns]
+        if table.n_headers > 1:
+            if last not in (None, texts[0]):
+                grid.add_section()
+            last, texts[0] = texts[0], "" if texts[0] == last else texts[0]
+        grid.add_row(*map(escape, texts))
+    return grid
