@@ -151,7 +151,6 @@ def compare(
     from pyro_mfcvae.runs.run import Run
 
     names = None if guides is None else [guide_name(text.strip()) for text in guides.split(",")]
-    counts = _counts(samples)
     opened, screen = Run(run), console()
     with Progress(console=screen, transient=True) as progress:
         task = progress.add_task("comparing", total=None)
