@@ -147,7 +147,6 @@ def _new_process(tmp_path, monkeypatch):
     """A folder of its own, and nothing loaded, as when a process starts."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("pyro_mfcvae.runs.draw.draw_run", _drawn)
-    monkeypatch.setattr("pyro_mfcvae.report.facts.draw_run", _drawn)
     _write(tmp_path)
     with nothing_loaded():
         yield

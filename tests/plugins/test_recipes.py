@@ -99,7 +99,6 @@ def _sweep(path: str, values: list[str], *given: str) -> set[str]:
 def _new_process(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("pyro_mfcvae.runs.draw.draw_run", lambda *_: [])
-    monkeypatch.setattr("pyro_mfcvae.report.facts.draw_run", lambda *_: [])
     write_data(tmp_path)
     with nothing_loaded():
         yield
