@@ -240,18 +240,18 @@ def train_to_end(
         RunError: if another process is at it, or the folder holds a run of other data.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    measuring = [_JudgedOnTraining(dataset, folder / "metrics.jsonl")]
     try:
         with FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0):
             run = begun(folder)
             if run is None:
+                measuring = [_JudgedOnTraining(dataset, folder / "metrics.jsonl")]
                 run, state, _ = train(config, folder, callbacks, say, measuring)
             elif is_finished(run, dataset):
                 _check_data(run, dataset)
                 return run
             else:
                 places = (config.data.options.get("data_dir"), config.training.device)
-                state, _ = resume(run, callbacks, say, *places, measuring)
+                state, _ = resume(run, callbacks, say, *places, judge_on_training(run, dataset))
     except Timeout:
         raise RunError(
             f"another process is training {folder}; wait for its end, or interrupt it"
@@ -321,6 +321,11 @@ def _check(arms: Sequence[Arm], datasets: Datasets, judge: Callable[[Arm, Datase
             judge(arm, dataset)
             _, state = prepare(arm.config, dataset)
             warn_of_no_effect(state, check_trial(state))
+
+
+def judge_on_training(run: Run, dataset: Dataset) -> list[Callback]:
+    """Callbacks that judge a run's clusters on the training part, too."""
+    return [_JudgedOnTraining(dataset, run.metrics_path)]
 
 
 class _JudgedOnTraining(HeldOutLog):

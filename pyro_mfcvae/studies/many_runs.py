@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
-from pyro_mfcvae.config import Config, identity, override
+from typing_extensions import override
+
+from pyro_mfcvae.config import Config, identity
+from pyro_mfcvae.config import override as change
 from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.errors import ConfigError, RunError, TrainingError
 from pyro_mfcvae.models.stand_in import check_given
@@ -21,16 +25,58 @@ from pyro_mfcvae.runs.train import (
     run_callbacks,
     warn_of_what_comes_too_late,
 )
+from pyro_mfcvae.studies.engine import Datasets, Interrupted, begun, judge_on_training
+from pyro_mfcvae.studies.execution import Execution, attempt
+from pyro_mfcvae.studies.jobs import Job, Watch
 from pyro_mfcvae.training import Callback, TrainingState, fit_together
 from pyro_mfcvae.training.callbacks import Say, add_timing
 from pyro_mfcvae.training.checkpoints import newest_checkpoint, restore
 from pyro_mfcvae.training.devices.engine import check_one_process
 from pyro_mfcvae.training.devices.stepping import check_noise
-from pyro_mfcvae.training.devices.together import check_alike, check_together
+from pyro_mfcvae.training.devices.together import check_alike, check_together, shared_settings
 from pyro_mfcvae.training.no_effect import warn_of_no_effect
 from pyro_mfcvae.training.preflight import check_trial
 
 Trained = tuple[list[Run], list[TrainingState], Dataset]
+
+
+class AsOne(Execution):
+    """Jobs of equal shapes as one program; one that was begun before goes on by itself.
+
+    Args:
+        callbacks: of the training loop.
+        say: is told what is going on.
+    """
+
+    def __init__(self, callbacks: Sequence[Callback] = (), say: Say = lambda _: None) -> None:
+        self.callbacks, self.say = callbacks, say
+
+    @override
+    def run(self, jobs: Sequence[Job], watch: Watch, datasets: Datasets) -> None:
+        groups: dict[str, list[Job]] = {}
+        for job in jobs:
+            is_new = begun(job.folder) is None
+            key = json.dumps(shared_settings(job.config), sort_keys=True) if is_new else job.name
+            groups.setdefault(key, []).append(job)
+        for group in groups.values():
+            for job in group:
+                watch.on_begin(job)
+            if len(group) > 1:
+                self._train(group, datasets.load(group[0].config.data))
+            for job in group:  # measures it, or tells why it failed
+                watch.on_end(job, attempt(job, datasets, self.callbacks, say=self.say))
+
+    def _train(self, group: Sequence[Job], dataset: Dataset) -> None:
+        configs = {job.name: job.config for job in group}
+        folders = {job.name: job.folder for job in group}
+        measuring = judge_on_training
+        try:
+            _, states, _ = _train(configs, folders, self.callbacks, self.say, dataset, measuring)
+        except (ValueError, TrainingError) as error:
+            self.say(f"one after the other: {error}")
+        else:
+            if states[0].interrupted or states[0].stop_requested:
+                raise Interrupted
 
 
 def seeds_and_settings(
@@ -51,7 +97,7 @@ def seeds_and_settings(
     configs = {}
     for values in product(*paths.values()):
         assignments = [f"{path}={value}" for path, value in zip(paths, values, strict=True)]
-        changed = override(config, assignments)
+        changed = change(config, assignments)
         check_given(changed, assignments)
         parts = [
             f"{path.rpartition('.')[2]}-{value}"
@@ -92,12 +138,23 @@ def train_together(
         ConfigError, DataError: before anything is written, if something does not fit.
         TrainingError: once the others have ended, if a run breaks down.
     """
-    check_one_process()
-    check_alike(list(configs.values()))
     Run.check_path(out)
     folders = {name: None if out is None else Path(out) / name for name in configs}
+    return _train(configs, folders, callbacks, say)
+
+
+def _train(
+    configs: Mapping[str, Config],
+    folders: Mapping[str, Path | None],
+    callbacks: Sequence[Callback],
+    say: Say,
+    dataset: Dataset | None = None,
+    measuring: Callable[[Run, Dataset], Sequence[Callback]] = lambda run, dataset: (),
+) -> Trained:
+    check_one_process()
+    check_alike(list(configs.values()))
     say("preparing the data")
-    states, dataset = _prepared(configs.values())
+    states, dataset = _prepare(configs.values(), dataset)
     fades = check_trial(states[0])  # they differ in nothing that it depends on
     check_noise(states)
     for state in states:
@@ -112,7 +169,7 @@ def train_together(
             add_timing(run.timings_path, state, 0, spent)
     say(f"training {len(runs)} runs, {runs[0].path} to {runs[-1].path}")
     with _alone(runs):
-        _fit(runs, states, dataset, callbacks)
+        _fit(runs, states, dataset, callbacks, measuring)
     return runs, states, dataset
 
 
@@ -148,7 +205,7 @@ def resume_together(
         for checkpoint, config in zip(checkpoints, configs, strict=True):
             checkpoint.check_settings(config)
         say("preparing the data")
-        states, dataset = _prepared(configs)
+        states, dataset = _prepare(configs)
         for run, state, checkpoint in zip(runs, states, checkpoints, strict=True):
             if checkpoint.step == state.n_steps:
                 raise RunError(f"{run.path} is finished; leave it out")
@@ -161,9 +218,10 @@ def resume_together(
     return list(runs), states, dataset
 
 
-def _prepared(configs: Iterable[Config]) -> tuple[list[TrainingState], Dataset]:
+def _prepare(
+    configs: Iterable[Config], dataset: Dataset | None = None
+) -> tuple[list[TrainingState], Dataset]:
     states: list[TrainingState] = []
-    dataset = None
     for config in configs:
         dataset, state = prepare(config, dataset)
         if states:
@@ -186,8 +244,9 @@ def _fit(
     states: Sequence[TrainingState],
     dataset: Dataset,
     callbacks: Sequence[Callback],
+    measuring: Callable[[Run, Dataset], Sequence[Callback]] = lambda run, dataset: (),
 ) -> None:
-    own = [run_callbacks(run, dataset) for run in runs]
+    own = [run_callbacks(run, dataset, measuring(run, dataset)) for run in runs]
     own[0] += callbacks
     try:
         fit_together(states, own)

@@ -22,9 +22,10 @@ from pyro_mfcvae.cli import main
 from pyro_mfcvae.config import Component, config_to_json
 from pyro_mfcvae.errors import ConfigError, DataError, NoEffectWarning
 from pyro_mfcvae.runs.run import Run
-from pyro_mfcvae.studies.engine import relocate
+from pyro_mfcvae.studies.engine import ON_TRAINING, relocate
 from pyro_mfcvae.studies.execution import InTurn, Processes
 from pyro_mfcvae.studies.jobs import Watch
+from pyro_mfcvae.studies.many_runs import AsOne, _train
 from pyro_mfcvae.studies.on_ray import OnRay
 from pyro_mfcvae.studies.sweep import EXAMPLE, Interrupted, Sweep, read_spec, spec_from_dict
 from pyro_mfcvae.studies.sweep.arms import make_arms
@@ -188,6 +189,26 @@ def test_an_interrupted_sweep_goes_on(base, tmp_path):
     assert resumed["states"] == {"finished": 2}
 
 
+def test_jobs_of_equal_shapes_are_one_program(base, tmp_path, monkeypatch):
+    grid = {"training.batch_size": [20, 40], RATE: [0.0005, TOO_FAST]}
+    spec, groups = spec_from_dict({"base": base, "grid": grid, "seeds": 2}), []
+
+    def counted(configs, *arguments):
+        groups.append(len(configs))
+        return _train(configs, *arguments)
+
+    monkeypatch.setattr("pyro_mfcvae.studies.many_runs._train", counted)
+    together = Sweep(spec, tmp_path / "together").run(AsOne())
+    assert groups == [4, 4]
+    alone = Sweep(spec, tmp_path / "alone").run()
+    assert together["states"] == alone["states"] == {"finished": 4, "failed": 4}
+    for a, b in zip(together["trials"], alone["trials"], strict=True):
+        assert (a["name"], a["state"]) == (b["name"], b["state"])
+        assert a["objective"] == (b["objective"] and pytest.approx(b["objective"], rel=1e-4))
+    splits = [[r["split"] for r in Run(path).metrics()] for path in _runs(tmp_path / "together")]
+    assert all("test" not in own or ON_TRAINING in own for own in splits)
+
+
 @pytest.mark.parametrize(
     "rates", [[0.0005], pytest.param([0.0005, TOO_FAST], marks=pytest.mark.slow)]
 )
@@ -333,7 +354,7 @@ def test_from_the_command_line(base, tmp_path, monkeypatch):
     assert "2 trials, 0 to train" in _cli("mine.yaml", "--dry-run")
     assert "2 of 2 trials are finished" in _cli("mine.yaml")
     assert "are for --engine ray" in _cli("mine.yaml", "--cpus-per-trial", 2, status=2)
-    assert "--jobs is for the local engine" in _cli(
+    assert "--jobs is for --engine local" in _cli(
         "mine.yaml", "--engine", "ray", "--jobs", 2, status=2
     )
 

@@ -129,7 +129,7 @@ def check_alike(configs: Sequence[Config]) -> None:
     Raises:
         ConfigError: if anything else does.
     """
-    first, *others = (_shared_settings(config) for config in configs)
+    first, *others = (shared_settings(config) for config in configs)
     for other in others:
         for path in sorted(first.keys() | other.keys()):
             if first.get(path) != other.get(path):
@@ -141,7 +141,8 @@ def check_alike(configs: Sequence[Config]) -> None:
                 )
 
 
-def _shared_settings(config: Config) -> dict[str, object]:
+def shared_settings(config: Config) -> dict[str, object]:
+    """What runs that are trained together have in common, by dotted paths."""
     may_differ = {"seed", "training.learning_rate", "training.mixture_learning_rate"}
     may_differ |= {f"model.facets.{j}.initial_variance" for j in range(len(config.model.facets))}
     if config.model.likelihood.name == "gaussian":
