@@ -12,7 +12,6 @@ from torch.distributions import Dirichlet, kl_divergence
 
 from pyro_mfcvae import MFCVAE, FacetELBO
 from pyro_mfcvae.config import Component, FacetConfig
-from pyro_mfcvae.models.sites import fading
 from pyro_mfcvae.priors.mixture import MixturePrior
 
 
@@ -32,14 +31,14 @@ class DirichletWeights(MFCVAE):
     def _priors(self, facets):
         return [DirichletMixture(**vars(f) | {"learn_weights": True}) for f in facets]
 
-    def model(self, x, fade=None):
+    def model(self, x):
         for j, prior in enumerate(self.facets):
             gamma = prior.gamma()
             kl = kl_divergence(Dirichlet(gamma), Dirichlet(torch.full_like(gamma, prior.alpha)))
             rest = gamma.digamma().logsumexp(-1) - gamma.sum().digamma()  # E log pi - log_weights
-            with fading(j, fade):
+            with self.facet(j):
                 pyro.factor(f"pi_{j}", len(x) * (rest - kl / prior.n_observations))
-        super().model(x, fade)
+        super().model(x)
 
 
 def main(alpha=0.01, n_steps=300):

@@ -19,20 +19,22 @@ class HierarchicalFacets(MFCVAE):
         super().__init__(*args, **kwargs)
         self.rows = torch.nn.Parameter(torch.zeros([prior.n_clusters for prior in self.facets]))
 
-    def model(self, x, fade=None):
+    def model(self, x):
         with pyro.plate("data", len(x), dim=-1):
             c_0 = enumerated_cluster(0, self.facets[0].log_weights)
             c_1 = enumerated_cluster(1, self.rows[c_0])
             z_0 = pyro.sample("z_0", self.facets[0].component(c_0), infer={"facet": 0})
             z_1 = pyro.sample("z_1", self.facets[1].component(c_1), infer={"facet": 1})
-            pyro.sample("x", self.decode([z_0, z_1], fade), obs=x)
+            pyro.sample("x", self.decode([z_0, z_1]), obs=x)
+
+    kl_fade = property(lambda self: torch.ones_like(self.fade))
 
     def pairs(self):
-        of_first = self.facets[0].log_weights.unsqueeze(-1)
-        return PairsOfClusters(*self.facets, of_first + self.rows.log_softmax(-1))
+        table = self.facets[0].log_weights.unsqueeze(-1) + self.rows.log_softmax(-1)
+        return PairsOfClusters(*self.facets, table)
 
-    def sample_posterior(self, x, fade, guide):
-        self.pairs().infer(self, x, fade, guide)
+    def sample_posterior(self, x, guide):
+        self.pairs().infer(self, x, guide)
 
     def assign(self, x, zs):
         return self.pairs().assigned_to_both(zs)

@@ -5,31 +5,19 @@
 On other data: ``mfcvae train --model examples/plain_normal_facet.py:PlainNormalFacet``.
 """
 
-from dataclasses import replace
-
 import pyro
 import torch
-from pyro.distributions import Normal
 
 from pyro_mfcvae import MFCVAE, FacetELBO
 from pyro_mfcvae.config import Component
-from pyro_mfcvae.models.sites import cluster_site, data_plate, fading
+from pyro_mfcvae.priors.standard_normal import StandardNormal
 
 
 class PlainNormalFacet(MFCVAE):
     """MFCVAE of two facets, the shallow one plain, however many clusters settings give it."""
 
     def _priors(self, facets):
-        return super()._priors([replace(facets[0], n_clusters=1), *facets[1:]])
-
-    def model(self, x, fade=None):
-        plain, clustered = self.facets
-        with data_plate(x):
-            with fading(1, fade):
-                z_1 = pyro.sample("z_1", clustered.component(cluster_site(1, clustered)))
-            with fading(0, fade):
-                z_0 = pyro.sample("z_0", Normal(plain.loc[0], 1.0).to_event(1))
-            pyro.sample("x", self.decode([z_0, z_1], fade), obs=x)
+        return [StandardNormal(facets[0].latent_dim), *super()._priors(facets[1:])]
 
 
 def main(n_steps=400):
@@ -43,7 +31,8 @@ def main(n_steps=400):
     model = PlainNormalFacet((8,), "1:1,2:3", gaussian, apart, small)
     svi = pyro.infer.SVI(model.model, model.guide(), pyro.optim.Adam({"lr": 5e-3}), FacetELBO())
     for i in range(n_steps):  # the deep facet alone, then both
-        svi.step(x + 0.1 * torch.randn(300, 8), torch.tensor([float(2 * i >= n_steps), 1.0]))
+        model.fade[0] = float(2 * i >= n_steps)
+        svi.step(x + 0.1 * torch.randn(300, 8))
     z_0 = model.encode(x)[0].mean.detach()
     return torch.corrcoef(torch.cat([z_0, place], -1).T)[0, 1].abs().item()
 

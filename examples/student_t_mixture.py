@@ -11,12 +11,13 @@ from pyro.distributions import MultivariateStudentT
 
 from pyro_mfcvae import MFCVAE, FacetELBO
 from pyro_mfcvae.config import Component
-from pyro_mfcvae.priors.components import as_shares
+from pyro_mfcvae.priors.clusters import as_shares
 from pyro_mfcvae.priors.mixture import MixturePrior
 
 
 class StudentTMixture(MixturePrior):
     df = 4
+    is_gaussian = False  # E log t(z) has no closed form: no analytic guide fits
 
     def component_log_prob(self, z):
         return MultivariateStudentT(self.df, self.loc, self.scale_tril).log_prob(z.unsqueeze(-2))
@@ -25,8 +26,6 @@ class StudentTMixture(MixturePrior):
         shares = as_shares(c, self.n_clusters, self.loc.dtype)
         factors = torch.einsum("...k,kde->...de", shares, self.scale_tril)
         return MultivariateStudentT(self.df, shares @ self.loc, factors).log_prob(z)
-
-    expected_component_log_prob = None  # E log t(z) has no closed form: no analytic guide fits
 
     def noise(self, shape, like, generator=None):
         normal = super().noise((*shape[:-1], shape[-1] + self.df), like, generator)

@@ -9,6 +9,7 @@ import json
 
 import plain
 import torch
+from models import with_guides
 from torch import Tensor
 
 from pyro_mfcvae import Noise
@@ -92,10 +93,7 @@ class ModelCase:
                     p += 0.2 * torch.randn_like(p)
                 if p.requires_grad and "logits" in name:
                     p += torch.randn_like(p)
-            for facet in model.facets:
-                if facet.n_clusters == 1:
-                    facet.reset_variance(1.0)  # exact in float64, too
-        return model
+        return with_guides(model, *sorted({"amortized", "relaxed"} & {*self.guides}))
 
     def observations(self, n: int = 4) -> Tensor:
         return torch.randn(n, 2, dtype=torch.float64)
@@ -116,8 +114,8 @@ class ModelCase:
             mean, std = plain.normal(parameters)
             prior = plain.mixture(model.facets[j], *deeper[:1])
             logits = None
-            if model.cluster_heads is not None:
-                logits = model.cluster_heads[j](features[j])
+            if networks := own_networks(model):
+                logits = networks[0][j](features[j])
             inferred[j] = plain.Inferred(mean + std * eps[f"z_{j}"], mean, std, prior, logits)
         return [inferred[j] for j in range(model.n_facets)]
 
@@ -145,6 +143,12 @@ class ModelCase:
         assert abs(log_p.logsumexp(0).exp() * step - 1) < 1e-4  # the grid covers the prior
         log_joint = plain.log_likelihood(model, x, [z.unsqueeze(1) for z in zs]) + log_p[:, None]
         return log_joint.logsumexp(0) + step.log()
+
+
+def own_networks(model: FacetModel) -> list:
+    """Networks q(c | x) of guides."""
+    networks = [getattr(guide, "network", None) for guide in model.guides.values()]
+    return [network for network in networks if network is not None]
 
 
 def drawn(noise: Noise, like: Tensor) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ import pyro
 import pytest
 import torch
 from model_cases import ALL, SAMPLING, SEED, ModelCase, begun, drawn
-from models import gradients, relative_error
+from models import gradients, relative_error, weighted
 from no_waiting import NoWaiting
 from pyro.infer import SVI, TraceEnum_ELBO
 from torch import Tensor
@@ -48,7 +48,7 @@ class ModelContract(ModelCase):
         model, x = self.build(), self.observations()
         fade = torch.linspace(0.4, 1.0, model.n_facets, dtype=torch.float64)
         with Noise(SEED) as noise:
-            terms = model(x, fade, guide, n_samples)
+            terms = weighted(model, x, guide, n_samples, fade)
         eps = drawn(noise, x)
         expected = self.plain_elbo(model, x, guide, eps, fade)
         assert terms.elbo.shape == (len(x),)
@@ -58,14 +58,14 @@ class ModelContract(ModelCase):
 
     def test_the_terms_add_up(self, guide):
         model, x = self.build(), self.observations()
-        terms = model.elbo(x, guide, 2)
+        terms = model(x, guide, 2)
         assert terms.kl_z.shape == terms.kl_c.shape == (len(x), model.n_facets)
         total = terms.reconstruction - (terms.kl_z + terms.kl_c).sum(-1)
         torch.testing.assert_close(terms.elbo, total)
         assert not terms.other
         assert not terms.shared
-        for j, facet in enumerate(model.facets):
-            if facet.n_clusters == 1 or guide == "enumerate":
+        for j in range(model.n_facets):
+            if j not in model.structure.clustered or guide == "enumerate":
                 assert (terms.kl_c[:, j] == 0).all()
             else:
                 assert (terms.kl_c[:, j] > 0).all()
@@ -75,14 +75,14 @@ class ModelContract(ModelCase):
 
         def elbo(x, *noise):
             with Noise(*noise), torch.no_grad():
-                return model(x, None, some_guide, 2).elbo
+                return model(x, some_guide, 2).elbo
 
         first = elbo(x, SEED)
         assert torch.equal(elbo(x, SEED), first)
         assert torch.equal(elbo(x, SEED, 0, Rows(0, len(x))), first)
         assert not torch.equal(elbo(x, SEED, 1), first)
         assert not torch.equal(elbo(x, SEED + 1), first)
-        if model.group_size is None:
+        if model.structure.group_size is None:
             torch.testing.assert_close(elbo(x[1:3], SEED, 0, Rows(1, len(x))), first[1:3])
 
     def test_guides_agree_where_theory_says_so(self):
@@ -93,7 +93,7 @@ class ModelContract(ModelCase):
             results = {}
             for name in {*names, "enumerate"} - {*self.misfits}:
                 with Noise(SEED):
-                    terms = model(x, fade, name, n_samples)
+                    terms = weighted(model, x, name, n_samples, fade)
                 results[name] = terms.elbo.detach(), gradients(model, terms.loss)
             for values, grads in results.values():
                 assert relative_error(values, results["enumerate"][0]) <= RTOL
@@ -108,11 +108,11 @@ class ModelContract(ModelCase):
             values = {}
             for name in {*others} & {*self.guides}:
                 with Noise(SEED), torch.no_grad():
-                    values[name] = model(x, None, name).elbo
+                    values[name] = model(x, name).elbo
             for name in {*values} - {"vade", "vade-analytic", "posterior", "enumerate"}:
                 assert (values[name] <= values[best] + 1e-10).all()
                 if name in ("amortized", "expectation-analytic", "posterior-analytic"):
-                    learnt = any(f.n_clusters > 1 for f in model.facets)
+                    learnt = bool(model.structure.clustered)
                     assert (values[name] < values[best] - 1e-6 * learnt).any() == learnt
 
     # --- the bound ---
@@ -136,7 +136,7 @@ class ModelContract(ModelCase):
         optimizer = torch.optim.Adam(model.parameters(), 0.1)
         for _ in range(35):
             for guide in guides:
-                model(x, None, guide, 2).loss.backward()
+                model(x, guide, 2).loss.backward()
             optimizer.step()
             optimizer.zero_grad()
         return model, x
@@ -144,7 +144,7 @@ class ModelContract(ModelCase):
     def draws(self, model: FacetModel, x: Tensor, guide: str) -> Tensor:
         """Independent draws of the ELBO, (R, B)."""
         n = 300
-        return model(x.repeat(n, 1), None, guide).elbo.unflatten(0, (n, -1))
+        return model(x.repeat(n, 1), guide).elbo.unflatten(0, (n, -1))
 
     def test_draws_from_the_prior_average_to_the_evidence(self):
         n, model = 40_000, self.build(self.small)
@@ -189,7 +189,7 @@ class ModelContract(ModelCase):
         model, x = self.build(), self.observations()
         program = model.guide(some_guide)
         svi = SVI(model.model, program, pyro.optim.Adam({"lr": 1e-2}), TraceEnum_ELBO())
-        if some_guide == "relaxed" and any(f.n_clusters > 1 for f in model.facets):
+        if some_guide == "relaxed" and model.structure.clustered:
             with pytest.raises(ValueError, match="no probability of their own: use FacetELBO"):
                 svi.step(x)
             return
@@ -202,7 +202,7 @@ class ModelContract(ModelCase):
     def trained(self, model: FacetModel, x: Tensor, guide: str) -> set[str]:
         """Names of the parameters that this library's own objective trains."""
         model.zero_grad()
-        model(x, None, guide).loss.backward()
+        model(x, guide).loss.backward()
         return {n for n, p in model.named_parameters() if p.grad is not None and p.grad.any()}
 
     @pytest.mark.filterwarnings("ignore:TraceEnum_ELBO found no sample sites")
@@ -220,7 +220,7 @@ class ModelContract(ModelCase):
         model.guide(guide)
         fade = torch.ones(model.n_facets, dtype=torch.float64)
         with NoWaiting(), pyro.validation_enabled(False), Noise(0):
-            model(x, fade, guide, 2).loss.backward()
+            weighted(model, x, guide, 2, fade).loss.backward()
 
     # --- predictions ---
 
@@ -275,5 +275,5 @@ class ModelContract(ModelCase):
         values = []
         for model in (state.model.double(), read.double()):
             with Noise(SEED), model.evaluating():
-                values.append(model(x, None, some_guide, 2).elbo)
+                values.append(model(x, some_guide, 2).elbo)
         assert torch.equal(*values)

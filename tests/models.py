@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from pyro_mfcvae.config import Component, Config, FacetConfig, override, with_facets
-from pyro_mfcvae.models import MFCVAE
+from pyro_mfcvae.guides import build_guide
+from pyro_mfcvae.inference.terms import ElboTerms
+from pyro_mfcvae.inference.weights import Weights, elbo, loss
+from pyro_mfcvae.models import MFCVAE, FacetModel
 from pyro_mfcvae.presets import get_preset
 
 SHAPE = (1, 4, 4)
@@ -45,7 +49,7 @@ def small_model(
     ]
     model = MFCVAE(SHAPE, facets[:n_facets], likelihood, **networks).double()
     with torch.no_grad():
-        for facet in model.facets:
+        for facet in (model.facets[j] for j in model.structure.clustered):
             facet.raw_scale += 0.2 * torch.randn_like(facet.raw_scale)
             if learn_weights:
                 facet.logits += torch.randn_like(facet.logits)
@@ -124,3 +128,42 @@ class Replayed:
             values.resize_(result.shape).copy_(result)
 
         return run, values
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """Terms under fade weights, and what they come to."""
+
+    terms: ElboTerms
+    weights: Weights
+
+    @property
+    def elbo(self) -> Tensor:
+        return elbo(self.terms, self.weights)
+
+    @property
+    def loss(self) -> Tensor:
+        return loss(self.terms, self.weights)
+
+    def __getattr__(self, name: str) -> Tensor:
+        return getattr(self.terms, name)
+
+
+def weighted(
+    model: FacetModel, x: Tensor, guide="vade", n_samples: int = 1, fade=None, **weights
+) -> Weighted:
+    """The objective of a model, whose facets are given these fade weights first."""
+    if fade is not None:
+        model.fade.copy_(torch.as_tensor(fade))
+    return Weighted(model(x, guide, n_samples), Weights(model.fade.clone(), **weights))
+
+
+def with_guides(model: FacetModel, *names: str) -> FacetModel:
+    """A model that was made with guides; those with networks share one."""
+    for name in names:
+        model.guides[name] = build_guide(name, model).double()
+    networks = [guide.network for guide in model.guides.values() if hasattr(guide, "network")]
+    for guide in model.guides.values():
+        if hasattr(guide, "network"):
+            guide.network = networks[0]
+    return model

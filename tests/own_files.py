@@ -15,8 +15,8 @@ from click.testing import CliRunner, Result
 from pyro_mfcvae.cli import main
 from pyro_mfcvae.config import Config, config_to_dict, override, with_facets
 from pyro_mfcvae.data import data_settings
-from pyro_mfcvae.models import user
 from pyro_mfcvae.plugins import files as own_code
+from pyro_mfcvae.plugins import user
 from pyro_mfcvae.presets import get_preset
 
 SETTINGS = {

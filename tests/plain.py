@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.distributions import Bernoulli, MultivariateNormal, Normal
 
 from pyro_mfcvae.models.base import FacetModel
-from pyro_mfcvae.priors.conditional import ConditionalMixture
 
 ANALYTIC = ("vade-analytic", "expectation-analytic", "posterior-analytic")
 
@@ -50,7 +49,7 @@ class Inferred:
 def mixture(prior: torch.nn.Module, w: Tensor | None = None) -> Mixture:
     """The prior of a facet from its parameters, at w (..., W) where it depends on that."""
     n, d = prior.n_clusters, prior.latent_dim
-    if isinstance(prior, ConditionalMixture):
+    if prior.kind == "conditional mixture":
         first, last = prior.hidden, prior.output
         hidden = torch.tanh(torch.einsum("...w,rwh->...rh", w, first.weight) + first.bias)
         out = torch.einsum("...rh,rho->...ro", hidden, last.weight) + last.bias
@@ -58,9 +57,10 @@ def mixture(prior: torch.nn.Module, w: Tensor | None = None) -> Mixture:
         log_var = out[..., d:].tanh() if prior.variance == "exp-tanh" else out[..., d:]
         log_pi = out.new_full((n,), 1 / n).log()
         return Mixture(log_pi, out[..., :d], torch.diag_embed(log_var.exp().sqrt()))
+    if prior.kind == "standard normal":
+        zero = torch.zeros(1, d, dtype=torch.float64)
+        return Mixture(zero[:, 0], zero, torch.eye(d).to(zero)[None])
     raw = prior.raw_scale
-    if n == 1:
-        return Mixture(raw.new_zeros(1), raw.new_zeros(1, d), torch.eye(d).to(raw)[None])
     if prior.covariance == "diagonal":
         tril = torch.diag_embed(F.softplus(raw, beta=10).sqrt())
     else:
@@ -79,9 +79,7 @@ def log_likelihood(
     model: FacetModel, x: Tensor, zs: list[Tensor], fade: Tensor | None = None
 ) -> Tensor:
     """Log p(x | z): x (B, *event), latents (..., B, D_j) -> (..., B)."""
-    if model.decoded_facets is not None:
-        zs = [zs[j] for j in model.decoded_facets]
-    h = model.decoder(zs, fade)
+    h = model.decoder([zs[j] for j in model.structure.decoded], fade)
     likelihood = model.likelihood
     if type(likelihood).__name__ == "BernoulliLikelihood":
         log_prob = Bernoulli(logits=h, validate_args=False).log_prob(x)

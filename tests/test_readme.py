@@ -1,10 +1,13 @@
-"""The README's Python runs as it stands."""
+"""The README and the pages of docs/: their Python runs, their commands and links exist."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
+import shlex
+import shutil
+from itertools import chain, pairwise
 
+import click
 import pytest
 import torch
 from conftest import ROOT
@@ -12,36 +15,121 @@ from models import observations, relative_error, tiny_config
 from pyro.infer import TraceEnum_ELBO
 
 from pyro_mfcvae import Noise, presets
+from pyro_mfcvae.cli import main
+from pyro_mfcvae.config import override
 from pyro_mfcvae.inference.noise import site_noise
+from pyro_mfcvae.runs.train import train
 
-BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text()
+    for path in [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        *sorted((ROOT / "docs").glob("*.md")),
+    ]
+}
+
+
+def _blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGES[page], re.DOTALL)
 
 
 def _block(containing: str) -> str:
-    (block,) = (block for block in BLOCKS if containing in block)
+    every = [block for page in PAGES for block in _blocks(page, "python")]
+    (block,) = (block for block in every if containing in block)
     return block
 
 
-def test_a_model_and_plain_pyro(capsys):
-    names = {}
-    exec(_block('guide="vade", n_samples=4'), names)
-    before = names["model"].facets[0].loc.detach().clone()
-    exec(_block("svi.step(x)"), names)
-    assert not torch.equal(before, names["model"].facets[0].loc)
-    assert "tensor" in capsys.readouterr().out
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    return train(tiny_config(), tmp_path_factory.mktemp("docs") / "run")[0].path
 
 
-def test_a_whole_training(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture
+def workplace(run_folder, tmp_path, monkeypatch):
+    """A folder with the runs that the pages speak of, where the default preset is a tiny one."""
     tiny = presets.Preset(tiny_config(), "", "", "")
     monkeypatch.setattr(presets, "get_preset", lambda name: tiny)
+    monkeypatch.chdir(tmp_path)
+    for name in ("shapes-001", "mine-001"):
+        shutil.copytree(run_folder, tmp_path / "runs" / name)
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if _blocks(page, "python")])
+def test_a_page_runs_from_its_top_to_its_end(page, workplace):
+    names = {}
+    for block in _blocks(page, "python"):
+        exec(block, names)
+
+
+def _commands() -> list[tuple[str, list[str]]]:
+    """Every command line of the pages with the page, in words."""
+    lines = [
+        (page, part.strip())
+        for page in PAGES
+        for block in _blocks(page, "bash")
+        for line in block.splitlines()
+        for part in re.split(r"&&|>", line)
+    ]
+    return [
+        (page, shlex.split(line, comments=True)[1:]) for page, line in lines if line[:6] == "mfcvae"
+    ]
+
+
+def test_commands_exist_with_their_options():
+    commands = _commands()
+    assert len(commands) > 30
+    for page, words in commands:
+        command = main
+        while words and isinstance(command, click.Group):
+            assert words[0] in command.commands, (page, words)
+            command, words = command.commands[words[0]], words[1:]
+        known = {name for parameter in command.params for name in parameter.opts}
+        for word in words:
+            if word.startswith("--"):
+                assert word in known, (page, command.name, word)
+
+
+def test_presets_and_settings_exist():
+    config = presets.get_preset("shapes").config
+    for page, words in _commands():
+        if words[:1] == ["train"] and words[1:] and not words[1].startswith("--"):
+            assert words[1] in presets.PRESETS, page
+        for option, value in pairwise(words):
+            if option == "--set" and not value.startswith(("data.", "model.encoder")):
+                override(config, [value])
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    folder = (ROOT / page).parent
+    linked = re.findall(r"\]\(([^)]+)\)|src=\"([^\"]+)\"", PAGES[page])
+    for link in filter(None, chain.from_iterable(linked)):
+        if not link.startswith("http"):
+            path, _, heading = link.partition("#")
+            target = folder / path
+            assert target.exists(), link
+            if heading:
+                found = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE)
+                anchors = [re.sub(r"[^\w\- ]", "", h).lower().replace(" ", "-") for h in found]
+                assert heading in anchors, link
+
+
+def test_plain_pyro_trains_a_model():
+    names = {}
+    exec(_block("svi.step(x)"), names)
+    before = names["model"].facets[0].loc.detach().clone()
+    names["svi"].step(names["x"])
+    assert not torch.equal(before, names["model"].facets[0].loc)
+
+
+def test_a_whole_training(workplace, capsys):
     exec(_block("evaluate_run(run, dataset)"), {})
     assert "majority_accuracy_training_map" in capsys.readouterr().out
-    Path("runs/shapes-001").rename("runs/mine-001")
     names = {}
-    exec(_block("predict(run.model()"), names)
+    exec(_block('Run("runs/mine-001")'), names)
     assert names["predictions"].clusters[0].shape == (96,)
-    Path("runs/mine-001").rename("runs/shapes-001")
     exec(_block("swap_facets(trained"), names)
     event = (3, 8, 8)
     assert names["swapped"].shape == (4, 4, *event)
@@ -60,7 +148,7 @@ def test_the_variant_is_what_it_says(n_samples):
     with torch.no_grad():
         model.table += torch.randn_like(model.table)
         with Noise(0):
-            elbo = model(x, None, "enumerate", n_samples).elbo
+            elbo = model(x, "enumerate", n_samples).elbo
         shape = (n_samples, len(x)) if n_samples > 1 else (len(x),)
         posteriors = model.encode(x)
         zs = [
@@ -86,7 +174,3 @@ def test_the_variant_is_what_it_says(n_samples):
     with Noise(0):
         loss = stock.loss(model.model, model.guide("enumerate"), x)
     assert loss == pytest.approx(-elbo.sum().item(), rel=1e-9)
-
-
-def test_no_placeholder_is_left():
-    assert "@@" not in (ROOT / "README.md").read_text()

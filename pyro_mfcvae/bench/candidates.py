@@ -17,6 +17,7 @@ from pyro_mfcvae.bench.reference import HandWritten, HandWrittenTraining, Precis
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import GUIDES
 from pyro_mfcvae.inference.noise import Noise
+from pyro_mfcvae.inference.weights import Weights, loss
 from pyro_mfcvae.training import Callback, TrainingState, fit
 from pyro_mfcvae.training.callbacks import MetricsLog, StopAtNonsense
 from pyro_mfcvae.training.checkpoints import Checkpoints
@@ -115,12 +116,13 @@ def deviation(load: Workload) -> float:
     hand = HandWritten(model)
     n_samples = load.config.guide.n_samples
     fade = torch.linspace(0.5, 1.0, model.n_facets, dtype=x.dtype, device=x.device)
+    model.fade.copy_(fade)
     batch = (n_samples, len(x)) if n_samples > 1 else (len(x),)
     noise = [
         torch.randn(*batch, f.latent_dim, dtype=x.dtype, device=x.device) for f in model.facets
     ]
     with Noise({f"z_{j}": eps for j, eps in enumerate(noise)}):
-        theirs = model(x, fade, "enumerate", n_samples).loss
+        theirs = loss(model(x, "enumerate", n_samples), Weights(fade))
     ours = hand(x, fade, n_samples, noise)
     ours_and_gradients = [ours.detach(), *gradients(hand, ours)]
     theirs_and_gradients = [theirs.detach(), *gradients(model, theirs)]
@@ -189,9 +191,7 @@ class EndToEnd:
         from pyro_mfcvae.evaluation.held_out import held_out_metrics
 
         guide = self.state.config.guide
-        held_out_metrics(
-            self.state.model, self.dataset, guide.name, guide.n_samples, self.state.last_fade
-        )
+        held_out_metrics(self.state.model, self.dataset, guide.name, guide.n_samples)
 
     def close(self) -> None:
         """End the thread."""

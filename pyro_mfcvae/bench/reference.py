@@ -141,7 +141,7 @@ def check_by_hand(model: FacetModel | None) -> None:
     """Raise a ConfigError if the hand-written objective is not that of the model, if given."""
     if model is None:
         return
-    told = model.model.__func__ is MFCVAE.model and not model.latents_given_clusters
+    told = model.model.__func__ is MFCVAE.model and not model.structure.infers_clusters_first
     if not told or model.heads_given_others is not None:
         raise ConfigError(
             "the hand-written objective knows MFCVAE's story with independent facets, got another "

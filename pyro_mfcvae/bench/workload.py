@@ -63,7 +63,7 @@ class Workload:
         """A new model, always the same, on the device and in training mode."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derived_seed(self.config.seed, "weights"))
-            model = build_model(self.config.model, self.dataset.observation)
+            model = build_model(self.config.model, self.dataset.observation, self.config.guide)
         return model.to(self.device, self.dtype).train()
 
     def state(self, guide: str | None = None, n: int | None = None) -> TrainingState:
@@ -77,7 +77,7 @@ class Workload:
         config = longer(self.config)
         if guide is not None:
             config = replace(config, guide=replace(config.guide, name=guide))
-        return new_state(self.model(), x, config)
+        return new_state(replace(self, config=config).model(), x, config)
 
     def with_config(self, config: Config) -> Workload:
         """The same data under other settings."""

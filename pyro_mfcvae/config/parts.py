@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import PurePath
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast, dataclass_transform
 
 from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -19,7 +19,12 @@ SAME_RUN = "another value is still the same run"
 SameRun = Annotated[T, SAME_RUN]
 """The type of a setting that changes no result of a run, such as where it is computed."""
 
-settings = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(Field,))
+def settings(cls: type[T]) -> type[T]:
+    """Make a class a frozen dataclass that checks its values and refuses unknown names."""
+    checked = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+    return cast(type[T], checked(cls))
 
 
 @settings
@@ -27,7 +32,7 @@ class FacetConfig:
     """One facet's mixture prior.
 
     Attributes:
-        n_clusters: K_j.
+        n_clusters: K_j; 1 means that the facet has no clusters and the prior N(0, I).
         latent_dim: D_j.
         covariance: of p(z | c).
         learn_weights: learn pi_j; otherwise it stays 1/K_j.
@@ -41,6 +46,11 @@ class FacetConfig:
     learn_weights: bool = True
     initial_variance: Positive = 0.01
     softplus_beta: Positive = 10.0
+
+    @property
+    def has_clusters(self) -> bool:
+        """Whether there are clusters to tell apart: one is none."""
+        return self.n_clusters > 1
 
 
 @settings

@@ -11,12 +11,11 @@ import torch
 from pyro_mfcvae import evaluation, figures
 from pyro_mfcvae.drawing.held_out import HeldOut
 from pyro_mfcvae.evaluation.prior_weights import prior_weights
-from pyro_mfcvae.priors.conditional import ConditionalMixture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from pyro_mfcvae.priors.densities import MixtureDensities
+    from pyro_mfcvae.models.structure import FacetStructure
 
 Named = Iterator[tuple[str, "Figure | str"]]  # a figure, or why it is left out
 
@@ -28,7 +27,7 @@ _N_FACTORS = 8  # factors in a figure
 def draw_pictures(seen: HeldOut) -> Named:
     """Reconstructions; typical members and samples of each facet's clusters."""
     inputs = seen.choose(None, _N_RECONSTRUCTED[seen.in_plane])
-    means = evaluation.reconstruct(seen.model, seen.take(inputs), seen.fade)
+    means = evaluation.reconstruct(seen.model, seen.take(inputs))
     yield (
         "reconstructions",
         seen.figures.reconstructions(
@@ -51,12 +50,7 @@ def draw_pictures(seen: HeldOut) -> Named:
         )
         clusters = figures.cluster_order(responsibilities)[:_N_DRAWN]
         samples = evaluation.sample_clusters(
-            seen.model,
-            j,
-            clusters,
-            _N_SAMPLES[seen.in_plane],
-            temperature=seen.temperature,
-            fade=seen.fade,
+            seen.model, j, clusters, _N_SAMPLES[seen.in_plane], temperature=seen.temperature
         )
         yield (
             f"samples-facet-{j}",
@@ -75,14 +69,15 @@ def draw_mixtures(seen: HeldOut) -> Named:
     clusters = seen.predictions.clusters
     if seen.clustered:
         yield "weights", _weights(seen)
-    for j, prior in enumerate(seen.model.facets):
+    for j, facet in enumerate(seen.model.structure.facets):
         if seen.is_shared(j):
-            why = ", which a batch shares" * (seen.model.group_size is not None)
+            why = ", which a batch shares" * (seen.model.structure.group_size is not None)
             yield f"latents-facet-{j}", f"all observations have one latent of this facet{why}"
             continue
-        covariances = prior.scale_tril @ prior.scale_tril.mT
+        p = seen.model.facets[j].at_origin()
+        covariances = p.scale_tril @ p.scale_tril.mT
         projection = evaluation.project(
-            seen.predictions.z_mean[j], prior.loc.cpu().numpy(), covariances.cpu().numpy()
+            seen.predictions.z_mean[j], p.loc.cpu().numpy(), covariances.cpu().numpy()
         )
         factor = next(iter(_factors(seen, j)), None)
         labels = (
@@ -101,7 +96,7 @@ def draw_mixtures(seen: HeldOut) -> Named:
                 clusters[j],
                 **labels,
                 title=f"facet {j}: held-out observations at the mean of q(z | x)\n"
-                f"+ and line around it: mean and one standard deviation of {_component(prior)}",
+                f"+ and line around it: mean and one standard deviation of {_component(facet)}",
             ),
         )
 
@@ -146,11 +141,11 @@ def _factors(seen: HeldOut, j: int) -> list[str]:
     return sorted(agreement, key=lambda factor: -agreement[factor])
 
 
-def _component(prior: MixtureDensities) -> str:
-    if prior.n_clusters == 1:
+def _component(facet: FacetStructure) -> str:
+    if not facet.has_clusters:
         return "the prior"
     where = ", where the facet that it depends on is 0"
-    return f"a component{where if isinstance(prior, ConditionalMixture) else ''}"
+    return f"a component{where if facet.prior_parents else ''}"
 
 
 def _which(responsibilities: np.ndarray) -> str:

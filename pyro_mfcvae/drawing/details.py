@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Sequence
 
 from pyro_mfcvae.drawing.held_out import HeldOut
-from pyro_mfcvae.priors.conditional import ConditionalMixture
 
 Facets = tuple[int, ...]
 
@@ -79,7 +78,7 @@ def _means(seen: HeldOut, facets: Facets) -> list[str]:
 
 def _latents(seen: HeldOut, facets: Facets) -> list[str]:
     (facet,) = facets
-    if seen.model.facets[facet].n_clusters == 1:
+    if facet not in seen.clustered:
         return ["The prior has one component, of which cross and line show mean and spread."]
     where = ", as it is where the facet that it depends on is 0" * _is_conditional(seen, facet)
     return [f"Crosses and lines show mean and spread of each component in use{where}."]
@@ -112,11 +111,11 @@ def _all_else(seen: HeldOut, facets: Sequence[int]) -> str:
 
 
 def _is_conditional(seen: HeldOut, facet: int) -> bool:
-    return isinstance(seen.model.facets[facet], ConditionalMixture)
+    return bool(seen.model.structure.facets[facet].prior_parents)
 
 
 def _has_groups(seen: HeldOut) -> bool:
-    return seen.model.group_size is not None
+    return seen.model.structure.group_size is not None
 
 
 _DETAILS: dict[str, Callable[[HeldOut, Facets], list[str]]] = {

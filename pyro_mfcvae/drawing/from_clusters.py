@@ -48,7 +48,7 @@ def generate(
         chosen.append(order[:n_clusters] if clusters is None else list(clusters))
         used.append(len(order))
         arrays[f"pictures_{j}"] = evaluation.sample_clusters(
-            seen.model, j, chosen[-1], n_samples, temperature, seed, seen.fade
+            seen.model, j, chosen[-1], n_samples, temperature, seed
         )
         arrays[f"clusters_{j}"] = np.array(chosen[-1])
     which = "; ".join(
@@ -92,7 +92,7 @@ def means(
             else f"{len(given)} clusters"
         )
         which.append(f"facet {j}, {how_many}")
-    pictures = evaluation.cluster_means(seen.model, facets, chosen, seen.fade)
+    pictures = evaluation.cluster_means(seen.model, facets, chosen)
     shown = seen.drawable(pictures)
     rest = ", other facets at the means of their priors"
     rest *= seen.model.n_facets > len(facets)

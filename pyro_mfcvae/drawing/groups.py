@@ -32,7 +32,7 @@ def along_shared(seen: HeldOut, title: str, n_clusters: int | None = None) -> Fi
     found = [evaluation.shared_and_own(seen.model, cluster) for cluster in clusters]
     grids = [seen.drawable(grid) for grid, _, _ in found]
     _, rows, columns = found[0]
-    has_clusters = seen.model.facets[0].n_clusters > 1
+    has_clusters = 0 in seen.clustered
     names = [f"cluster {k}" for k in clusters] if has_clusters else [""]
     what = "offset of every dimension, shared latent in rows, own from its prior's mean in columns"
     return figures.shared_and_own_grids(
@@ -62,7 +62,7 @@ def between_kinds(
     )
     first, second = seen.shown[ends]
     names = (kinds[0].name, kinds[1].name)
-    rows = "shared latent in rows, " if seen.model.group_size is not None else ""
+    rows = "shared latent in rows, " if seen.model.structure.group_size is not None else ""
     text = f"{title}; {rows}own in columns"
     grid = seen.drawable(pictures)
     return figures.between_groups_grid(grid, (first, second), names, text), shared
@@ -93,6 +93,6 @@ def map_of_groups(
         lines.append((name, points[start : start + len(path)]))
         start += len(path)
     names = [kind.name for kind in groups.kinds]
-    of = "q(z_1 | X)" if seen.model.group_size is not None else "z_0"
+    of = "q(z_1 | X)" if seen.model.structure.group_size is not None else "z_0"
     text = f"{title}: means of {of} of held-out batches of {group_size}"
     return figures.group_points(points[: len(means)], groups.classes, names, text, lines)

@@ -33,7 +33,6 @@ class HeldOut:
 
     Attributes:
         model: the model.
-        fade: weights of its facets, (J,).
         temperature: of samples.
         x: observations (N, *event), read from their file as they are needed if they are streamed.
         labels: classes by factor, (N,) each.
@@ -41,7 +40,6 @@ class HeldOut:
     """
 
     model: FacetModel
-    fade: tuple[float, ...]
     temperature: float
     x: Observations
     labels: dict[str, Indices]
@@ -50,12 +48,12 @@ class HeldOut:
     @functools.cached_property
     def predictions(self) -> Predictions:
         """Clusters and latents of all observations."""
-        return evaluation.predict(self.model, self.x, fade=self.fade)
+        return evaluation.predict(self.model, self.x)
 
     @property
     def clustered(self) -> list[int]:
-        """Facets that have clusters: more than one."""
-        return [j for j, prior in enumerate(self.model.facets) if prior.n_clusters > 1]
+        """Facets that have clusters."""
+        return list(self.model.structure.clustered)
 
     @property
     def in_plane(self) -> bool:
@@ -151,8 +149,7 @@ class HeldOut:
 
     def follows(self, changed: Sequence[int]) -> bool:
         """Whether what is decoded moves with facets that change, as none of these is decoded."""
-        decoded = self.model.decoded_facets
-        return decoded is not None and not set(changed) & set(decoded)
+        return not set(changed) & set(self.model.structure.decoded)
 
     def others(self, where: str, changed: Sequence[int] = (), which: str = "other facets") -> str:
         """What a title says of the facets that do not change, if there are any.
@@ -211,7 +208,6 @@ def look(run: Run, dataset: Dataset | None = None) -> HeldOut:
     }
     return HeldOut(
         model=trained.model,
-        fade=trained.fade,
         temperature=run.config.sampling_temperature,
         x=x,
         labels={factor: values.cpu().numpy() for factor, values in labels.items()},

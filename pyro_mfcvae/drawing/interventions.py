@@ -49,9 +49,7 @@ def swap(
         raise ValueError("expected donors or the clusters to take them from, got both")
     columns = _typical(seen, facet, clusters) if donors is None else seen.choose(donors, n)
     x, given = seen.observed(rows), seen.observed(columns)
-    pictures = evaluation.swap_facets(
-        seen.model, seen.take(rows), seen.take(columns), facet, seen.fade
-    )
+    pictures = evaluation.swap_facets(seen.model, seen.take(rows), seen.take(columns), facet)
     title = f"facet {facet} from the donors{seen.others('from the inputs', [facet])}"
     return Intervention(
         {"pictures": pictures, "x": x, "donors": given, "indices": rows, "donor_indices": columns},
@@ -78,9 +76,7 @@ def swap_pairs(
     check_facet(seen.model, facet)
     first, second = seen.pairs(inputs, donors, n, facet)
     pairs = np.stack([seen.observed(first), seen.observed(second)], 1)
-    pictures = evaluation.swap_pairs(
-        seen.model, seen.take(first), seen.take(second), facet, seen.fade
-    )
+    pictures = evaluation.swap_pairs(seen.model, seen.take(first), seen.take(second), facet)
     title = f"pairs with facet {facet} exchanged{seen.others('unchanged', [facet])}"
     return Intervention(
         {"pictures": pictures, "x": pairs, "indices": np.stack([first, second], 1)},
@@ -116,7 +112,7 @@ def traverse(
     if dimension is None:
         rows = _one(seen, inputs)
         dimensions, drawn = evaluation.traverse_dimensions(
-            seen.model, seen.take(rows), facet, n or 10, offsets, seen.fade
+            seen.model, seen.take(rows), facet, n or 10, offsets
         )
         pictures, labels = drawn[:, 0], [f"dimension {d}" for d in dimensions]
         n_all = seen.model.facets[facet].latent_dim
@@ -126,9 +122,7 @@ def traverse(
         shown = [seen.drawable(x)[0], *[None] * (len(dimensions) - 1)]
     else:
         rows, dimensions = seen.choose(inputs, n or 8), [dimension]
-        pictures = evaluation.traverse(
-            seen.model, seen.take(rows), facet, dimension, offsets, seen.fade
-        )
+        pictures = evaluation.traverse(seen.model, seen.take(rows), facet, dimension, offsets)
         labels = [f"input {i}" for i in rows]
         title = f"facet {facet}: dimension {dimension} {moved.format('held-out observations')}"
         x = seen.observed(rows)
@@ -171,7 +165,7 @@ def interpolate(
         check_facet(seen.model, facet)
     first, last = seen.pairs(inputs, ends, n)
     pictures = evaluation.interpolate(
-        seen.model, seen.take(first), seen.take(last), n_steps, facets, seen.fade
+        seen.model, seen.take(first), seen.take(last), n_steps, facets
     )
     start, end = seen.observed(first), seen.observed(last)
     moving = sorted(set(range(seen.model.n_facets) if facets is None else facets))

@@ -34,9 +34,7 @@ def resample(
     """
     rows = seen.choose(inputs, n)
     temperature = seen.temperature if temperature is None else temperature
-    pictures = evaluation.resample_facets(
-        seen.model, seen.take(rows), n_samples, temperature, seed, seen.fade
-    )
+    pictures = evaluation.resample_facets(seen.model, seen.take(rows), n_samples, temperature, seed)
     x = seen.observed(rows)
     titles = [f"facet {j}, K = {prior.n_clusters}" for j, prior in enumerate(seen.model.facets)]
     figure = figures.resampled_facets(
@@ -77,9 +75,7 @@ def components(
     temperature = seen.temperature if temperature is None else temperature
     used = seen.most_used(facet)
     chosen = used[:n_clusters] if clusters is None else list(clusters)
-    pictures = evaluation.sample_components(
-        seen.model, facet, chosen, n_samples, temperature, seed, seen.fade
-    )
+    pictures = evaluation.sample_components(seen.model, facet, chosen, n_samples, temperature, seed)
     which = (
         part_of(len(chosen), len(used), "clusters in use", "most used")
         if clusters is None

@@ -83,8 +83,8 @@ def _row(name: str, seen: HeldOut, x: np.ndarray, window: figures.Window) -> lis
     held_out = evaluation.prior_log_density(model, torch.from_numpy(x), _N_DRAWS).mean()
     chosen = list(range(model.facets[0].n_clusters))
     drawn = evaluation.sample_clusters(model, 0, chosen, _N_SAMPLES)
-    prior = model.facets[0]
     with torch.no_grad():
+        prior = model.facets[0].at_origin()
         means = prior.loc.double().cpu().numpy()
         factors = prior.scale_tril.double().cpu().numpy()
     return [

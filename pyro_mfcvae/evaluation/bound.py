@@ -11,12 +11,11 @@ ELBO of the guide ``enumerate``.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from pyro_mfcvae.evaluation.predictions import as_model_input, fade_weights
+from pyro_mfcvae.evaluation.predictions import as_model_input
 from pyro_mfcvae.inference.elbo import FacetELBO
 from pyro_mfcvae.inference.noise import Noise, derived_seed
 from pyro_mfcvae.models.base import FacetModel
@@ -25,20 +24,16 @@ _ROWS = 4000  # decoded at a time
 
 
 def importance_weighted_bound(
-    model: FacetModel,
-    x: Tensor,
-    n_samples: int = 64,
-    fade: Sequence[float] | None = None,
-    seed: int = 0,
+    model: FacetModel, x: Tensor, n_samples: int = 64, seed: int = 0
 ) -> Tensor:
     """The bound of every observation, in nats.
+
+    It is on the evidence of the model with its rungs as they are faded, so the KLs are not weighed.
 
     Args:
         model: the model, on any device.
         x: observations (N, *event).
         n_samples: S.
-        fade: weights of the facets' rungs; None means ones. The bound is on the evidence of the
-            model with these rungs, so the KLs are not weighed.
         seed: of the noise.
 
     Returns:
@@ -51,7 +46,7 @@ def importance_weighted_bound(
         raise ValueError(f"expected at least one sample, got {n_samples}")
     if reason := unweighable(model):
         raise ValueError(f"no importance-weighted bound: {reason}; take the ELBO of elbo_means")
-    guide, weights = model.guide("enumerate"), fade_weights(model, fade)
+    guide = model.guide("enumerate")
     n_observations = max(1, _ROWS // n_samples)
     n_at_once = min(n_samples, _ROWS)
     bounds = []
@@ -62,7 +57,7 @@ def importance_weighted_bound(
             for k, start in enumerate(range(0, n_samples, n_at_once)):
                 n = min(n_at_once, n_samples - start)
                 with Noise(derived_seed(seed, "bound", k), i):
-                    elbo = FacetELBO(n).log_weights(model.model, guide, batch, weights)
+                    elbo = FacetELBO(n).log_weights(model.model, guide, batch)
                 parts.append(elbo.double())
             bounds.append(torch.cat(parts).logsumexp(0).cpu() - math.log(n_samples))
     return torch.cat(bounds)
@@ -70,8 +65,8 @@ def importance_weighted_bound(
 
 def unweighable(model: FacetModel) -> str:
     """Why a model has no importance-weighted bound of this kind; empty if it has one."""
-    if model.group_size is not None:
+    if model.structure.group_size is not None:
         return "it needs observations that are independent, but those of a batch share a latent"
-    if model.latents_given_clusters:
+    if model.structure.infers_clusters_first:
         return "it needs the clusters to be summed out given z, but q(z | x, c) is told them"
     return ""

@@ -32,17 +32,18 @@ from torch import Tensor
 
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.evaluation.fitting import fitting_guides
-from pyro_mfcvae.evaluation.predictions import as_model_input, fade_weights
+from pyro_mfcvae.evaluation.predictions import as_model_input
 from pyro_mfcvae.guides import Guide
-from pyro_mfcvae.inference.elbo import ElboTerms
 from pyro_mfcvae.inference.enumeration import Site, is_analytic, run_guide
 from pyro_mfcvae.inference.noise import Noise, site_noise
+from pyro_mfcvae.inference.weights import Weights, loss, term_means
 from pyro_mfcvae.models.base import FacetModel
-from pyro_mfcvae.priors.components import RelaxedCluster
+from pyro_mfcvae.priors.clusters import RelaxedCluster
 
 REFERENCE = "enumerate"
 
 Gaps = tuple[float, float] | None
+Terms = dict[str, float]
 
 
 def compare_guides(
@@ -51,7 +52,7 @@ def compare_guides(
     guides: Sequence[str] | None = None,
     n_samples: Sequence[int] = (1, 2, 8, 32),
     n_draws: int = 20,
-    fade: Sequence[float] | None = None,
+    weights: Weights | None = None,
     seed: int = 0,
     on_pass: Callable[[int, int], None] = lambda n_done, n_all: None,
 ) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def compare_guides(
         guides: names; None takes all. ``enumerate`` is measured wherever it fits, as the reference.
         n_samples: numbers S of samples per observation.
         n_draws: draws of the noise; draw d has the noise of (seed, d).
-        fade: weights of the facets; None means ones.
+        weights: of the ELBO's terms; None takes the model's fade weights.
         seed: of the noise.
         on_pass: is told after every pass of one guide how many of how many are done.
 
@@ -91,7 +92,8 @@ def compare_guides(
             f"1 on; got {n_draws} draws and {list(n_samples)} samples"
         )
     fitting, left_out = fitting_guides(model, guides, REFERENCE)
-    weights, x = fade_weights(model, fade), as_model_input(model, x)
+    x = as_model_input(model, x)
+    weights = Weights(model.kl_fade) if weights is None else weights
     rows, n_done, n_all = [], 0, len(fitting) * len(n_samples) * n_draws
     with model.evaluating(gradients=True):
         for s in n_samples:
@@ -107,10 +109,10 @@ def compare_guides(
     return {
         "reference": REFERENCE if REFERENCE in fitting else None,
         "n_observations": len(x),
-        "group_size": model.group_size,
+        "group_size": model.structure.group_size,
         "n_draws": n_draws,
         "seed": seed,
-        "fade": [1.0] * model.n_facets if fade is None else list(fade),
+        "fade": model.fade.tolist(),
         "guides": rows,
         "left_out": left_out,
     }
@@ -128,9 +130,9 @@ class _Measured:
     squared_norms: list[float] = field(default_factory=list)
 
     def add(
-        self, terms: ElboTerms, gradient: Tensor, gaps: Gaps, is_bound: bool, seconds: float
+        self, terms: Terms, gradient: Tensor, gaps: Gaps, is_bound: bool, seconds: float
     ) -> None:
-        self.terms.append({name: value.item() for name, value in terms.means().items()})
+        self.terms.append(terms)
         self.gaps.append(gaps)
         self.is_bound = is_bound
         self.seconds.append(seconds)
@@ -177,12 +179,12 @@ class _Measured:
 def _pass(
     model: FacetModel,
     x: Tensor,
-    weights: Tensor | None,
+    weights: Weights,
     guide: Guide,
     n_samples: int,
     seed: int,
     draw: int = 0,
-) -> tuple[ElboTerms, Tensor, Gaps, bool, float]:
+) -> tuple[Terms, Tensor, Gaps, bool, float]:
     """One forward and backward pass.
 
     Returns:
@@ -193,8 +195,8 @@ def _pass(
     _wait(x.device)
     started = time.perf_counter()
     with pyro.validation_enabled(False), Noise(seed, draw):
-        terms = model(x, weights, guide, n_samples)
-    gradients = torch.autograd.grad(terms.loss, learnt, allow_unused=True)
+        terms = model(x, guide, n_samples)
+    gradients = torch.autograd.grad(loss(terms, weights), learnt, allow_unused=True)
     _wait(x.device)
     seconds = time.perf_counter() - started
     networks = {id(p) for part in model.posterior_networks for p in part.parameters()}
@@ -206,13 +208,14 @@ def _pass(
         ]
     )
     with torch.no_grad(), Noise(seed, draw):
-        sites = {site["name"]: site for site in run_guide(guide, n_samples, (x, weights), {})}
+        sites = {site["name"]: site for site in run_guide(guide, n_samples, (x,), {})}
     is_bound = not any(isinstance(site["fn"], RelaxedCluster) for site in sites.values())
     gaps = None
-    if is_bound and not model.latents_given_clusters:
+    if is_bound and not model.structure.infers_clusters_first:
         with torch.no_grad():
-            gaps = _gaps(model, len(x), sites, terms.weights.tolist(), (seed, -1 - draw))
-    return terms, gradient, gaps, is_bound, seconds
+            gaps = _gaps(model, len(x), sites, weights.kl.tolist(), (seed, -1 - draw))
+    means = {name: value.item() for name, value in term_means(terms, weights).items()}
+    return means, gradient, gaps, is_bound, seconds
 
 
 def _gaps(
@@ -229,17 +232,16 @@ def _gaps(
     """
     zs = [sites[f"z_{j}"]["value"] for j in range(model.n_facets)]
     predicted = least = 0.0
-    for j, facet in enumerate(model.facets):
-        if facet.n_clusters == 1:
-            continue
+    for j in model.structure.clustered:
+        n_clusters = model.structure.facets[j].n_clusters
         z = _drawn_anew(sites[f"z_{j}"], *other_noise) if is_analytic(sites[f"z_{j}"]) else zs[j]
         log_responsibilities = model.prior(j, zs).log_responsibilities(z)
-        log_responsibilities = log_responsibilities.reshape(-1, n_observations, facet.n_clusters)
+        log_responsibilities = log_responsibilities.reshape(-1, n_observations, n_clusters)
         log_z = log_responsibilities.mean(0).logsumexp(-1)
         least -= weights[j] * log_z.mean().item()
         if f"c_{j}" in sites:
             log_q = sites[f"c_{j}"]["fn"].logits
-            log_q = log_q.reshape(-1, n_observations, facet.n_clusters)
+            log_q = log_q.reshape(-1, n_observations, n_clusters)
             kl = (log_q.exp() * (log_q - log_responsibilities)).sum(-1)
             predicted += weights[j] * kl.mean().item()
     return predicted, least

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from pyro_mfcvae.evaluation.predictions import Array, as_model_input, decode_means
 from pyro_mfcvae.models.base import FacetModel
-from pyro_mfcvae.priors.conditional import ConditionalMixture
 
 _PAIRS = 2_000_000  # of observations and samples that are held at a time
 
@@ -79,31 +78,29 @@ def traverse_condition(
     Raises:
         ValueError: if clusters depend on nothing, or do not exist, or there is nothing to draw.
     """
-    prior = model.facets[0]
-    if not isinstance(prior, ConditionalMixture):
+    facet = model.structure.facets[0]
+    if facet.prior_parents != (1,):
         raise ValueError(
             f"clusters of facet 0 depend on no other latent in {type(model).__name__}; give a "
             "GMVAE, or another model with such clusters"
         )
-    if not len(clusters) or not all(0 <= k < prior.n_clusters for k in clusters):
-        raise ValueError(f"expected clusters from 0 to {prior.n_clusters - 1}, got {[*clusters]}")
+    if not len(clusters) or not all(0 <= k < facet.n_clusters for k in clusters):
+        raise ValueError(f"expected clusters from 0 to {facet.n_clusters - 1}, got {[*clusters]}")
     if n_dimensions < 1 or not len(offsets):
         raise ValueError(
             f"expected at least one dimension and one offset, got {n_dimensions} and {len(offsets)}"
         )
-    axes = torch.eye(prior.condition_dim).to(prior.loc)
+    axes = torch.eye(model.structure.facets[1].latent_dim).to(next(model.parameters()))
     ends = axes.unsqueeze(1) * torch.tensor([-1.0, 1.0]).to(axes).unsqueeze(-1)
-    moved = _at_means(model, prior, clusters, ends)  # (R, W, 2, *event)
+    moved = _at_means(model, clusters, ends)  # (R, W, 2, *event)
     effects = ((moved[:, :, 1] - moved[:, :, 0]) ** 2).swapaxes(0, 1).reshape(len(axes), -1).mean(1)
     chosen = np.argsort(-effects, kind="stable")[:n_dimensions]
     steps = torch.tensor([*offsets]).to(axes).unsqueeze(-1)
-    return chosen, _at_means(model, prior, clusters, axes[chosen].unsqueeze(1) * steps)
+    return chosen, _at_means(model, clusters, axes[chosen].unsqueeze(1) * steps)
 
 
 @torch.no_grad()
-def _at_means(
-    model: FacetModel, prior: ConditionalMixture, clusters: Sequence[int], w: Tensor
-) -> Array:
+def _at_means(model: FacetModel, clusters: Sequence[int], w: Tensor) -> Array:
     """Pictures of R clusters at values w (n, M, W) of what they depend on: (R, n, M, *event)."""
-    z = prior.given(w).loc[..., list(clusters), :].movedim(-2, 0)
+    z = model.prior(0, {1: w}).loc[..., list(clusters), :].movedim(-2, 0)
     return decode_means(model, [z, w.expand(len(clusters), *w.shape)])

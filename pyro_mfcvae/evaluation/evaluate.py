@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,9 @@ from pyro_mfcvae.evaluation.accuracies import (
     redundancy,
 )
 from pyro_mfcvae.evaluation.predictions import Predictions, elbo_means, predict
+from pyro_mfcvae.inference.weights import Weights
 from pyro_mfcvae.models.base import FacetModel
+from pyro_mfcvae.models.structure import FacetStructure
 
 
 def evaluate(
@@ -24,7 +26,7 @@ def evaluate(
     dataset: Dataset,
     guide: str = "vade",
     n_samples: int = 1,
-    fade: Sequence[float] | None = None,
+    weights: Weights | None = None,
 ) -> dict[str, Any]:
     """Measure a model on the training and the held-out part of a data set.
 
@@ -37,7 +39,7 @@ def evaluate(
         dataset: with labels, if there are any.
         guide: name of the guide, for the ELBO.
         n_samples: S, for the ELBO.
-        fade: weights of the facets; None means ones.
+        weights: of the ELBO's terms; None takes the model's fade weights.
 
     Returns:
         ``{"elbo": {part: {term: value}}, "facets": [{"n_clusters", "latent_dim",
@@ -51,7 +53,7 @@ def evaluate(
         ValueError: if responsibilities are not finite, as with a model that has diverged.
     """
     parts = {part: dataset.split(part) for part in ("train", "test")}
-    predictions = {part: predict(model, x, fade=fade) for part, (x, _) in parts.items()}
+    predictions = {part: predict(model, x) for part, (x, _) in parts.items()}
     labels = {
         part: {factor: values.cpu().numpy() for factor, values in given.items()}
         for part, (_, given) in parts.items()
@@ -59,44 +61,44 @@ def evaluate(
     return {
         "n_observations": {part: len(x) for part, (x, _) in parts.items()},
         "elbo": {
-            part: elbo_means(model, x, guide, n_samples, fade) for part, (x, _) in parts.items()
+            part: elbo_means(model, x, guide, n_samples, weights) for part, (x, _) in parts.items()
         },
         "facets": [
             {
-                "n_clusters": prior.n_clusters,
-                "latent_dim": prior.latent_dim,
-                **_facet(j, prior.n_clusters, predictions, labels),
+                "n_clusters": facet.n_clusters,
+                "latent_dim": facet.latent_dim,
+                **_facet(j, facet, predictions, labels),
             }
-            for j, prior in enumerate(model.facets)
+            for j, facet in enumerate(model.structure.facets)
         ],
         "redundancy": {
-            part: _redundancy(p.clusters, [prior.n_clusters for prior in model.facets])
+            part: _redundancy(p.clusters, model.structure.clustered)
             for part, p in predictions.items()
         },
     }
 
 
 def _redundancy(
-    clusters: Sequence[np.ndarray], n_clusters: Sequence[int]
+    clusters: Sequence[np.ndarray], clustered: Collection[int]
 ) -> list[list[float | None]]:
     nmi: list[list[float | None]] = [*redundancy(clusters)]
     for i, row in enumerate(nmi):
         for j in range(len(row)):
-            if min(n_clusters[i], n_clusters[j]) == 1:
+            if not {i, j} <= {*clustered}:
                 row[j] = None
     return nmi
 
 
 def _facet(
     j: int,
-    n_clusters: int,
+    facet: FacetStructure,
     predictions: dict[str, Predictions],
     labels: dict[str, dict[str, np.ndarray]],
 ) -> dict[str, Any]:
     clusters = {part: p.clusters[j] for part, p in predictions.items()}
     factors: dict[str, Any] = {}
-    for factor, classes in labels["train"].items() if n_clusters > 1 else ():
-        cluster_map = majority_map(classes, clusters["train"], n_clusters)
+    for factor, classes in labels["train"].items() if facet.has_clusters else ():
+        cluster_map = majority_map(classes, clusters["train"], facet.n_clusters)
         factors[factor] = {
             "n_classes": int(max(given[factor].max() for given in labels.values())) + 1,
             **{

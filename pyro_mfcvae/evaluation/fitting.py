@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch import nn
+
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.guides import GUIDES, Guide, NetworkGuide, build_guide, unknown_guide
+from pyro_mfcvae.guides import GUIDES, Guide, build_guide, unknown_guide
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.plugins.files import given_files
 
@@ -51,23 +53,33 @@ def _misfit(model: FacetModel, name: str) -> str:
         return reason
     if name in model.guides:
         return ""
-    clusters = any(facet.n_clusters > 1 for facet in model.facets)
-    if issubclass(kind, NetworkGuide) and clusters and model.cluster_heads is None:
+    guide, trained = build_guide(name, model), _trained_network(model)
+    own = getattr(guide, "network", None)
+    if own is not None and trained is None:
         return (
             "its network q(c | x) was not trained: train with --guide amortized or --guide relaxed"
         )
-    if any(True for _ in build_guide(name, model).parameters()):
+    known = {id(p) for p in own.parameters()} if own is not None else set()
+    if any(id(p) not in known for p in guide.parameters()):
         files = [f"path/to/{source.file}:" for source in given_files("guide", name)]
         return f"its networks were not trained: train with --guide {''.join(files[:1])}{name}"
     return ""
 
 
 def _guide(model: FacetModel, name: str) -> Guide:
-    """The model's own guide, or one beside it."""
+    """The model's own guide, or one beside it, which takes the network that was trained."""
     if name in model.guides:
         return model.guides[name]
-    parameter = next(model.parameters())
-    return build_guide(name, model).to(parameter.device, parameter.dtype)
+    parameter, guide = next(model.parameters()), build_guide(name, model)
+    if getattr(guide, "network", None) is not None:
+        guide.network = _trained_network(model)
+    return guide.to(parameter.device, parameter.dtype)
+
+
+def _trained_network(model: FacetModel) -> nn.Module | None:
+    """The network q(c | x) of a guide that the model was made with."""
+    networks = (getattr(guide, "network", None) for guide in model.guides.values())
+    return next((network for network in networks if network is not None), None)
 
 
 def observations_in_words(results: Mapping[str, Any]) -> str:

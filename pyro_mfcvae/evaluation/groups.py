@@ -138,7 +138,7 @@ def group_latents(model: FacetModel, x: Observations, rows: IntArray) -> tuple[A
             as_model_input(model, x[some.to(x.device)])
             for some in torch.from_numpy(used).split(BATCH_SIZE)
         )
-        if model.group_size is not None:
+        if model.structure.group_size is not None:
             means, precisions = model.opinions(batches)
             posterior = model.grouped(means[members], precisions[members])
             mean, deviation = posterior.mean, posterior.stddev

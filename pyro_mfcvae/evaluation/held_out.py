@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -18,7 +17,7 @@ from pyro_mfcvae.evaluation.accuracies import (
 )
 from pyro_mfcvae.evaluation.predictions import elbo_means, predict
 from pyro_mfcvae.guides import Guide
-from pyro_mfcvae.inference.fade_in import KlFloor
+from pyro_mfcvae.inference.weights import Weights
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.training.callbacks import Callback, Metrics, append_metrics
 from pyro_mfcvae.training.state import TrainingState
@@ -46,17 +45,15 @@ class HeldOutLog(Callback):
     def on_epoch(self, state: TrainingState, metrics: Metrics) -> None:
         every = state.config.training.evaluate_every
         if every and (state.epoch % every == 0 or state.step == state.n_steps):
-            n_samples, floor = state.config.guide.n_samples, state.config.training.kl_floor
-            # What is measured is the objective of the last step.
-            with KlFloor(floor, state.objective.kl_scale):
-                values = held_out_metrics(
-                    state.model,
-                    self.dataset,
-                    state.objective.guide,
-                    n_samples,
-                    state.last_fade,
-                    self.part,
-                )
+            objective = state.objective  # of the last step
+            values = held_out_metrics(
+                state.model,
+                self.dataset,
+                objective.guide,
+                objective.n_samples,
+                objective.weights,
+                self.part,
+            )
             append_metrics(self.path, state, self.split, values)
 
 
@@ -65,7 +62,7 @@ def held_out_metrics(
     dataset: Dataset,
     guide: str | Guide = "vade",
     n_samples: int = 1,
-    fade: Sequence[float] | None = None,
+    weights: Weights | None = None,
     part: Literal["train", "test"] = "test",
     max_observations: int = 10_000,
 ) -> Metrics:
@@ -76,7 +73,7 @@ def held_out_metrics(
         dataset: of which one part is taken.
         guide: a guide or its name, for the ELBO.
         n_samples: S, for the ELBO.
-        fade: weights of the facets; None means ones.
+        weights: of the ELBO's terms; None takes the model's fade weights.
         part: of the data.
         max_observations: of the training part take so many, evenly spread.
 
@@ -88,10 +85,10 @@ def held_out_metrics(
     if part == "train" and len(x) > max_observations:
         rows = spread_out(torch.arange(len(x)), max_observations)
         x, labels = select(x, rows), {factor: classes[rows] for factor, classes in labels.items()}
-    values = elbo_means(model, x, guide, n_samples, fade)
-    seen = predict(model, x, fade=fade)
+    values = elbo_means(model, x, guide, n_samples, weights)
+    seen = predict(model, x)
     for j, (clusters, r) in enumerate(zip(seen.clusters, seen.responsibilities, strict=True)):
-        if model.facets[j].n_clusters == 1:
+        if j not in model.structure.clustered:
             continue
         values[f"occupied_clusters_{j}"] = occupied_clusters(clusters)
         for factor, classes in labels.items():

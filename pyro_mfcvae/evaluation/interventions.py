@@ -20,23 +20,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyro_mfcvae.evaluation.predictions import (
-    Array,
-    batches,
-    check_facet,
-    decode_means,
-    fade_weights,
-    predict,
-)
+from pyro_mfcvae.evaluation.predictions import Array, check_facet, decode_means, encoded, predict
 from pyro_mfcvae.models.base import FacetModel
-from pyro_mfcvae.priors.densities import MixtureDensities
-
-Fade = Sequence[float] | None
 
 
-def swap_facets(
-    model: FacetModel, x: Tensor, donors: Tensor, facet: int, fade: Fade = None
-) -> Array:
+def swap_facets(model: FacetModel, x: Tensor, donors: Tensor, facet: int) -> Array:
     """Observations redrawn with one facet's latent taken from each of some donors.
 
     Source: MFCVAE, Figure 5.
@@ -46,7 +34,6 @@ def swap_facets(
         x: observations (N, *event), which give all other facets.
         donors: observations (M, *event), which give this facet.
         facet: j, from 0.
-        fade: weights of the facets; None means ones.
 
     Returns:
         pictures (N, M, *event).
@@ -55,18 +42,16 @@ def swap_facets(
         ValueError: if the facet does not exist.
     """
     check_facet(model, facet)
-    own, given = _latents(model, x, fade), _latents_of_each(model, donors, fade)
+    own, given = _latents(model, x), _latents_of_each(model, donors)
     n, m = len(x), len(donors)
     zs = [
         (given[j].expand(n, m, -1) if j == facet else own[j].unsqueeze(1).expand(n, m, -1))
         for j in range(model.n_facets)
     ]
-    return _decoded(model, zs, [facet], x, fade)
+    return _decoded(model, zs, [facet], x)
 
 
-def swap_pairs(
-    model: FacetModel, first: Tensor, second: Tensor, facet: int, fade: Fade = None
-) -> Array:
+def swap_pairs(model: FacetModel, first: Tensor, second: Tensor, facet: int) -> Array:
     """Pairs of observations redrawn after exchanging one facet's latents.
 
     Source: MFCVAE, Section 4.2, Appendix E.4 and Figure 17.
@@ -76,7 +61,6 @@ def swap_pairs(
         first: observations (N, *event).
         second: observations (N, *event), their partners.
         facet: j, from 0.
-        fade: weights of the facets; None means ones.
 
     Returns:
         pictures (N, 2, *event): the first with the second's facet, the second with the first's.
@@ -90,10 +74,10 @@ def swap_pairs(
             "expected as many first as second observations, got shapes "
             f"{tuple(first.shape)} and {tuple(second.shape)}"
         )
-    both = [_latents_of_each(model, x, fade) for x in (first, second)]
+    both = [_latents_of_each(model, x) for x in (first, second)]
     pairs = [torch.stack(pair, 1) for pair in zip(*both, strict=True)]
     zs = [z.flip(1) if j == facet else z for j, z in enumerate(pairs)]
-    return _decoded(model, zs, [facet], torch.stack([first, second], 1).flatten(0, 1), fade)
+    return _decoded(model, zs, [facet], torch.stack([first, second], 1).flatten(0, 1))
 
 
 def traverse(
@@ -102,7 +86,6 @@ def traverse(
     facet: int,
     dimension: int,
     offsets: Sequence[float] = (-3, -2, -1, 0, 1, 2, 3),
-    fade: Fade = None,
 ) -> Array:
     """Observations redrawn with one latent dimension moved.
 
@@ -113,7 +96,6 @@ def traverse(
         dimension: of z_j, from 0.
         offsets: M steps away from the mean of q(z_j | x), in standard deviations of z_j under
             its prior.
-        fade: weights of the facets; None means ones.
 
     Returns:
         pictures (N, M, *event).
@@ -129,10 +111,10 @@ def traverse(
             f"{dimension}"
         )
     with torch.no_grad():
-        deviation = _prior_deviation(prior)[dimension]
-        zs = [z.unsqueeze(1).repeat(1, len(offsets), 1) for z in _latents(model, x, fade)]
+        deviation = prior.at_origin().variance.sqrt()[dimension]
+        zs = [z.unsqueeze(1).repeat(1, len(offsets), 1) for z in _latents(model, x)]
         zs[facet][..., dimension] += deviation * torch.tensor(offsets).to(deviation)
-    return _decoded(model, zs, [facet], x, fade)
+    return _decoded(model, zs, [facet], x)
 
 
 def traverse_dimensions(
@@ -141,7 +123,6 @@ def traverse_dimensions(
     facet: int,
     n_dimensions: int | None = None,
     offsets: Sequence[float] = (-3, -2, -1, 0, 1, 2, 3),
-    fade: Fade = None,
 ) -> tuple[list[int], Array]:
     """Each dimension of a facet moved, those first that change the pictures most.
 
@@ -151,7 +132,6 @@ def traverse_dimensions(
         facet: j, from 0.
         n_dimensions: how many at most; None takes all.
         offsets: M steps, as in :func:`traverse`.
-        fade: weights of the facets; None means ones.
 
     Returns:
         R dimensions by the variance over the steps, averaged over pixels and observations,
@@ -162,7 +142,7 @@ def traverse_dimensions(
     """
     check_facet(model, facet)
     dimensions = range(model.facets[facet].latent_dim)
-    pictures = np.stack([traverse(model, x, facet, d, offsets, fade) for d in dimensions])
+    pictures = np.stack([traverse(model, x, facet, d, offsets) for d in dimensions])
     change = pictures.var(axis=2).reshape(len(pictures), -1).mean(1)
     order = np.argsort(-change, kind="stable")[:n_dimensions]
     return order.tolist(), pictures[order]
@@ -174,7 +154,6 @@ def interpolate(
     end: Tensor,
     n_steps: int = 8,
     facets: Sequence[int] | None = None,
-    fade: Fade = None,
 ) -> Array:
     """Straight lines between the latents of pairs of observations.
 
@@ -184,7 +163,6 @@ def interpolate(
         end: observations (N, *event).
         n_steps: pictures from start to end, both included.
         facets: which of them move; None moves all.
-        fade: weights of the facets; None means ones.
 
     Returns:
         pictures (N, n_steps, *event).
@@ -201,17 +179,17 @@ def interpolate(
     moving = range(model.n_facets) if facets is None else facets
     for facet in moving:
         check_facet(model, facet)
-    first, last = _latents(model, start, fade), _latents(model, end, fade)
+    first, last = _latents(model, start), _latents(model, end)
     shares = torch.linspace(0, 1, n_steps).to(first[0]).unsqueeze(-1)
     zs = [
         a.unsqueeze(1) + (shares if j in moving else 0 * shares) * (b - a).unsqueeze(1)
         for j, (a, b) in enumerate(zip(first, last, strict=True))
     ]
-    return _decoded(model, zs, moving, start, fade)
+    return _decoded(model, zs, moving, start)
 
 
 def cluster_means(
-    model: FacetModel, facets: Sequence[int], clusters: Sequence[Sequence[int]], fade: Fade = None
+    model: FacetModel, facets: Sequence[int], clusters: Sequence[Sequence[int]]
 ) -> Array:
     """Pictures at the means of clusters of one facet, of pairs of facets, and so on.
 
@@ -221,7 +199,6 @@ def cluster_means(
         model: the model.
         facets: R of them.
         clusters: of each of these facets, n_1, ..., n_R of them.
-        fade: weights of the facets; None means ones.
 
     Returns:
         pictures (n_1, ..., n_R, *event), one for each combination.
@@ -245,18 +222,16 @@ def cluster_means(
     zs = []
     with torch.no_grad():
         for j, prior in enumerate(model.facets):
+            p = prior.at_origin()
             if j in facets:
-                zs.append(prior.loc[combinations[:, list(facets).index(j)]])
+                zs.append(p.loc[combinations[:, list(facets).index(j)]])
             else:
-                mean = prior.log_weights.exp() @ prior.loc
-                zs.append(mean.expand(len(combinations), -1))
-    pictures = decode_means(model, zs, fade)
+                zs.append(p.mean.expand(len(combinations), -1))
+    pictures = decode_means(model, zs)
     return pictures.reshape(*map(len, clusters), *pictures.shape[1:])
 
 
-def _decoded(
-    model: FacetModel, zs: Sequence[Tensor], changed: Collection[int], x: Tensor, fade: Fade
-) -> Array:
+def _decoded(model: FacetModel, zs: Sequence[Tensor], changed: Collection[int], x: Tensor) -> Array:
     """Pictures at latents (N, M, D_j) of which some facets were changed.
 
     Args:
@@ -264,14 +239,13 @@ def _decoded(
         zs: latents of every facet.
         changed: facets.
         x: observations (N, *event), or (N * M, *event), that everything else is of.
-        fade: weights of the facets; None means ones.
     """
-    decoded = range(model.n_facets) if model.decoded_facets is None else model.decoded_facets
+    decoded = model.structure.decoded
     if not set(changed) & set(decoded):
-        clusters = predict(model, x, fade=fade).clusters
+        clusters = predict(model, x).clusters
         with torch.no_grad():
             zs = [_mean(model, j, zs, clusters[j]) if j in decoded else z for j, z in enumerate(zs)]
-    return decode_means(model, zs, fade)
+    return decode_means(model, zs)
 
 
 def _mean(model: FacetModel, j: int, zs: Sequence[Tensor], clusters: NDArray[np.int64]) -> Tensor:
@@ -280,24 +254,15 @@ def _mean(model: FacetModel, j: int, zs: Sequence[Tensor], clusters: NDArray[np.
     return model.prior(j, zs).transform(torch.zeros_like(zs[j]), c)
 
 
-def _prior_deviation(prior: MixtureDensities) -> Tensor:
-    """Standard deviations of z_j under its prior, all components together, (D_j,)."""
-    weights = prior.log_weights.exp()
-    mean = weights @ prior.loc
-    variances = prior.scale_tril.square().sum(-1) + (prior.loc - mean).square()
-    return (weights @ variances).sqrt()
-
-
-def _latents(model: FacetModel, x: Tensor, fade: Fade) -> list[Tensor]:
+def _latents(model: FacetModel, x: Tensor) -> list[Tensor]:
     """Means of q(z_j | x), J tensors (N, D_j), of observations that are one group."""
-    weights = fade_weights(model, fade)
-    parts = [[q.mean for q in model.encode(batch, weights)] for batch in batches(model, x)]
+    parts = [[q.mean for q in posteriors] for _, posteriors in encoded(model, x)]
     return [torch.cat(facet) for facet in zip(*parts, strict=True)]
 
 
-def _latents_of_each(model: FacetModel, x: Tensor, fade: Fade) -> list[Tensor]:
+def _latents_of_each(model: FacetModel, x: Tensor) -> list[Tensor]:
     """The same, of observations each of which is a group by itself."""
-    if model.group_size is None:
-        return _latents(model, x, fade)
-    parts = [_latents(model, one, fade) for one in x.split(1)]
+    if model.structure.group_size is None:
+        return _latents(model, x)
+    parts = [_latents(model, one) for one in x.split(1)]
     return [torch.cat(facet) for facet in zip(*parts, strict=True)]

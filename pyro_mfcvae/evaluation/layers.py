@@ -13,25 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_mfcvae.evaluation.predictions import (
-    Array,
-    batches,
-    check_facet,
-    decode_means,
-    fade_weights,
-)
+from pyro_mfcvae.evaluation.predictions import Array, check_facet, decode_means, encoded
 from pyro_mfcvae.models.base import FacetModel
-
-Fade = Sequence[float] | None
 
 
 def resample_facets(
-    model: FacetModel,
-    x: Tensor,
-    n_samples: int,
-    temperature: float = 1.0,
-    seed: int = 0,
-    fade: Fade = None,
+    model: FacetModel, x: Tensor, n_samples: int, temperature: float = 1.0, seed: int = 0
 ) -> Array:
     """Observations redrawn with each facet in turn drawn from its prior.
 
@@ -44,7 +31,6 @@ def resample_facets(
         n_samples: S draws of each facet for each observation.
         temperature: tau; every component's covariance becomes tau * Sigma.
         seed: of the draws.
-        fade: weights of the facets; None means ones.
 
     Returns:
         pictures (J, N, S, *event): first with facet 0 drawn, then facet 1, and so on.
@@ -53,15 +39,15 @@ def resample_facets(
         ValueError: if there is nothing to draw, or the temperature is negative or not finite.
     """
     _check_draws(len(x), n_samples, temperature, "observation")
-    generator, weights = torch.Generator().manual_seed(seed), fade_weights(model, fade)
-    parts = [[q.mean for q in model.encode(batch, weights)] for batch in batches(model, x)]
+    generator = torch.Generator().manual_seed(seed)
+    parts = [[q.mean for q in posteriors] for _, posteriors in encoded(model, x)]
     own = [torch.cat(facet).unsqueeze(1) for facet in zip(*parts, strict=True)]
     shape = (len(x), n_samples)
     pictures = []
     for j in range(model.n_facets):
         drawn = model.prior(j, own).sample(shape, None, temperature, generator)
         zs = [drawn if i == j else z.expand(*shape, -1) for i, z in enumerate(own)]
-        pictures.append(decode_means(model, zs, fade))
+        pictures.append(decode_means(model, zs))
     return np.stack(pictures)
 
 
@@ -72,7 +58,6 @@ def sample_components(
     n_samples: int,
     temperature: float = 1.0,
     seed: int = 0,
-    fade: Fade = None,
 ) -> Array:
     """Pictures drawn from clusters of one facet, with one draw of the others for all of them.
 
@@ -86,7 +71,6 @@ def sample_components(
         n_samples: S pictures of each.
         temperature: tau; every component's covariance becomes tau * Sigma.
         seed: of the draws.
-        fade: weights of the facets; None means ones.
 
     Returns:
         pictures (R, S, *event).
@@ -103,7 +87,7 @@ def sample_components(
     chosen = torch.tensor(clusters).unsqueeze(-1)
     drawn = model.prior(facet, others).sample(shape, chosen, temperature, generator)
     zs = [drawn if j == facet else z.expand(*shape, -1) for j, z in enumerate(others)]
-    return decode_means(model, zs, fade)
+    return decode_means(model, zs)
 
 
 def _check_draws(n: int, n_samples: int, temperature: float, what: str) -> None:

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pyro.distributions import Independent
 from torch import Tensor
 
 from pyro_mfcvae.data.observations import Observations, as_float
 from pyro_mfcvae.guides import Guide
 from pyro_mfcvae.inference.noise import Noise
+from pyro_mfcvae.inference.weights import Weights, term_means
 from pyro_mfcvae.models.base import FacetModel
 
 Array = NDArray[np.floating]
@@ -39,25 +41,18 @@ class Predictions:
         return [r.argmax(1) for r in self.responsibilities]
 
 
-def predict(
-    model: FacetModel,
-    x: Observations,
-    batch_size: int = BATCH_SIZE,
-    fade: Sequence[float] | None = None,
-) -> Predictions:
+def predict(model: FacetModel, x: Observations, batch_size: int = BATCH_SIZE) -> Predictions:
     """Clusters and latents of all observations, in evaluation mode.
 
     Args:
         model: the model, on any device.
         x: observations, uint8 or floating point, (N, *event), on any device.
         batch_size: observations at a time; without influence on the result.
-        fade: weights of the facets, for an encoder that fades them; None means ones.
     """
-    weights = fade_weights(model, fade)
     responsibilities: list[list[Tensor]] = [[] for _ in model.facets]
     means: list[list[Tensor]] = [[] for _ in model.facets]
-    for batch in batches(model, x, batch_size):
-        zs = [posterior.mean for posterior in model.encode(batch, weights)]
+    for batch, posteriors in encoded(model, x, batch_size):
+        zs = [posterior.mean for posterior in posteriors]
         for j, (z, assigned) in enumerate(zip(zs, model.assign(batch, zs), strict=True)):
             means[j].append(z)
             responsibilities[j].append(assigned)
@@ -72,7 +67,7 @@ def elbo_means(
     x: Observations,
     guide: str | Guide = "vade",
     n_samples: int = 1,
-    fade: Sequence[float] | None = None,
+    weights: Weights | None = None,
     seed: int = 0,
     batch_size: int = BATCH_SIZE,
 ) -> dict[str, float]:
@@ -83,45 +78,34 @@ def elbo_means(
         x: observations.
         guide: a guide or its name.
         n_samples: S.
-        fade: weights of the facets; None means ones.
+        weights: of the terms; None takes the model's fade weights.
         seed: of the noise.
         batch_size: observations at a time.
     """
     totals: dict[str, float] = {}
-    weights = fade_weights(model, fade)
-    at_once = model.group_size or batch_size  # a batch that shares a latent is what was trained
+    weights = Weights(model.kl_fade) if weights is None else weights
+    at_once = model.structure.group_size or batch_size  # a group is what was trained
     for step, batch in enumerate(batches(model, x, at_once)):
         with Noise(seed, step):
-            terms = model(batch, weights, guide, n_samples)
-        for name, value in terms.means().items():
+            terms = model(batch, guide, n_samples)
+        for name, value in term_means(terms, weights).items():
             totals[name] = totals.get(name, 0.0) + value.item() * len(batch)
     return {name: total / len(x) for name, total in totals.items()}
 
 
-def reconstruct(model: FacetModel, x: Tensor, fade: Sequence[float] | None = None) -> Array:
+def reconstruct(model: FacetModel, x: Tensor) -> Array:
     """Means of p(x | z) at the means of q(z | x): (N, *event) -> (N, *event)."""
-    weights = fade_weights(model, fade)
-    parts = [
-        model.decode([q.mean for q in model.encode(batch, weights)], weights).mean
-        for batch in batches(model, x, BATCH_SIZE)
-    ]
+    parts = [model.decode([q.mean for q in posteriors]).mean for _, posteriors in encoded(model, x)]
     return torch.cat(parts).cpu().numpy()
 
 
-def sample(
-    model: FacetModel,
-    n_samples: int,
-    temperature: float = 1.0,
-    fade: Sequence[float] | None = None,
-    seed: int = 0,
-) -> Array:
+def sample(model: FacetModel, n_samples: int, temperature: float = 1.0, seed: int = 0) -> Array:
     """Pictures drawn from the model, with every facet from its prior.
 
     Args:
         model: the model.
         n_samples: how many pictures, N.
         temperature: tau; every component's covariance becomes tau * Sigma.
-        fade: weights of the facets' rungs; None means ones.
         seed: of the draws.
 
     Returns:
@@ -132,11 +116,11 @@ def sample(
     """
     if n_samples < 1:
         raise ValueError(f"expected at least one sample, got {n_samples}")
-    generator, weights = torch.Generator().manual_seed(seed), fade_weights(model, fade)
+    generator = torch.Generator().manual_seed(seed)
     zs = model.sample_prior((n_samples,), temperature=temperature, generator=generator)
     with model.evaluating():
         parts = [
-            model.decode(batch, weights).mean
+            model.decode(batch).mean
             for batch in zip(*(z.split(BATCH_SIZE) for z in zs), strict=True)
         ]
     return torch.cat(parts).cpu().numpy()
@@ -149,7 +133,6 @@ def sample_clusters(
     n_samples: int,
     temperature: float = 1.0,
     seed: int = 0,
-    fade: Sequence[float] | None = None,
 ) -> Array:
     """Pictures drawn from clusters of one facet, with the other facets from their priors.
 
@@ -162,7 +145,6 @@ def sample_clusters(
         n_samples: pictures of each.
         temperature: tau; every component's covariance becomes tau * Sigma.
         seed: of the draws.
-        fade: weights of the facets' rungs; None means ones.
 
     Returns:
         means of p(x | z), (R, n_samples, *event).
@@ -183,18 +165,16 @@ def sample_clusters(
     shape = (len(clusters), n_samples)
     chosen = {facet: torch.tensor(clusters).unsqueeze(-1)}
     zs = model.sample_prior(shape, chosen, temperature, generator)
-    return decode_means(model, zs, fade)
+    return decode_means(model, zs)
 
 
-def decode_means(
-    model: FacetModel, zs: Sequence[Tensor], fade: Sequence[float] | None = None
-) -> Array:
+def decode_means(model: FacetModel, zs: Sequence[Tensor]) -> Array:
     """Means of p(x | z) for latents (..., D_j) of every facet, a batch at a time: (..., *event)."""
-    shape, weights = zs[0].shape[:-1], fade_weights(model, fade)
+    shape = zs[0].shape[:-1]
     flat = [z.reshape(-1, z.shape[-1]) for z in zs]
     with model.evaluating():
         parts = [
-            model.decode(batch, weights).mean.cpu().numpy()
+            model.decode(batch).mean.cpu().numpy()
             for batch in zip(*(z.split(BATCH_SIZE) for z in flat), strict=True)
         ]
     return np.concatenate(parts).reshape(*shape, *parts[0].shape[1:])
@@ -207,22 +187,26 @@ def check_facet(model: FacetModel, facet: int) -> None:
 
 
 def batches(model: FacetModel, x: Observations, batch_size: int = BATCH_SIZE) -> Iterator[Tensor]:
-    """Batches as the model takes them, with the model in evaluation mode in between.
+    """Batches as the model takes them, with the model in evaluation mode in between."""
+    with model.evaluating():
+        for batch in x.split(batch_size):
+            yield as_model_input(model, batch)
+
+
+def encoded(
+    model: FacetModel, x: Observations, batch_size: int = BATCH_SIZE
+) -> Iterator[tuple[Tensor, list[Independent]]]:
+    """Batches as the model takes them, and q(z_j | x) of each, in evaluation mode.
 
     Where observations of a group share a latent, all of x is one group.
     """
-    group = (as_model_input(model, batch) for batch in x.split(batch_size))
-    with model.evaluating(), model.as_group(group):
-        for batch in x.split(batch_size):
-            yield as_model_input(model, batch)
+    with model.evaluating():
+        group = model.summarise_group(as_model_input(model, batch) for batch in x.split(batch_size))
+    for batch in batches(model, x, batch_size):
+        yield batch, model.encode(batch, group=group)
 
 
 def as_model_input(model: FacetModel, x: Tensor) -> Tensor:
     """Observations (B, *event), uint8 or floating point, as the model takes them."""
     parameter = next(model.parameters())
     return as_float(x.to(parameter.device), parameter.dtype)
-
-
-def fade_weights(model: FacetModel, fade: Sequence[float] | None) -> Tensor | None:
-    """Weights of the facets as a tensor (J,) on the model's device; None stays None."""
-    return None if fade is None else torch.tensor(fade).to(next(model.parameters()))

@@ -29,18 +29,19 @@ def prior_weights(model: FacetModel, seed: int = 0) -> dict[int, Array]:
     Returns:
         {facet: shape (K_j,)} of the facets that have a site c_j.
     """
-    device = next(model.parameters()).device
+    parameter = next(model.parameters())
+    device = parameter.device
     devices = [device] if device.type == "cuda" else []
     shape = (_AT_ONCE, *model.observation.shape)
-    x = torch.zeros(shape, dtype=model.facets[0].loc.dtype, device=device)
+    x = torch.zeros(shape, dtype=parameter.dtype, device=device)
     drawn: dict[int, list[NDArray]] = {}
     with torch.random.fork_rng(devices), model.evaluating():
         torch.manual_seed(seed)
         for _ in range(_AT_MOST // _AT_ONCE):
             trace = pyro.poutine.trace(model.model).get_trace(x)
-            for j, prior in enumerate(model.facets):
+            for j, facet in enumerate(model.structure.facets):
                 if f"c_{j}" in trace:
-                    drawn.setdefault(j, []).append(_of_site(trace, j, prior.n_clusters))
+                    drawn.setdefault(j, []).append(_of_site(trace, j, facet.n_clusters))
             if not any(np.ptp(parts[0], 0).any() for parts in drawn.values()):
                 break
     return {j: np.concatenate(parts).mean(0) for j, parts in drawn.items()}

@@ -14,7 +14,7 @@ import torch
 
 from pyro_mfcvae.data.observations import Dataset, select, spread_out
 from pyro_mfcvae.errors import DataError
-from pyro_mfcvae.evaluation.predictions import Array, batches, fade_weights
+from pyro_mfcvae.evaluation.predictions import Array, encoded
 from pyro_mfcvae.inference.noise import derived_seed, site_noise
 from pyro_mfcvae.models.base import FacetModel
 
@@ -22,7 +22,6 @@ from pyro_mfcvae.models.base import FacetModel
 def probe(
     model: FacetModel,
     dataset: Dataset,
-    fade: Sequence[float] | None = None,
     seed: int = 0,
     max_train: int | None = None,
     on_fit: Callable[[], None] = lambda: None,
@@ -35,7 +34,6 @@ def probe(
     Args:
         model: the model, on any device.
         dataset: with labels.
-        fade: weights of the facets; None means ones.
         seed: of the samples and the classifiers.
         max_train: train on so many training observations, evenly spread; None takes all.
         on_fit: called after every classifier.
@@ -54,7 +52,7 @@ def probe(
         raise DataError(f"{dataset.name}: a probe needs labels, and there are none")
     train_rows = spread_out(dataset.train, max_train or len(dataset.train))
     rows = {"train": train_rows, "test": dataset.test}
-    latents = {part: _sampled(model, dataset, r, fade, seed, part) for part, r in rows.items()}
+    latents = {part: _sampled(model, dataset, r, seed, part) for part, r in rows.items()}
     labels = {
         factor: {part: values[r].cpu().numpy() for part, r in rows.items()}
         for factor, values in dataset.labels.items()
@@ -78,19 +76,13 @@ def probe(
 
 
 def _sampled(
-    model: FacetModel,
-    dataset: Dataset,
-    rows: torch.Tensor,
-    fade: Sequence[float] | None,
-    seed: int,
-    part: str,
+    model: FacetModel, dataset: Dataset, rows: torch.Tensor, seed: int, part: str
 ) -> list[Array]:
     """One sample of q(z_j | x) per observation, J arrays (N, D_j)."""
-    weights = fade_weights(model, fade)
     parts = []
-    for i, batch in enumerate(batches(model, select(dataset.x, rows))):
+    for i, (_, posteriors) in enumerate(encoded(model, select(dataset.x, rows))):
         zs = []
-        for j, q in enumerate(model.encode(batch, weights)):
+        for j, q in enumerate(posteriors):
             eps = site_noise(derived_seed(seed, part), i, f"z_{j}", q.mean.shape, q.mean)
             zs.append((q.mean + q.stddev * eps).cpu().numpy())
         parts.append(zs)

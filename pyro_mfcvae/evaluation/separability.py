@@ -84,7 +84,7 @@ def classify_groups(
     Raises:
         DataError: if a factor is missing, or a kind has too few observations for a group.
     """
-    size = group_size or model.group_size or 128
+    size = group_size or model.structure.group_size or 128
     numbers = {"train": n_train, "test": n_test}
     kinds = list(dict.fromkeys(kind for group in comparisons.values() for kind in group))
     kinds.append(RANDOM)

@@ -34,7 +34,7 @@ def shared_and_own(
         cluster: of facet 0, that z_0 belongs to.
         n_rows: values of z_1, from -1 to 1 in every dimension.
         n_columns: values of z_0, from 3 below to 3 above the cluster's mean at this z_1 in every
-            dimension; from -1 to 1 where there is one cluster only.
+            dimension; from -1 to 1 where there are no clusters.
 
     Returns:
         pictures (n_rows, n_columns, *event), and the offsets of rows and columns.
@@ -43,16 +43,16 @@ def shared_and_own(
         ValueError: if batches share no latent in this model, or the cluster does not exist.
     """
     check_shared(model)
-    own, shared = model.facets
+    own, shared = model.structure.facets
     if not 0 <= cluster < own.n_clusters:
         raise ValueError(f"expected a cluster from 0 to {own.n_clusters - 1}, got {cluster}")
-    reach = OWN_REACH if own.n_clusters > 1 else OWN_REACH_WITHOUT_CLUSTERS
+    reach = OWN_REACH if own.has_clusters else OWN_REACH_WITHOUT_CLUSTERS
     rows = torch.linspace(-SHARED_REACH, SHARED_REACH, n_rows)
     columns = torch.linspace(-reach, reach, n_columns)
     parameter = next(model.parameters())
     with torch.no_grad():
         z_1 = rows.to(parameter).unsqueeze(-1).expand(n_rows, shared.latent_dim)
-        means = model.prior(0, [z_1.new_empty(0), z_1]).loc[..., cluster, :]
+        means = model.prior(0, {1: z_1}).loc[..., cluster, :]
         z_0 = means.expand(n_rows, own.latent_dim).unsqueeze(1) + columns.to(parameter)[:, None]
         zs = [z_0, z_1.unsqueeze(1).expand(n_rows, n_columns, -1)]
     return decode_means(model, zs), rows.numpy(), columns.numpy()
@@ -79,9 +79,9 @@ def between_groups(
     with model.evaluating():
         own = model.encode(as_model_input(model, torch.stack(list(ends))))[0].mean
         z_0 = own[0] + share * (own[1] - own[0])
-        if model.group_size is None:
+        if model.structure.group_size is None:
             return decode_means(model, [z_0.unsqueeze(0)]), np.empty((0, 0))
-        b_0, b_1 = (model.group_posterior([as_model_input(model, x)]).mean for x in groups)
+        b_0, b_1 = (model.summarise_group([as_model_input(model, x)]).mean for x in groups)
         z_1 = b_0 + share * (b_1 - b_0)
         zs = [z_0.expand(n_steps, -1, -1), z_1.unsqueeze(1).expand(-1, n_steps, -1)]
     return decode_means(model, zs), z_1.cpu().numpy()
@@ -117,7 +117,7 @@ def domain_follows(
     with model.evaluating():
         parts = [as_model_input(model, spread_out(x[some], n_observations)) for some in rows]
         own = [model.encode(part)[0].mean for part in parts]
-        shared = [model.group_posterior([part]).mean for part in parts]
+        shared = [model.summarise_group([part]).mean for part in parts]
     kept, moved = (
         [
             decode_means(model, [z, z_1.expand(len(z), -1)]).reshape(len(z), -1)
@@ -135,7 +135,7 @@ def domain_follows(
 
 def check_shared(model: FacetModel) -> None:
     """Raise a ValueError if batches share no latent in this model."""
-    if model.group_size is None:
+    if model.structure.group_size is None:
         raise ValueError(
             "expected a model in which the observations of a batch share a latent, such as ugvae; "
             f"got {type(model).__name__}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,11 +16,11 @@ from pyro_mfcvae.config import GuideConfig
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.inference.parameters import announce_parameters
 from pyro_mfcvae.plugins.files import given_files, is_file, not_given, warn_of_another
-from pyro_mfcvae.priors.components import ClusterCategorical
+from pyro_mfcvae.priors.clusters import ClusterCategorical
 
 if TYPE_CHECKING:
     from pyro_mfcvae.models.base import FacetModel
-    from pyro_mfcvae.priors.densities import MixtureDensities
+    from pyro_mfcvae.priors.densities import Mixture
 
 GUIDES: dict[str, type[Guide]] = {}
 
@@ -128,16 +128,21 @@ class Inferred:
     """What there is to infer the cluster of a facet from.
 
     Attributes:
+        facet: j.
         prior: its mixture, at the values of the latents that it depends on.
         z: sample of its latent, (B, D) or (S, B, D); None where the latent comes after c.
         posterior: q(z | x), of batch shape (B,) or (S, B); None likewise.
-        logits: gives log q(c | x) of the network up to a constant, (B, K) or (S, B, K).
+        features: of the encoder, (B, F_j), for a network of the guide; None where the model's
+            posterior has a network q(c | x) of its own.
+        logits: gives log q(c | x) of that one up to a constant, (B, K) or (S, B, K).
     """
 
-    prior: MixtureDensities
+    facet: int
+    prior: Mixture
     z: Tensor | None
     posterior: Independent | None
-    logits: Callable[[], Tensor]
+    features: Tensor | None
+    logits: Callable[[], Tensor] | None = None
 
 
 class Guide(nn.Module, ABC):
@@ -159,21 +164,25 @@ class Guide(nn.Module, ABC):
         super().__init__()
         self.__dict__["model"] = model
 
-    def forward(self, x: Tensor, fade: Tensor | None = None) -> None:
+    def forward(self, x: Tensor, seen: Sequence[Tensor] | None = None) -> None:
         """The Pyro program.
 
         Args:
             x: observations, shape (B, *event).
-            fade: weights of the facets, shape (J,); None means ones.
+            seen: what the encoder of each facet sees in their place, J tensors of the shape of x,
+                such as warped pictures; None means x.
         """
         announce_parameters(self.model, "model")
         announce_parameters(self, "guide")
-        self.model.sample_posterior(x, fade, self)
+        if seen is None:
+            self.model.sample_posterior(x, self)
+        else:
+            self.model.sample_posterior(x, self, seen)
 
     @classmethod
     def misfit(cls, model: FacetModel) -> str:
         """Why the guide does not fit a model; empty if it does."""
-        if model.latents_given_clusters:
+        if model.structure.infers_clusters_first:
             return (
                 "its q(z | x, c) needs the clusters first, which this guide infers from z; choose "
                 "amortized or relaxed, or --set model.options.conditional=false"

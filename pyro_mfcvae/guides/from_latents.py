@@ -92,9 +92,8 @@ class AnalyticGuide(Guide):
     @override
     @classmethod
     def misfit(cls, model: FacetModel) -> str:
-        facets = enumerate(model.facets)
-        name = "expected_component_log_prob"
-        without = [str(j) for j, prior in facets if getattr(prior, name, None) is None]
+        facets = enumerate(model.structure.facets)
+        without = [str(j) for j, facet in facets if not facet.is_gaussian]
         if without:
             return (
                 f"E log p(z | c) of facet {', '.join(without)} has no closed form; choose a guide "

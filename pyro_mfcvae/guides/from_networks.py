@@ -2,32 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pyro
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import override
 
 from pyro_mfcvae.guides.base import Guide, Inferred, register_guide
 from pyro_mfcvae.inference.enumeration import ANALYTIC
-from pyro_mfcvae.priors.components import RelaxedCluster
+from pyro_mfcvae.nets.heads import ClusterHeads
+from pyro_mfcvae.priors.clusters import RelaxedCluster
 
 if TYPE_CHECKING:
     from pyro_mfcvae.models.base import FacetModel
 
 
 class NetworkGuide(Guide):
-    """Takes q(c_j | x) from the model's network, and makes that if the model has none yet."""
+    """Takes q(c_j | x) from a network: its own, or that of the model's posterior if it has one.
+
+    Attributes:
+        network: from the encoder's features to q(c | x); None where the model's is taken, or there
+            are no clusters.
+    """
 
     def __init__(self, model: FacetModel) -> None:
         super().__init__(model)
-        model.need_cluster_network()
+        n_clusters = [facet.n_clusters for facet in model.facets]
+        needs_own = not model.cluster_networks and any(k > 1 for k in n_clusters)
+        self.network = ClusterHeads(model.encoder.n_features, n_clusters) if needs_own else None
 
     @override
     @classmethod
     def misfit(cls, model: FacetModel) -> str:
         return ""
+
+    @property
+    def cluster_networks(self) -> list[nn.Module]:
+        """The networks behind q(c | x), without an encoder that they share with q(z | x)."""
+        return self.model.cluster_networks if self.network is None else [self.network]
+
+    def cluster_logits(self, x: Tensor, zs: Sequence[Tensor]) -> list[Tensor]:
+        """Log q(c_j | x) up to a constant, J tensors (B, K_j).
+
+        Args:
+            x: observations, shape (B, *event).
+            zs: latents of all facets, each (B, D_j).
+        """
+        if self.network is None:
+            logits = self.model.cluster_logits(x, zs)
+            assert logits is not None
+            return logits
+        return self.network(self.model.features(x))
+
+    def _network_logits(self, inferred: Inferred) -> Tensor:
+        if inferred.logits is not None:
+            return inferred.logits()
+        assert self.network is not None
+        return self.network.logits(inferred.facet, inferred.features)
 
 
 @register_guide("amortized")
@@ -41,18 +74,18 @@ class AmortizedGuide(NetworkGuide):
     @override
     @classmethod
     def misfit(cls, model: FacetModel) -> str:
-        n = model.n_combinations
-        if n <= model.max_combinations:
+        n, most = model.structure.n_combinations, model.structure.max_combinations
+        if n <= most:
             return ""
         return (
             f"encoder and decoder would take {n} passes, one for each combination of clusters, and "
-            f"max_combinations is {model.max_combinations}; raise it (--set "
+            f"max_combinations is {most}; raise it (--set "
             f"model.options.max_combinations={n}), choose fewer clusters, or guide relaxed"
         )
 
     @override
     def logits(self, inferred: Inferred) -> Tensor:
-        return inferred.logits()
+        return self._network_logits(inferred)
 
 
 @register_guide("relaxed")
@@ -74,5 +107,6 @@ class RelaxedGuide(NetworkGuide):
 
     @override
     def cluster(self, j: int, inferred: Inferred) -> Tensor:
-        q = RelaxedCluster(self.temperature, logits=inferred.logits(), validate_args=False)
+        logits = self._network_logits(inferred)
+        q = RelaxedCluster(self.temperature, logits=logits, validate_args=False)
         return pyro.sample(f"c_{j}", q, infer={ANALYTIC: True})

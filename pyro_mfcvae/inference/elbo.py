@@ -11,10 +11,6 @@ it wants one common scale for all that it sums out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import reduce
-from operator import add
 from typing import Any
 
 import torch
@@ -22,92 +18,10 @@ from pyro.infer import TraceEnum_ELBO
 from torch import Tensor
 
 from pyro_mfcvae.inference.enumeration import Program, run_programs
-from pyro_mfcvae.inference.factors import Factors
-from pyro_mfcvae.priors.memo import densities_shared
-
-
-@dataclass(frozen=True)
-class ElboTerms:
-    """The parts of the ELBO, unweighted, per observation.
-
-    Attributes:
-        reconstruction: E log p(x | z), shape (B,).
-        kl_z: KL of z_j, shape (B, J): log q(z_j | x) - E log p(z_j | c_j); where c_j is summed
-            out of the model, log q(z_j | x) - log p(z_j). Of a latent that the batch shares,
-            divided by B.
-        kl_c: KL of c_j, shape (B, J); zero where c_j is summed out of the model.
-        fade: weights alpha_j, shape (J,).
-        kl_weight: weights of both KLs, shape (J,); None where they are alpha_j.
-        other: KLs of no single facet, per observation, {sites: (B,)}: of facets that are summed
-            out together, named by their sites, and of latents without a facet.
-        shared: costs of no facet that the batch has once, divided by B, {site: ()}.
-        min_information: lambda_j, in nats: what the KL of c_j costs at least, on the mean over the
-            batch, shape (J,), 0 for a facet without clusters; None leaves that out.
-        kl_scale: what ``other`` and ``shared`` are multiplied with, shape (); None means 1.
-        unscaled: names in ``shared`` that it leaves as they are: observed, so that they are no KL.
-    """
-
-    reconstruction: Tensor
-    kl_z: Tensor
-    kl_c: Tensor
-    fade: Tensor
-    kl_weight: Tensor | None = None
-    other: Mapping[str, Tensor] = field(default_factory=dict)
-    shared: Mapping[str, Tensor] = field(default_factory=dict)
-    min_information: Tensor | None = None
-    kl_scale: Tensor | None = None
-    unscaled: frozenset[str] = frozenset()
-
-    @property
-    def elbo(self) -> Tensor:
-        """The bound on log p(x), shape (B,); no bound while a weight is between 0 and 1."""
-        cost = ((self.kl_z + self.kl_c) * self.weights).sum(-1)
-        without_facet = [
-            kl if self.kl_scale is None or name in self.unscaled else self.kl_scale * kl
-            for name, kl in [*self.other.items(), *self.shared.items()]
-        ]
-        return self.reconstruction - reduce(add, without_facet, cost)
-
-    @property
-    def weights(self) -> Tensor:
-        """What both KLs are weighed with, shape (J,)."""
-        return self.fade if self.kl_weight is None else self.kl_weight
-
-    @property
-    def loss(self) -> Tensor:
-        r"""Minus the mean ELBO, shape (); with a minimum of information what raises it to that.
-
-        .. math::
-            \max\big(\lambda_j, \tfrac1B \sum_i KL_{c_j}(x_i)\big)
-
-        then stands for the KL of c_j, so that below lambda_j it has no gradient. Source:
-        Dilokthanakul et al., "Deep Unsupervised Clustering with Gaussian Mixture Variational
-        Autoencoders", 2016, Section 3.3, after Kingma et al., "Improving Variational Inference with
-        Inverse Autoregressive Flow", 2016.
-        """
-        loss = -self.elbo.mean()
-        if self.min_information is None:
-            return loss
-        missing = (self.min_information - self.kl_c.mean(0)).relu()
-        return loss + (missing * self.weights).sum()
-
-    def means(self) -> dict[str, Tensor]:
-        """Every term averaged over the batch, detached, as tensors of shape ()."""
-        with torch.no_grad():
-            columns = {"elbo": self.elbo, "reconstruction": self.reconstruction}
-            for j in range(len(self.fade)):
-                columns |= {f"kl_z_{j}": self.kl_z[:, j], f"kl_c_{j}": self.kl_c[:, j]}
-            columns |= self.other
-            values = torch.stack(list(columns.values())).mean(-1).unbind()
-            means = dict(zip(columns, values, strict=True))
-            weights = {"fade": self.fade, "kl_weight": self.kl_weight}
-            for name, values in weights.items():
-                if values is not None:
-                    means |= {f"{name}_{j}": value for j, value in enumerate(values.unbind())}
-            if self.kl_scale is not None:
-                scaled = [*self.other, *(name for name in self.shared if name not in self.unscaled)]
-                means |= {f"kl_weight_{name}": self.kl_scale for name in scaled}
-            return means | {name: value.detach() for name, value in self.shared.items()}
+from pyro_mfcvae.inference.factors import elbo_terms, fade_of, sample_log_weights
+from pyro_mfcvae.inference.terms import ElboTerms
+from pyro_mfcvae.inference.weights import Weights, elbo
+from pyro_mfcvae.priors.memo import memoise_densities
 
 
 class FacetELBO(TraceEnum_ELBO):
@@ -120,12 +34,14 @@ class FacetELBO(TraceEnum_ELBO):
 
     Args:
         n_samples: S, samples of the continuous latents per observation.
+        n_facets: J; None counts the facets that the sites are labelled with.
     """
 
-    def __init__(self, n_samples: int = 1) -> None:
+    def __init__(self, n_samples: int = 1, n_facets: int | None = None) -> None:
         if n_samples < 1:
             raise ValueError(f"n_samples must be 1 or more, got {n_samples}")
         super().__init__(num_particles=n_samples, vectorize_particles=True, max_plate_nesting=1)
+        self.n_facets = n_facets
 
     def terms(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> ElboTerms:
         """Run guide and model once and return the terms of the ELBO, differentiable.
@@ -139,9 +55,9 @@ class FacetELBO(TraceEnum_ELBO):
         Raises:
             ValueError: if a program is outside of what this class is valid for.
         """
-        with densities_shared():
+        with memoise_densities():
             sites = run_programs(model, guide, self.num_particles, args, kwargs)
-            return ElboTerms(**Factors(*sites).terms())
+            return elbo_terms(*sites, self.n_facets)
 
     def log_weights(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Tensor:
         """Log p(x, z) - log q(z | x) of every sample, with all clusters summed out.
@@ -162,13 +78,19 @@ class FacetELBO(TraceEnum_ELBO):
                 valid for.
         """
         sites = run_programs(model, guide, self.num_particles, args, kwargs)
-        return Factors(*sites).log_weights()
+        return sample_log_weights(*sites)
 
     def differentiable_loss(
         self, model: Program, guide: Program, *args: Any, **kwargs: Any
     ) -> Tensor:
-        """Minus the ELBO summed over the batch, as ``TraceEnum_ELBO`` has it."""
-        return -self.terms(model, guide, *args, **kwargs).elbo.sum()
+        """Minus the ELBO summed over the batch, as ``TraceEnum_ELBO`` has it.
+
+        The KL terms are weighed with the fade weights that the sites are labelled with.
+        """
+        with memoise_densities():
+            sites = run_programs(model, guide, self.num_particles, args, kwargs)
+            terms = elbo_terms(*sites, self.n_facets)
+            return -elbo(terms, Weights(fade_of(*sites, terms))).sum()
 
     def loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
         """Minus the ELBO summed over the batch, as a number."""

@@ -12,7 +12,7 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.runtime import Message
 from pyro.poutine.util import site_is_subsample
 
-from pyro_mfcvae.inference.fade_in import WeighsFacets
+from pyro_mfcvae.inference.fade_in import LeaveUnscaled
 
 Site = Mapping[str, Any]
 Program = Callable[..., Any]
@@ -59,7 +59,7 @@ def _run(
 ) -> list[Site]:
     """Sample sites of a program under handlers, the first of which stands outermost."""
     with contextlib.ExitStack() as stack:
-        stack.enter_context(WeighsFacets())
+        stack.enter_context(LeaveUnscaled())
         recorded = stack.enter_context(poutine.trace())
         for handler in handlers:
             stack.enter_context(handler)
@@ -179,3 +179,21 @@ def _check_plates(sites: list[Site]) -> None:
 def in_data_plate(site: Site) -> bool:
     """Whether a site has one value per observation."""
     return any(frame.dim == DATA_DIM for frame in site["cond_indep_stack"])
+
+
+class ScaleShared(Messenger):
+    """Scales what the batch has once: sites outside of the plate over observations.
+
+    Several processes that share a batch each run the whole program on their part of it.
+
+    Args:
+        scale: such as one over the number of processes.
+    """
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def _pyro_sample(self, msg: Message) -> None:
+        if not in_data_plate(msg) and not site_is_subsample(msg):
+            msg["scale"] = msg["scale"] * self.scale

@@ -7,7 +7,8 @@ from pyro.distributions import Independent, Normal
 from torch import Tensor
 
 from pyro_mfcvae.inference.enumeration import ANALYTIC, Site
-from pyro_mfcvae.priors.components import MixtureComponent, RelaxedCluster
+from pyro_mfcvae.priors.clusters import RelaxedCluster
+from pyro_mfcvae.priors.densities import MixtureComponent
 
 
 def log_prob_of(site: Site, under: Site | None = None) -> Tensor:

@@ -8,8 +8,9 @@ to 1 after ``n_fade_in_steps``:
     \tilde z_j = b_j^{dec}([\tilde z_{j+1}, \alpha_j r_j^{dec}(z_j)]), \qquad
     \mathcal L = E \log p(x \mid z) - \sum_j \alpha_j (KL_{z_j} + KL_{c_j})
 
-Two options change where alpha goes: :class:`KlFloor` for the KL terms, and the encoders' ``fade``,
-which weighs what a facet's encoder rung gives, too (Li et al., "Progressive Learning and
+Two options change where alpha goes: ``training.kl_floor`` for the KL terms
+(:class:`~pyro_mfcvae.inference.weights.Weights`), and the encoders' ``fade``, which weighs what a
+facet's encoder rung gives, too (Li et al., "Progressive Learning and
 Disentanglement of Hierarchical Representations", Eq. 9; behind the rung, because batch norm within
 it would undo a weight before it).
 
@@ -23,7 +24,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pyro.poutine.messenger import Messenger
-from pyro.poutine.runtime import _PYRO_STACK, Message
+from pyro.poutine.runtime import Message, effectful
 from torch import Tensor
 
 from pyro_mfcvae.errors import ConfigError
@@ -82,19 +83,25 @@ class FadeInSchedule:
         return fraction if self.shape == "linear" else 0.5 * (1 - math.cos(math.pi * fraction))
 
 
+@effectful(type="fade_scaling")
+def _scales_sites() -> bool:
+    """Whether a faded site's scale is multiplied with its weight; handlers outside may say no."""
+    return True
+
+
 class Fade(Messenger):
     """Gives the sites inside it to facet j and weighs them with alpha_j.
 
-    The site's ``infer`` gets the keys ``facet`` and ``fade``, and under a :class:`KlFloor` the
-    raised weight as ``kl_weight``, which then takes the place of alpha_j. Under any of Pyro's
-    objectives the site's scale is multiplied as well. Under
-    :class:`~pyro_mfcvae.inference.elbo.FacetELBO` it is not: that objective applies the weight
-    itself, to keep the terms it reports unweighted. Unlike ``pyro.poutine.scale`` this allows a
-    weight of 0.
+    The site's ``infer`` gets the labels ``facet`` and ``fade``. Under any of Pyro's objectives the
+    site's scale is multiplied with the weight as well. Under
+    :class:`~pyro_mfcvae.inference.elbo.FacetELBO` it is not: that objective keeps the terms it
+    reports unweighted, and weighs them itself. Unlike ``pyro.poutine.scale`` this allows a weight
+    of 0.
 
     Args:
         facet: j.
-        weight: alpha_j, a tensor of shape () on the model's device; None tags only.
+        weight: alpha_j, a tensor of shape () on the model's device; None labels with the facet
+            only.
     """
 
     def __init__(self, facet: int, weight: Tensor | None = None) -> None:
@@ -106,52 +113,14 @@ class Fade(Messenger):
         msg["infer"]["facet"] = self.facet
         if self.weight is None:
             return
-        weight = msg["infer"]["fade"] = self.weight
-        for handler in _PYRO_STACK:
-            if isinstance(handler, KlFloor) and handler.changes_weights:
-                weight = msg["infer"]["kl_weight"] = handler.raised(weight)
-        if not any(isinstance(handler, WeighsFacets) for handler in _PYRO_STACK):
-            msg["scale"] = msg["scale"] * weight
+        msg["infer"]["fade"] = self.weight
+        if _scales_sites():
+            msg["scale"] = msg["scale"] * self.weight
 
 
-class KlFloor(Messenger):
-    r"""Sets the weights of the facets' KL terms to :math:`s \, (f + (1 - f) \alpha_j)`.
+class LeaveUnscaled(Messenger):
+    """Has :class:`Fade` label sites and leave their scale: the objective weighs its terms."""
 
-    A facet whose turn has not come is pulled towards its prior with the weight f then, while the
-    decoder, which the floor does not reach, still leaves it out. Source: MFCVAE, Appendix D.3
-    ("pretraining"), and its code. The scale s is for a warm-up of the KL terms. Latents that no
-    :class:`Fade` weighs have the weight s; their site's ``infer`` gets it as ``kl_scale``, for
-    :class:`~pyro_mfcvae.inference.elbo.FacetELBO`; those that the batch shares are no exception.
-
-    Args:
-        floor: f, from 0 to 1.
-        scale: s, a tensor of shape () on the model's device; None means 1.
-
-    Raises:
-        ConfigError: if the floor is out of range.
-    """
-
-    def __init__(self, floor: float, scale: Tensor | None = None) -> None:
-        super().__init__()
-        if not 0 <= floor <= 1:
-            raise ConfigError(f"the KL floor must be from 0 to 1, got {floor}")
-        self.floor = floor
-        self.scale = scale
-
-    def _pyro_sample(self, msg: Message) -> None:
-        if self.scale is not None and not msg["is_observed"]:
-            msg["infer"]["kl_scale"] = self.scale
-
-    @property
-    def changes_weights(self) -> bool:
-        """Whether the weights of the KL terms are others than alpha."""
-        return self.floor > 0 or self.scale is not None
-
-    def raised(self, weight: Tensor) -> Tensor:
-        """The weight of the KL terms for an alpha."""
-        raised = self.floor + (1 - self.floor) * weight
-        return raised if self.scale is None else raised * self.scale
-
-
-class WeighsFacets(Messenger):
-    """Says to :class:`Fade` that the objective outside applies the weights of the facets."""
+    def _pyro_fade_scaling(self, msg: Message) -> None:
+        msg["value"] = False
+        msg["done"] = True

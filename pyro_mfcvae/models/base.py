@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import functools
-import math
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pyro.distributions import Independent
@@ -17,11 +16,16 @@ from pyro_mfcvae.config import FacetConfig, parse_facets
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import Guide, Inferred, build_guide
-from pyro_mfcvae.inference.elbo import ElboTerms, FacetELBO
-from pyro_mfcvae.models.networks import FacetNetworks, Part
-from pyro_mfcvae.models.sites import data_plate, fading
-from pyro_mfcvae.priors.densities import MixtureDensities
+from pyro_mfcvae.inference.elbo import FacetELBO
+from pyro_mfcvae.inference.fade_in import Fade
+from pyro_mfcvae.inference.terms import ElboTerms
+from pyro_mfcvae.models.networks import FacetNetworks, Part, Seen
+from pyro_mfcvae.models.sites import data_plate
+from pyro_mfcvae.models.structure import Structure
+from pyro_mfcvae.priors.base import Prior
+from pyro_mfcvae.priors.densities import LatentDistribution
 from pyro_mfcvae.priors.mixture import MixturePrior
+from pyro_mfcvae.priors.standard_normal import StandardNormal
 
 
 class FacetModel(FacetNetworks, ABC):
@@ -30,12 +34,12 @@ class FacetModel(FacetNetworks, ABC):
     A model is two Pyro programs, :meth:`model` and a guide, and the networks between them.
     Its parameters are ordinary ``torch.nn`` parameters. A subclass tells the generative story;
     one whose latents depend on each other also says how they are inferred, in
-    :meth:`sample_posterior`, and of what, in :meth:`prior`.
+    :meth:`sample_posterior`, and states in :meth:`describe` what is not so of all its facets.
 
     Args:
         observation: what one observation looks like, or just its shape.
         facets: the facets' priors, shallow first, or ``"D:K,D:K"``. A facet with one cluster has
-            the plain prior N(0, I).
+            none: its prior is N(0, I).
         likelihood: name, or name and options, of p(x | z).
         encoder: likewise of the network below q(z | x).
         decoder: likewise of the network below p(x | z).
@@ -47,17 +51,6 @@ class FacetModel(FacetNetworks, ABC):
         ConfigError: if a part is unknown or does not fit.
         DataError: if the likelihood cannot describe the observations.
     """
-
-    latents_given_clusters: bool = False
-    """Whether q(z | x, c) needs the clusters, which are then inferred before the latents."""
-    fades_in: bool = True
-    """Whether facets can be faded in one after the other; not where they depend on each other."""
-    max_combinations: int = 300
-    """Passes that encoder and decoder may take, one for each combination of clusters."""
-    group_size: int | None = None
-    """B, where observations of a batch share a latent; None where they are independent."""
-    learns_weights: bool = True
-    """Whether the weights of mixtures can be learnt; not where they are 1/K by the story."""
 
     def __init__(
         self,
@@ -76,117 +69,138 @@ class FacetModel(FacetNetworks, ABC):
         if not facets:
             raise ConfigError("a model needs at least one facet")
         priors = self._priors(facets)
-        super().__init__(observation, priors, likelihood, encoder, decoder, posterior)
+        structure = self.describe(priors)
+        if posterior == "autoregressive":
+            for j in range(len(priors)):
+                deeper = tuple(range(j + 1, len(priors)))
+                structure = structure.with_facet(j, posterior_parents=deeper)
+        super().__init__(observation, priors, structure, likelihood, encoder, decoder, posterior)
         self.guides = nn.ModuleDict()
 
-    def _priors(self, facets: Sequence[FacetConfig]) -> list[nn.Module]:
+    def _priors(self, facets: Sequence[FacetConfig]) -> list[Prior]:
         """The facets' priors, shallow first."""
         return [
-            MixturePrior(
-                facet.n_clusters,
-                facet.latent_dim,
-                facet.covariance,
-                facet.learn_weights,
-                facet.initial_variance,
-                facet.softplus_beta,
-            )
-            for facet in facets
+            MixturePrior(**vars(f)) if f.has_clusters else StandardNormal(f.latent_dim)
+            for f in facets
         ]
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in ("model", "sample_posterior", "encode", "decode", "forward"):
+            if "fade" in inspect.signature(getattr(cls, name)).parameters:
+                raise ConfigError(
+                    f"{cls.__name__}.{name} takes fade, which is a buffer of the model now: leave "
+                    "the argument out, write self.facet(j) in place of fading(j, fade), and call "
+                    "decode, encode and super() without it"
+                )
+
+    def describe(self, priors: Sequence[Prior]) -> Structure:
+        """What the model states of its facets; called before there are any networks.
+
+        Args:
+            priors: of the facets, shallow first.
+        """
+        return Structure.of(priors)
+
     @abstractmethod
-    def model(self, x: Tensor, fade: Tensor | None = None) -> None:
+    def model(self, x: Tensor) -> None:
         """The generative story as a Pyro program.
 
         Args:
             x: observations, shape (B, *event).
-            fade: weights of the facets, shape (J,); None means ones.
         """
 
     @property
-    def n_combinations(self) -> int:
-        """Passes of encoder and decoder with enumerated clusters."""
-        if not self.latents_given_clusters:
-            return 1
-        return math.prod(facet.n_clusters for facet in self.facets)
+    def kl_fade(self) -> Tensor:
+        """Fade weights of the facets' KL terms, shape (J,)."""
+        return self.fade
 
-    @property
-    def unread_options(self) -> tuple[str, ...]:
-        """Options that have no effect beside the others and with these facets."""
-        return ()
+    def facet(self, j: int) -> Fade:
+        """Handler that gives the sites inside to facet j, weighed with its fade weight."""
+        return Fade(j, self.fade[j] if self.structure.fades_in else None)
 
     def guide(self, name: str = "vade") -> Guide:
-        """The guide called name; made at its first use, then owned and saved by the model."""
-        if name not in self.guides:
-            guide = build_guide(name, self)
-            parameter = next(self.parameters())
-            self.guides[name] = guide.to(parameter.device, parameter.dtype)
-        return self.guides[name]
+        """The guide called name: the model's own, or one without parameters, made for the moment.
 
-    def prior(self, j: int, zs: Sequence[Tensor]) -> MixtureDensities:
-        """The mixture of facet j, at the values of the latents that it depends on.
+        Raises:
+            ConfigError: if the guide is unknown, does not fit, or has parameters or buffers: then
+                it is made with the model, by :func:`~pyro_mfcvae.models.build_model`, or by a
+                person, who gives it to the model in place of its name.
+        """
+        if name in self.guides:
+            return self.guides[name]
+        guide = build_guide(name, self)
+        if guide.state_dict():
+            raise ConfigError(
+                f"guide {name!r} has parameters of its own, and this model was not made with it; "
+                "give build_model the settings of the guide, or make the guide of the model and "
+                "give that: model(x, guide=guide)"
+            )
+        return guide
+
+    def prior(self, j: int, zs: Sequence[Tensor] | Mapping[int, Tensor]) -> LatentDistribution:
+        """p(z_j) at the values of the latents that it depends on.
 
         Args:
             j: the facet.
-            zs: latents of all facets, each (..., D_j).
+            zs: latents by facet, each (..., D_i); those of its parents suffice.
         """
-        return self.facets[j]
+        return self.facets[j]([zs[i] for i in self.structure.facets[j].prior_parents])
 
-    def sample_posterior(self, x: Tensor, fade: Tensor | None, guide: Guide) -> None:
-        """The sites z and c of a guide, as a Pyro program; arguments as for :meth:`model`.
+    def sample_posterior(self, x: Tensor, guide: Guide, seen: Seen | None = None) -> None:
+        """The sites z and c of a guide, as a Pyro program.
 
         Args:
             x: observations, shape (B, *event).
-            fade: weights of the facets, shape (J,); None means ones.
             guide: has what happens at each site.
+            seen: what the encoder of each facet sees in their place; None means x.
         """
-        features = self.features(x, fade)
+        features = self.features(x, seen)
         parameters = self._of_heads(features)
         zs: list[Tensor] = []
         posteriors: list[Independent] = []
-        logits = functools.cache(lambda: self.cluster_logits(features, zs))
         with data_plate(x):
             for j in reversed(range(self.n_facets)):
-                with fading(j, fade):
+                with self.facet(j):
                     posteriors.insert(0, self._posterior(j, parameters, zs))
                     zs.insert(0, guide.latent(j, posteriors[0]))
-            for j, facet in enumerate(self.facets):
-                if facet.n_clusters > 1:
-                    with fading(j, fade):
-                        inferred = Inferred(
-                            self.prior(j, zs), zs[j], posteriors[j], lambda j=j: logits()[j]
-                        )
-                        guide.cluster(j, inferred)
+            for j in self.structure.clustered:
+                with self.facet(j):
+                    prior = self.prior(j, zs)
+                    guide.cluster(j, Inferred(j, prior, zs[j], posteriors[j], features[j]))
 
-    def forward(
-        self, x: Tensor, fade: Tensor | None = None, guide: str | Guide = "vade", n_samples: int = 1
-    ) -> ElboTerms:
-        """The whole objective for one batch.
+    def cluster_logits(self, x: Tensor, zs: Sequence[Tensor]) -> list[Tensor] | None:
+        """Log q(c_j | x) up to a constant, of a network that belongs to the model's posterior.
 
         Args:
             x: observations, shape (B, *event).
-            fade: weights of the facets, shape (J,); None means ones.
+            zs: latents of all facets, each (B, D_j).
+
+        Returns:
+            J tensors (B, K_j); None where such a network is a guide's own.
+        """
+        return None
+
+    @property
+    def cluster_networks(self) -> list[nn.Module]:
+        """The networks behind :meth:`cluster_logits`."""
+        return []
+
+    def forward(
+        self, x: Tensor, guide: str | Guide = "vade", n_samples: int = 1, seen: Seen | None = None
+    ) -> ElboTerms:
+        """The whole objective for one batch, as terms under no weights.
+
+        Args:
+            x: observations, shape (B, *event).
             guide: a guide or its name.
             n_samples: S, samples of z per observation.
+            seen: what the encoder of each facet sees in their place; None means x.
         """
         if isinstance(guide, str):
             guide = self.guide(guide)
-        return FacetELBO(n_samples).terms(self.model, guide, x, fade)
-
-    def elbo(
-        self,
-        x: Tensor,
-        guide: str | Guide = "vade",
-        n_samples: int = 1,
-        fade: Tensor | Sequence[float] | None = None,
-    ) -> ElboTerms:
-        """As :meth:`forward`, with the arguments in a person's order; fade may be a list."""
-        if fade is not None:
-            fade = torch.as_tensor(fade, dtype=x.dtype, device=x.device)
-            if fade.shape != (self.n_facets,):
-                raise ValueError(
-                    f"fade needs one weight per facet ({self.n_facets}), got {tuple(fade.shape)}"
-                )
-        return self(x, fade, guide, n_samples)
+        program = guide if seen is None else functools.partial(guide, seen=seen)
+        return FacetELBO(n_samples, self.n_facets).terms(self.model, program, x)
 
     @torch.no_grad()
     def responsibilities(self, x: Tensor, n_samples: int | None = None) -> list[Tensor]:
@@ -211,7 +225,7 @@ class FacetModel(FacetNetworks, ABC):
             x: observations, shape (B, *event).
             zs: latents of every facet, each (B, D_j), or of S samples (S, B, D_j).
         """
-        return [self.prior(j, zs).assigned(z) for j, z in enumerate(zs)]
+        return [self.prior(j, zs).assign(z) for j, z in enumerate(zs)]
 
     @torch.no_grad()
     def sample_prior(
@@ -235,10 +249,14 @@ class FacetModel(FacetNetworks, ABC):
             zs[j] = self.prior(j, zs).sample(shape, clusters.get(j), temperature, generator)
         return zs
 
-    def as_group(self, batches: Iterable[Tensor]) -> AbstractContextManager:
-        """Take observations for one group meanwhile, where groups share a latent.
+    def summarise_group(self, batches: Iterable[Tensor]) -> Independent | None:
+        """What :meth:`encode` is told of a group of observations, where groups share a latent.
 
         Args:
             batches: of all observations of the group, each (B, *event).
+
+        Returns:
+            the posterior of the shared latent, of batch shape (); None where observations are
+            independent.
         """
-        return nullcontext()
+        return None

@@ -24,10 +24,10 @@ Autoencoders", 2016, Section 3, where z_0 is x, z_1 is w, c_0 is z and x is y. G
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from dataclasses import replace
 
 import pyro
-from torch import Tensor, nn
+from torch import Tensor
 from typing_extensions import override
 
 from pyro_mfcvae.config import FacetConfig
@@ -36,9 +36,10 @@ from pyro_mfcvae.inference.parameters import announce_parameters
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.models.networks import Part
 from pyro_mfcvae.models.registry import register_model
-from pyro_mfcvae.models.sites import cluster_site, data_plate, fading
-from pyro_mfcvae.priors.conditional import Variance, conditional_priors, given_other
-from pyro_mfcvae.priors.densities import MixtureDensities
+from pyro_mfcvae.models.sites import data_plate, sample_facet
+from pyro_mfcvae.models.structure import Structure
+from pyro_mfcvae.priors.base import Prior
+from pyro_mfcvae.priors.conditional import Variance, conditional_priors
 
 
 @register_model("gmvae")
@@ -60,10 +61,6 @@ class GMVAE(FacetModel):
         DataError: if the likelihood cannot describe the observations.
     """
 
-    fades_in = False
-    learns_weights = False
-    decoded_facets: ClassVar[tuple[int, ...] | None] = (0,)
-
     def __init__(
         self,
         observation: ObservationSpec | Sequence[int],
@@ -79,25 +76,21 @@ class GMVAE(FacetModel):
         super().__init__(observation, facets, likelihood, encoder, decoder)
 
     @override
-    def _priors(self, facets: Sequence[FacetConfig]) -> list[nn.Module]:
+    def _priors(self, facets: Sequence[FacetConfig]) -> list[Prior]:
         return conditional_priors("GMVAE", facets, is_shared=True, **self._mixture_options)
 
-    @property
     @override
-    def unread_options(self) -> tuple[str, ...]:
-        return ("mixture_width", "mixture_variance") if self.facets[0].n_clusters == 1 else ()
+    def describe(self, priors: Sequence[Prior]) -> Structure:
+        structure = super().describe(priors).with_facet(1, is_decoded=False)
+        unread = () if structure.clustered else ("mixture_width", "mixture_variance")
+        return replace(structure, unread_options=unread)
 
     @override
-    def prior(self, j: int, zs: Sequence[Tensor]) -> MixtureDensities:
-        return given_other(self.facets[0], zs[1]) if j == 0 else self.facets[j]
-
-    @override
-    def model(self, x: Tensor, fade: Tensor | None = None) -> None:
+    def model(self, x: Tensor) -> None:
         announce_parameters(self, "model")
         with data_plate(x):
-            with fading(1, fade):
-                w = pyro.sample("z_1", self.facets[1].component(cluster_site(1, self.facets[1])))
-            with fading(0, fade):
-                prior = given_other(self.facets[0], w)
-                z = pyro.sample("z_0", prior.component(cluster_site(0, prior)))
-            pyro.sample("x", self.decode([z, w], fade), obs=x)
+            with self.facet(1):
+                w = sample_facet(1, self.facets[1]())
+            with self.facet(0):
+                z = sample_facet(0, self.prior(0, {1: w}))
+            pyro.sample("x", self.decode([z, w]), obs=x)

@@ -24,7 +24,7 @@ from typing_extensions import override
 from pyro_mfcvae.inference.parameters import announce_parameters
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.models.registry import register_model
-from pyro_mfcvae.models.sites import cluster_site, data_plate, fading
+from pyro_mfcvae.models.sites import data_plate, sample_facet
 
 
 @register_model("mfcvae")
@@ -35,11 +35,11 @@ class MFCVAE(FacetModel):
     """
 
     @override
-    def model(self, x: Tensor, fade: Tensor | None = None) -> None:
+    def model(self, x: Tensor) -> None:
         announce_parameters(self, "model")
         with data_plate(x):
             zs = []
             for j, facet in enumerate(self.facets):
-                with fading(j, fade):
-                    zs.append(pyro.sample(f"z_{j}", facet.component(cluster_site(j, facet))))
-            pyro.sample("x", self.decode(zs, fade), obs=x)
+                with self.facet(j):
+                    zs.append(sample_facet(j, facet()))
+            pyro.sample("x", self.decode(zs), obs=x)

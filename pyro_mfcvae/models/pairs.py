@@ -20,11 +20,11 @@ from typing_extensions import override
 from pyro_mfcvae.guides import Guide, Inferred, enumerated_cluster
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.models.sites import data_plate
-from pyro_mfcvae.priors.components import as_shares
-from pyro_mfcvae.priors.densities import MixtureDensities, check_clusters
+from pyro_mfcvae.priors.clusters import as_shares, check_clusters
+from pyro_mfcvae.priors.densities import Mixture
 
 
-class PairsOfClusters(MixtureDensities):
+class PairsOfClusters(Mixture):
     """A mixture of K_0 K_1 components in D_0 + D_1 dimensions, the pairs in row-major order.
 
     Args:
@@ -33,9 +33,7 @@ class PairsOfClusters(MixtureDensities):
         log_table: log p(c_0, c_1), shape (K_0, K_1).
     """
 
-    def __init__(
-        self, first: MixtureDensities, second: MixtureDensities, log_table: Tensor
-    ) -> None:
+    def __init__(self, first: Mixture, second: Mixture, log_table: Tensor) -> None:
         self.parts, self.log_table = (first, second), log_table
         self.n_clusters = log_table.numel()
         self.latent_dim = first.latent_dim + second.latent_dim
@@ -45,6 +43,14 @@ class PairsOfClusters(MixtureDensities):
         """Means of the pairs, shape (K_0 K_1, D_0 + D_1)."""
         pairs = torch.arange(self.n_clusters, device=self.log_table.device)
         return torch.cat([p.loc[c] for p, c in zip(self.parts, self.of(pairs), strict=True)], -1)
+
+    @property
+    @override
+    def scale_tril(self) -> Tensor:
+        """Cholesky factors of the pairs, shape (K_0 K_1, D_0 + D_1, D_0 + D_1)."""
+        pairs = torch.arange(self.n_clusters, device=self.log_table.device)
+        factors = [p.scale_tril[c] for p, c in zip(self.parts, self.of(pairs), strict=True)]
+        return torch.stack([torch.block_diag(*blocks) for blocks in zip(*factors, strict=True)])
 
     @property
     @override
@@ -64,16 +70,15 @@ class PairsOfClusters(MixtureDensities):
         """Latents (..., D_0 + D_1) -> those of both facets."""
         return z.split([part.latent_dim for part in self.parts], -1)
 
-    def infer(self, model: FacetModel, x: Tensor, fade: Tensor | None, guide: Guide) -> None:
+    def infer(self, model: FacetModel, x: Tensor, guide: Guide) -> None:
         """The sites of a guide, of which c_0 and c_1 are parts of one table q(c_0, c_1 | x).
 
         Args:
             model: of the two facets, none of which is faded in the guide.
             x: observations, shape (B, *event).
-            fade: weights of the facets' encoder rungs, shape (2,); None means ones.
             guide: says what q(c | x) is.
         """
-        posteriors = model.encode(x, fade)
+        posteriors = model.encode(x)
         loc, scale = (
             torch.cat([getattr(q, of) for q in posteriors], -1) for of in ("mean", "stddev")
         )
@@ -81,10 +86,12 @@ class PairsOfClusters(MixtureDensities):
         with data_plate(x):
             zs = [guide.latent(j, q) for j, q in enumerate(posteriors)]
             inferred = Inferred(
+                0,
                 self,
                 torch.cat(zs, -1),
                 both,
-                lambda: sums_of_pairs(*model.cluster_logits(model.features(x, fade), zs)),
+                None,
+                lambda: sums_of_pairs(*guide.cluster_logits(x, zs)),
             )
             log_q = guide.logits(inferred)
             if log_q is not None:
@@ -94,7 +101,7 @@ class PairsOfClusters(MixtureDensities):
 
     def assigned_to_both(self, zs: Sequence[Tensor]) -> list[Tensor]:
         """Margins of q(c_0, c_1 | x), (B, K_j), for latents (B, D_j) or samples (S, B, D_j)."""
-        q = self.table(self.assigned(torch.cat([*zs], -1)))
+        q = self.table(self.assign(torch.cat([*zs], -1)))
         return [q.sum(-1), q.sum(-2)]
 
     @torch.no_grad()

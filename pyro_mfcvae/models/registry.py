@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pyro_mfcvae.config import ModelConfig, ModelSource
+from pyro_mfcvae.config import GuideConfig, ModelConfig, ModelSource
 from pyro_mfcvae.config.options import check_options
 from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.guides import build_guide, guide_class
 from pyro_mfcvae.plugins.files import not_given, recorded, warn_of_another
 
 if TYPE_CHECKING:
@@ -78,16 +79,23 @@ def model_class(config: ModelConfig) -> type[FacetModel]:
     return MODELS[others[0]]
 
 
-def build_model(config: ModelConfig, observation: ObservationSpec) -> FacetModel:
+def build_model(
+    config: ModelConfig, observation: ObservationSpec, guide: GuideConfig | None = None
+) -> FacetModel:
     """The model that the settings describe, for observations of this kind.
 
+    Args:
+        config: settings of the model.
+        observation: what one observation looks like.
+        guide: settings of a guide that the model is made with, which it then owns and saves.
+
     Raises:
-        ConfigError: if the model or one of its parts is unknown or does not fit.
+        ConfigError: if the model, one of its parts or the guide is unknown or does not fit.
         DataError: if the likelihood cannot describe the observations.
     """
-    model = model_class(config)
-    check_options(model, config.options, f"model {config.name!r}", n_given=5)
-    return model(
+    kind = model_class(config)
+    check_options(kind, config.options, f"model {config.name!r}", n_given=5)
+    model = kind(
         observation,
         config.facets,
         config.likelihood,
@@ -95,3 +103,7 @@ def build_model(config: ModelConfig, observation: ObservationSpec) -> FacetModel
         config.decoder,
         **config.options,
     )
+    if guide is not None:
+        guide_class(guide)
+        model.guides[guide.name] = build_guide(guide.name, model)
+    return model

@@ -1,13 +1,11 @@
-"""What generative stories are told with: the plate over observations, and sites of a facet."""
+"""What generative stories are told with: the plate over observations, and sites of clusters."""
 
 from __future__ import annotations
 
 import pyro
-import torch
 from torch import Tensor
 
-from pyro_mfcvae.inference.fade_in import Fade
-from pyro_mfcvae.priors.densities import MixtureDensities
+from pyro_mfcvae.priors.densities import LatentDistribution
 
 
 def data_plate(x: Tensor) -> pyro.plate:
@@ -15,13 +13,10 @@ def data_plate(x: Tensor) -> pyro.plate:
     return pyro.plate("data", len(x), dim=-1)
 
 
-def cluster_site(j: int, prior: MixtureDensities) -> Tensor:
-    """The site c_j ~ p(c), to be enumerated; where there is one cluster only, that, and no site."""
-    if prior.n_clusters == 1:
-        return torch.zeros((), dtype=torch.long, device=prior.loc.device)
-    return pyro.sample(f"c_{j}", prior.cluster(), infer={"enumerate": "parallel"})
-
-
-def fading(j: int, fade: Tensor | None) -> Fade:
-    """Gives the sites inside to facet j, with its weight of fade, (J,); None tags only."""
-    return Fade(j, None if fade is None else fade[j])
+def sample_facet(j: int, p: LatentDistribution) -> Tensor:
+    """The sites of a facet: its cluster c_j, to be enumerated, if it has any, and z_j."""
+    clusters = p.cluster()
+    c = None
+    if clusters is not None:
+        c = pyro.sample(f"c_{j}", clusters, infer={"enumerate": "parallel"})
+    return pyro.sample(f"z_{j}", p.component(c))

@@ -43,12 +43,14 @@ def check_given(config: Config, assignments: Iterable[str]) -> None:
         ConfigError: if weights are to be learnt that are 1/K by the model's story, or the model is
             unknown.
     """
-    if model_class(config.model).learns_weights:
-        return
     for assignment in assignments:
         path, _, text = assignment.partition("=")
         given = _leaves(path.strip(), text)
-        if any(re.fullmatch(_LEARN, name) and value is True for name, value in given):
+        if not any(re.fullmatch(_LEARN, name) and value is True for name, value in given):
+            continue
+        model = stand_in(config.model)
+        clustered = [] if model is None else [f for f in model.structure.facets if f.has_clusters]
+        if clustered and not any(facet.learns_components for facet in clustered):
             raise ConfigError(
                 f"the weights of mixtures are 1/K in model {config.model.name!r} and not learnt, "
                 "whatever learn_weights of its facets says; leave it out, or choose another model, "

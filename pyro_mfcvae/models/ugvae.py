@@ -31,9 +31,9 @@ of z_0 it takes at the samples of z_0, where the paper has it in closed form.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import ClassVar
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 
 import pyro
 import torch
@@ -48,13 +48,14 @@ from pyro_mfcvae.guides import Guide, Inferred
 from pyro_mfcvae.inference.enumeration import ANALYTIC
 from pyro_mfcvae.inference.parameters import announce_parameters
 from pyro_mfcvae.models.base import FacetModel
-from pyro_mfcvae.models.networks import Part, build_part
+from pyro_mfcvae.models.networks import Part, Seen, build_part
 from pyro_mfcvae.models.registry import register_model
-from pyro_mfcvae.models.sites import cluster_site, data_plate, fading
+from pyro_mfcvae.models.sites import data_plate, sample_facet
+from pyro_mfcvae.models.structure import Structure
 from pyro_mfcvae.nets.experts import Experts, product_of_normals
 from pyro_mfcvae.nets.registry import ENCODERS
-from pyro_mfcvae.priors.conditional import Variance, conditional_priors, given_other
-from pyro_mfcvae.priors.densities import MixtureDensities
+from pyro_mfcvae.priors.base import Prior
+from pyro_mfcvae.priors.conditional import Variance, conditional_priors
 
 
 @register_model("ugvae")
@@ -86,10 +87,6 @@ class UGVAE(FacetModel):
         DataError: if the likelihood cannot describe the observations.
     """
 
-    fades_in = False
-    learns_weights = False
-    encoded_facets: ClassVar[tuple[int, ...] | None] = (0,)
-
     def __init__(
         self,
         observation: ObservationSpec | Sequence[int],
@@ -109,10 +106,12 @@ class UGVAE(FacetModel):
                 f"group_size and width must be 1 or more, got {group_size} and {width}"
             )
         self._mixture_options = {"width": mixture_width, "variance": mixture_variance}
+        self._group_size = group_size
         super().__init__(observation, facets, likelihood, encoder, decoder)
-        self.group_size, self.prior_as_factor = group_size, prior_as_factor
-        local, shared = self.facets
-        n_clusters = local.n_clusters if local.n_clusters > 1 else 0
+        self.prior_as_factor = prior_as_factor
+        local, shared = self.structure.facets
+        n_clusters = local.n_clusters if local.has_clusters else 0
+        self.cluster_heads: nn.Module | None = None
         if n_clusters:
             self.cluster_heads = nn.Sequential(
                 nn.Linear(local.latent_dim, width), nn.Tanh(), nn.Linear(width, n_clusters)
@@ -120,7 +119,6 @@ class UGVAE(FacetModel):
         self.expert_encoder = build_part(ENCODERS, "encoder", encoder, self.observation.shape, 1)
         n_features = self.expert_encoder.n_features[0]
         self.experts = Experts(n_features + n_clusters, shared.latent_dim, width)
-        self._group: Independent | None = None
 
     @property
     @override
@@ -128,62 +126,69 @@ class UGVAE(FacetModel):
         return [*super().posterior_networks, self.expert_encoder, self.experts]
 
     @override
-    def _priors(self, facets: Sequence[FacetConfig]) -> list[nn.Module]:
+    def _priors(self, facets: Sequence[FacetConfig]) -> list[Prior]:
         return conditional_priors("UGVAE", facets, is_shared=False, **self._mixture_options)
 
-    @property
     @override
-    def unread_options(self) -> tuple[str, ...]:
-        return ("mixture_width", "mixture_variance") if self.facets[0].n_clusters == 1 else ()
+    def describe(self, priors: Sequence[Prior]) -> Structure:
+        structure = super().describe(priors)
+        has_clusters = bool(structure.clustered)  # else experts are not told z_0
+        structure = structure.with_facet(
+            1, is_shared=True, is_encoded=False, posterior_parents=(0,) if has_clusters else ()
+        )
+        unread = () if has_clusters else ("mixture_width", "mixture_variance")
+        return replace(structure, group_size=self._group_size, unread_options=unread)
 
     @override
-    def prior(self, j: int, zs: Sequence[Tensor]) -> MixtureDensities:
-        return given_other(self.facets[0], zs[1]) if j == 0 else self.facets[j]
-
-    @override
-    def model(self, x: Tensor, fade: Tensor | None = None) -> None:
+    def model(self, x: Tensor) -> None:
         announce_parameters(self, "model")
-        local, shared = self.facets
-        with fading(1, fade):
-            z_1 = pyro.sample("z_1", shared.component(cluster_site(1, shared)))
+        with self.facet(1):
+            z_1 = sample_facet(1, self.facets[1]())
         with data_plate(x):
-            with fading(0, fade):
-                prior = given_other(local, z_1)
-                z_0 = pyro.sample("z_0", prior.component(cluster_site(0, prior)))
-            pyro.sample("x", self.decode([z_0, z_1], fade), obs=x)
+            with self.facet(0):
+                z_0 = sample_facet(0, self.prior(0, {1: z_1}))
+            pyro.sample("x", self.decode([z_0, z_1]), obs=x)
 
     @override
-    def sample_posterior(self, x: Tensor, fade: Tensor | None, guide: Guide) -> None:
-        posterior = super().encode(x, fade)[0]
+    def sample_posterior(self, x: Tensor, guide: Guide, seen: Seen | None = None) -> None:
+        posterior = super().encode(x, seen)[0]
         plate = data_plate(x)
-        with plate, fading(0, fade):
+        with plate, self.facet(0):
             z_0 = guide.latent(0, posterior)
-        group = product_of_normals(*self._experts(x, z_0), self.prior_as_factor)
+        group = product_of_normals(*self._experts(x, z_0, seen), self.prior_as_factor)
         if z_0.dim() > 2:  # one for each sample, whatever the observation
             group = Independent(Normal(group.mean.unsqueeze(-2), group.stddev.unsqueeze(-2)), 1)
-        with fading(1, fade):
+        with self.facet(1):
             z_1 = pyro.sample("z_1", group, infer={ANALYTIC: True})
         if self.cluster_heads is not None:
-            prior = self.prior(0, [z_0, z_1])
-            inferred = Inferred(prior, z_0, posterior, lambda: self.cluster_heads(z_0))
-            with plate, fading(0, fade):
+            prior = self.prior(0, {1: z_1})
+            logits = partial(self.cluster_heads, z_0)
+            inferred = Inferred(0, prior, z_0, posterior, None, logits)
+            with plate, self.facet(0):
                 guide.cluster(0, inferred)
 
     @override
-    def cluster_logits(self, features: Sequence[Tensor], zs: Sequence[Tensor]) -> list[Tensor]:
-        """Log q(c_0 | z_0) of the network, up to a constant: one tensor (..., K)."""
-        return [self.cluster_heads(zs[0])]
+    def cluster_logits(self, x: Tensor, zs: Sequence[Tensor]) -> list[Tensor] | None:
+        """Log q(c_0 | z_0) of the network, up to a constant: one tensor (B, K)."""
+        return None if self.cluster_heads is None else [self.cluster_heads(zs[0])]
+
+    @property
+    @override
+    def cluster_networks(self) -> list[nn.Module]:
+        return [] if self.cluster_heads is None else [self.cluster_heads]
 
     @override
-    def encode(self, x: Tensor, fade: Tensor | None = None) -> list[Independent]:
+    def encode(
+        self, x: Tensor, seen: Seen | None = None, group: Independent | None = None
+    ) -> list[Independent]:
         """q(z_0 | x), and for each observation the same q(z_1 | X) of the group."""
-        (own,) = super().encode(x, fade)
-        group = self._group
+        (own,) = super().encode(x, seen)
         if group is None:
-            group = self.grouped(*self._experts(x, own.mean))
+            group = self.grouped(*self._experts(x, own.mean, seen))
         return [own, group.expand(torch.Size([len(x)]))]
 
-    def group_posterior(self, batches: Iterable[Tensor]) -> Independent:
+    @override
+    def summarise_group(self, batches: Iterable[Tensor]) -> Independent:
         """q(z_1 | X, Z) of one group at the means of q(z_0 | x), for ``group_size`` observations.
 
         Args:
@@ -212,23 +217,13 @@ class UGVAE(FacetModel):
 
     def grouped(self, means: Tensor, precisions: Tensor) -> Independent:
         """q(z_1 | X) of groups whose observations say this, each (..., B, D_1)."""
-        counted = precisions * (self.group_size / means.shape[-2])
+        counted = precisions * (self.structure.group_size / means.shape[-2])
         return product_of_normals(means, counted, self.prior_as_factor)
 
-    @override
-    @contextmanager
-    def as_group(self, batches: Iterable[Tensor]) -> Iterator[None]:
-        before, self._group = self._group, self.group_posterior(batches)
-        try:
-            yield
-        finally:
-            self._group = before
-
-    def _experts(self, x: Tensor, z_0: Tensor) -> tuple[Tensor, Tensor]:
+    def _experts(self, x: Tensor, z_0: Tensor, seen: Seen | None = None) -> tuple[Tensor, Tensor]:
         """What each observation says of z_1: means and precisions (..., B, D_1)."""
-        seen, facets = (x, ()) if self._seen is None else self._seen
         with self._autocast(x):
-            features = self.expert_encoder(seen if 1 in facets else x)[0]
+            features = self.expert_encoder(x if seen is None else seen[1])[0]
         features = features.to(z_0.dtype)
         if self.cluster_heads is None:
             return self.experts(features)

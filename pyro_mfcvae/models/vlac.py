@@ -24,9 +24,9 @@ Autoencoders", 2019, Eq. 4-9, where clusters are y, layers l and pi is 1/K.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
-import torch
 from pyro.distributions import Independent
 from torch import Tensor, nn
 from typing_extensions import override
@@ -36,13 +36,15 @@ from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import Guide, Inferred
 from pyro_mfcvae.models.mfcvae import MFCVAE
-from pyro_mfcvae.models.networks import Part, build_part
+from pyro_mfcvae.models.networks import Part, Seen, build_part
 from pyro_mfcvae.models.registry import register_model
-from pyro_mfcvae.models.sites import data_plate, fading
+from pyro_mfcvae.models.sites import data_plate
+from pyro_mfcvae.models.structure import Structure
 from pyro_mfcvae.nets.given_clusters import LadderGivenClusters
 from pyro_mfcvae.nets.heads import ClusterHeads, PosteriorHead, diagonal_normal
 from pyro_mfcvae.nets.layers import scaled
 from pyro_mfcvae.nets.registry import ENCODERS
+from pyro_mfcvae.priors.base import Prior
 
 
 @register_model("vlac")
@@ -77,93 +79,109 @@ class VLAC(MFCVAE):
         width: int = 256,
         max_combinations: int = 300,
     ) -> None:
+        self._conditional, self._max_combinations = conditional, max_combinations
         super().__init__(observation, facets, likelihood, encoder, decoder)
-        self.max_combinations = max_combinations
-        n_clusters = [facet.n_clusters for facet in self.facets]
-        self.latents_given_clusters = conditional and max(n_clusters) > 1
-        # Clusters are told to deeper layers, which would have to train before them.
-        self.fades_in = not (conditional and any(k > 1 for k in n_clusters[:-1]))
-        if not self.latents_given_clusters:
+        if not self.structure.infers_clusters_first:
             return
         if max_combinations < 1 or width < 1:
             raise ConfigError(
                 f"width and max_combinations must be 1 or more, got {width} and {max_combinations}"
             )
-        self.ladder = LadderGivenClusters(self.encoder, n_clusters, width)
+        told = [facet.n_clusters if facet.has_clusters else 0 for facet in self.structure.facets]
+        self.ladder = LadderGivenClusters(self.encoder, told, width)
         self.heads = nn.ModuleList(PosteriorHead(width, facet.latent_dim) for facet in self.facets)
         self.cluster_encoder = build_part(
             ENCODERS, "encoder", encoder, self.observation.shape, self.n_facets
         )
+        n_clusters = [facet.n_clusters for facet in self.structure.facets]
         self.cluster_heads = ClusterHeads(self.cluster_encoder.n_features, n_clusters)
 
-    @property
     @override
-    def unread_options(self) -> tuple[str, ...]:
-        return () if self.latents_given_clusters else ("width", "max_combinations")
+    def describe(self, priors: Sequence[Prior]) -> Structure:
+        structure = super().describe(priors)
+        clustered = structure.clustered
+        if not (self._conditional and clustered):
+            return replace(structure, unread_options=("width", "max_combinations"))
+        for j in range(len(priors)):
+            told = tuple(i for i in clustered if i <= j)
+            structure = structure.with_facet(j, posterior_clusters=told)
+        return replace(structure, max_combinations=self._max_combinations)
 
     @property
     @override
     def posterior_networks(self) -> list[nn.Module]:
-        own = [self.ladder] if self.latents_given_clusters else []
+        own = [self.ladder] if self.structure.infers_clusters_first else []
         return [*super().posterior_networks, *own]
 
     @override
-    def encode(self, x: Tensor, fade: Tensor | None = None) -> list[Independent]:
+    def encode(
+        self, x: Tensor, seen: Seen | None = None, group: Independent | None = None
+    ) -> list[Independent]:
         """q(z_j | x, c) at the most probable clusters; see :class:`FacetModel`."""
-        if not self.latents_given_clusters:
-            return super().encode(x, fade)
-        h, posteriors = self._observed(x), []
-        for j, logits in enumerate(self._logits(x, fade)):
-            posterior, h = self._layer(j, h, logits.argmax(-1), fade)
+        if not self.structure.infers_clusters_first:
+            return super().encode(x, seen)
+        h, posteriors = self._observed(x, seen), []
+        for j, logits in enumerate(self._logits(h)):
+            posterior, h = self._layer(j, h, logits.argmax(-1))
             posteriors.append(posterior)
         return posteriors
 
     @override
-    def sample_posterior(self, x: Tensor, fade: Tensor | None, guide: Guide) -> None:
-        if not self.latents_given_clusters:
-            super().sample_posterior(x, fade, guide)
+    def sample_posterior(self, x: Tensor, guide: Guide, seen: Seen | None = None) -> None:
+        if not self.structure.infers_clusters_first:
+            super().sample_posterior(x, guide, seen)
             return
-        h, all_logits = self._observed(x), self._logits(x, fade)
+        h = self._observed(x, seen)
+        all_logits = self._logits(h)
         with data_plate(x):
             for j, facet in enumerate(self.facets):
-                with fading(j, fade):
-                    c = torch.zeros(len(x), dtype=torch.long, device=x.device)
-                    if facet.n_clusters > 1:
-                        logits = partial(scaled, all_logits[j], fade, j)
-                        c = guide.cluster(j, Inferred(facet, None, None, logits))
-                    posterior, h = self._layer(j, h, c, fade)
+                with self.facet(j):
+                    c = None
+                    if j in self.structure.clustered:
+                        logits = partial(scaled, all_logits[j], self.fade, j)
+                        c = guide.cluster(j, Inferred(j, facet(), None, None, None, logits))
+                    posterior, h = self._layer(j, h, c)
                     guide.latent(j, posterior)
 
     @override
     def assign(self, x: Tensor, zs: Sequence[Tensor]) -> list[Tensor]:
         """q(c_j | x) of the networks, J tensors (B, K_j); without them as for FacetModel."""
-        if not self.latents_given_clusters:
+        if not self.structure.infers_clusters_first:
             return super().assign(x, zs)
-        return [logits.softmax(-1) for logits in self._logits(x, None)]
+        return [logits.softmax(-1) for logits in self._logits(self._observed(x))]
 
-    def _layer(
-        self, j: int, h: Tensor, c: Tensor, fade: Tensor | None
-    ) -> tuple[Independent, Tensor]:
+    @override
+    def cluster_logits(self, x: Tensor, zs: Sequence[Tensor]) -> list[Tensor] | None:
+        if not self.structure.infers_clusters_first:
+            return None
+        return self._logits(self._observed(x))
+
+    @property
+    @override
+    def cluster_networks(self) -> list[nn.Module]:
+        if not self.structure.infers_clusters_first:
+            return []
+        return [self.cluster_heads, self.cluster_encoder]
+
+    def _layer(self, j: int, h: Tensor, c: Tensor | None) -> tuple[Independent, Tensor]:
         """q(z_j | x, c_0, ..., c_j), and what goes on to the next layer."""
         with self._autocast(h):
-            features, h = self.ladder(self.encoder, j, h, c, fade)
+            features, h = self.ladder(self.encoder, j, h, c, self.fade)
             parameters = self.heads[j](features)
         return diagonal_normal(parameters.to(self.heads[j].weight.dtype)), h
 
-    def _logits(self, x: Tensor, fade: Tensor | None) -> list[Tensor]:
-        """Log q(c_j | x) up to a constant, J tensors (B, K_j)."""
-        seen = self._observed(x)
-        with self._autocast(x):
-            features = self.cluster_encoder(seen, fade)
-        return self.cluster_heads(features)
+    def _logits(self, observed: Tensor) -> list[Tensor]:
+        """Log q(c_j | x) up to a constant, J tensors (B, K_j), of what encoders see."""
+        return self.cluster_heads(self._encode_with(self.cluster_encoder, observed))
 
-    def _observed(self, x: Tensor) -> Tensor:
+    def _observed(self, x: Tensor, seen: Seen | None = None) -> Tensor:
         """What the encoders see of observations, (B, *event)."""
         self._check(x)
-        seen, facets = (x, range(self.n_facets)) if self._seen is None else self._seen
-        if not all(j in facets for j in range(self.n_facets)):
+        if seen is None:
+            return x
+        if any(each is not seen[0] for each in seen):
             raise ConfigError(
                 "layers of a ladder that is told the clusters see the same observations; set "
                 "training.warp.facets to null, or --set model.options.conditional=false"
             )
-        return seen
+        return seen[0]

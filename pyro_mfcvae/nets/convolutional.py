@@ -56,14 +56,15 @@ class ConvLadderEncoder(nn.Module):
         _check_first_rung(first_rung)
         conv = WeightNormConv2d if weight_norm else nn.Conv2d
 
-        def block(n_in: int, n_out: int, size: Size, stride: int) -> tuple[nn.Module, Size]:
+        def block(n_in: int, n_out: int, size: Size, stride: int) -> tuple[nn.Sequential, Size]:
             kernel, step, padding = geometry(size, stride)
             layer = conv(n_in, n_out, kernel, step, padding)
-            out = tuple(
+            height, width = (
                 (n + 2 * p - k) // s + 1
                 for n, p, k, s in zip(size, padding, kernel, step, strict=True)
             )
-            return nn.Sequential(layer, *after_convolution(n_out, activation, batch_norm)), out
+            after = after_convolution(n_out, activation, batch_norm)
+            return nn.Sequential(layer, *after), (height, width)
 
         self.backbone, self.rungs = nn.ModuleList(), nn.ModuleList()
         self.n_features: list[int] = []
@@ -162,6 +163,7 @@ class ConvLadderDecoder(nn.Module):
         for j in reversed(range(len(zs))):
             rung = scaled(self.rungs[j](zs[j]), fade, j).unflatten(-1, self.rung_shapes[j])
             h = self.backbone[j](rung if h is None else torch.cat([rung, h], 1))
+        assert h is not None  # there is at least one facet
         return h.reshape(batch_shape + self.shape)
 
 
@@ -189,8 +191,9 @@ def after_convolution(channels: int, activation: str, batch_norm: bool) -> list[
 
 def geometry(size: Size, stride: int) -> tuple[Size, Size, Size]:
     """Kernel, stride and padding: 4 x 4 where the picture has room for it, else 3 x 3."""
-    kernel = tuple(4 if n >= 2 else 3 for n in size)
-    step = tuple(stride if n >= 2 else 1 for n in size)
+    height, width = size
+    kernel = (4 if height >= 2 else 3, 4 if width >= 2 else 3)
+    step = (stride if height >= 2 else 1, stride if width >= 2 else 1)
     return kernel, step, (1, 1)
 
 
@@ -198,15 +201,18 @@ def halvings(size: Size, n_times: int) -> list[Size]:
     """Sizes after 0, 1, ... halvings, as the encoder's backbone has them."""
     sizes = [size]
     for _ in range(n_times):
-        sizes.append(tuple(max(n // 2, 1) for n in sizes[-1]))
+        height, width = sizes[-1]
+        sizes.append((max(height // 2, 1), max(width // 2, 1)))
     return sizes
 
 
 def upsampling(n_in: int, n_out: int, size: Size, target: Size) -> nn.ConvTranspose2d:
     """A transposed convolution from one size to the next larger one of the ladder."""
     kernel, step, padding = geometry(target, 2)
-    missing = tuple(
+    missing = [
         to - ((n - 1) * s - 2 * p + k)
         for to, n, s, p, k in zip(target, size, step, padding, kernel, strict=True)
+    ]
+    return nn.ConvTranspose2d(
+        n_in, n_out, kernel, step, padding, output_padding=(missing[0], missing[1])
     )
-    return nn.ConvTranspose2d(n_in, n_out, kernel, step, padding, output_padding=missing)

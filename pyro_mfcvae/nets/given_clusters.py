@@ -11,12 +11,32 @@ Autoencoders", 2019, Eq. 6-8.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.nets.layers import scaled
-from pyro_mfcvae.priors.components import as_shares
+from pyro_mfcvae.priors.clusters import as_shares
+
+
+@runtime_checkable
+class Ladder(Protocol):
+    """An encoder of stages, each of which feeds the next stage and a facet's rung.
+
+    Attributes:
+        backbone: the stages.
+        rungs: the rung of each stage.
+        n_features: F_j, what each rung returns.
+        n_backbone: what each stage returns to the next one.
+        fade: whether fade weights multiply what the rungs return.
+    """
+
+    backbone: nn.ModuleList
+    rungs: nn.ModuleList
+    n_features: list[int]
+    n_backbone: list[int]
+    fade: bool
 
 
 class LadderGivenClusters(nn.Module):
@@ -24,12 +44,11 @@ class LadderGivenClusters(nn.Module):
 
     A cluster enters the next stage as a shift of what the last one gave (of its channels, where
     that is a picture), and a hidden layer beside the features of its own one. It may be
-    enumerated: then what depends on it gets its dimension. One cluster tells nothing.
+    enumerated: then what depends on it gets its dimension.
 
     Args:
-        encoder: a ladder, with ``backbone``, ``rungs``, ``n_backbone`` and ``fade``; it stays its
-            owner's.
-        n_clusters: K_j.
+        encoder: a :class:`Ladder`, which stays its owner's.
+        n_clusters: K_j of each layer; 0 where it has no clusters.
         width: of the hidden layer.
 
     Raises:
@@ -38,7 +57,7 @@ class LadderGivenClusters(nn.Module):
 
     def __init__(self, encoder: nn.Module, n_clusters: Sequence[int], width: int) -> None:
         super().__init__()
-        if not all(hasattr(encoder, name) for name in ("backbone", "rungs", "n_backbone", "fade")):
+        if not isinstance(encoder, Ladder):
             raise ConfigError(
                 "clusters enter an encoder between its stages, which needs a ladder; choose "
                 "encoder ladder or conv-ladder, or --set model.options.conditional=false"
@@ -52,7 +71,7 @@ class LadderGivenClusters(nn.Module):
         self.of_cluster = nn.ModuleList(_of_cluster(k, width) for k in n_clusters)
 
     def forward(
-        self, encoder: nn.Module, j: int, h: Tensor, c: Tensor, fade: Tensor | None = None
+        self, encoder: Ladder, j: int, h: Tensor, c: Tensor | None, fade: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """One layer.
 
@@ -60,7 +79,7 @@ class LadderGivenClusters(nn.Module):
             encoder: the ladder.
             j: the layer.
             h: what the layer before gave, (*batch, *event); at first the observations.
-            c: its cluster, long (*batch) or relaxed (*batch, K_j).
+            c: its cluster, long (*batch) or relaxed (*batch, K_j); None where it has no clusters.
             fade: weights of the facets, shape (J,): a cluster reaches the next layer as far as its
                 facet is faded in; None means ones.
 
@@ -72,7 +91,7 @@ class LadderGivenClusters(nn.Module):
         h = _in_one_batch(encoder.backbone[j], h, self.event_dim)
         features = _in_one_batch(encoder.rungs[j], h, self.event_dim).flatten(-self.event_dim)
         hidden = self.of_features[j](scaled(features, fade if encoder.fade else None, j))
-        if self.n_clusters[j] > 1:
+        if c is not None and self.n_clusters[j]:
             shares = as_shares(c, self.n_clusters[j], h.dtype)
             hidden = hidden + self.of_cluster[j](shares)
             if j < len(self.shifts):
@@ -82,7 +101,7 @@ class LadderGivenClusters(nn.Module):
 
 
 def _of_cluster(n_clusters: int, n_out: int) -> nn.Module:
-    return nn.Linear(n_clusters, n_out, bias=False) if n_clusters > 1 else nn.Identity()
+    return nn.Linear(n_clusters, n_out, bias=False) if n_clusters else nn.Identity()
 
 
 def _in_one_batch(module: nn.Module, h: Tensor, event_dim: int) -> Tensor:

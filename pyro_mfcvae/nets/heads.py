@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from pyro.distributions import Independent, Normal
@@ -61,7 +62,12 @@ class ClusterHeads(nn.ModuleList):
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """All logits, with as many bits as the weights have."""
-        return [head(h.to(head.weight)) for head, h in zip(self, features, strict=True)]
+        return [self.logits(j, h) for j, h in enumerate(features)]
+
+    def logits(self, j: int, features: Tensor) -> Tensor:
+        """Those of facet j, (B, K_j), from its features (B, F_j)."""
+        head = cast(nn.Linear, self[j])
+        return head(features.to(head.weight))
 
 
 def diagonal_normal(parameters: Tensor) -> Independent:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from pyro_mfcvae.nets.layers import WeightNormConv2d, ZeroLinear
 
-_LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+_Layer: TypeAlias = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
 
 
 def glorot(module: nn.Module) -> None:
@@ -50,7 +51,7 @@ def data_dependent(
     """
     done: set[nn.Module] = set()
 
-    def standardise(layer: nn.Module, _inputs: object, output: Tensor) -> Tensor | None:
+    def standardise(layer: _Layer, _inputs: object, output: Tensor) -> Tensor | None:
         if layer in done or layer.bias is None:
             return None
         done.add(layer)
@@ -68,7 +69,7 @@ def data_dependent(
         run()
 
 
-def _scale_weights(layer: nn.Module, factor: Tensor) -> None:
+def _scale_weights(layer: _Layer, factor: Tensor) -> None:
     if isinstance(layer, WeightNormConv2d):
         layer.magnitude.mul_(factor.reshape(-1, 1, 1, 1))
         return
@@ -77,16 +78,16 @@ def _scale_weights(layer: nn.Module, factor: Tensor) -> None:
     layer.weight.mul_(factor.reshape(shape))
 
 
-def _layers(module: nn.Module) -> Iterator[nn.Module]:
+def _layers(module: nn.Module) -> Iterator[_Layer]:
     return (
         layer
         for layer in module.modules()
-        if isinstance(layer, _LAYERS) and not isinstance(layer, ZeroLinear)
+        if isinstance(layer, _Layer) and not isinstance(layer, ZeroLinear)
     )
 
 
 @contextmanager
-def _hooks(module: nn.Module, hook: Callable) -> Iterator[None]:
+def _hooks(module: nn.Module, hook: Callable[..., Tensor | None]) -> Iterator[None]:
     handles = [layer.register_forward_hook(hook) for layer in _layers(module)]
     try:
         yield

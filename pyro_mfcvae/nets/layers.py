@@ -82,7 +82,7 @@ class WeightNormConv2d(nn.Conv2d):
 
 
 def per_facet(
-    values: Widths | None, default: Sequence[Widths], n_facets: int, what: str
+    values: Widths | None, default: Sequence[int | Sequence[int]], n_facets: int, what: str
 ) -> list[list[int]]:
     """Layer widths as one list per facet.
 
@@ -95,7 +95,7 @@ def per_facet(
     Raises:
         ConfigError: if there is not one entry per facet, or a width is not positive.
     """
-    given = default if values is None else values
+    given: Widths = default if values is None else values
     if isinstance(given, int):
         given = [given] * n_facets
     if isinstance(given, str) or len(given) != n_facets:

@@ -51,6 +51,8 @@ class GaussianLikelihood(nn.Module):
         output_activation: ``"sigmoid"`` keeps the mean in [0, 1]; None leaves it free.
     """
 
+    scale: Tensor
+
     def __init__(
         self,
         scale: float = 0.6,

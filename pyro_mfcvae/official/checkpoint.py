@@ -8,7 +8,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -22,7 +22,10 @@ from pyro_mfcvae.official.tensors import MEANS, import_official
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.training.checkpoints import save_model_only
 
-_DTYPES = {torch.float32: "float32", torch.float64: "float64"}
+_DTYPES: dict[torch.dtype, Literal["float32", "float64"]] = {
+    torch.float32: "float32",
+    torch.float64: "float64",
+}
 
 
 def import_run(

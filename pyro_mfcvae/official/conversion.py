@@ -8,13 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 from pyro_mfcvae.config import Component, Config, FacetConfig, ModelConfig, TrainingConfig
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.official.settings import OfficialSettings
 
-_COVARIANCES = {"diag": "diagonal", "full": "full"}
+_T = TypeVar("_T")
+
+_COVARIANCES: dict[str, Literal["diagonal", "full"]] = {"diag": "diagonal", "full": "full"}
 _ACTIVATIONS = {"relu": "relu", "elu": "elu", "leaky_relu": "leaky-relu"}
 _SPREAD = 0.1  # what the package that initialises their networks from data takes by default
 
@@ -22,7 +24,7 @@ _SPREAD = 0.1  # what the package that initialises their networks from data take
 def neutral_settings(settings: OfficialSettings) -> dict[str, Any]:
     """What :func:`~pyro_mfcvae.official.import_official` takes."""
     data = settings.data
-    neutral = {
+    neutral: dict[str, Any] = {
         "model_type": settings.model_type,
         "z_dims": settings.z_j_dim_list,
         "n_clusters": settings.n_clusters_j_list,
@@ -79,7 +81,9 @@ def model_config(neutral: Mapping[str, Any]) -> ModelConfig:
     )
 
 
-def run_config(settings: OfficialSettings, dtype: str = "float32") -> Config:
+def run_config(
+    settings: OfficialSettings, dtype: Literal["float32", "float64"] = "float32"
+) -> Config:
     """The whole run that their settings describe.
 
     Args:
@@ -214,7 +218,7 @@ def _networks(neutral: Mapping[str, Any]) -> tuple[Component, Component]:
     )
 
 
-def _known(table: Mapping[str, str], value: str, what: str) -> str:
+def _known(table: Mapping[str, _T], value: str, what: str) -> _T:
     if value not in table:
         raise ConfigError(f"{what} must be one of {', '.join(table)}, got {value!r}")
     return table[value]

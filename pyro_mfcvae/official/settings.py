@@ -119,10 +119,11 @@ class OfficialSettings:
                 f"facet_to_fix_pi_p_c must be one of {', '.join(which)}, "
                 f"got {self.facet_to_fix_pi_p_c!r}"
             )
-        if self.dataset == "fast_3dshapes" and set(self.factors_variation_dict) != set(_FACTORS):
+        factors = self.factors_variation_dict or {}
+        if self.dataset == "fast_3dshapes" and set(factors) != set(_FACTORS):
             raise ValueError(
                 f"factors_variation_dict needs the values of {', '.join(_FACTORS)}, "
-                f"got {', '.join(self.factors_variation_dict) or 'none'}"
+                f"got {', '.join(factors) or 'none'}"
             )
         if self.dataset == "fast_3dshapes" and not 0 < self.n_train < self._n_scenes():
             raise ValueError(
@@ -157,10 +158,12 @@ class OfficialSettings:
     @property
     def test_fraction(self) -> float:
         """Share of the scenes of 3D Shapes that is held out."""
+        assert self.threedshapes_train_frac is not None  # one of those that _needed names
         return round(1 - self.threedshapes_train_frac, 12)
 
     def _n_scenes(self) -> int:
-        return math.prod(map(len, factor_grid(self.factors_variation_dict).values()))
+        grid = factor_grid(self.factors_variation_dict or {})
+        return math.prod(len(values) for values in grid.values())
 
     def _needed(self) -> list[str]:
         """What these settings need beside what all do."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -64,10 +64,11 @@ def import_official(state_dict: StateDict, config: Mapping[str, Any]) -> MFCVAE:
         _check_kind(there, config)
         config = there.widths(config["model_type"]) | dict(config)
         shape = tuple(config.get("image_shape") or (config["in_dim"],))
-        model = build_model(model_config(config), ObservationSpec(shape))
+        model = cast(MFCVAE, build_model(model_config(config), ObservationSpec(shape)))
         values = _mixtures(there, config) | _heads(there, len(config["z_dims"]))
         for here, name in NETWORKS[config["model_type"]](there, config):
             values[here] = there.take(name)
+        values["fade"] = model.fade  # a fade-in is no part of their file
     except KeyError as error:
         raise ConfigError(f"the settings of the model lack {error}") from None
     _check_shapes(values, model.state_dict())
@@ -113,7 +114,7 @@ def _check_shapes(values: Mapping[str, Tensor], expected: Mapping[str, Tensor]) 
         if came == asked:
             continue
         match = re.fullmatch(r"facets\.(\d+)\.loc", name)
-        if match and len(came) == 2:
+        if match and came is not None and asked is not None and len(came) == 2:
             facets += [
                 f"facet {match[1]} has {n} {what} in the file, {m} in the settings ({name})"
                 for n, m, what in zip(came, asked, ("clusters", "latent dimensions"), strict=True)

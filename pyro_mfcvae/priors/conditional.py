@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,11 +20,12 @@ from typing_extensions import override
 
 from pyro_mfcvae.config import FacetConfig
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.priors.components import as_shares
-from pyro_mfcvae.priors.densities import MixtureDensities, standard_normal_log_prob
-from pyro_mfcvae.priors.memo import computed_once
-from pyro_mfcvae.priors.mixture import MixturePrior
+from pyro_mfcvae.priors.base import Prior, PriorKind
+from pyro_mfcvae.priors.clusters import as_shares
+from pyro_mfcvae.priors.densities import Mixture, diagonal_normal_log_prob
+from pyro_mfcvae.priors.memo import memoised
 from pyro_mfcvae.priors.quadratic import whole_products
+from pyro_mfcvae.priors.standard_normal import StandardNormal
 
 Variance = Literal["exp", "exp-tanh"]
 
@@ -32,8 +33,8 @@ _KEPT = 0.1  # of what w changes, where components are taken over
 _MOST = 0.99  # largest log-variance that is asked of exp-tanh
 
 
-class GivenMixture(MixtureDensities):
-    """A mixture of diagonal Gaussians, one for each value of what it depends on.
+class DiagonalMixture(Mixture):
+    """Mixtures of diagonal Gaussians, a batch of them: one for each value of the parents.
 
     Args:
         loc: means mu, shape (*batch, K, D).
@@ -52,26 +53,25 @@ class GivenMixture(MixtureDensities):
         return self._log_weights
 
     @property
+    @override
     def scale_tril(self) -> Tensor:
         """Cholesky factors of the covariances, shape (*batch, K, D, D)."""
         return torch.diag_embed(self.scale)
 
     @override
-    @computed_once
+    @memoised
     def component_log_prob(self, z: Tensor) -> Tensor:
-        white = (z.unsqueeze(-2) - self.loc) / self.scale
-        return standard_normal_log_prob(white) - self.scale.log().sum(-1)
+        return diagonal_normal_log_prob(z.unsqueeze(-2), self.loc, self.scale)
 
     @override
-    @computed_once
+    @memoised
     def expected_component_log_prob(self, loc: Tensor, scale: Tensor) -> Tensor:
         traces = (scale.unsqueeze(-2) / self.scale).square().sum(-1)
         return self.component_log_prob(loc) - 0.5 * traces
 
     @override
     def component_log_prob_at(self, z: Tensor, c: Tensor) -> Tensor:
-        loc, scale = self._at(c)
-        return standard_normal_log_prob((z - loc) / scale) - scale.log().sum(-1)
+        return diagonal_normal_log_prob(z, *self._at(c))
 
     @override
     def transform(self, noise: Tensor, c: Tensor) -> Tensor:
@@ -86,10 +86,8 @@ class GivenMixture(MixtureDensities):
             return (shares @ self.loc).squeeze(-2), (shares @ self.scale).squeeze(-2)
 
 
-class ConditionalMixture(GivenMixture, nn.Module):
-    r"""The prior :math:`p(z \mid w) = \frac1K \sum_c p(z \mid c, w)`, with w ~ N(0, I).
-
-    The densities that it has itself are those at w = 0; :meth:`given` has them at any w.
+class ConditionalMixture(Prior):
+    r"""The prior :math:`p(z \mid w) = \frac1K \sum_c p(z \mid c, w)`, with one parent w ~ N(0, I).
 
     Args:
         n_clusters: K.
@@ -101,6 +99,8 @@ class ConditionalMixture(GivenMixture, nn.Module):
             between 1/e and e.
     """
 
+    kind: ClassVar[PriorKind] = "conditional mixture"
+    n_parents = 1
     covariance = "diagonal"
 
     def __init__(
@@ -112,7 +112,7 @@ class ConditionalMixture(GivenMixture, nn.Module):
         is_shared: bool = False,
         variance: Variance = "exp",
     ) -> None:
-        nn.Module.__init__(self)
+        super().__init__()
         self.n_clusters, self.latent_dim = n_clusters, latent_dim
         self.condition_dim, self.variance = condition_dim, variance
         n_networks = 1 if is_shared else n_clusters
@@ -120,15 +120,18 @@ class ConditionalMixture(GivenMixture, nn.Module):
         self.hidden = _Layers(n_networks, condition_dim, width)
         self.output = _Layers(n_networks, width, n_out)
 
-    @property
-    def is_learnt(self) -> bool:
-        """Whether there are components to place at the start: here networks make them."""
-        return False
+    @override
+    def forward(self, parents: Sequence[Tensor] = ()) -> DiagonalMixture:
+        if len(parents) != self.n_parents:
+            raise ValueError(
+                f"expected values of the latent that the mixture depends on, got {len(parents)} "
+                "parents"
+            )
+        return self._at(*parents)
 
-    @property
-    def can_be_refitted(self) -> bool:
-        """Whether :meth:`set_components` can take over a mixture."""
-        return True
+    @override
+    def at_origin(self) -> DiagonalMixture:
+        return self._at(self.hidden.bias.new_zeros(self.condition_dim))
 
     @torch.no_grad()
     def set_components(self, loc: Tensor, covariance: Tensor, weights: Tensor) -> None:
@@ -161,36 +164,19 @@ class ConditionalMixture(GivenMixture, nn.Module):
         wanted = torch.cat([loc, log_var], -1).to(now)
         self.output.bias.add_((wanted - now).reshape(self.output.bias.shape))
 
-    @computed_once
-    def given(self, w: Tensor) -> GivenMixture:
-        """The mixture at values w (*batch, W): of batch shape (*batch)."""
+    @memoised
+    def _at(self, w: Tensor) -> DiagonalMixture:
+        """The mixtures at values w (*batch, W): of batch shape (*batch)."""
         loc, log_var = self._raw(w).chunk(2, -1)
         if self.variance == "exp-tanh":
             log_var = log_var.tanh()
-        return GivenMixture(loc, (0.5 * log_var).exp(), self.log_weights)
-
-    @property
-    @override
-    def log_weights(self) -> Tensor:
-        return self.hidden.bias.new_full((self.n_clusters,), -math.log(self.n_clusters))
-
-    @property
-    def loc(self) -> Tensor:
-        """Means of the components at w = 0, shape (K, D)."""
-        return self._central().loc
-
-    @property
-    def scale(self) -> Tensor:
-        """Standard deviations of the components at w = 0, shape (K, D)."""
-        return self._central().scale
+        log_weights = loc.new_full((self.n_clusters,), -math.log(self.n_clusters))
+        return DiagonalMixture(loc, (0.5 * log_var).exp(), log_weights)
 
     def _raw(self, w: Tensor) -> Tensor:
         """What the networks give at w (*batch, W): (*batch, K, 2 D)."""
         hidden = self.hidden(w.unsqueeze(-2)).tanh()
         return self.output(hidden).flatten(-2).unflatten(-1, (self.n_clusters, -1))
-
-    def _central(self) -> GivenMixture:
-        return self.given(self.hidden.bias.new_zeros(self.condition_dim))
 
     @override
     def extra_repr(self) -> str:
@@ -218,7 +204,7 @@ class _Layers(nn.Module):
 
 def conditional_priors(
     what: str, facets: Sequence[FacetConfig], width: int, is_shared: bool, variance: Variance
-) -> list[nn.Module]:
+) -> list[Prior]:
     """A mixture of facet 0 that depends on facet 1, and the plain prior of that.
 
     With one cluster facet 0 depends on nothing: its prior is N(0, I).
@@ -233,7 +219,7 @@ def conditional_priors(
     Raises:
         ConfigError: if the facets are others.
     """
-    if len(facets) != 2 or facets[1].n_clusters != 1:
+    if len(facets) != 2 or facets[1].has_clusters:
         given = ",".join(f"{facet.latent_dim}:{facet.n_clusters}" for facet in facets)
         raise ConfigError(
             f"{what} has two facets, clusters and what they depend on, the second with one "
@@ -244,13 +230,8 @@ def conditional_priors(
         raise ConfigError(f"the components of {what} have diagonal covariances, got full ones")
     if width < 1:
         raise ConfigError(f"the mixture's hidden layer needs a width of 1 or more, got {width}")
-    last = MixturePrior(1, condition.latent_dim)
-    if clusters.n_clusters == 1:
-        return [MixturePrior(1, clusters.latent_dim), last]
+    last = StandardNormal(condition.latent_dim)
+    if not clusters.has_clusters:
+        return [StandardNormal(clusters.latent_dim), last]
     sizes = (clusters.n_clusters, clusters.latent_dim, condition.latent_dim)
     return [ConditionalMixture(*sizes, width, is_shared, variance), last]
-
-
-def given_other(prior: ConditionalMixture | MixturePrior, w: Tensor) -> MixtureDensities:
-    """The mixture at values w (*batch, W); a prior that depends on nothing stays as it is."""
-    return prior.given(w) if isinstance(prior, ConditionalMixture) else prior

@@ -1,4 +1,4 @@
-"""Densities that guide and model both ask for, computed once."""
+"""Memoised densities: guide and model both ask for them, and they are computed once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from torch import Tensor
 
@@ -18,8 +18,8 @@ _KNOWN: ContextVar[dict[tuple[Any, ...], tuple[Any, ...]] | None] = ContextVar(
 
 
 @contextmanager
-def densities_shared() -> Iterator[None]:
-    """Compute each marked method of the same tensors once meanwhile.
+def memoise_densities() -> Iterator[None]:
+    """Compute each memoised method once for the same tensors meanwhile.
 
     For a stretch in which neither a parameter nor a latent changes in place.
     """
@@ -41,11 +41,11 @@ def _identity(tensor: Tensor) -> Any:
     return id(base), tensor.storage_offset(), tensor.shape, tensor.stride()
 
 
-def computed_once(compute: Method) -> Method:
-    """Decorator: a method of tensors, or of none, shared within :func:`densities_shared`."""
+def memoised(compute: Method) -> Method:
+    """Decorator: remember what a method makes of tensors, within :func:`memoise_densities`."""
 
     @functools.wraps(compute)
-    def shared(owner: Any, *tensors: Tensor) -> Any:
+    def remembered(owner: Any, *tensors: Tensor) -> Any:
         known = _KNOWN.get()
         if known is None:
             return compute(owner, *tensors)
@@ -55,4 +55,4 @@ def computed_once(compute: Method) -> Method:
             known[key] = (compute(owner, *tensors), owner, tensors, bases)
         return known[key][0]
 
-    return shared
+    return cast(Method, remembered)

@@ -11,7 +11,8 @@ Source: MFCVAE, Eq. 1 and Appendix A (Eq. 15-17). Symbols: K ``n_clusters``, D
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -19,22 +20,28 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.priors.densities import MixtureDensities, log_diagonal, standard_normal_log_prob
-from pyro_mfcvae.priors.memo import computed_once
+from pyro_mfcvae.priors.base import Prior, PriorKind
+from pyro_mfcvae.priors.densities import (
+    Mixture,
+    diagonal_normal_log_prob,
+    log_diagonal,
+    standard_normal_log_prob,
+)
+from pyro_mfcvae.priors.memo import memoised
 from pyro_mfcvae.priors.quadratic import inverse_of_triangular, whole_products
 
 Covariance = Literal["diagonal", "full"]
 
 
-class MixturePrior(MixtureDensities, nn.Module):
+class MixturePrior(Prior, Mixture):
     r"""The prior :math:`p(z) = \sum_c \pi_c \mathcal N(z; \mu_c, \Sigma_c)` of one facet.
 
     The variances (diagonal) or the diagonals of the Cholesky factors (full covariance) are a
-    softplus of ``raw_scale``, as in the first authors' implementation. With one cluster it is the
-    plain prior :math:`\mathcal N(0, I)` of a variational auto-encoder, with nothing to learn.
+    softplus of ``raw_scale``, as in the first authors' implementation. It depends on no other
+    latent, so that it is its own distribution.
 
     Args:
-        n_clusters: K, number of mixture components.
+        n_clusters: K, number of mixture components, 2 or more.
         latent_dim: D, number of latent dimensions.
         covariance: ``"diagonal"`` or ``"full"``.
         learn_weights: learn pi; otherwise it stays 1/K.
@@ -46,6 +53,8 @@ class MixturePrior(MixtureDensities, nn.Module):
         ConfigError: if a size or the variance is not positive, or the covariance is unknown.
     """
 
+    kind: ClassVar[PriorKind] = "mixture"
+
     def __init__(
         self,
         n_clusters: int,
@@ -56,10 +65,11 @@ class MixturePrior(MixtureDensities, nn.Module):
         softplus_beta: float = 10.0,
     ) -> None:
         super().__init__()
-        if n_clusters < 1 or latent_dim < 1:
+        if n_clusters < 2 or latent_dim < 1:
             raise ConfigError(
-                "a facet needs at least one cluster and one latent dimension, got "
-                f"n_clusters={n_clusters} and latent_dim={latent_dim}"
+                "a mixture needs n_clusters of 2 or more and latent_dim of 1 or more, got "
+                f"n_clusters={n_clusters} and latent_dim={latent_dim}; a facet without clusters "
+                "has the prior StandardNormal"
             )
         if covariance not in ("diagonal", "full"):
             raise ConfigError(f'covariance must be "diagonal" or "full", got {covariance!r}')
@@ -76,20 +86,11 @@ class MixturePrior(MixtureDensities, nn.Module):
         self.loc = nn.Parameter(torch.randn(n_clusters, latent_dim))
         shape = (n_clusters, latent_dim) + ((latent_dim,) if covariance == "full" else ())
         self.raw_scale = nn.Parameter(torch.zeros(shape))
-        self.reset_variance(initial_variance if n_clusters > 1 else 1.0)
-        if n_clusters == 1:
-            nn.init.zeros_(self.loc)
-            self.requires_grad_(False)
+        self.reset_variance(initial_variance)
 
-    @property
-    def is_learnt(self) -> bool:
-        """Whether there are components to place and to learn."""
-        return self.n_clusters > 1
-
-    @property
-    def can_be_refitted(self) -> bool:
-        """Whether :meth:`set_components` can take over a mixture."""
-        return self.is_learnt
+    @override
+    def forward(self, parents: Sequence[Tensor] = ()) -> MixturePrior:
+        return self
 
     @torch.no_grad()
     def reset_variance(self, variance: float) -> None:
@@ -152,6 +153,7 @@ class MixturePrior(MixtureDensities, nn.Module):
         return F.softplus(self.raw_scale, beta=self.softplus_beta).sqrt()
 
     @property
+    @override
     def scale_tril(self) -> Tensor:
         """Cholesky factors of the covariances, shape (K, D, D), for either covariance."""
         if self.covariance == "diagonal":
@@ -160,7 +162,7 @@ class MixturePrior(MixtureDensities, nn.Module):
         return self.raw_scale.tril(-1) + torch.diag_embed(diagonal)
 
     @override
-    @computed_once
+    @memoised
     def component_log_prob(self, z: Tensor) -> Tensor:
         """Log p(z | c) for every c.
 
@@ -175,9 +177,7 @@ class MixturePrior(MixtureDensities, nn.Module):
             shape (..., K).
         """
         if self.covariance == "diagonal":
-            scale = self.scale
-            white = (z.unsqueeze(-2) - self.loc) / scale
-            return standard_normal_log_prob(white) - scale.log().sum(-1)
+            return diagonal_normal_log_prob(z.unsqueeze(-2), self.loc, self.scale)
         whitening = self._whitening()
         with whole_products():
             offset = (whitening @ self.loc.unsqueeze(-1)).flatten()
@@ -186,24 +186,8 @@ class MixturePrior(MixtureDensities, nn.Module):
         return standard_normal_log_prob(white) + log_diagonal(whitening)
 
     @override
-    @computed_once
+    @memoised
     def expected_component_log_prob(self, loc: Tensor, scale: Tensor) -> Tensor:
-        r"""E log p(z | c) over z ~ N(loc, diag(scale^2)), for every c.
-
-        .. math::
-            E \log p(z \mid c) = \log \mathcal N(m; \mu_c, \Sigma_c)
-            - \tfrac12 \mathrm{tr}\big(\Sigma_c^{-1} \mathrm{diag}\, s^2\big)
-
-        Source: Jiang et al., "Variational Deep Embedding", IJCAI 2017, Eq. 12 and its appendix,
-        where covariances are diagonal.
-
-        Args:
-            loc: m, shape (..., D).
-            scale: s, standard deviations, shape (..., D).
-
-        Returns:
-            shape (..., K).
-        """
         if self.covariance == "diagonal":
             precisions = self.scale.square().reciprocal()
         else:
@@ -226,32 +210,27 @@ class MixturePrior(MixtureDensities, nn.Module):
         """
         if c.is_floating_point():
             return self._relaxed_log_prob(z, c)
-        if self.n_clusters == 1:  # to look up a single number would wait for the device
-            shape = torch.broadcast_shapes(z.shape[:-1], c.shape)
-            return self.component_log_prob(z).squeeze(-1).expand(shape)
-        difference = z - self.loc[c]
         if self.covariance == "diagonal":
-            scale = self.scale[c]
-            return standard_normal_log_prob(difference / scale) - scale.log().sum(-1)
+            return diagonal_normal_log_prob(z, self.loc[c], self.scale[c])
         whitening = self._whitening()[c]
-        white = (whitening @ difference.unsqueeze(-1)).squeeze(-1)
+        white = (whitening @ (z - self.loc[c]).unsqueeze(-1)).squeeze(-1)
         return standard_normal_log_prob(white) + log_diagonal(whitening)
 
     def _relaxed_log_prob(self, z: Tensor, c: Tensor) -> Tensor:
         spread = self.scale if self.covariance == "diagonal" else self.scale_tril
         with whole_products():
-            difference = z - c @ self.loc
+            loc = c @ self.loc
             averages = (c @ spread.flatten(1)).unflatten(-1, spread.shape[1:])
         if self.covariance == "diagonal":
-            return standard_normal_log_prob(difference / averages) - averages.log().sum(-1)
-        white = torch.linalg.solve_triangular(averages, difference.unsqueeze(-1), upper=False)
+            return diagonal_normal_log_prob(z, loc, averages)
+        white = torch.linalg.solve_triangular(averages, (z - loc).unsqueeze(-1), upper=False)
         return standard_normal_log_prob(white.squeeze(-1)) - log_diagonal(averages)
 
     @override
     def transform(self, noise: Tensor, c: Tensor) -> Tensor:
         return self.loc[c] + (self.scale_tril[c] @ noise.unsqueeze(-1)).squeeze(-1)
 
-    @computed_once
+    @memoised
     def _whitening(self) -> Tensor:
         """Inverse Cholesky factors, shape (K, D, D)."""
         with whole_products():

@@ -170,7 +170,7 @@ def _complete(
 
 def _undrawn(run: Run, checkpoint: Checkpoint, reasons: dict[str, str]) -> bool:
     """Whether figures are missing without a reason, or older than the checkpoint."""
-    facets = [j for j, facet in enumerate(run.config.model.facets) if facet.n_clusters > 1]
+    facets = [j for j, facet in enumerate(run.config.model.facets) if facet.has_clusters]
     names = [name.format(j) for name in _EXPECTED for j in facets] or ["reconstructions"]
     expected = [run.figures / f"{name}.png" for name in names if name not in reasons]
     if not all(path.is_file() for path in expected):

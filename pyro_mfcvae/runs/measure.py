@@ -12,7 +12,7 @@ import torch
 from pyro_mfcvae.data import Dataset, spread_out
 from pyro_mfcvae.data.streamed import StreamedObservations
 from pyro_mfcvae.errors import ConfigError, DataError, OtherDataWarning
-from pyro_mfcvae.inference.fade_in import KlFloor
+from pyro_mfcvae.inference.weights import Weights
 from pyro_mfcvae.models import FacetModel
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import resolve_device
@@ -35,14 +35,12 @@ class Trained:
         model: on the run's device, in evaluation mode.
         dataset: the run's data.
         step: steps done.
-        fade: fade weights of the last of them, (J,).
         checksum: of the model.
     """
 
     model: FacetModel
     dataset: Dataset
     step: int
-    fade: tuple[float, ...]
     checksum: str
 
 
@@ -70,17 +68,16 @@ def open_trained(run: Run, dataset: Dataset | None = None) -> Trained:
             OtherDataWarning,
             stacklevel=2,
         )
-    return Trained(model, dataset, checkpoint.step, checkpoint.fade, checkpoint.model_checksum)
+    return Trained(model, dataset, checkpoint.step, checkpoint.model_checksum)
 
 
-def _weights_of_training(run: Run, trained: Trained) -> KlFloor:
-    """Weighs the KL terms as the last step did: what is measured is its objective."""
+def _weights_of_training(run: Run, trained: Trained) -> Weights:
+    """Weights of the last step: what is measured is its objective."""
     training = run.config.training
     per_epoch = -(-len(trained.dataset.train) // training.batch_size)
     scale = kl_scale(training, max(trained.step - 1, 0), per_epoch)
-    if scale == 1:
-        return KlFloor(training.kl_floor)
-    return KlFloor(training.kl_floor, next(trained.model.parameters()).new_tensor(scale))
+    fade = trained.model.kl_fade
+    return Weights(fade, training.kl_floor, None if scale == 1 else fade.new_tensor(scale))
 
 
 def evaluate_run(
@@ -127,10 +124,13 @@ def evaluate_run(
     _check_possible(trained, probed, n_importance_samples, distances)
     guide, before = run.config.guide, run.evaluation() or {}
     results = {"step": trained.step, "n_steps": run.n_steps(len(trained.dataset.train))}
-    with _weights_of_training(run, trained):
-        results |= evaluation.evaluate(
-            trained.model, trained.dataset, guide.name, guide.n_samples, trained.fade
-        )
+    results |= evaluation.evaluate(
+        trained.model,
+        trained.dataset,
+        guide.name,
+        guide.n_samples,
+        _weights_of_training(run, trained),
+    )
     results |= {"data": trained.dataset.fingerprint, "model": trained.checksum}
     if all(before.get(key) == results[key] for key in ("data", "model")):
         results |= {key: before[key] for key in _SLOW if key in before}
@@ -140,7 +140,7 @@ def evaluate_run(
     if probed:
         n_fits = (trained.model.n_facets + 1) * len(trained.dataset.labels)
         say(f"training {n_fits} classifiers")
-        results["probe"] = evaluation.probe(trained.model, trained.dataset, trained.fade)
+        results["probe"] = evaluation.probe(trained.model, trained.dataset)
     if distances:
         say(f"comparing {_N_COMPARED:,} pairs of pictures")
         known = results.get("diversity", {}).get("distances", {})
@@ -179,7 +179,7 @@ def _bound(trained: Trained, n_samples: int) -> dict[str, Any]:
         x = spread_out(trained.dataset.split(part)[0], _N_WEIGHED)
         bounds["n_observations"][part] = len(x)
         for values, n in ((bounds, n_samples), (bounds["elbo"], 1)):  # with one they are equal
-            bound = importance_weighted_bound(trained.model, x, n, trained.fade)
+            bound = importance_weighted_bound(trained.model, x, n)
             values[part] = bound.mean().item()
     return bounds
 
@@ -190,7 +190,7 @@ def _diversity(trained: Trained, distances: Sequence[str], temperature: float) -
 
     measures = {"pixels": evaluation.pixel_diversity, "lpips": evaluation.perceptual_diversity}
     model, observation = trained.model, trained.dataset.observation
-    samples = torch.from_numpy(evaluation.sample(model, _N_COMPARED, temperature, trained.fade))
+    samples = torch.from_numpy(evaluation.sample(model, _N_COMPARED, temperature))
     x = trained.dataset.x
     if isinstance(x, StreamedObservations):
         x = spread_out(x, _N_COMPARED)  # pairs of all of them would be read from all over the file
@@ -239,11 +239,13 @@ def compare_run(
     from pyro_mfcvae.evaluation import compare_guides
 
     trained = open_trained(run, dataset)
-    x = spread_out(trained.dataset.split("test")[0], trained.model.group_size or n_observations)
-    with _weights_of_training(run, trained):
-        results = compare_guides(
-            trained.model, x, guides, n_samples, n_draws, trained.fade, run.config.seed, on_pass
-        )
+    x = spread_out(
+        trained.dataset.split("test")[0], trained.model.structure.group_size or n_observations
+    )
+    weights = _weights_of_training(run, trained)
+    results = compare_guides(
+        trained.model, x, guides, n_samples, n_draws, weights, run.config.seed, on_pass
+    )
     results = {"step": trained.step, **results}
     run.write_comparison(results)
     return results

@@ -26,7 +26,12 @@ from pyro_mfcvae.guides import guide_class
 from pyro_mfcvae.models import FacetModel, build_model
 from pyro_mfcvae.models.registry import model_class
 from pyro_mfcvae.training.callbacks import read_metrics, read_timings
-from pyro_mfcvae.training.checkpoints import Checkpoint, newest_checkpoint, save_model_only
+from pyro_mfcvae.training.checkpoints import (
+    Checkpoint,
+    load_model,
+    newest_checkpoint,
+    save_model_only,
+)
 
 _PACKAGES = ("pyro_mfcvae", "pyro-ppl", "torch", "numpy", "scikit-learn")
 
@@ -155,9 +160,8 @@ class Run:
         dtype = getattr(torch, self.config.training.dtype)
         try:
             with torch.random.fork_rng(devices=[]):
-                model = build_model(self.config.model, checkpoint.observation)
-                model.guide(self.config.guide.name)
-            model.to(dtype=dtype).load_state_dict(checkpoint.model_tensors())
+                model = build_model(self.config.model, checkpoint.observation, self.config.guide)
+            load_model(model.to(dtype=dtype), checkpoint)
         except (RuntimeError, ValueError) as error:
             raise RunError(
                 f"checkpoint {checkpoint.path} does not fit config.json: {error}"

@@ -84,7 +84,7 @@ def prepare(
     _check_clusters(config, dataset)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(config.seed, "weights"))
-        model = build_model(config.model, dataset.observation)
+        model = build_model(config.model, dataset.observation, config.guide)
         if config.training.pretraining is not None:
             pretraining_stages(model, config.training.pretraining, len(dataset.train))
         model.to(device, getattr(torch, config.training.dtype))

@@ -30,6 +30,7 @@ from pyro_mfcvae.training.state import TrainingState
 
 _MODEL, _OPTIMIZER, _STATE = "model.safetensors", "optimizer.safetensors", "state.json"
 _TOTALS = "log.totals"
+_HEADS = "cluster_heads."
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -260,6 +261,21 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return checkpoint
 
 
+def load_model(model: FacetModel, checkpoint: Checkpoint) -> None:
+    """Give a model the parameters, buffers and fade weights that a checkpoint holds.
+
+    Raises:
+        RuntimeError: if they are those of another model.
+    """
+    tensors = checkpoint.model_tensors()
+    tensors["fade"] = torch.tensor(checkpoint.fade)
+    own = model.state_dict().keys()
+    for name in [n for n in tensors if n.startswith(_HEADS) and n not in own]:
+        for guide in model.guides:  # which has owned its network since version 0.1
+            tensors[f"guides.{guide}.network.{name.removeprefix(_HEADS)}"] = tensors.pop(name)
+    model.load_state_dict(tensors)
+
+
 def restore(state: TrainingState, checkpoint: Checkpoint) -> None:
     """Put a fresh state where the checkpoint left the run.
 
@@ -287,7 +303,7 @@ def restore(state: TrainingState, checkpoint: Checkpoint) -> None:
         index, _, name = key.partition(".")
         optimizer["state"].setdefault(int(index), {})[name] = value
     try:
-        state.model.load_state_dict(checkpoint.model_tensors())
+        load_model(state.model, checkpoint)
         state.optimizer.load_state_dict(optimizer)
     except (RuntimeError, ValueError) as error:
         raise RunError(f"checkpoint {path} does not fit the settings of its run: {error}") from None

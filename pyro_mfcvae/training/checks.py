@@ -20,37 +20,36 @@ def check_objective(model: FacetModel, config: Config, n_processes: int) -> None
     Raises:
         ConfigError: if the settings do not fit the model or the processes.
     """
-    training = config.training
-    if len(training.epochs_per_step) > 1 and not model.fades_in:
+    training, structure = config.training, model.structure
+    if len(training.epochs_per_step) > 1 and not structure.fades_in:
         raise ConfigError(
             "the facets of this model depend on each other and train together: give "
             f"training.epochs_per_step a single number, such as {training.n_epochs}, got "
             f"{list(training.epochs_per_step)}"
         )
-    clustered = any(facet.n_clusters > 1 for facet in model.facets)
-    if training.min_information and not (clustered and config.guide.name != "enumerate"):
+    if training.min_information and not (structure.clustered and config.guide.name != "enumerate"):
         raise ConfigError(
             "training.min_information is about the KL of the clusters, and there is none: guide "
             "enumerate sums clusters out, and a facet with one cluster has none; set "
             "training.min_information=0"
         )
-    if training.refit_mixtures and not any(facet.can_be_refitted for facet in model.facets):
+    if training.refit_mixtures and not any(facet.can_refit for facet in structure.facets):
         raise ConfigError(
             "training.refit_mixtures fits mixtures anew, but this model has none that can be "
-            "fitted, as every facet has one cluster; leave it out"
+            "fitted, as no facet has clusters; leave it out"
         )
     warp = training.warp
-    if warp is not None and warp.facets is not None and model.latents_given_clusters:
+    if warp is not None and warp.facets is not None and structure.infers_clusters_first:
         raise ConfigError(
             "layers that are told the clusters see the same observations: set "
             "training.warp.facets to null, or --set model.options.conditional=false"
         )
-    if model.group_size not in (None, training.batch_size):
+    if structure.group_size not in (None, training.batch_size):
         raise ConfigError(
             f"observations of a batch share a latent: training.batch_size ({training.batch_size}) "
-            f"and model.options.group_size ({model.group_size}) must be the same"
+            f"and model.options.group_size ({structure.group_size}) must be the same"
         )
-    if n_processes > 1 and (model.group_size is not None or training.min_information):
+    if n_processes > 1 and (structure.group_size is not None or training.min_information):
         raise ConfigError(
             "several processes share a batch, but this objective needs the whole of it (a latent "
             "that the batch shares, or training.min_information); train on one device"

@@ -13,7 +13,6 @@ from pyro_mfcvae.config.options import leaves
 from pyro_mfcvae.errors import NoEffectWarning
 from pyro_mfcvae.guides import temperature_of
 from pyro_mfcvae.presets.registry import PRESETS
-from pyro_mfcvae.priors.conditional import ConditionalMixture
 from pyro_mfcvae.training.state import TrainingState
 
 
@@ -64,8 +63,9 @@ def _of_any_facet(path: str) -> str:
 def _of_parts(state: TrainingState) -> Iterator[_Unread]:
     """Those of model and guide."""
     model, guide, config = state.model, state.objective.guide, state.config
-    has_clusters = any(facet.n_clusters > 1 for facet in model.facets)
-    is_relaxed = temperature_of(guide) is not None and has_clusters
+    structure = model.structure
+    is_relaxed = temperature_of(guide) is not None and bool(structure.clustered)
+    learns = any(facet.learns_components for facet in structure.facets)
     yield _Unread(
         not is_relaxed,
         ("guide.temperature", "guide.temperature_epochs"),
@@ -78,19 +78,18 @@ def _of_parts(state: TrainingState) -> Iterator[_Unread]:
         "it is for data-dependent initialisation: set model.initialisation=data-dependent",
     )
     yield _Unread(
-        config.model.mixture_initialisation != "random"
-        and not any(facet.is_learnt for facet in model.facets),
+        config.model.mixture_initialisation != "random" and not learns,
         ("model.mixture_initialisation",),
-        "no facet has components to place: networks make them, or there is one cluster only",
+        "no facet has components to place: networks make them, or there are no clusters",
     )
     yield _Unread(
-        all(f.n_clusters == 1 or isinstance(f, ConditionalMixture) for f in model.facets),
+        not learns,
         tuple(f"model.facets.J.{name}" for name in ("initial_variance", "softplus_beta")),
-        "no facet has variances to learn: networks make them, or there is one cluster only",
+        "no facet has variances to learn: networks make them, or there are no clusters",
     )
     yield _Unread(
         True,
-        tuple(f"model.options.{name}" for name in model.unread_options),
+        tuple(f"model.options.{name}" for name in structure.unread_options),
         f"model {config.model.name} has no use for it with these facets and options",
     )
 

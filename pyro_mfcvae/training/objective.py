@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from contextlib import nullcontext
 
 import pyro
 import torch
@@ -17,9 +17,10 @@ from pyro_mfcvae.config import Config
 from pyro_mfcvae.data.observations import Observations, as_float
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import Guide
-from pyro_mfcvae.inference.enumeration import enumerated_dim, run_guide
-from pyro_mfcvae.inference.fade_in import KlFloor
+from pyro_mfcvae.inference.enumeration import ScaleShared, enumerated_dim, run_guide, run_programs
+from pyro_mfcvae.inference.factors import sites_summed_with_observations
 from pyro_mfcvae.inference.noise import Noise
+from pyro_mfcvae.inference.weights import Weights, loss, term_means
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.training.warps import Warp
 
@@ -47,7 +48,8 @@ class Objective(nn.Module):
         super().__init__()
         self.model = model
         self._guide_name = config.guide.name
-        model.guide(self._guide_name)  # so that its parameters are there to be optimised
+        if self._guide_name not in model.guides:  # one without parameters
+            model.guides[self._guide_name] = model.guide(self._guide_name)
         self.n_samples = config.guide.n_samples
         self.kl_floor = config.training.kl_floor
         parameter = next(model.parameters())
@@ -58,54 +60,81 @@ class Objective(nn.Module):
         some = None if warp is None else warp.facets
         self.warped_facets = range(model.n_facets) if some is None else some
         least = config.training.min_information
-        costs = [least if facet.n_clusters > 1 else 0.0 for facet in model.facets]
+        costs = [least if facet.has_clusters else 0.0 for facet in model.structure.facets]
         self.register_buffer("min_information", parameter.new_tensor(costs) if least else None)
-        self.autocast = AUTOCAST.get(config.training.precision)
+        model.training_dtype = AUTOCAST.get(config.training.precision)
         self.term_names: tuple[str, ...] = ()
 
     @property
     def guide(self) -> Guide:
         """The model's guide: as a second submodule functional calls would leave it changed."""
-        return self.model.guide(self._guide_name)
+        return self.model.guides[self._guide_name]
+
+    @property
+    def weights(self) -> Weights:
+        """Weights of the terms at the step under way."""
+        return Weights(self.model.kl_fade, self.kl_floor, self.kl_scale, self.min_information)
 
     def forward(
-        self, x: Tensor, fade: Tensor, noise: Noise, share: float = 1.0, n_parts: int = 1
+        self, x: Tensor, noise: Noise, share: float = 1.0, n_parts: int = 1
     ) -> tuple[Tensor, Tensor]:
         """The loss, shape (), and the terms' means, (T,), one for each of ``term_names``.
 
         Args:
             x: observations, shape (B, *event).
-            fade: weights of the facets, shape (J,).
             noise: of the guide's samples and the warps.
             share: what both are multiplied with, where the batch is a part of a larger one.
             n_parts: of the larger one, which share what it costs once.
         """
-        with (
-            pyro.validation_enabled(False),
-            noise,
-            KlFloor(self.kl_floor, self.kl_scale),
-            self.model.networks_in(self.autocast),
-            self.model.seeing(self._warped(x, noise), self.warped_facets),
-        ):
-            terms = self.model(x, fade, self.guide, self.n_samples)
-        if n_parts > 1:
-            shared = {name: cost / n_parts for name, cost in terms.shared.items()}
-            terms = replace(terms, shared=shared)
-        if self.min_information is not None:
-            terms = replace(terms, min_information=self.min_information)
-        means = terms.means()
+        seen = self._seen(x, noise)
+        shared = ScaleShared(1 / n_parts) if n_parts > 1 else nullcontext()
+        with pyro.validation_enabled(False), shared, noise:
+            terms = self.model(x, self.guide, self.n_samples, seen)
+        means = term_means(terms, self.weights)
         self.term_names = tuple(means)
-        loss, values = terms.loss, torch.stack(list(means.values()))
-        return (loss, values) if share == 1.0 else (loss * share, values * share)
+        total, values = loss(terms, self.weights), torch.stack(list(means.values()))
+        return (total, values) if share == 1.0 else (total * share, values * share)
 
-    def noise_shapes(self, x: Tensor, fade: Tensor) -> dict[str, torch.Size]:
+    def check_weights(self, x: Tensor) -> None:
+        """Refuse weights that cannot reach the terms that they are for.
+
+        Args:
+            x: a few observations, shape (B, *event).
+
+        Raises:
+            ConfigError: if clusters that ``training.min_information`` is about have no KL of their
+                own, or clusters are summed out with the observations under a scale of the KL terms.
+        """
+        if self.min_information is None and self.kl_scale is None:
+            return
+        with self.model.evaluating(), pyro.validation_enabled(False), Noise(0):
+            sites = run_programs(self.model.model, self.guide, self.n_samples, (x,), {})
+        merged = sites_summed_with_observations(*sites)
+        if self.kl_scale is not None and merged:
+            raise ConfigError(
+                f"the sites {', '.join(merged)} are summed out together with the observations, so "
+                "that what KL terms are multiplied with cannot reach them; leave "
+                "training.kl_weight and training.kl_start at 1, or enumerate the clusters in the "
+                "guide"
+            )
+        names = {site["name"] for site in sites[0]}
+        clustered = self.model.structure.clustered
+        without = [str(j) for j in clustered if f"c_{j}" not in names]
+        if self.min_information is not None and without:
+            raise ConfigError(
+                "training.min_information is about the KL of the clusters, which those of facet "
+                f"{', '.join(without)} do not have under guide {self._guide_name!r}: they are "
+                "summed out of the model; leave it out, or choose a guide such as vade"
+            )
+
+    def noise_shapes(self, x: Tensor) -> dict[str, torch.Size]:
         """{site: shape of its noise} for such a batch; arguments as for :meth:`forward`.
 
         Raises:
             ConfigError: if the guide samples from other than normal distributions.
         """
         with self.model.evaluating(), pyro.validation_enabled(False), Noise(0) as noise:
-            sites = run_guide(self.guide, self.n_samples, (x, fade), {})
+            sites = run_guide(self.guide, self.n_samples, (x,), {})
         for site in sites:
             if enumerated_dim(site) is None and site["name"] not in noise.shapes:
                 base = site["fn"]
@@ -123,9 +152,7 @@ class Objective(nn.Module):
         return shapes
 
     @torch.no_grad()
-    def sampled_latents(
-        self, x: Observations, seed: int, fade: Tensor | None = None
-    ) -> list[Tensor]:
+    def sampled_latents(self, x: Observations, seed: int) -> list[Tensor]:
         """Samples of q(z_j | x), one for each observation: J tensors (N, D_j).
 
         The encoder is in evaluation mode, and sees warps as in training.
@@ -133,16 +160,15 @@ class Objective(nn.Module):
         Args:
             x: observations (N, *event).
             seed: of the samples and the warps.
-            fade: weights of the facets, shape (J,); None means ones.
         """
         parameter = next(self.model.parameters())
         parts = []
         for i, batch in enumerate(x.split(_AT_ONCE)):
             batch = as_float(batch.to(parameter.device), parameter.dtype)
             noise = Noise(seed, i)
-            warped = self._warped(batch, noise)
-            with self.model.evaluating(), self.model.seeing(warped, self.warped_facets):
-                posteriors = [q.base_dist for q in self.model.encode(batch, fade)]
+            with self.model.evaluating():
+                encoded = self.model.encode(batch, self._seen(batch, noise))
+            posteriors = [q.base_dist for q in encoded]
             parts.append(
                 [
                     q.loc + q.scale * noise.numbers(f"z_{j}", tuple(q.loc.shape), q.loc)
@@ -151,7 +177,9 @@ class Objective(nn.Module):
             )
         return [torch.cat(facet) for facet in zip(*parts, strict=True)]
 
-    def _warped(self, x: Tensor, noise: Noise) -> Tensor | None:
+    def _seen(self, x: Tensor, noise: Noise) -> list[Tensor] | None:
+        """What the encoder of each facet sees in the place of x; None where that is x."""
         if self.warp is None:
             return None
-        return self.warp(x, noise.numbers(_WARP, (len(x), self.warp.n_numbers), x))
+        warped = self.warp(x, noise.numbers(_WARP, (len(x), self.warp.n_numbers), x))
+        return [warped if j in self.warped_facets else x for j in range(self.model.n_facets)]

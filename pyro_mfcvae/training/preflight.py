@@ -18,7 +18,6 @@ from torch.nn.parameter import is_lazy
 from pyro_mfcvae.data.observations import as_float
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import GUIDES, check_guide
-from pyro_mfcvae.inference.enumeration import run_guide
 from pyro_mfcvae.inference.noise import Noise
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.training.objective import Objective
@@ -71,8 +70,7 @@ def check_trial(state: TrainingState) -> bool:
             raise
         except Exception as error:
             raise _refused(state, error) from error
-        if state.config.training.min_information:
-            _check_information(state, tried)
+        tried.objective.check_weights(tried.x)
         return tried.fades or _fades_by_steps(state, tried)
 
 
@@ -94,8 +92,9 @@ def _evaluated(state: TrainingState, model: FacetModel, x: Tensor, guide: str) -
     """Evaluate the objective of a copy of the model under the guide so called."""
     config = replace(state.config, guide=replace(state.config.guide, name=guide))
     objective = Objective(model, config).train()
-    fade = state.fade.detach().clone().requires_grad_()
-    loss, values = objective(x, fade, Noise(config.seed))
+    fade = model.fade.detach().clone().requires_grad_()
+    model.fade = fade
+    loss, values = objective(x, Noise(config.seed))
     terms = dict(zip(objective.term_names, values.tolist(), strict=True))
     if loss.isnan():
         wrong = [name for name, value in terms.items() if math.isnan(value)]
@@ -127,7 +126,8 @@ def _fades_by_steps(state: TrainingState, tried: _Tried) -> bool:
 def _loss_again(tried: _Tried, fade: Tensor, seed: int) -> Tensor:
     """The loss with other fade weights, all else alike."""
     with _tensors_unchanged(tried.objective), _randomness_unchanged(fade.device):
-        return tried.objective(tried.x, fade, Noise(seed))[0]
+        tried.objective.model.fade = fade
+        return tried.objective(tried.x, Noise(seed))[0]
 
 
 def _copied(state: TrainingState, guide: str) -> FacetModel:
@@ -158,26 +158,6 @@ def _refused(state: TrainingState, error: Exception) -> ConfigError:
         f"model {state.config.model.name!r} cannot be trained with guide {guide!r}; {advice}. On "
         f"the first observations it failed with {told}"
     )
-
-
-def _check_information(state: TrainingState, tried: _Tried) -> None:
-    """Refuse a minimum of information of clusters whose KL is no term of its own."""
-    without = [
-        str(j)
-        for j, facet in enumerate(state.model.facets)
-        if facet.n_clusters > 1 and not tried.terms.get(f"kl_c_{j}")
-    ]
-    if without:  # or it is 0 because q(c | x) is p(c) at first
-        objective, x = tried.objective, tried.x
-        with objective.model.evaluating(), pyro.validation_enabled(False), Noise(0):
-            sites = run_guide(objective.guide, objective.n_samples, (x, state.fade), {})
-        without = [j for j in without if f"c_{j}" not in {site["name"] for site in sites}]
-    if without:
-        raise ConfigError(
-            "training.min_information is about the KL of the clusters, which those of facet "
-            f"{', '.join(without)} do not have under guide {state.config.guide.name!r}: they are "
-            "summed out of the model; leave it out, or choose a guide such as vade"
-        )
 
 
 @contextmanager

@@ -18,10 +18,7 @@ from pyro_mfcvae.training.checks import check_last_batch, check_objective
 from pyro_mfcvae.training.devices.engine import ONE_PROCESS, Engine
 from pyro_mfcvae.training.objective import Objective
 from pyro_mfcvae.training.optimizer import adam, is_captured, set_learning_rates
-from pyro_mfcvae.training.start.cluster_network import (
-    cluster_network_parameters,
-    fit_cluster_network,
-)
+from pyro_mfcvae.training.start.cluster_network import fit_cluster_network
 from pyro_mfcvae.training.start.initialise import drawn, fit_mixture
 
 _FITTED = 10_000  # observations that mixtures are fitted to
@@ -40,7 +37,6 @@ class TrainingState:
         optimizer: Adam over all learnt parameters.
         data: fingerprint of the observations and their split.
         schedule: fade weights of any step.
-        fade: weights of the step under way, (J,) on the device, updated in place.
         step: steps done.
         interrupted: whether the run was asked to stop before its end.
         stop_requested: whether a signal asked for a stop, which in the last step comes too late to
@@ -59,7 +55,6 @@ class TrainingState:
     batches: Batches | StreamedBatches
     optimizer: torch.optim.Optimizer
     schedule: FadeInSchedule
-    fade: Tensor
     data: str = ""
     step: int = 0
     interrupted: bool = False
@@ -70,6 +65,11 @@ class TrainingState:
     term_names: tuple[str, ...] = ()
     weights: tuple[float, ...] = ()
     engine: Engine = ONE_PROCESS
+
+    @property
+    def fade(self) -> Tensor:
+        """Weights of the facets at the step under way, (J,) on the device."""
+        return self.model.fade
 
     @property
     def n_steps(self) -> int:
@@ -97,7 +97,7 @@ class TrainingState:
 
     def advance(self, x: Tensor, noise: Noise, share: float = 1.0) -> Tensor:
         """Gradients and the optimiser's step for a batch (B, *event); returns its terms, (T,)."""
-        loss, values = self.wrapped(x, self.fade, noise, share, self.engine.n_processes)
+        loss, values = self.wrapped(x, noise, share, self.engine.n_processes)
         loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -126,17 +126,19 @@ class TrainingState:
         if within == 0 and epoch in self.config.training.refit_mixtures:
             seed = derived_seed(self.config.seed, "refit", epoch)
             x = drawn(self.batches.x, seed, _FITTED)
-            samples = self.objective.sampled_latents(x, seed, self.fade)
+            samples = self.objective.sampled_latents(x, seed)
             fitted = []
             for j, (facet, z) in enumerate(zip(self.model.facets, samples, strict=True)):
                 # A run that has broken down says so at its next log point, and alone.
-                if facet.can_be_refitted and self.weights[j] > 0 and bool(z.isfinite().all()):
+                can_refit = self.model.structure.facets[j].can_refit
+                if can_refit and self.weights[j] > 0 and bool(z.isfinite().all()):
                     fit_mixture(facet, z, seed)
                     fitted.append(j)
             self.engine.equalise(self.model.facets.parameters())  # a fit magnifies rounding
             if fitted and isinstance(self.objective.guide, NetworkGuide):
-                fit_cluster_network(self.model, x, fitted)
-                self.engine.equalise(cluster_network_parameters(self.model))
+                fit_cluster_network(self.objective.guide, x, fitted)
+                networks = self.objective.guide.cluster_networks
+                self.engine.equalise(p for net in networks for p in net.parameters())
 
     def add_up(self, values: Tensor) -> None:
         """Add the terms of a step, (T,), to their sums."""
@@ -217,11 +219,10 @@ def new_state(
     check_last_batch(model, len(x), training.batch_size, "training.batch_size", n_processes)
     check_objective(model, config, n_processes)
     objective = Objective(model, config)
-    fade = torch.ones(model.n_facets, dtype=parameter.dtype, device=parameter.device)
     captured = is_captured(training, parameter.device, n_processes)
     if captured:  # what graphs cannot hold is better found now than after a pretraining
         few = as_float(batches.x[:2].to(parameter.device), parameter.dtype)
-        objective.noise_shapes(few, fade)
+        objective.noise_shapes(few)
     stages = training.epochs_per_step
     if len(stages) == 1 < model.n_facets:
         # All at once: stages of no length, and no fading in.
@@ -239,6 +240,5 @@ def new_state(
         batches=batches,
         optimizer=adam(model, training, captured),
         schedule=schedule,
-        fade=fade,
         engine=engine,
     )

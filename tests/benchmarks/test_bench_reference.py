@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from models import SHAPE, observations, relative_error, small_model, tiny_config
+from models import SHAPE, observations, relative_error, small_model, tiny_config, weighted
 
 from pyro_mfcvae import Noise
 from pyro_mfcvae.bench import candidates
@@ -31,7 +31,7 @@ def _differences(model, guide: str, n_samples: int) -> list[float]:
     batch = (n_samples, len(x)) if n_samples > 1 else (len(x),)
     noise = [torch.randn(*batch, f.latent_dim, dtype=torch.float64) for f in model.facets]
     with Noise({f"z_{j}": eps for j, eps in enumerate(noise)}):
-        theirs = model(x, fade, guide, n_samples).loss
+        theirs = weighted(model, x, guide, n_samples, fade).loss
     ours = hand(x, fade, n_samples, noise)
     pairs = zip(
         [ours, *candidates.gradients(hand, ours)],

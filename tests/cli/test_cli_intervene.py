@@ -55,18 +55,18 @@ def _arrays(name: str, *arguments: str) -> dict[str, np.ndarray]:
 @pytest.fixture
 def opened():
     run = Run("run")
-    return run.model(), as_float(run.dataset().split("test")[0]), run.fade()
+    return run.model(), as_float(run.dataset().split("test")[0])
 
 
 def test_swap(opened):
-    model, x, fade = opened
+    model, x = opened
     arrays = _arrays("swap", "--facet", "0", "--inputs", "3,18", "--donors", "0,7,5")
-    expected = evaluation.swap_facets(model, x[[3, 18]], x[[0, 7, 5]], 0, fade)
+    expected = evaluation.swap_facets(model, x[[3, 18]], x[[0, 7, 5]], 0)
     np.testing.assert_allclose(arrays["pictures"], expected, rtol=1e-5)
     np.testing.assert_array_equal(arrays["x"], x[[3, 18]])
     np.testing.assert_array_equal(arrays["donors"], x[[0, 7, 5]])
     assert arrays["donor_indices"].tolist() == [0, 7, 5]
-    clusters = evaluation.predict(model, x, fade=fade).clusters[1]
+    clusters = evaluation.predict(model, x).clusters[1]
     used = sorted(set(clusters.tolist()))
     arrays = _arrays("swap", "--clusters", ",".join(map(str, used)), "--n", "4")
     assert clusters[arrays["donor_indices"]].tolist() == used
@@ -74,23 +74,23 @@ def test_swap(opened):
 
 
 def test_swap_pairs(opened):
-    model, x, fade = opened
+    model, x = opened
     arrays = _arrays("swap", "--pairs", "--inputs", "3,18", "--donors", "0,7")
-    expected = evaluation.swap_pairs(model, x[[3, 18]], x[[0, 7]], 1, fade)
+    expected = evaluation.swap_pairs(model, x[[3, 18]], x[[0, 7]], 1)
     np.testing.assert_allclose(arrays["pictures"], expected, rtol=1e-5)
     arrays = _arrays("swap", "--pairs", "--facet", "0", "--n", "50")
     first, second = arrays["indices"].T
     assert len(first) == N // 2
-    clusters = evaluation.predict(model, x, fade=fade).clusters[0]
+    clusters = evaluation.predict(model, x).clusters[0]
     assert len(set(clusters)) > 1
     assert (clusters[first] != clusters[second]).all()
 
 
 def test_generate(opened):
-    model, _, fade = opened
+    model, _ = opened
     options = ("--n", "3", "--temperature", "0.3", "--seed", "5")
     arrays = _arrays("generate", "--facet", "1", "--clusters", "4,0", *options)
-    expected = evaluation.sample_clusters(model, 1, [4, 0], 3, 0.3, 5, fade)
+    expected = evaluation.sample_clusters(model, 1, [4, 0], 3, 0.3, 5)
     np.testing.assert_allclose(arrays["pictures_1"], expected, rtol=1e-5)
     arrays = _arrays("generate", "--clusters", "all")
     for j, clusters in enumerate(look(Run("run")).predictions.clusters):
@@ -99,23 +99,23 @@ def test_generate(opened):
 
 
 def test_traverse(opened):
-    model, x, fade = opened
+    model, x = opened
     options = ("--facet", "1", "--dimension", "1", "--inputs", "4,2", "--offsets", "-0.5,1")
     arrays = _arrays("traverse", *options)
-    expected = evaluation.traverse(model, x[[4, 2]], 1, 1, [-0.5, 1], fade)
+    expected = evaluation.traverse(model, x[[4, 2]], 1, 1, [-0.5, 1])
     np.testing.assert_allclose(arrays["pictures"], expected, rtol=1e-5)
     arrays = _arrays("traverse", "--facet", "0", "--inputs", "4", "--n", "2")
-    dimensions, expected = evaluation.traverse_dimensions(model, x[[4]], 0, 2, fade=fade)
+    dimensions, expected = evaluation.traverse_dimensions(model, x[[4]], 0, 2)
     assert arrays["dimensions"].tolist() == dimensions
     np.testing.assert_allclose(arrays["pictures"], expected[:, 0], rtol=1e-5)
     assert arrays["offsets"].tolist() == [-3, -2, -1, 0, 1, 2, 3]
 
 
 def test_interpolate(opened):
-    model, x, fade = opened
+    model, x = opened
     options = ("--facet", "0", "--inputs", "4,2", "--ends", "1,0", "--steps", "3")
     arrays = _arrays("interpolate", *options)
-    expected = evaluation.interpolate(model, x[[4, 2]], x[[1, 0]], 3, [0], fade)
+    expected = evaluation.interpolate(model, x[[4, 2]], x[[1, 0]], 3, [0])
     np.testing.assert_allclose(arrays["pictures"], expected, rtol=1e-5)
     arrays = _arrays("interpolate", "--n", "2")
     assert arrays["facets"].tolist() == [0, 1]
@@ -124,10 +124,10 @@ def test_interpolate(opened):
 
 
 def test_means(opened):
-    model, _, fade = opened
+    model, _ = opened
     options = ("--facet", "0", "--facet", "1", "--clusters", "5,2", "--clusters", "1")
     arrays = _arrays("means", *options)
-    expected = evaluation.cluster_means(model, [0, 1], [[5, 2], [1]], fade)
+    expected = evaluation.cluster_means(model, [0, 1], [[5, 2], [1]])
     np.testing.assert_allclose(arrays["pictures"], expected, rtol=1e-5)
     arrays = _arrays("means", "--facet", "1,0", "--clusters", "all", "--n", "1")
     counts = [np.bincount(c) for c in look(Run("run")).predictions.clusters]
@@ -270,12 +270,7 @@ def test_titles_say_what_moves_and_what_is_fixed():
 
 def _held_out(n_facets: int, n: int) -> HeldOut:
     return HeldOut(
-        model=small_model(n_facets),
-        fade=(1.0,) * n_facets,
-        temperature=1.0,
-        x=observations(n),
-        labels={},
-        class_names={},
+        model=small_model(n_facets), temperature=1.0, x=observations(n), labels={}, class_names={}
     )
 
 

@@ -329,7 +329,7 @@ def test_pictures_follow_a_facet_that_is_not_decoded():
     clusters = torch.from_numpy(evaluation.predict(model, x).clusters[0])
 
     def at(w: torch.Tensor, c: torch.Tensor) -> np.ndarray:
-        mean = model.facets[0].given(w).loc[torch.arange(len(w)), c]
+        mean = model.facets[0]([w]).loc[torch.arange(len(w)), c]
         return model.decode([mean, w]).mean.numpy()
 
     with torch.no_grad():
@@ -360,7 +360,7 @@ def test_every_donor_is_a_group_of_its_own():
     with torch.no_grad():
         z_0 = model.encode(rows)[0].mean
         for m in range(2):
-            z_1 = model.group_posterior([donors[m : m + 1]]).mean
+            z_1 = model.summarise_group([donors[m : m + 1]]).mean
             expected = model.decode([z_0, z_1.expand(3, -1)]).mean
             np.testing.assert_allclose(swapped[:, m], expected.numpy(), rtol=1e-5)
     assert np.abs(swapped[:, 0] - swapped[:, 1]).max() > 1e-6

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from models import observations, small_model
+from models import observations, small_model, weighted
 
 from pyro_mfcvae import FacetELBO, Noise
 from pyro_mfcvae.evaluation import importance_weighted_bound
@@ -41,7 +41,7 @@ def test_the_bound_rises_to_the_evidence():
 def test_one_sample_is_the_elbo_with_the_clusters_summed_out():
     model, x = small_model(3), observations()
     with torch.no_grad(), Noise(derived_seed(2, "bound", 0), 0):
-        elbo = model(x, None, "enumerate").elbo
+        elbo = model(x, "enumerate").elbo
     torch.testing.assert_close(importance_weighted_bound(model, x, 1, seed=2), elbo)
 
 
@@ -51,22 +51,22 @@ def test_log_weights_average_to_the_elbo(n_samples):
     elbo, guide = FacetELBO(n_samples), model.guide("enumerate")
     with torch.no_grad():
         with Noise(0):
-            weights = elbo.log_weights(model.model, guide, x, None)
+            weights = elbo.log_weights(model.model, guide, x)
         with Noise(0):
-            expected = elbo.terms(model.model, guide, x, None).elbo
+            expected = elbo.terms(model.model, guide, x).elbo
     assert weights.shape == (n_samples, len(x))
     torch.testing.assert_close(weights.mean(0), expected)
     with pytest.raises(ValueError, match="leaves all clusters to the model"):
-        elbo.log_weights(model.model, model.guide("vade"), x, None)
+        elbo.log_weights(model.model, model.guide("vade"), x)
 
 
 def test_fading_changes_the_rungs_and_not_the_densities():
     model, x = small_model(2), observations()
     fade = (0.5, 1.0)
     with torch.no_grad(), Noise(derived_seed(0, "bound", 0), 0):
-        terms = model.elbo(x, "enumerate", fade=list(fade))
+        terms = weighted(model, x, "enumerate", fade=list(fade))
     expected = terms.reconstruction - terms.kl_z.sum(-1)
-    torch.testing.assert_close(importance_weighted_bound(model, x, 1, fade), expected)
+    torch.testing.assert_close(importance_weighted_bound(model, x, 1), expected)
 
 
 def test_samples_in_several_parts_are_all_counted(monkeypatch):

@@ -197,14 +197,15 @@ def test_samples_of_clusters():
 
 def test_samples_of_the_model():
     model, n = small_model(2), 2000
-    pictures = evaluation.sample(model, n, temperature=0.0, fade=(0.5, 1.0), seed=1)
+    model.fade[0] = 0.5
+    pictures = evaluation.sample(model, n, temperature=0.0, seed=1)
     assert pictures.shape == (n, 1, 4, 4)
     # Without any spread every facet is at one of its means, as often as its weights say.
     first, second = model.facets
     with torch.no_grad():
         pairs = itertools.product(first.loc, second.loc)
         zs = [torch.stack(z) for z in zip(*pairs, strict=True)]
-        possible = model.decode(zs, torch.tensor((0.5, 1.0)).double()).mean.numpy()
+        possible = model.decode(zs).mean.numpy()
         p = (first.log_weights.exp()[:, None] * second.log_weights.exp()).flatten().numpy()
     distances = np.abs(pictures[:, None] - possible).max((-1, -2, -3))
     assert distances.min(1).max() < 1e-12
@@ -225,7 +226,9 @@ def _toy(n_classes: int = 3) -> Dataset:
 
 
 def test_everything_is_there_for_both_parts():
-    results = evaluation.evaluate(small_model(2).float(), _toy(), fade=(0.5, 1.0))
+    model = small_model(2).float()
+    model.fade[0] = 0.5
+    results = evaluation.evaluate(model, _toy())
     parts = {"train", "test"}
     for facet in results["facets"]:
         for measure in ("occupied_clusters", "assignment_entropy", "normalized_assignment_entropy"):
@@ -372,7 +375,7 @@ def test_diversity_of_a_run(run):
     opened = Run(run)
     dataset = opened.dataset()
     found = evaluate_run(opened, dataset, distances=("pixels",))["diversity"]
-    samples = evaluation.sample(opened.model(), found["n_samples"], fade=opened.fade())
+    samples = evaluation.sample(opened.model(), found["n_samples"])
     expected = {"data": dataset.x, "samples": samples.clip(0, 1)}
     for of, pictures in expected.items():
         mean = evaluation.pixel_diversity(pictures, found["n_pairs"])

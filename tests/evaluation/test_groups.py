@@ -47,7 +47,7 @@ def telling(model: FacetModel) -> FacetModel:
     """The same model, whose latents are far apart for observations that differ."""
     with torch.no_grad():
         model.heads[0].weight[:2].mul_(100)
-        if model.group_size is not None:
+        if model.structure.group_size is not None:
             model.experts.layers[-1].weight[:3].mul_(100)
     return model
 
@@ -120,7 +120,7 @@ def test_latents_of_groups_are_those_of_each_group_by_itself(n_clusters, as_fact
     means, deviations = group_latents(model, x, rows)
     with torch.no_grad():
         for group, mean, deviation in zip(rows, means, deviations, strict=True):
-            alone = model.group_posterior([x[group[:4]], x[group[4:]]])
+            alone = model.summarise_group([x[group[:4]], x[group[4:]]])
             torch.testing.assert_close(torch.from_numpy(mean), alone.mean)
             torch.testing.assert_close(torch.from_numpy(deviation), alone.stddev)
 
@@ -218,7 +218,7 @@ def test_grids_go_where_the_paper_goes():
     with torch.no_grad():
         for i, beta in enumerate(rows.tolist()):
             z_1 = torch.full((1, 3), beta, dtype=torch.float64)
-            mean = model.facets[0].given(z_1).loc[:, 2]
+            mean = model.facets[0]([z_1]).loc[:, 2]
             for k, offset in enumerate(columns.tolist()):
                 expected = model.decode([mean + offset, z_1]).mean[0]
                 np.testing.assert_allclose(grid[i, k], expected, atol=1e-12)
@@ -240,7 +240,7 @@ def test_corners_between_groups_are_the_groups_and_the_observations():
     assert (grid.shape, shared.shape) == ((3, 3, *SHAPE), (3, 3))
     with torch.no_grad():
         z_0 = model.encode(x[12:])[0].mean
-        z_1 = torch.stack([model.group_posterior([group]).mean for group in groups])
+        z_1 = torch.stack([model.summarise_group([group]).mean for group in groups])
         for i, k in ((0, 0), (0, 1), (1, 0), (1, 1)):
             corner = model.decode([z_0[k : k + 1], z_1[i : i + 1]]).mean[0]
             np.testing.assert_allclose(grid[2 * i, 2 * k], corner, atol=1e-12)

@@ -16,7 +16,7 @@ from pyro_mfcvae.evaluation.prior_weights import prior_weights
 
 def _held_out(model) -> HeldOut:
     x = torch.randn(20, *model.observation.shape, generator=torch.Generator().manual_seed(0))
-    return HeldOut(model, (1.0,) * model.n_facets, 1.0, as_float(x), {}, {})
+    return HeldOut(model, 1.0, as_float(x), {}, {})
 
 
 def test_weights_of_independent_facets_are_exact():
@@ -57,7 +57,7 @@ def test_the_figure_shows_what_the_model_uses():
 
 def test_a_model_without_such_a_site_says_why():
     model = small_model(2)
-    model.model = lambda x, fade=None: None
+    model.model = lambda x: None
     assert dict(draw_mixtures(_held_out(model)))["weights"] == "the model draws no site c_0, c_1"
 
 

@@ -123,7 +123,8 @@ def test_an_encoder_that_fades_gives_nothing_away_at_weight_0(probed):
 
     fading = copy.deepcopy(model)
     fading.encoder = Fading(model.encoder)
-    results = evaluation.probe(fading, dataset, fade=(0.0, 1.0), seed=1)
+    fading.fade[0] = 0.0
+    results = evaluation.probe(fading, dataset, seed=1)
     chance = results["most_frequent_class"]
     assert results["facets"][0]["left"] < chance["left"] + 5 * (0.25 / 200) ** 0.5
     assert results["facets"][1]["right"] > 0.95

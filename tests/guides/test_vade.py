@@ -8,7 +8,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from models import gradients, observations, small_model, tiny_config
+from models import gradients, observations, small_model, tiny_config, weighted
 from pyro.infer import TraceEnum_ELBO
 from torch.distributions import MultivariateNormal
 
@@ -18,7 +18,7 @@ from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import AnalyticGuide, enumerated_cluster
 from pyro_mfcvae.inference.enumeration import run_guide
-from pyro_mfcvae.inference.fade_in import Fade, KlFloor
+from pyro_mfcvae.inference.fade_in import Fade
 from pyro_mfcvae.models import build_model
 from pyro_mfcvae.presets import get_preset
 from pyro_mfcvae.runs.train import prepare
@@ -61,9 +61,9 @@ def test_vade_is_mfcvae_with_one_facet():
     mfcvae.load_state_dict(vade.state_dict())
     for guide in ("vade", "enumerate", *ANALYTIC):
         with Noise(SEED):
-            ours = vade.elbo(x, guide, 2)
+            ours = vade(x, guide, 2)
         with Noise(SEED):
-            theirs = mfcvae.elbo(x, guide, 2)
+            theirs = mfcvae(x, guide, 2)
         assert torch.equal(ours.elbo, theirs.elbo)
 
 
@@ -118,12 +118,12 @@ def _by_hand(model, x, fade, guide, n_samples):
     """The ELBO (B,) of an analytic guide, written out component by component with torch."""
     weights = torch.ones(model.n_facets).double() if fade is None else fade
     with Noise(SEED):
-        sites = run_guide(model.guide(guide), n_samples, (x, fade), {})
+        sites = run_guide(model.guide(guide), n_samples, (x,), {})
     values = {site["name"]: site["value"] for site in sites}
     zs = [values[f"z_{j}"] for j in range(model.n_facets)]
-    elbo = model.decode(zs, fade).log_prob(x)
+    elbo = model.decode(zs).log_prob(x)
     elbo = elbo.mean(0) if n_samples > 1 else elbo
-    for alpha, facet, q, z in zip(weights, model.facets, model.encode(x, fade), zs, strict=True):
+    for alpha, facet, q, z in zip(weights, model.facets, model.encode(x), zs, strict=True):
         components = MultivariateNormal(facet.loc, scale_tril=facet.scale_tril)
         precisions = components.precision_matrix.diagonal(dim1=-2, dim2=-1)
         log_p = components.log_prob(q.mean[:, None])
@@ -144,7 +144,7 @@ def _by_hand(model, x, fade, guide, n_samples):
 def test_objective_and_gradient_by_hand(covariance, guide, n_samples, fade):
     model, x, fade = small_model(3, covariance), observations(), FADES[fade]
     with Noise(SEED):
-        terms = model(x, fade, guide, n_samples)
+        terms = weighted(model, x, guide, n_samples, fade)
     expected = _by_hand(model, x, fade, guide, n_samples)
     torch.testing.assert_close(terms.elbo, expected, rtol=1e-10, atol=1e-10)
     ours, theirs = gradients(model, terms.loss), gradients(model, -expected.mean())
@@ -156,7 +156,7 @@ def test_the_kl_of_z_does_not_depend_on_the_noise(covariance):
     terms = []
     for seed, n_samples in ((0, 1), (1, 1), (2, 5)):
         with Noise(seed):
-            terms.append(model.elbo(x, "vade-analytic", n_samples))
+            terms.append(model(x, "vade-analytic", n_samples))
     for other in terms[1:]:
         torch.testing.assert_close(other.kl_z, terms[0].kl_z, rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(other.kl_c, terms[0].kl_c, rtol=1e-12, atol=1e-12)
@@ -167,7 +167,7 @@ def test_terms_are_the_means_of_the_sampled_ones(covariance):
     """With q(c | x) held fixed, log-densities at 20,000 samples of z average to the closed form."""
     n, model, x = 20_000, small_model(2, covariance), observations(3)
     with torch.no_grad():
-        terms = model.elbo(x, "vade-analytic")
+        terms = model(x, "vade-analytic")
         for j, (facet, q) in enumerate(zip(model.facets, model.encode(x), strict=True)):
             z = q.mean + q.stddev * torch.randn(n, *q.mean.shape, dtype=torch.float64)
             log_p = facet.expected_component_log_prob(q.mean, q.stddev)
@@ -193,7 +193,7 @@ def test_no_other_posterior_of_c_beats_vade_analytic(covariance):
 
     def elbo(guide):
         with Noise(SEED), torch.no_grad():
-            return model(x, None, guide).elbo
+            return model(x, guide).elbo
 
     logits = [
         (f.expected_component_log_prob(q.mean, q.stddev) + f.log_weights).detach()
@@ -213,13 +213,13 @@ def test_vade_analytic_is_the_limit_of_vade():
     with torch.no_grad():
         q, facet = model.encode(x)[0], model.facets[0]
         logits = run_guide(model.guide("vade-analytic"), 1, (x,), {})[1]["fn"].logits
-        limit = model.elbo(x, "vade-analytic")
+        limit = model(x, "vade-analytic")
         z = q.mean + q.stddev * torch.randn(n, *q.mean.shape, dtype=torch.float64)
         values = facet.log_joint(z) - facet.log_joint(z)[..., :1]  # free of q's constant
         error = values.std(0) / n**0.5
         expected = values.mean(0) - (logits - logits[..., :1])
         assert (expected[..., 1:].abs() < 5 * error[..., 1:]).all()
-        kl = [model.elbo(x, "vade", s).kl_c - limit.kl_c for s in (2, 2_000)]
+        kl = [model(x, "vade", s).kl_c - limit.kl_c for s in (2, 2_000)]
         assert kl[1].abs().max() < 0.1 * kl[0].abs().max()
 
 
@@ -227,7 +227,7 @@ def test_order_of_the_bounds():
     """The KLs of vade-analytic exceed, on average, those with c summed out: E KL(q(c)||p(c|z))."""
     model, x, n = small_model(2, "full"), observations(3), 4_000
     with torch.no_grad():
-        analytic = model.elbo(x, "vade-analytic")
+        analytic = model(x, "vade-analytic")
         sampled = torch.stack(
             [
                 q.log_prob(z) - facet.log_prob(z)
@@ -243,7 +243,7 @@ def test_order_of_the_bounds():
 def test_a_facet_at_zero_is_not_touched(covariance, guide):
     model, x = small_model(2, covariance), observations()
     fade = torch.tensor([0.0, 1.0], dtype=torch.float64)
-    model(x, fade, guide, 2).loss.backward()
+    weighted(model, x, guide, 2, fade).loss.backward()
     hidden = [*model.facets[0].parameters(), *model.heads[0].parameters()]
     hidden += [*model.decoder.rungs[0].parameters()]
     assert all(p.grad is None or not p.grad.any() for p in hidden)
@@ -255,9 +255,9 @@ def test_a_kl_floor_weighs_the_closed_form(guide):
     model, x = small_model(2), observations()
     fade = torch.tensor([0.0, 1.0], dtype=torch.float64)
     with Noise(SEED):
-        plain = model(x, fade, guide)
-    with Noise(SEED), KlFloor(0.25):
-        raised = model(x, fade, guide)
+        plain = weighted(model, x, guide, fade=fade)
+    with Noise(SEED):
+        raised = weighted(model, x, guide, fade=fade, floor=0.25)
     cost = 0.25 * (plain.kl_z[:, 0] + plain.kl_c[:, 0])
     torch.testing.assert_close(raised.elbo, plain.elbo - cost, rtol=1e-12, atol=1e-12)
 
@@ -516,4 +516,4 @@ def test_presets_are_vade_s_own_settings(name):
         assert sizes == [500, 500, 2000]
     with pytest.raises(ConfigError, match="VaDE has one facet, got 2"):
         build_model(with_facets(config, "3:4,2:2").model, ObservationSpec(shape))
-    assert model.elbo(torch.rand(2, *shape), "expectation-analytic").elbo.shape == (2,)
+    assert model(torch.rand(2, *shape), "expectation-analytic").elbo.shape == (2,)

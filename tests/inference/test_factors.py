@@ -13,7 +13,9 @@ from pyro import poutine
 from pyro.infer import TraceEnum_ELBO
 
 from pyro_mfcvae import FacetELBO, Fade, Noise
-from pyro_mfcvae.inference.fade_in import KlFloor
+from pyro_mfcvae.inference.enumeration import ScaleShared, run_programs
+from pyro_mfcvae.inference.factors import sites_summed_with_observations
+from pyro_mfcvae.inference.weights import Weights, elbo, term_means
 
 RTOL = 1e-9
 SEED = 3
@@ -78,7 +80,6 @@ def _mixed_guide(x):
 def test_clusters_that_depend_on_clusters(guide, n_samples):
     x = observations().flatten(1)
     terms = _compare(_hierarchical_model, guide, x, n_samples)
-    assert terms.fade.shape == (0,)
     assert terms.kl_z.shape == (len(x), 0)
 
 
@@ -102,7 +103,10 @@ def test_a_guide_without_marks_gets_the_model_s_facets():
         terms = FacetELBO().terms(model, _normal_guide, x)
     assert terms.kl_z.shape == (len(x), 1)
     assert not terms.other
-    assert relative_error(terms.elbo, terms.reconstruction - 0.5 * terms.kl_z[:, 0]) <= RTOL
+    with Noise(SEED):
+        loss = FacetELBO().differentiable_loss(model, _normal_guide, x)
+    expected = 0.5 * terms.kl_z[:, 0] - terms.reconstruction
+    assert relative_error(loss, expected.sum()) <= RTOL
 
 
 @pytest.mark.filterwarnings("ignore:TraceEnum_ELBO found no sample sites")
@@ -161,21 +165,15 @@ def _faded_guide(x):
 def test_a_scale_of_all_kls_reaches_those_that_no_facet_weighs():
     x, scale = observations().flatten(1), torch.tensor(0.3, dtype=torch.float64)
     with Noise(SEED):
-        plain = FacetELBO().terms(_faded_model, _faded_guide, x)
-    with Noise(SEED), KlFloor(0.2, scale):
-        scaled = FacetELBO().terms(_faded_model, _faded_guide, x)
-    torch.testing.assert_close(scaled.weights, torch.tensor([0.6, 1.0]).double() * scale)
-    for name in ("reconstruction", "kl_z", "fade"):
-        assert torch.equal(getattr(scaled, name), getattr(plain, name))
-    assert torch.equal(scaled.other["w"], plain.other["w"])
-    cost = 0.6 * plain.kl_z[:, 0] + plain.kl_z[:, 1] + plain.other["w"]
-    torch.testing.assert_close(scaled.elbo, plain.reconstruction - scale * cost)
-    assert scaled.means()["kl_weight_w"] == scale
-    assert "kl_weight_w" not in plain.means()
-    with Noise(SEED), KlFloor(0.2):  # a floor alone is about fade weights
-        floored = FacetELBO().terms(_faded_model, _faded_guide, x)
-    cost = 0.6 * plain.kl_z[:, 0] + plain.kl_z[:, 1] + plain.other["w"]
-    torch.testing.assert_close(floored.elbo, plain.reconstruction - cost)
+        terms = FacetELBO().terms(_faded_model, _faded_guide, x)
+    fade = x.new_tensor([0.5, 1.0])
+    plain, scaled, floored = Weights(fade), Weights(fade, 0.2, scale), Weights(fade, 0.2)
+    torch.testing.assert_close(scaled.kl, torch.tensor([0.6, 1.0]).double() * scale)
+    cost = 0.6 * terms.kl_z[:, 0] + terms.kl_z[:, 1] + terms.other["w"]
+    torch.testing.assert_close(elbo(terms, scaled), terms.reconstruction - scale * cost)
+    assert term_means(terms, scaled)["kl_weight_w"] == scale
+    assert "kl_weight_w" not in term_means(terms, plain)
+    torch.testing.assert_close(elbo(terms, floored), terms.reconstruction - cost)  # of facets alone
 
 
 def test_clusters_summed_out_with_the_observations_have_no_kl_to_scale():
@@ -186,12 +184,10 @@ def test_clusters_summed_out_with_the_observations_have_no_kl_to_scale():
             pyro.sample("x", dist.Normal((z + c).unsqueeze(-1), 1.0).to_event(1), obs=x)
 
     x = observations().flatten(1)
-    FacetELBO().terms(model, _normal_guide, x)
-    with (
-        KlFloor(0.0, x.new_tensor(0.5)),
-        pytest.raises(ValueError, match=r"c,x are summed out together with.*kl_weight and"),
-    ):
-        FacetELBO().terms(model, _normal_guide, x)
+    sites = run_programs(model, _normal_guide, 1, (x,), {})
+    assert sites_summed_with_observations(*sites) == ["c"]
+    sites = run_programs(_hierarchical_model, _normal_guide, 1, (x,), {})
+    assert not sites_summed_with_observations(*sites)
 
 
 def test_programs_outside_of_what_is_valid_are_refused():
@@ -254,8 +250,9 @@ def test_sites_without_a_facet_and_user_scales():
         assert terms.elbo.sum().item() == pytest.approx(expected, rel=RTOL)
 
 
-def test_a_scale_of_all_kls_reaches_latents_that_the_batch_shares():
-    """It leaves observed factors beside the plate, which are no KL."""
+@pytest.mark.parametrize("n_parts", [1, 2])
+def test_what_a_batch_has_once_is_shared_out(n_parts):
+    """Its KL is a term of its own; what it observes once belongs to the reconstruction."""
     x, scale = observations().flatten(1), torch.tensor(0.3, dtype=torch.float64)
 
     def model(x):
@@ -267,21 +264,21 @@ def test_a_scale_of_all_kls_reaches_latents_that_the_batch_shares():
     def guide(x):
         pyro.sample("shift", dist.Normal(x.new_ones(()), 0.3))
 
-    with Noise(SEED):
-        plain = FacetELBO().terms(model, guide, x)
-    with Noise(SEED), KlFloor(0.0, scale):
-        scaled = FacetELBO().terms(model, guide, x)
+    with Noise(SEED), ScaleShared(1 / n_parts):
+        terms = FacetELBO().terms(model, guide, x)
     with Noise(SEED):
         eps = pyro.sample("shift", dist.Normal(x.new_zeros(()), 1.0))
-    shift = 1 + 0.3 * eps
-    kl = (-eps.square() / 2 - math.log(0.3) + shift.square() / 2) / len(x)
-    torch.testing.assert_close(plain.shared["shift"], kl)
-    torch.testing.assert_close(scaled.shared["shift"], kl)
-    cost = scale * kl + shift.square() / len(x)
-    torch.testing.assert_close(scaled.elbo, plain.reconstruction - cost)
-    assert scaled.means()["kl_weight_shift"] == scale
-    assert "kl_weight_extra" not in scaled.means()
-    assert not [name for name in plain.means() if name.startswith("kl_weight")]
+    shift, n = 1 + 0.3 * eps, n_parts * len(x)
+    kl = (-eps.square() / 2 - math.log(0.3) + shift.square() / 2) / n
+    assert set(terms.shared) == {"shift"}
+    torch.testing.assert_close(terms.shared["shift"], kl)
+    likelihood = dist.Normal(shift, 1.0).log_prob(x).sum(-1)
+    torch.testing.assert_close(terms.reconstruction, likelihood - shift.square() / n)
+    weights = Weights(x.new_ones(0), scale=scale)
+    torch.testing.assert_close(elbo(terms, weights), terms.reconstruction - scale * kl)
+    assert term_means(terms, weights)["kl_weight_shift"] == scale
+    names = term_means(terms, Weights(x.new_ones(0)))
+    assert set(names) == {"elbo", "reconstruction", "shift"}
 
 
 def test_other_plates_are_refused():
@@ -314,8 +311,7 @@ def test_global_sites():
         pyro.sample("c", dist.Categorical(logits=x.new_tensor([0.3, -0.2])), infer=PARALLEL)
         _normal_guide(x)
 
-    terms = _compare(model, guide, x, 1)
-    assert terms.shared["extra"].item() == pytest.approx(1.5 / len(x))
+    _compare(model, guide, x, 1)
     with pytest.raises(ValueError, match="'c' is summed out but stands outside the plate"):
         FacetELBO().terms(model, _normal_guide, x)
 
@@ -331,13 +327,12 @@ def test_whole_programs_run_under_vmap(guide, covariance):
 
     def loss(parameters, buffers):
         with Noise(eps), pyro.validation_enabled(False):
-            arguments = (x, x.new_tensor([0.3, 1.0]), guide)
-            return torch.func.functional_call(models[0], (parameters, buffers), arguments).loss
+            return torch.func.functional_call(models[0], (parameters, buffers), (x, guide)).loss
 
     gradients, losses = torch.func.vmap(torch.func.grad_and_value(loss))(parameters, buffers)
     for run, model in enumerate(models):
         with Noise(eps):
-            alone = model(x, x.new_tensor([0.3, 1.0]), guide).loss
+            alone = model(x, guide).loss
         alone.backward()
         assert abs(losses[run] - alone) <= RTOL * abs(alone)
         for name, parameter in model.named_parameters():

@@ -8,13 +8,13 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from models import observations, small_model
+from models import observations, small_model, weighted
 from pyro import poutine
 
 from pyro_mfcvae import Fade, FadeInSchedule, Noise
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.inference.fade_in import KlFloor
+from pyro_mfcvae.inference.weights import Weights, term_means
 
 
 def test_three_facets_deepest_first():
@@ -64,18 +64,14 @@ def test_fade_scales_and_tags_sites():
 @pytest.mark.parametrize("guide", ["vade", "enumerate"])
 def test_a_kl_floor_raises_the_weights_of_the_kls_alone(guide):
     model, x = small_model(3), observations()
-    fade = [0.0, 0.5, 1.0]
     with Noise(0):
-        plain = model.elbo(x, guide, fade=fade)
-    with Noise(0), KlFloor(0.2):
-        raised = model.elbo(x, guide, fade=fade)
-    assert plain.kl_weight is None
-    assert torch.equal(raised.fade, plain.fade)
-    torch.testing.assert_close(raised.kl_weight, torch.tensor([0.2, 0.6, 1.0]).double())
-    for name in ("reconstruction", "kl_z", "kl_c"):
-        assert torch.equal(getattr(raised, name), getattr(plain, name))
-    expected = plain.reconstruction - ((plain.kl_z + plain.kl_c) * raised.kl_weight).sum(-1)
+        raised = weighted(model, x, guide, fade=[0.0, 0.5, 1.0], floor=0.2)
+    torch.testing.assert_close(raised.weights.kl, torch.tensor([0.2, 0.6, 1.0]).double())
+    expected = raised.reconstruction - ((raised.kl_z + raised.kl_c) * raised.weights.kl).sum(-1)
     torch.testing.assert_close(raised.elbo, expected)
+    means = term_means(raised.terms, raised.weights)
+    assert [means[f"fade_{j}"] for j in range(3)] == [0.0, 0.5, 1.0]
+    assert means["kl_weight_0"] == 0.2
     # The facet whose turn has not come: its posterior and prior move, its decoder rung does not.
     raised.loss.backward()
     assert model.heads[0].weight.grad.abs().max() > 0
@@ -83,15 +79,9 @@ def test_a_kl_floor_raises_the_weights_of_the_kls_alone(guide):
     assert model.decoder.rungs[0][0].weight.grad.abs().max() == 0
 
 
-def test_a_kl_floor_reaches_pyros_own_scales():
-    def program():
-        with Fade(0, torch.tensor(0.5)):
-            pyro.sample("z", dist.Normal(0.0, 1.0))
-
-    with KlFloor(0.2):
-        assert poutine.trace(program).get_trace().nodes["z"]["scale"] == pytest.approx(0.6)
-    with pytest.raises(ConfigError, match=r"from 0 to 1, got 1\.5"):
-        KlFloor(1.5)
+def test_a_kl_floor_out_of_range_is_refused():
+    with pytest.raises(ConfigError, match=r"floor.*1\.5"):
+        Weights(torch.ones(1), 1.5)
 
 
 @pytest.mark.parametrize(
@@ -101,23 +91,23 @@ def test_an_encoder_that_fades_weighs_what_its_rungs_give(name, options):
     """Weight 0 leaves a facet with its head's bias, 1 changes nothing, also with batch norm."""
     model = small_model(encoder=Component(name=name, options=options | {"fade": True}))
     x = observations()
-    means = {
-        weight: [q.mean for q in model.encode(x, torch.tensor([weight, 1.0]).double())]
-        for weight in (0.0, 0.01, 0.5, 1.0)
-    }
-    plain = [q.mean for q in model.encode(x)]
+    plain, means = [q.mean for q in model.encode(x)], {}
+    for weight in (0.0, 0.01, 0.5, 1.0):
+        model.fade[0] = weight
+        means[weight] = [q.mean for q in model.encode(x)]
     bias = model.heads[0].bias.chunk(2)[0]
     for weight, (faded, other) in means.items():
         torch.testing.assert_close(faded, bias + weight * (plain[0] - bias))
         torch.testing.assert_close(other, plain[1])
     with Noise(0):
-        loss = model.elbo(x, fade=[0.0, 1.0]).loss
+        loss = weighted(model, x, fade=[0.0, 1.0]).loss
     gradients_ = torch.autograd.grad(loss, list(model.encoder.rungs[0].parameters()))
     assert all(gradient.abs().max() == 0 for gradient in gradients_)
 
 
 def test_an_encoder_fades_only_if_asked():
     model, x = small_model(), observations()
-    weights = torch.tensor([0.0, 1.0]).double()
-    for faded, plain in zip(model.encode(x, weights), model.encode(x), strict=True):
-        assert torch.equal(faded.mean, plain.mean)
+    plain = model.encode(x)
+    model.fade[0] = 0.0
+    for faded, unfaded in zip(model.encode(x), plain, strict=True):
+        assert torch.equal(faded.mean, unfaded.mean)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pyro
 import pytest
 import torch
-from models import observations, small_model, tiny_config
+from models import observations, small_model, tiny_config, weighted
 from no_waiting import NoWaiting
 from pyro.infer import TraceEnum_ELBO
 from torch.utils._python_dispatch import _get_current_dispatch_mode
@@ -45,7 +45,7 @@ def test_objective_and_gradient(covariance, guide, n_samples):
     model, x = small_model(covariance=covariance), observations()
     fade = torch.tensor([0.0, 1.0], dtype=torch.float64)
     with NoWaiting(), pyro.validation_enabled(False), Noise(0):
-        model(x, fade, guide, n_samples).loss.backward()
+        weighted(model, x, guide, n_samples, fade).loss.backward()
     assert (model.facets[1].loc.grad != 0).any()
 
 

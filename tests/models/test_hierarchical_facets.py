@@ -117,14 +117,16 @@ def test_hierarchical_kl_has_the_weight_of_the_settings(guide):
             settings["training.kl_warm_up"] = "[0,2]"
         objective = Objective(model, tiny_config(**settings)).double()
         objective.kl_scale.fill_(kl_scale(tiny_config(**settings).training, 5, 5))
-        loss, values = objective(X, torch.ones(2).double(), Noise(0))
+        loss, values = objective(X, Noise(0))
         torch.testing.assert_close(loss, scale * kl - terms.reconstruction.mean())
         assert dict(zip(objective.term_names, values, strict=True))["elbo"] == -loss
 
 
 def test_hierarchical_refuses_what_does_not_enumerate():
+    model = random_model("hierarchical_facets")
+    guide = GUIDES["relaxed"](model).double()
     with pytest.raises(ConfigError, match="RelaxedGuide does not enumerate"):
-        random_model("hierarchical_facets")(X, guide="relaxed")
+        model(X, guide)
     assert Guide.logits is GUIDES["relaxed"].logits
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from model_cases import SEED, ModelCase
-from models import gradients
+from model_cases import SEED, ModelCase, own_networks
+from models import gradients, weighted
 from test_models_mfcvae import TestAutoregressive as Autoregressive
 from test_models_mfcvae import TestMFCVAE as Independent
 from test_models_vlac import TestUnconditional as Unconditional
@@ -26,14 +26,18 @@ CASES = [
 ]
 
 
+def cluster_heads(model):
+    """Of the network q(c | x), whoever has it."""
+    return own_networks(model)[:1] or model.cluster_networks[:1]
+
+
 def own_parts(model, j):
     """What belongs to facet j alone."""
     parts = [model.facets[j], model.heads[j], model.decoder.rungs[j]]
-    if model.cluster_heads is not None:
-        parts.append(model.cluster_heads[j])
+    parts += [network[j] for network in cluster_heads(model)]
     if model.heads_given_others is not None:
         parts.append(model.heads_given_others[j])
-    if model.latents_given_clusters:
+    if model.structure.infers_clusters_first:
         parts += [model.ladder.of_features[j], model.ladder.of_cluster[j]]
         parts += model.ladder.shifts[j : j + 1]
         parts.append(model.cluster_encoder.rungs[j])
@@ -45,12 +49,13 @@ def own_parts(model, j):
 def test_a_facet_at_zero_is_untouched(case, guide, n_samples):
     model, x = case().build("2:3,1:2,2:2"), ModelCase().observations()
     fade = torch.tensor([0.0, 0.4, 1.0], dtype=torch.float64)
-    model(x, fade, guide, n_samples).loss.backward()
+    weighted(model, x, guide, n_samples, fade).loss.backward()
     assert all(p.grad is None or not p.grad.any() for p in own_parts(model, 0))
     trained = [p for p in own_parts(model, 1) if p.grad is not None and p.grad.any()]
     expected = [p for p in own_parts(model, 1) if p.requires_grad]
-    if guide not in ("amortized", "relaxed") and model.cluster_heads is not None:
-        expected = [p for p in expected if p not in {*model.cluster_heads.parameters()}]
+    if guide not in ("amortized", "relaxed"):
+        networks = {p for heads in cluster_heads(model) for p in heads.parameters()}
+        expected = [p for p in expected if p not in networks]
     assert len(trained) == len(expected)
 
 
@@ -62,7 +67,7 @@ def test_facets_that_train_do_not_see_one_at_zero(case, guide):
     results = []
     for _ in range(2):
         with Noise(SEED):
-            terms = model(x, fade, guide)
+            terms = weighted(model, x, guide, fade=fade)
         results.append((terms.elbo.detach(), gradients(model, terms.loss)))
         with torch.no_grad():
             for p in own_parts(model, 0):

@@ -24,7 +24,7 @@ class TestGMVAE(ModelContract):
         """Conditional prior, w-prior and z-prior terms, component by component with torch."""
         model, x = self.build(), self.observations()
         with Noise(SEED) as noise:
-            terms = model(x, None, "posterior-analytic", n_samples)
+            terms = model(x, "posterior-analytic", n_samples)
         own, style = self.plain_facets(model, x, drawn(noise, x))
         q = Independent(Normal(own.mean, own.std), 1)
         joint = [

@@ -10,6 +10,7 @@ from model_cases import SEED, begun
 from test_models_gmvae import TestGMVAE as Contract
 
 from pyro_mfcvae import Noise
+from pyro_mfcvae.inference.weights import Weights, loss
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import resume, train
 from pyro_mfcvae.training import Callback
@@ -21,11 +22,14 @@ def _in_own_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+ONES = torch.ones(2, dtype=torch.float64)
+
+
 def terms_of_a_batch():
     case = Contract()
     model, x = case.build(), case.observations()
     with Noise(SEED):
-        return model, model(x, None, "posterior-analytic")
+        return model, model(x, "posterior-analytic")
 
 
 def gradients_of(model, value):
@@ -37,28 +41,28 @@ def gradients_of(model, value):
 def test_information_below_the_minimum_costs_that_and_has_no_gradient():
     model, terms = terms_of_a_batch()
     minimum = 2 * terms.kl_c[:, 0].mean().item()
-    held = replace(terms, min_information=torch.tensor([minimum, 0.0]).double())
+    held = loss(terms, Weights(ONES, min_information=torch.tensor([minimum, 0.0]).double()))
     others = -(terms.reconstruction - terms.kl_z.sum(-1)).mean()
-    torch.testing.assert_close(held.loss, others + minimum)
-    assert gradients_of(model, held.loss - others).abs().max() < 1e-12
+    torch.testing.assert_close(held, others + minimum)
+    assert gradients_of(model, held - others).abs().max() < 1e-12
     assert gradients_of(model, terms.loss - others).abs().max() > 1e-3
 
 
 def test_information_above_the_minimum_changes_nothing():
     model, terms = terms_of_a_batch()
     minimum = 0.5 * terms.kl_c[:, 0].mean().item()
-    held = replace(terms, min_information=torch.tensor([minimum, 0.0]).double())
-    assert torch.equal(held.loss, terms.loss)
-    assert not gradients_of(model, held.loss - terms.loss).any()
+    held = loss(terms, Weights(ONES, min_information=torch.tensor([minimum, 0.0]).double()))
+    assert torch.equal(held, terms.loss)
+    assert not gradients_of(model, held - terms.loss).any()
 
 
 def test_the_minimum_has_the_weight_of_the_kl():
     _, terms = terms_of_a_batch()
     minimum, weights = 2 * terms.kl_c[:, 0].mean().item(), torch.tensor([0.3, 1.0]).double()
     least = torch.tensor([minimum, 0.0]).double()
-    held = replace(terms, min_information=least, kl_weight=weights)
+    held = loss(terms, Weights(weights, min_information=least))
     others = -(terms.reconstruction - (terms.kl_z * weights).sum(-1)).mean()
-    torch.testing.assert_close(held.loss, others + 0.3 * minimum)
+    torch.testing.assert_close(held, others + 0.3 * minimum)
 
 
 def test_a_kl_of_zero_still_costs_the_minimum():
@@ -71,8 +75,8 @@ def test_a_kl_of_zero_still_costs_the_minimum():
     _, terms = terms_of_a_batch()
     for kl in (0.0, -1e-9):
         collapsed = replace(terms, kl_c=torch.full_like(terms.kl_c, kl) * torch.tensor([1, 0]))
-        held = replace(collapsed, min_information=state.objective.min_information)
-        assert (held.loss - collapsed.loss).item() == pytest.approx(0.7 - kl, abs=1e-12)
+        held = loss(collapsed, state.objective.weights)
+        assert (held - collapsed.loss).item() == pytest.approx(0.7 - kl, abs=1e-12)
 
 
 @pytest.mark.parametrize("minimum", [0.0, 0.7])
@@ -88,12 +92,12 @@ def test_settings_reach_the_objective(minimum):
     state = begun(config)
     state.begin_step()
     x = state.batches(0)
-    loss, _ = state.objective(x, state.fade, Noise(0))
+    value, _ = state.objective(x, Noise(0))
     with Noise(0):
-        terms = state.model(x, None, "posterior-analytic")
+        terms = state.model(x, "posterior-analytic")
     kl_c = terms.kl_c[:, 0].mean().clamp(min=minimum)
     expected = -terms.reconstruction.mean() + 3.0 * (terms.kl_z.sum(-1).mean() + kl_c)
-    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(value, expected)
 
 
 def relaxed_config(**replaced):

@@ -33,7 +33,7 @@ class TestUGVAE(ModelContract):
         z_0 = mean + std * eps["z_0"]
         features = model.expert_encoder(x)[0].expand(*z_0.shape[:-1], -1)
         logits = None
-        if model.facets[0].n_clusters > 1:
+        if model.structure.clustered:
             logits = model.cluster_heads(z_0)
             features = torch.cat([features, logits.softmax(-1)], -1)
         locs, log_vars = model.experts.layers(features).chunk(2, -1)
@@ -60,12 +60,12 @@ class TestUGVAE(ModelContract):
 
     def draws(self, model, x, guide):
         """Independent draws of the ELBO of the batch, (R,)."""
-        return torch.stack([model(x, None, guide, 10).elbo.sum() for _ in range(25)])
+        return torch.stack([model(x, guide, 10).elbo.sum() for _ in range(25)])
 
     def test_the_shared_latent_costs_once(self):
         model, x = self.build(), self.observations()
         with Noise(SEED):
-            terms = model(x, None, "amortized")
+            terms = model(x, "amortized")
         assert (terms.kl_z[:, 1] == terms.kl_z[0, 1]).all()
         with Noise(SEED):
             sites = run_guide(model.guide("amortized"), 1, (x,), {})
@@ -79,16 +79,16 @@ class TestUGVAE(ModelContract):
         with Noise({"z_0": torch.zeros(16, 2).to(x), "z_1": torch.zeros(2).to(x)}):
             sites = run_guide(model.guide("vade"), 1, (x,), {})
         of_batch = next(site["fn"] for site in sites if site["name"] == "z_1")
-        of_group = model.group_posterior(x.split(5))
+        of_group = model.summarise_group(x.split(5))
         assert of_group.batch_shape == ()
         torch.testing.assert_close(of_group.mean, of_batch.mean)
         torch.testing.assert_close(of_group.stddev, of_batch.stddev)
 
     def test_neither_order_nor_size_of_a_group_counts(self):
         model, x = self.build(), self.observations(6)
-        whole = model.group_posterior([x])
+        whole = model.summarise_group([x])
         for other in ([x.flip(0)], [x[:1], x[1:]], [x, x, x]):
-            posterior = model.group_posterior(other)
+            posterior = model.summarise_group(other)
             torch.testing.assert_close(posterior.mean, whole.mean)
             torch.testing.assert_close(posterior.stddev, whole.stddev)
 
@@ -109,8 +109,8 @@ class TestUGVAE(ModelContract):
         of_six, of_three = model.encode(x)[1], model.encode(x[:3])[1]
         assert of_six.batch_shape == (6,)
         assert not torch.allclose(of_six.mean[:3], of_three.mean)
-        with model.as_group(x.split(2)):
-            torch.testing.assert_close(model.encode(x[:3])[1].mean, of_six.mean[:3])
+        group = model.summarise_group(x.split(2))
+        torch.testing.assert_close(model.encode(x[:3], group=group)[1].mean, of_six.mean[:3])
         torch.testing.assert_close(model.encode(x[:3])[1].mean, of_three.mean)
 
 
@@ -126,7 +126,8 @@ class TestMLVAE(TestUGVAE):
     def test_it_has_no_clusters(self):
         model = self.build()
         assert model.cluster_heads is None
-        assert [f.is_learnt for f in model.facets] == [False, False]
+        assert model.structure.clustered == ()
+        assert not list(model.facets.parameters())
 
 
 @pytest.mark.parametrize("with_standard", [False, True])
@@ -185,7 +186,7 @@ def test_the_network_of_clusters_follows_its_mixture():
 
     first = cross_entropy()
     for _ in range(20):
-        fit_cluster_network(model, x, [0])
+        fit_cluster_network(model.guides["amortized"], x, [0])
     entropy = -torch.special.xlogy(targets, targets).sum(-1).mean().item()
     assert cross_entropy() - entropy < 0.5 * (first - entropy)
     assert all(map(torch.equal, model.encoder.parameters(), others))

@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from models import weighted
 
 from pyro_mfcvae import FadeInSchedule, import_official
 from pyro_mfcvae.errors import ConfigError
@@ -27,12 +28,12 @@ def reference(request, golden):
     return import_official(state, config).double(), config, arrays
 
 
-def _five_terms(model, x, fade):
+def _five_terms(model, x):
     posteriors = model.encode(x)
     zs = [q.mean for q in posteriors]
     joint = [(f, z, f.responsibilities(z)) for f, z in zip(model.facets, zs, strict=True)]
     return {
-        "log_p_x_given_z": model.decode(zs, fade).log_prob(x),
+        "log_p_x_given_z": model.decode(zs).log_prob(x),
         "E_log_p_z_given_c": sum((q * f.component_log_prob(z)).sum(-1) for f, z, q in joint),
         "E_log_p_c": sum((q * f.log_weights).sum(-1) for f, _, q in joint),
         "E_log_q_z_given_x": sum(q.log_prob(z) for q, z in zip(posteriors, zs, strict=True)),
@@ -52,9 +53,9 @@ def test_terms_and_outputs(reference, epoch):
 
     with torch.no_grad():
         with Noise(zeros):
-            terms = model(x, fade)
-        means = {name: value.mean().item() for name, value in _five_terms(model, x, fade).items()}
-        picture = model.decode([q.mean for q in model.encode(x)], fade).mean.flatten(1)
+            terms = weighted(model, x, fade=fade)
+        means = {name: value.mean().item() for name, value in _five_terms(model, x).items()}
+        picture = model.decode([q.mean for q in model.encode(x)]).mean.flatten(1)
     means |= {
         "loss": terms.loss.item(),
         "kl_z": terms.kl_z.sum(1).mean().item(),

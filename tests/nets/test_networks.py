@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from models import tiny_config
+from models import tiny_config, weighted
 from torch import nn
 
 from pyro_mfcvae.config import Component
@@ -69,7 +69,7 @@ def test_shared_convolutions_mirror_each_other():
             layer.register_forward_hook(lambda _, given, out: shapes.append((given[0], out)))
             assert layer.kernel_size == (4, 4)
             assert layer.stride == (2, 2)
-    model.elbo(torch.rand(2, 1, 28, 28))
+    model(torch.rand(2, 1, 28, 28))
     down = [tuple(given.shape[1:]) for given, _ in shapes[:3]] + [tuple(shapes[2][1].shape[1:])]
     up = [tuple(given.shape[1:]) for given, _ in shapes[3:]] + [tuple(shapes[5][1].shape[1:])]
     assert down == [(1, 28, 28), (32, 14, 14), (64, 7, 7), (128, 3, 3)] == up[::-1]
@@ -130,7 +130,7 @@ def _check_shapes(model, n_facets, shape):
     assert picture.mean.shape == (B, *shape)
     samples = model.decode([q.rsample((4,)) for q in posteriors])
     assert samples.mean.shape == (4, B, *shape)
-    terms = model(x, torch.linspace(0, 1, n_facets), "enumerate", 2)
+    terms = weighted(model, x, "enumerate", 2, torch.linspace(0, 1, n_facets))
     terms.loss.backward()
     assert terms.elbo.shape == (B,)
 
@@ -151,9 +151,10 @@ def test_a_facet_at_zero_does_not_reach_the_picture(kind):
         model = MFCVAE(shape, _facets(2), decoder=decoder)
     model.eval()
     z1 = torch.randn(B, 3)
-    fade = torch.tensor([0.0, 1.0])
-    pictures = [model.decode([torch.randn(B, 2), z1], fade).mean for _ in range(2)]
+    model.fade[0] = 0.0
+    pictures = [model.decode([torch.randn(B, 2), z1]).mean for _ in range(2)]
     torch.testing.assert_close(pictures[0], pictures[1], rtol=0, atol=0)
+    model.fade[0] = 1.0
     full = [model.decode([torch.randn(B, 2), z1]).mean for _ in range(2)]
     assert not torch.equal(*full)
 

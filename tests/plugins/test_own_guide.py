@@ -29,7 +29,7 @@ from pyro_mfcvae.errors import ConfigError, OtherModelWarning, RunError
 from pyro_mfcvae.evaluation.fitting import fitting_guides
 from pyro_mfcvae.guides import GUIDES, ClosedFormGuide, Guide, guide_class
 from pyro_mfcvae.inference.noise import site_noise
-from pyro_mfcvae.models import user
+from pyro_mfcvae.plugins import user
 from pyro_mfcvae.plugins.files import loaded_files
 from pyro_mfcvae.plugins.user import load_again, with_guide, with_model
 from pyro_mfcvae.runs.run import Run

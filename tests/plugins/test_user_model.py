@@ -48,8 +48,8 @@ class Own(MFCVAE):
         super().__init__(*args, **kwargs)
         self.shift = torch.nn.Parameter(torch.zeros(1))
 
-    def decode(self, zs, fade=None):
-        return super().decode([z + self.shift for z in zs], fade)
+    def decode(self, zs):
+        return super().decode([z + self.shift for z in zs])
 
 
 class Second(Own):
@@ -62,9 +62,9 @@ class Mine(GUIDES["vade"]):
 
     n_calls = 0
 
-    def forward(self, x, fade=None):
+    def forward(self, x, seen=None):
         Mine.n_calls += 1
-        super().forward(x, fade)
+        super().forward(x, seen)
 '''
 MODEL = ("--model", "own.py:Own")
 PLAIN = pytest.mark.filterwarnings("default::pyro_mfcvae.errors.OtherModelWarning")
@@ -123,7 +123,7 @@ def test_a_run_records_its_file(run, trained):
     assert type(model).__name__ == "Own"
     assert model.shift.item() != 0
     with torch.no_grad():
-        model.elbo(torch.zeros(3, 4), guide="mine")
+        model(torch.zeros(3, 4), guide="mine")
     assert type(model.guide("mine")).n_calls == 1
 
 

@@ -81,7 +81,7 @@ def test_published_networks(name, shape):
     else:
         assert first == ["WeightNormConv2d", "ELU", "BatchNorm2d"]
         assert model.encoder.n_features == [3136, 1024]  # Table 5 swaps them; this is what ran
-    assert model.elbo(torch.rand(3, *shape)).elbo.shape == (3,)
+    assert model(torch.rand(3, *shape)).elbo.shape == (3,)
 
 
 @pytest.mark.parametrize("name", PRESETS)

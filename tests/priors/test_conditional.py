@@ -5,10 +5,9 @@ from __future__ import annotations
 import plain
 import pytest
 import torch
+from prior_contract import PriorContract
 from torch.distributions import (
-    Categorical,
     Independent,
-    MixtureSameFamily,
     MultivariateNormal,
     Normal,
     OneHotCategorical,
@@ -16,20 +15,44 @@ from torch.distributions import (
 )
 
 from pyro_mfcvae import MixturePrior
-from pyro_mfcvae.priors.components import ClusterCategorical, RelaxedCluster
-from pyro_mfcvae.priors.conditional import ConditionalMixture, GivenMixture
+from pyro_mfcvae.priors.clusters import ClusterCategorical, RelaxedCluster
+from pyro_mfcvae.priors.conditional import ConditionalMixture, DiagonalMixture, _Layers
 
 K, D, W, N = 4, 3, 2, 5
 
 
-@pytest.fixture(params=[(True, "exp"), (False, "exp"), (False, "exp-tanh")], ids=str)
-def prior(request):
-    return ConditionalMixture(K, D, W, 6, *request.param).double()
+class TestSharedLayer(PriorContract):
+    parent_dims = (W,)
+    options: tuple[bool, str] = (True, "exp")
+
+    def build(self):
+        return ConditionalMixture(K, D, W, 6, *self.options).double()
+
+    def components(self, prior, parents):
+        written_out = plain.mixture(prior, *parents)
+        return written_out.log_pi, MultivariateNormal(written_out.loc, scale_tril=written_out.tril)
+
+    def test_its_parent_is_needed(self):
+        with pytest.raises(ValueError, match="0 parents"):
+            self.build()()
+
+
+class TestOwnLayers(TestSharedLayer):
+    options = (False, "exp")
+
+
+class TestBoundedVariances(TestSharedLayer):
+    options = (False, "exp-tanh")
+
+    def test_variances_are_between_1_over_e_and_e(self):
+        p = self.build()([100 * torch.randn(50, W, dtype=torch.float64)])
+        assert (p.scale.square().log().abs() <= 1).all()
 
 
 @pytest.fixture
-def given(prior):
-    return prior.given(torch.randn(2, N, W, dtype=torch.float64))
+def given():
+    w = torch.randn(2, N, W, dtype=torch.float64)
+    return ConditionalMixture(K, D, W, 6).double()([w])
 
 
 @pytest.fixture
@@ -41,38 +64,6 @@ def _components(given) -> Independent:
     return Independent(Normal(given.loc, given.scale), 1)
 
 
-def test_the_networks_written_out(prior):
-    w = torch.randn(2, N, W, dtype=torch.float64)
-    given, expected = prior.given(w), plain.mixture(prior, w)
-    torch.testing.assert_close(given.loc, expected.loc)
-    torch.testing.assert_close(given.scale_tril, expected.tril)
-    if prior.variance == "exp-tanh":
-        assert (given.scale.square().log().abs() < 1).all()
-
-
-def test_its_own_densities_are_those_at_zero(prior, z):
-    central = prior.given(torch.zeros(W, dtype=torch.float64))
-    for name in ("loc", "scale", "scale_tril", "log_weights"):
-        torch.testing.assert_close(getattr(prior, name), getattr(central, name))
-    torch.testing.assert_close(prior.log_prob(z), central.log_prob(z))
-    assert not prior.is_learnt
-
-
-def test_densities_are_those_of_torch(given, z):
-    components, weights = _components(given), Categorical(logits=given.log_weights)
-    shape = torch.Size((2, N))
-    mixture = MixtureSameFamily(weights.expand(shape), components)
-    torch.testing.assert_close(given.log_prob(z), mixture.log_prob(z))
-    every = components.log_prob(z.unsqueeze(-2))
-    torch.testing.assert_close(given.component_log_prob(z), every)
-    c = torch.randint(K, (2, N))
-    looked_up = every.gather(-1, c.unsqueeze(-1)).squeeze(-1)
-    torch.testing.assert_close(given.component_log_prob_at(z, c), looked_up)
-    support = given.cluster().enumerate_support(expand=False)
-    enumerated = given.component(support.reshape(K, 1, 1)).log_prob(z)
-    torch.testing.assert_close(enumerated, every.movedim(-1, 0))
-
-
 def test_expectations_are_cross_entropies(given, z):
     """E_q log p = -KL(q || p) - H(q), with torch's KL."""
     q = Independent(Normal(z, torch.rand_like(z) + 0.1), 1)
@@ -82,22 +73,40 @@ def test_expectations_are_cross_entropies(given, z):
     torch.testing.assert_close(ours, expected)
 
 
-def test_gradients_reach_the_networks_as_torch_s_do(prior, z):
-    w = torch.randn(2, N, W, dtype=torch.float64)
-    parameters = list(prior.parameters())
-    ours = torch.autograd.grad(prior.given(w).log_prob(z).sum(), parameters)
-    theirs = torch.autograd.grad(plain.mixture(prior, w).log_prob(z).sum(), parameters)
-    for a, b in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(a, b)
+@pytest.mark.parametrize("is_shared", [True, False])
+@pytest.mark.parametrize("variance", ["exp", "exp-tanh"])
+def test_components_from_networks_take_over_a_fit(is_shared, variance):
+    prior = ConditionalMixture(3, 2, 4, 5, is_shared, variance).double()
+    moved = [prior([w]).loc for w in torch.eye(4, dtype=torch.float64)]
+    before = torch.stack([loc - prior.at_origin().loc for loc in moved]).detach()
+    loc = torch.randn(3, 2, dtype=torch.float64)
+    variances = torch.tensor([[0.5, 1.0], [1.5, 2.0], [0.7, 1.2]], dtype=torch.float64)
+    prior.set_components(loc, variances, torch.ones(3) / 3)
+    p = prior.at_origin()
+    torch.testing.assert_close(p.loc, loc)
+    torch.testing.assert_close(p.scale.square(), variances)
+    after = torch.stack([prior([w]).loc for w in torch.eye(4, dtype=torch.float64)]) - p.loc
+    torch.testing.assert_close(after, 0.1 * before)
 
 
-def test_samples_of_a_component(prior):
-    n, w = 50_000, torch.randn(W, dtype=torch.float64)
-    given = prior.given(w)
-    z = given.sample((n,), 2, 0.25, torch.Generator().manual_seed(1))
-    white = (z - given.loc[2].detach()) / given.scale[2].detach()
-    assert (white.mean(0) / (0.5 / n**0.5)).abs().max() < 5
-    assert ((white.square().mean(0) - 0.25) / (0.25 * (2 / n) ** 0.5)).abs().max() < 5
+def test_a_fit_that_does_not_fit():
+    prior = ConditionalMixture(3, 2, 4)
+    with pytest.raises(ValueError, match=r"must have shape \(3, 2\), got \(3, 2\) and \(3, 1\)"):
+        prior.set_components(torch.zeros(3, 2), torch.ones(3, 1), torch.ones(3))
+    with pytest.raises(ValueError, match="variances must be above 0"):
+        prior.set_components(torch.zeros(3, 2), torch.zeros(3, 2), torch.ones(3))
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 1, 5), (3, 4, 6, 5), (6, 5), (1, 5)])
+def test_layers_side_by_side_are_linear_layers(shape):
+    layers, h = _Layers(6, 5, 8).double(), torch.randn(shape, dtype=torch.float64)
+    expected = [
+        torch.nn.functional.linear(part, weight.T, bias)
+        for part, weight, bias in zip(
+            h.expand(*shape[:-2], 6, 5).unbind(-2), layers.weight, layers.bias, strict=True
+        )
+    ]
+    torch.testing.assert_close(layers(h), torch.stack(expected, -2))
 
 
 # --- relaxed clusters ---
@@ -110,7 +119,7 @@ def _priors():
     yield full
     yield MixturePrior(K, D, initial_variance=0.4).double()
     loc = torch.randn(K, D, dtype=torch.float64)
-    yield GivenMixture(loc, loc.exp(), torch.zeros(K).double().log_softmax(-1))
+    yield DiagonalMixture(loc, loc.exp(), torch.zeros(K).double().log_softmax(-1))
 
 
 def test_components_of_relaxed_clusters_have_average_parameters(z):

@@ -11,7 +11,7 @@ from models import observations, small_model
 
 from pyro_mfcvae import Noise
 from pyro_mfcvae.priors import densities, mixture
-from pyro_mfcvae.priors.memo import computed_once, densities_shared
+from pyro_mfcvae.priors.memo import memoise_densities, memoised
 from pyro_mfcvae.priors.quadratic import HalfSquaredNorm, half_squared_norm, inverse_of_triangular
 from pyro_mfcvae.training.loop import products_in
 
@@ -20,21 +20,21 @@ class Counted:
     def __init__(self):
         self.n_calls = 0
 
-    @computed_once
+    @memoised
     def density(self, z):
         self.n_calls += 1
         return z.square()
 
 
-def test_the_same_tensor_is_computed_once_within():
+def test_a_method_is_computed_once_for_the_same_tensor():
     counted, z = Counted(), torch.ones(3)
-    with densities_shared():
+    with memoise_densities():
         first = counted.density(z)
         assert counted.density(z) is first
         counted.density(z.clone())
         assert counted.n_calls == 2
         assert Counted().density(z) is not first
-        with densities_shared():  # a program run within another has its own
+        with memoise_densities():  # a program run within another has its own
             assert counted.density(z) is not first
         assert counted.density(z) is first
     counted.density(z)
@@ -44,7 +44,7 @@ def test_the_same_tensor_is_computed_once_within():
 
 def test_views_of_the_same_numbers_are_one():
     counted, z = Counted(), torch.arange(6.0).reshape(2, 3)
-    with densities_shared():
+    with memoise_densities():
         left, right = z.chunk(2, -1)
         first = counted.density(left)
         assert counted.density(left.expand(left.shape)) is first
@@ -55,14 +55,14 @@ def test_views_of_the_same_numbers_are_one():
 
 def test_ids_of_bases_that_are_gone_are_not_taken_for_theirs():
     counted = Counted()
-    with densities_shared():
+    with memoise_densities():
         values = [counted.density(torch.full((4,), float(i))[:2]) for i in range(50)]
     assert [value[0].item() for value in values] == [float(i * i) for i in range(50)]
 
 
 def test_ids_of_tensors_that_are_gone_are_not_taken_for_theirs():
     counted = Counted()
-    with densities_shared():
+    with memoise_densities():
         values = [counted.density(torch.full((2,), float(i))) for i in range(50)]
     assert [value[0].item() for value in values] == [float(i * i) for i in range(50)]
 

@@ -21,7 +21,7 @@ from pyro_mfcvae.drawing import plane
 from pyro_mfcvae.errors import DataError
 from pyro_mfcvae.models import GMVAE
 from pyro_mfcvae.presets import get_preset
-from pyro_mfcvae.priors.conditional import ConditionalMixture, _Layers
+from pyro_mfcvae.priors.conditional import ConditionalMixture
 from pyro_mfcvae.runs.train import train
 from pyro_mfcvae.studies.papers import Plan, Request, get_experiment, reproduce
 from pyro_mfcvae.studies.papers.gmvae import PUBLISHED
@@ -111,7 +111,7 @@ def test_the_condition_moves_along_what_changes_most():
         for m, offset in enumerate((-1.0, 0.0, 2.0)):
             w = torch.zeros(4, dtype=torch.float64)
             w[d] = offset
-            loc = model.facets[0].given(w).loc[[2, 0]]
+            loc = model.facets[0]([w]).loc[[2, 0]]
             expected = model.decode([loc, w.expand(2, 4)]).mean.detach()
             np.testing.assert_allclose(pictures[:, i, m], expected, rtol=1e-12)
 
@@ -248,44 +248,6 @@ def test_svhn_is_refused_without_its_files(tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r"^svhn: .*train_32x32\.mat"):
         Plan(get_experiment("gmvae-svhn"), request)
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("is_shared", [True, False])
-@pytest.mark.parametrize("variance", ["exp", "exp-tanh"])
-def test_components_from_networks_take_over_a_fit(is_shared, variance):
-    torch.manual_seed(0)
-    prior = ConditionalMixture(3, 2, 4, 5, is_shared, variance).double()
-    moved = [prior.given(w).loc for w in torch.eye(4, dtype=torch.float64)]
-    before = torch.stack([loc - prior.loc for loc in moved]).detach()
-    loc = torch.randn(3, 2, dtype=torch.float64)
-    variances = torch.tensor([[0.5, 1.0], [1.5, 2.0], [0.7, 1.2]], dtype=torch.float64)
-    assert prior.can_be_refitted
-    prior.set_components(loc, variances, torch.ones(3) / 3)
-    torch.testing.assert_close(prior.loc, loc)
-    torch.testing.assert_close(prior.scale.square(), variances)
-    after = torch.stack([prior.given(w).loc for w in torch.eye(4, dtype=torch.float64)]) - prior.loc
-    torch.testing.assert_close(after, 0.1 * before)
-
-
-def test_a_fit_that_does_not_fit():
-    prior = ConditionalMixture(3, 2, 4)
-    with pytest.raises(ValueError, match=r"must have shape \(3, 2\), got \(3, 2\) and \(3, 1\)"):
-        prior.set_components(torch.zeros(3, 2), torch.ones(3, 1), torch.ones(3))
-    with pytest.raises(ValueError, match="variances must be above 0"):
-        prior.set_components(torch.zeros(3, 2), torch.zeros(3, 2), torch.ones(3))
-
-
-@pytest.mark.parametrize("shape", [(3, 4, 1, 5), (3, 4, 6, 5), (6, 5), (1, 5)])
-def test_layers_side_by_side_are_linear_layers(shape):
-    torch.manual_seed(0)
-    layers, h = _Layers(6, 5, 8).double(), torch.randn(shape, dtype=torch.float64)
-    expected = [
-        torch.nn.functional.linear(part, weight.T, bias)
-        for part, weight, bias in zip(
-            h.expand(*shape[:-2], 6, 5).unbind(-2), layers.weight, layers.bias, strict=True
-        )
-    ]
-    torch.testing.assert_close(layers(h), torch.stack(expected, -2))
 
 
 def test_training_fits_components_from_networks_anew(tmp_path, monkeypatch):

@@ -8,12 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from models import N_OBSERVATIONS, observations, small_model, tiny_config
+from models import N_OBSERVATIONS, observations, small_model, tiny_config, weighted
 
 from pyro_mfcvae import evaluation, figures
 from pyro_mfcvae.config import Component, override
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.guides import AmortizedGuide
 from pyro_mfcvae.models import GMVAE, VLAC, build_model
 from pyro_mfcvae.nets.convolutional import ConvLadderDecoder, ConvLadderEncoder
 from pyro_mfcvae.presets import get_preset
@@ -55,7 +56,7 @@ def test_clusters_and_weights_are_the_published_ones(name):
 def test_presets_have_an_objective_for_their_data(name):
     config = get_preset(name).config
     x = torch.rand(2, *EVENTS[config.data.name])
-    terms = _model(name).elbo(x, config.guide.name)
+    terms = _model(name)(x, config.guide.name)
     assert terms.elbo.shape == (2,)
     for j, facet in enumerate(config.model.facets):
         assert bool((terms.kl_c[:, j] > 0).all()) == (facet.n_clusters > 1)
@@ -71,9 +72,9 @@ def test_layers_fade_in_unless_deeper_ones_are_told_their_clusters():
         ("2:3,2:1", True, False),
         ("2:3,2:1", False, True),
     ):
-        assert VLAC((1, 4, 4), facets, conditional=conditional).fades_in == expected
+        assert VLAC((1, 4, 4), facets, conditional=conditional).structure.fades_in == expected
     deep = VLAC((1, 4, 4), "2:1,2:3").double()
-    deep.elbo(observations(), "relaxed", fade=[0.0, 1.0]).loss.backward()
+    weighted(deep, observations(), "relaxed", fade=[0.0, 1.0]).loss.backward()
     shallow = [*deep.heads[0].parameters(), *deep.decoder.rungs[0].parameters()]
     assert all(p.grad is None or not p.grad.any() for p in shallow)
     assert deep.heads[1].weight.grad.any()
@@ -149,9 +150,10 @@ def test_one_facet_is_drawn_and_the_others_stay():
 
 
 def test_a_facet_that_is_not_faded_in_changes_nothing_when_drawn():
-    model, x, fade = small_model(2), observations(), (0.0, 1.0)
-    shallow, deep = evaluation.resample_facets(model, x, 3, fade=fade)
-    expected = evaluation.reconstruct(model, x, fade)[:, None]
+    model, x = small_model(2), observations()
+    model.fade[0] = 0.0
+    shallow, deep = evaluation.resample_facets(model, x, 3)
+    expected = evaluation.reconstruct(model, x)[:, None]
     np.testing.assert_allclose(shallow, expected.repeat(3, 1), rtol=1e-9)
     assert np.abs(deep - expected).max() > 1e-3
 
@@ -162,7 +164,7 @@ def test_a_prior_that_depends_on_another_latent_is_taken_there():
     pictures = evaluation.resample_facets(model, x, 20, temperature=0)
     with torch.no_grad():
         style = model.encode(x)[1].mean
-        centres = model.facets[0].given(style).loc  # (2, 3, 2)
+        centres = model.facets[0]([style]).loc  # (2, 3, 2)
         possible = _decoded(model, [centres, style[:, None].expand(2, 3, 2)])
     nearest = np.abs(pictures[0][:, :, None] - possible[:, None]).max((-3, -2, -1)).min(-1)
     assert nearest.max() < 1e-9
@@ -230,30 +232,31 @@ def test_the_network_of_clusters_follows_a_mixture_that_was_fitted_anew(conditio
     monkeypatch.setattr(cluster_network, "_LEARNING_RATE", 0.03)
     ladder = Component(name="ladder", options={"backbone": 64})
     model = VLAC((1, 4, 4), "2:3,2:4", encoder=ladder, conditional=conditional).double()
-    model.need_cluster_network()
+    guide = AmortizedGuide(model).double()
+    heads = guide.cluster_networks[0]
     x = observations(500)
 
     def divergence():
         """Mean KL(p(c | z) || q(c | x)) of facet 1."""
         with torch.no_grad(), model.evaluating():
-            logits = cluster_network._logits(model, x, posterior_means(model, x))
+            logits = guide.cluster_logits(x, posterior_means(model, x))
             log_q = logits[1].log_softmax(-1)
         return (targets * (targets.log() - log_q)).nan_to_num().sum(-1).mean().item()
 
     fit_mixture(model.facets[1], posterior_means(model, x)[1], seed=0)
     targets = model.facets[1].responsibilities(posterior_means(model, x)[1]).detach()
-    own = {id(p) for p in cluster_network.cluster_network_parameters(model)}
+    own = {id(p) for network in guide.cluster_networks for p in network.parameters()}
     others = [p.clone() for p in model.parameters() if id(p) not in own]
-    shallow = [p.clone() for p in model.cluster_heads[0].parameters()]
-    model.cluster_heads[1].weight.grad = gradient = torch.ones(4, 64).double()
+    shallow = [p.clone() for p in heads[0].parameters()]
+    heads[1].weight.grad = gradient = torch.ones(4, 64).double()
     before = divergence()
-    cluster_network.fit_cluster_network(model, x, [1])
+    cluster_network.fit_cluster_network(guide, x, [1])
     assert before > 0.5
     assert divergence() < 0.5 * before
-    assert model.cluster_heads[1].weight.grad is gradient
+    assert heads[1].weight.grad is gradient
     now = [p for p in model.parameters() if id(p) not in own]
     assert all(map(torch.equal, now, others))
-    assert all(map(torch.equal, model.cluster_heads[0].parameters(), shallow))
+    assert all(map(torch.equal, heads[0].parameters(), shallow))
 
 
 @pytest.mark.parametrize("guide", ["relaxed", "vade"])

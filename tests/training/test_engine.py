@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import replace
 
+import pyro
 import pytest
 import torch
 from click.testing import CliRunner
 from models import gradients, observations, relative_error, small_model, tiny_config
 
+from pyro_mfcvae import MFCVAE
 from pyro_mfcvae.cli import main
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.inference.noise import Noise
@@ -39,38 +40,34 @@ def test_parts_of_a_batch(n, n_processes):
         assert part.rows == (part.start, n)
 
 
-class _Costly(torch.nn.Module):
+class _Costly(MFCVAE):
     """A model with a cost that the batch has once."""
 
-    def __init__(self, inner):
-        super().__init__()
-        self.inner = inner
-        self.weight = torch.nn.Parameter(torch.tensor(0.7, dtype=torch.float64))
+    def model(self, x):
+        pyro.factor("prior", -self.weight.square())
+        super().model(x)
 
-    def __getattr__(self, name):
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(super().__getattr__("inner"), name)
 
-    def forward(self, x, fade, guide, n_samples):
-        terms = self.inner(x, fade, guide, n_samples)
-        cost = {"prior": self.weight.square() / len(x)}
-        return replace(terms, shared=cost)
+def _costly() -> _Costly:
+    model = small_model()
+    model.__class__ = _Costly
+    model.weight = torch.nn.Parameter(torch.tensor(0.7, dtype=torch.float64))
+    return model
 
 
 @pytest.mark.parametrize("guide", ["vade", "enumerate"])
 def test_means_over_parts_are_those_of_the_batch(guide):
     """Loss, terms and gradients, in float64, with a cost that the batch has once."""
     config = tiny_config(**{"guide.name": guide, "guide.n_samples": "3"})
-    objective = Objective(_Costly(small_model()), config)
-    x, fade = observations(7), torch.tensor([0.4, 1.0], dtype=torch.float64)
-    loss, values = objective(x, fade, Noise(3, 5))
+    objective = Objective(_costly(), config)
+    x = observations(7)
+    objective.model.fade[0] = 0.4
+    loss, values = objective(x, Noise(3, 5))
     expected = gradients(objective, loss)
     n, total, terms, grads = 3, 0.0, torch.zeros_like(values), torch.zeros_like(expected)
     for part in (_One(rank, n).part(len(x)) for rank in range(n)):
         own = x[part.start : part.stop]
-        loss_part, values_part = objective(own, fade, Noise(3, 5, part.rows), part.share, n)
+        loss_part, values_part = objective(own, Noise(3, 5, part.rows), part.share, n)
         total, terms = total + loss_part / n, terms + values_part / n
         grads += gradients(objective, loss_part) / n
     assert math.isclose(total.item(), loss.item(), rel_tol=1e-12)

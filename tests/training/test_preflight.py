@@ -24,7 +24,7 @@ from pyro_mfcvae.errors import ConfigError, NoEffectWarning
 from pyro_mfcvae.guides import GUIDES
 from pyro_mfcvae.models import MODELS
 from pyro_mfcvae.models.stand_in import check_fit
-from pyro_mfcvae.priors.components import ClusterCategorical
+from pyro_mfcvae.priors.clusters import ClusterCategorical
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import prepare, resume, train
 from pyro_mfcvae.studies.many_runs import seeds_and_settings, train_together

@@ -26,7 +26,7 @@ from pyro_mfcvae.errors import (
 )
 from pyro_mfcvae.evaluation import elbo_means, predict, reconstruct
 from pyro_mfcvae.inference.elbo import ElboTerms
-from pyro_mfcvae.inference.fade_in import KlFloor
+from pyro_mfcvae.inference.weights import Weights, term_means
 from pyro_mfcvae.models import FacetModel
 from pyro_mfcvae.priors.mixture import MixturePrior
 from pyro_mfcvae.runs import train as experiment
@@ -374,38 +374,28 @@ def test_the_weights_of_the_last_step_are_logged_and_used_everywhere():
     assert (first["fade_0"], first["kl_weight_0"]) == (0, pytest.approx(0.2))
 
     model, x = run.model(), dataset.split("test")[0]
-    with KlFloor(0.2):
-        expected = elbo_means(model, x, fade=run.fade())
+    expected = elbo_means(model, x, weights=Weights(model.fade, 0.2))
     assert test_log["values"]["elbo"] == pytest.approx(expected["elbo"], rel=1e-6)
     assert evaluate_run(run)["elbo"]["test"] == expected
     compared = compare_run(run, guides=["vade"], n_samples=(2,), n_draws=2)
-    assert compared["fade"] == list(run.fade())
+    assert compared["fade"] == pytest.approx(run.fade())
     assert compared["guides"][1]["gap_mismatch"] < 1e-3
 
 
 def test_an_encoder_that_fades_is_used_as_it_was_trained():
     run, dataset = _fading_run()
     model, x = run.model(), dataset.split("test")[0]
-    faded, plain = predict(model, x, fade=run.fade()), predict(model, x)
-    weights = torch.tensor(run.fade())
+    assert model.fade.tolist() == pytest.approx(run.fade())
+    faded = predict(model, x)
     with torch.no_grad():
-        expected = model.encode(as_float(x), weights)[0].mean
-        reconstruction = model.decode([q.mean for q in model.encode(as_float(x), weights)], weights)
+        expected = model.encode(as_float(x))[0].mean
+        reconstruction = model.decode([q.mean for q in model.encode(as_float(x))])
+    drawn = reconstruct(model, x)
+    model.fade.fill_(1.0)
+    plain = predict(model, x)
     numpy.testing.assert_allclose(faded.z_mean[0], expected, rtol=1e-5, atol=1e-6)
     assert not numpy.allclose(faded.z_mean[0], plain.z_mean[0], atol=1e-3)
-    numpy.testing.assert_allclose(
-        reconstruct(model, x, run.fade()), reconstruction.mean, rtol=1e-4, atol=1e-5
-    )
-    seen = []
-
-    def spy(model, x, *arguments, fade=None, **options):
-        seen.append(fade)
-        return predict(model, x, *arguments, fade=fade, **options)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pyro_mfcvae.evaluation.predict", spy)
-        draw_run(run, dataset)
-    assert seen == [run.fade()]
+    numpy.testing.assert_allclose(drawn, reconstruction.mean, rtol=1e-4, atol=1e-5)
 
 
 def test_slow_measurements_are_kept_while_the_model_is_the_same():
@@ -700,17 +690,15 @@ def test_the_progress_line_shows_costs_of_no_single_facet():
         reconstruction=-7 * one,
         kl_z=torch.tensor([[1.0, 2.0]] * 2).double(),
         kl_c=torch.zeros(2, 2).double(),
-        fade=one,
-        kl_weight=0.5 * one,
         other={"c_0,c_1,z_0,z_1": 3 * one},
         shared={"pi_0": 0.5 * one[0]},
-        kl_scale=0.5 * one[0],
     )
-    metrics = {name: value.item() for name, value in terms.means().items()}
+    means = term_means(terms, Weights(one, scale=0.5 * one[0]))
+    metrics = {name: value.item() for name, value in means.items()}
     line = describe(metrics)
     assert "  c_0,c_1,z_0,z_1 1.50  pi_0 0.25  " in line
     assert line.startswith("ELBO -10.25  log p(x|z) -7.00  KL z 0.50/1.00  KL c 0.00/0.00  ")
-    plain = replace(terms, other={}, shared={}, kl_scale=None).means()
+    plain = term_means(replace(terms, other={}, shared={}), Weights(one))
     assert describe({name: value.item() for name, value in plain.items()}).count("  ") == 4
 
 

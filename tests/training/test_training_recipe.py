@@ -106,14 +106,11 @@ def test_only_the_chosen_facets_see_other_observations():
     model, x = small_model(), observations()
     seen = x.flip(-1)
     plain, other = model.encode(x), model.encode(seen)
-    with model.seeing(seen, (1,)):
-        mixed = model.encode(x)
-        with model.seeing(None, (1,)):
-            assert torch.equal(model.encode(x)[1].mean, plain[1].mean)
+    mixed = model.encode(x, [x, seen])
     assert torch.equal(mixed[0].mean, plain[0].mean)
     assert torch.equal(mixed[1].mean, other[1].mean)
-    with model.seeing(seen, range(2)), Noise(0):
-        terms = model.elbo(x)
+    with Noise(0):
+        terms = model(x, seen=[seen, seen])
     zs = [q.mean + q.stddev * e for q, e in zip(other, _noise(model, x), strict=True)]
     torch.testing.assert_close(terms.reconstruction, model.decode(zs).log_prob(x))
 
@@ -123,15 +120,15 @@ def test_the_encoder_runs_for_what_a_facet_sees_only(facets, n_runs):
     model, x = small_model(), observations()
     inputs = []
     model.encoder.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
-    with model.seeing(x.flip(-1), facets):
-        model.encode(x)
+    warped = x.flip(-1)
+    model.encode(x, [warped if j in facets else x for j in range(2)])
     assert len(inputs) == n_runs
     assert any(given is x for given in inputs) == (len(facets) < 2)
 
 
 def _noise(model, x):
     with Noise(0) as noise:
-        model.elbo(x)
+        model(x)
     return [site_noise(0, 0, f"z_{j}", noise.shapes[f"z_{j}"], x) for j in range(2)]
 
 
@@ -185,9 +182,9 @@ def test_held_out_terms_have_the_weights_of_the_training(tmp_path):
 
 def test_the_scale_weighs_the_kl_terms_alone():
     state = begun(**{"training.warp": "null"})
-    x, fade = state.batches(0), torch.ones(2, dtype=torch.float64)
+    x = state.batches(0)
     state.objective.kl_scale.fill_(0.25)
-    loss, values = state.objective(x, fade, Noise(0))
+    loss, values = state.objective(x, Noise(0))
     terms = dict(zip(state.objective.term_names, values.tolist(), strict=True))
     kl = sum(terms[f"{kind}_{j}"] for kind in ("kl_z", "kl_c") for j in range(2))
     assert -loss.item() == pytest.approx(terms["reconstruction"] - 0.25 * kl)
@@ -233,12 +230,16 @@ def test_sampled_latents_see_the_warps_and_have_the_noise_of_a_seed():
 
 def test_latents_are_sampled_under_the_fade_weights_of_the_step():
     state = begun(**{"model.encoder.options.fade": "true", "training.warp": "null"})
-    x, fade = state.batches.x, torch.tensor([0.5, 1.0], dtype=torch.float64)
-    whole, faded = (state.objective.sampled_latents(x, 3, f) for f in (None, fade))
+    x, samples, means, scales = state.batches.x, [], [], []
+    for weight in (1.0, 0.5):
+        state.model.fade[0] = weight
+        samples.append(state.objective.sampled_latents(x, 3))
+        with state.model.evaluating():
+            q = state.model.encode(x.double() / 255)[0]
+        means.append(q.mean)
+        scales.append(q.stddev)
+    whole, faded = samples
     assert torch.equal(whole[1], faded[1])
-    with state.model.evaluating():
-        means = [state.model.encode(x.double() / 255, f)[0].mean for f in (None, fade)]
-        scales = [state.model.encode(x.double() / 255, f)[0].stddev for f in (None, fade)]
     eps = (whole[0] - means[0]) / scales[0]
     torch.testing.assert_close(faded[0], means[1] + scales[1] * eps)
 

@@ -88,7 +88,7 @@ def _numbers(arm: Arm) -> Iterable[Entry]:
     )
     for factor in _DATA[arm.title][0]:
         for j, facet in enumerate(arm.config.model.facets):
-            if facet.n_clusters > 1:
+            if facet.has_clusters:
                 row = f"{name}, facet {j}"
                 yield from agreement(arm, factor, j, row, measures=_MEASURES)
 

@@ -140,7 +140,7 @@ def tell_batches_apart(run: Run, dataset: Dataset) -> dict[str, Any]:
 def follow_domains(run: Run, dataset: Dataset) -> dict[str, float]:
     """What the shared latent knows of two data sets in every batch."""
     model = open_trained(run, dataset).model
-    if model.group_size is None:
+    if model.structure.group_size is None:
         return {}
     x, labels = dataset.split("test")
     return domain_follows(model, x, labels["domain"].cpu().numpy())
@@ -229,8 +229,8 @@ def _draw_domains(outcome: Outcome, seen: HeldOut, title: str) -> Drawn:
 
 def _draw_along_shared(seen: HeldOut, title: str) -> Drawn:
     """Figure 3 of a UG-VAE's largest clusters, Figure 4 of an ML-VAE."""
-    if seen.model.group_size is not None:
-        number = 3 if seen.model.facets[0].n_clusters > 1 else 4
+    if seen.model.structure.group_size is not None:
+        number = 3 if seen.clustered else 4
         yield f"figure-{number}", drawing.along_shared(seen, title, _N_CLUSTERS)
 
 

@@ -72,7 +72,7 @@ def numbers(arm: Arm) -> Iterable[Entry]:
     model = "GM-DGM" if len(arm.config.model.facets) == 1 else "VLAC"
     for factor, layer in arm.facets.items():
         for j, facet in enumerate(arm.config.model.facets):
-            if facet.n_clusters > 1:
+            if facet.has_clusters:
                 published = _CASES[arm.label][2] if j == layer and arm.label in _CASES else ""
                 row = f"{model}, facet {j}"
                 yield from agreement(arm, factor, j, row, {"majority_accuracy": published})

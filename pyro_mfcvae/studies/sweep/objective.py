@@ -84,7 +84,7 @@ class Objective:
                 f"the objective is of facet {self.facet}, but the model has facets 0 to "
                 f"{n_facets - 1}"
             )
-        if config.model.facets[self.facet].n_clusters == 1:
+        if not config.model.facets[self.facet].has_clusters:
             raise ConfigError(
                 f"the objective is of facet {self.facet}, which has one cluster only and so no "
                 "clustering; choose another facet, or give it more clusters"

@@ -75,7 +75,7 @@ class Alone:
         """{site: noise} for observations (B, *event)."""
         state = self.state
         if len(x) not in self._noise_shapes:
-            self._noise_shapes[len(x)] = state.objective.noise_shapes(x, state.fade)
+            self._noise_shapes[len(x)] = state.objective.noise_shapes(x)
         return {
             name: site_noise(state.config.seed, state.step, name, shape, x)
             for name, shape in self._noise_shapes[len(x)].items()

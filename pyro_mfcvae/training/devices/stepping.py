@@ -50,7 +50,7 @@ def check_noise(states: Sequence[TrainingState]) -> None:
     if _is_one_program(states):
         lead = states[0]
         with torch.random.fork_rng(devices=[lead.fade.device] if lead.fade.is_cuda else []):
-            lead.objective.noise_shapes(lead.batches(0), lead.fade)
+            lead.objective.noise_shapes(lead.batches(0))
 
 
 def _is_one_program(states: Sequence[TrainingState]) -> bool:

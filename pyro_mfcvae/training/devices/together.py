@@ -73,9 +73,7 @@ class Together:
         Returns:
             their terms, shape (R, T).
         """
-        losses, values = vmap(self._one, in_dims=(0, 0, 0, None, 0))(
-            self.parameters, self.buffers, x, self.states[0].fade, noise
-        )
+        losses, values = vmap(self._one)(self.parameters, self.buffers, x, noise)
         learnt = {name: p for name, p in self.parameters.items() if p.requires_grad}
         grads = torch.autograd.grad(losses.sum(), list(learnt.values()), allow_unused=True)
         for name, grad in zip(learnt, grads, strict=True):
@@ -92,7 +90,7 @@ class Together:
         """Noise of the step to come, {site: (R, *shape)}, for batches (R, B, *event)."""
         n = x.shape[1]
         if n not in self._noise_shapes:
-            self._noise_shapes[n] = self.objective.noise_shapes(x[0], self.states[0].fade)
+            self._noise_shapes[n] = self.objective.noise_shapes(x[0])
         return {
             name: torch.stack(
                 [site_noise(s.config.seed, s.step, name, shape, x) for s in self.states]
@@ -101,9 +99,9 @@ class Together:
         }
 
     def _one(
-        self, parameters: Tensors, buffers: Tensors, x: Tensor, fade: Tensor, noise: Tensors
+        self, parameters: Tensors, buffers: Tensors, x: Tensor, noise: Tensors
     ) -> tuple[Tensor, Tensor]:
-        return functional_call(self.objective, (parameters, buffers), (x, fade, Noise(noise)))
+        return functional_call(self.objective, (parameters, buffers), (x, Noise(noise)))
 
 
 def check_together(states: Sequence[TrainingState]) -> None:

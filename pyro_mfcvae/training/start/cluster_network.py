@@ -13,24 +13,27 @@ import torch
 from torch import Tensor, nn
 
 from pyro_mfcvae.data.observations import Observations, as_float
-from pyro_mfcvae.models.base import FacetModel
+from pyro_mfcvae.guides import NetworkGuide
 from pyro_mfcvae.training.start.initialise import posterior_means
 
 _N_PASSES, _BATCH, _LEARNING_RATE = 5, 250, 1e-3
 
 
-def fit_cluster_network(model: FacetModel, x: Observations, facets: Sequence[int]) -> None:
+def fit_cluster_network(guide: NetworkGuide, x: Observations, facets: Sequence[int]) -> None:
     r"""Lead q(c_j | x) to :math:`p(c_j \mid z_j)` at the means of q(z_j | x), in evaluation mode.
 
     The cross-entropy of the two is lowered; nothing but the network changes, and its gradients
     stay as they are.
 
     Args:
-        model: one that has such a network.
+        guide: with such a network.
         x: observations (N, *event), in no particular order.
         facets: which facets' clusters.
     """
-    parameters = [p for p in cluster_network_parameters(model) if p.requires_grad]
+    model = guide.model
+    parameters = [
+        p for network in guide.cluster_networks for p in network.parameters() if p.requires_grad
+    ]
     before = [p.grad for p in parameters]
     optimizer = torch.optim.Adam(parameters, _LEARNING_RATE)
     means = posterior_means(model, x)
@@ -41,7 +44,8 @@ def fit_cluster_network(model: FacetModel, x: Observations, facets: Sequence[int
             for i, batch in enumerate(x.split(_BATCH)):
                 rows = slice(i * _BATCH, (i + 1) * _BATCH)
                 zs = [mean[rows] for mean in means]
-                logits = _logits(model, as_float(batch.to(zs[0].device), zs[0].dtype), zs)
+                batch = as_float(batch.to(zs[0].device), zs[0].dtype)
+                logits = guide.cluster_logits(batch, zs)
                 loss = sum(
                     -(target[rows] * logits[j].log_softmax(-1)).sum(-1).mean()
                     for j, target in zip(facets, targets, strict=True)
@@ -50,21 +54,6 @@ def fit_cluster_network(model: FacetModel, x: Observations, facets: Sequence[int
                 _set_gradients(parameters, gradients)
                 optimizer.step()
     _set_gradients(parameters, before)
-
-
-def cluster_network_parameters(model: FacetModel) -> list[nn.Parameter]:
-    """Parameters of the network alone, without those of an encoder that it shares."""
-    modules = (model.cluster_heads, model.cluster_encoder)
-    return [p for module in modules if module is not None for p in module.parameters()]
-
-
-def _logits(model: FacetModel, x: Tensor, zs: Sequence[Tensor]) -> list[Tensor]:
-    """Log q(c_j | x) up to a constant, J tensors (B, K_j), for latents (B, D_j)."""
-    if model.cluster_encoder is not None:
-        return model.cluster_logits(model.cluster_encoder(x), zs)
-    with torch.no_grad():
-        features = model.features(x)
-    return model.cluster_logits(features, zs)
 
 
 def _set_gradients(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None]) -> None:

@@ -67,7 +67,7 @@ def initialise_mixtures(
         _fit_mixtures(model, x, seed, max_observations, complete=how == "gmm-complete")
     elif how == "glorot":
         for j, facet in enumerate(model.facets):
-            if not facet.is_learnt:
+            if not model.structure.facets[j].learns_components:
                 continue
             noise = site_noise(seed, 0, f"mixture/{j}", facet.loc.shape, facet.loc)
             facet.loc.copy_(noise * math.sqrt(2 / sum(facet.loc.shape)))
@@ -86,11 +86,12 @@ def fit_mixture(facet: MixturePrior | ConditionalMixture, z: Tensor, seed: int) 
 def _fit_mixtures(
     model: FacetModel, x: Observations, seed: int, max_observations: int, complete: bool
 ) -> None:
-    if not any(facet.is_learnt for facet in model.facets):
+    stated = model.structure.facets
+    if not any(facet.learns_components for facet in stated):
         return
     means = posterior_means(model, drawn(x, seed, max_observations))
-    for facet, z in zip(model.facets, means, strict=True):
-        if not facet.is_learnt:
+    for j, (facet, z) in enumerate(zip(model.facets, means, strict=True)):
+        if not stated[j].learns_components:
             continue
         covariance = facet.covariance if complete else "diagonal"
         fitted = _fitted(facet, z, covariance, seed)

@@ -23,7 +23,7 @@ def mirrored_layers(model: FacetModel) -> tuple[list[nn.Sequential], list[nn.Seq
     """
     if model.n_facets != 1:
         raise _not_stackable(f"there are {model.n_facets} facets")
-    if model.latents_given_clusters:
+    if model.structure.infers_clusters_first:
         raise _not_stackable("q(z | x, c) is told the clusters")
     down, up = _linear_layers(model.encoder), _linear_layers(model.decoder)
     down.append(nn.Sequential(model.heads[0]))

@@ -1,22 +1,18 @@
-"""p(c) and p(z | c) of a mixture prior as distributions of Pyro sites.
+"""p(c) of a mixture as distributions of Pyro sites.
 
-The clusters may be given, enumerated or relaxed: a floating-point vector of K shares in place of
-one of K numbers.
+Clusters may be given, enumerated or relaxed: a floating-point vector of K shares in place of one of
+K numbers.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from pyro.distributions import Categorical, RelaxedOneHotCategorical, TorchDistribution, constraints
+from pyro.distributions import Categorical, RelaxedOneHotCategorical
 from torch import Tensor
 from typing_extensions import override
-
-if TYPE_CHECKING:
-    from pyro_mfcvae.priors.densities import MixtureDensities
 
 
 class ClusterCategorical(Categorical):
@@ -35,10 +31,10 @@ class ClusterCategorical(Categorical):
                 "relaxed clusters have no probability of their own: use FacetELBO, which takes the "
                 "KL of the discrete ones, or another guide"
             )
-        return super().log_prob(value)
+        return super().log_prob(value)  # type: ignore[no-untyped-call]
 
 
-class RelaxedCluster(RelaxedOneHotCategorical):
+class RelaxedCluster(RelaxedOneHotCategorical):  # type: ignore[misc]  # Pyro's has no type
     r"""A Gumbel-softmax sample of a cluster, whose KL is that of the discrete one.
 
     .. math::
@@ -69,54 +65,6 @@ class RelaxedCluster(RelaxedOneHotCategorical):
         return (self.probs * clusters.logits).sum(-1)
 
 
-class MixtureComponent(TorchDistribution):
-    """p(z | c) of a mixture, for c enumerated, given or relaxed.
-
-    Args:
-        prior: the mixture.
-        c: clusters, long, of any shape; or relaxed, floating-point (..., K).
-    """
-
-    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
-    support = constraints.real_vector
-    has_rsample = True
-
-    def __init__(
-        self, prior: MixtureDensities, c: Tensor, batch_shape: torch.Size | None = None
-    ) -> None:
-        self.prior = prior
-        self.c = c
-        own_shape = c.shape[:-1] if c.is_floating_point() else c.shape
-        super().__init__(
-            own_shape if batch_shape is None else batch_shape,
-            torch.Size([prior.latent_dim]),
-            validate_args=False,
-        )
-
-    @override
-    def expand(self, batch_shape: Sequence[int], _instance: object = None) -> MixtureComponent:
-        return MixtureComponent(self.prior, self.c, torch.Size(batch_shape))
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        """Log p(z | c): (..., D) -> the broadcast shape of c and the batch shape of z."""
-        if is_support(self.c) and z.dim() - 1 < self.c.dim():
-            return last_dim_to(self.prior.component_log_prob(z), -self.c.dim())
-        return self.prior.component_log_prob_at(z, self.c)
-
-    def expected_log_prob(self, loc: Tensor, scale: Tensor) -> Tensor:
-        """E log p(z | c) over z ~ N(loc, diag(scale^2)), shaped as :meth:`log_prob` of such z."""
-        expected = self.prior.expected_component_log_prob(loc, scale)
-        if is_support(self.c) and loc.dim() - 1 < self.c.dim():
-            return last_dim_to(expected, -self.c.dim())
-        return (expected * as_shares(self.c, self.prior.n_clusters, expected.dtype)).sum(-1)
-
-    @override
-    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        c, loc = self.c.expand(self.batch_shape), self.prior.loc
-        shape = (*sample_shape, *self.batch_shape, self.prior.latent_dim)
-        return self.prior.transform(self.prior.noise(shape, loc), c)
-
-
 def is_support(value: Tensor) -> bool:
     """Whether value is an enumerated support: 0..K-1 along its leftmost dimension."""
     return getattr(value, "_pyro_categorical_support", None) is not None
@@ -137,3 +85,11 @@ def last_dim_to(values: Tensor, dim: int) -> Tensor:
     moved = values.movedim(-1, 0)
     n_new = -dim - moved.dim()
     return moved.reshape(moved.shape[:1] + (1,) * n_new + moved.shape[1:])
+
+
+def check_clusters(c: Tensor, n_clusters: int) -> None:
+    """Raise a ValueError if a cluster is out of range."""
+    if c.numel() and not (int(c.min()) >= 0 and int(c.max()) < n_clusters):
+        raise ValueError(
+            f"clusters must lie in 0..{n_clusters - 1}, got {int(c.min())}..{int(c.max())}"
+        )
