@@ -17,8 +17,7 @@ from pyro_mfcvae.errors import ConfigError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pyro_mfcvae.studies.execution import Execution
-    from pyro_mfcvae.studies.jobs import Record
+    from pyro_mfcvae.studies.jobs import Execution, Record
     from pyro_mfcvae.studies.sweep import Sweep
 
 

@@ -6,34 +6,40 @@ finished runs are not repeated, interrupted ones go on, and one that fails does 
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from filelock import FileLock, Timeout
 from typing_extensions import override
 
-from pyro_mfcvae.config import Component, Config, digest
-from pyro_mfcvae.data import Dataset, in_folder, load_dataset, reads_files
+from pyro_mfcvae.config import Config, digest
+from pyro_mfcvae.data import Dataset, in_folder, reads_files
 from pyro_mfcvae.errors import ConfigError, DataError, RunError
 from pyro_mfcvae.evaluation import HeldOutLog
 from pyro_mfcvae.models.stand_in import check_fit
 from pyro_mfcvae.runs.measure import evaluate_run
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import prepare, resolve_device, resume, train
-from pyro_mfcvae.studies.jobs import NOTHING_ELSE, Arm, Job, Outcome, Record, Wanted, Watch
+from pyro_mfcvae.studies.jobs import (
+    NOTHING_ELSE,
+    Arm,
+    Datasets,
+    Execution,
+    Job,
+    Outcome,
+    Record,
+    Wanted,
+    Watch,
+)
 from pyro_mfcvae.training import Callback
 from pyro_mfcvae.training.callbacks import Say
 from pyro_mfcvae.training.checkpoints import checkpoints
 from pyro_mfcvae.training.no_effect import warn_of_no_effect
 from pyro_mfcvae.training.preflight import check_trial
-
-if TYPE_CHECKING:
-    from pyro_mfcvae.studies.execution import Execution
 
 ON_TRAINING = "train_clusters"  # the split of log points that judge training observations
 
@@ -158,20 +164,6 @@ class _Keeper(Watch):
         self.study.keep(job, error)
         self.write()
         self.watch.on_end(job, error)
-
-
-class Datasets:
-    """The data of several runs, loaded once for all that share them."""
-
-    def __init__(self) -> None:
-        self._loaded: dict[str, Dataset] = {}
-
-    def load(self, data: Component) -> Dataset:
-        """The data of some settings."""
-        key = json.dumps([data.name, data.options], sort_keys=True)
-        if key not in self._loaded:
-            self._loaded[key] = load_dataset(data)
-        return self._loaded[key]
 
 
 def run_folder(out: Path, config: Config) -> Path:

@@ -7,7 +7,6 @@ import os
 import signal
 import threading
 import time
-from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,30 +20,13 @@ from typing_extensions import override
 
 from pyro_mfcvae.plugins.files import Files, loaded_files
 from pyro_mfcvae.plugins.user import load_again
-from pyro_mfcvae.studies.engine import Datasets, Interrupted, measure, train_to_end
-from pyro_mfcvae.studies.jobs import Job, Watch
+from pyro_mfcvae.studies.engine import Interrupted, measure, train_to_end
+from pyro_mfcvae.studies.jobs import Datasets, Execution, Job, Watch
 from pyro_mfcvae.training import Callback, TrainingState
 from pyro_mfcvae.training.callbacks import Metrics, Say
 from pyro_mfcvae.training.loop import cpu_threads
 
 _SECONDS_BETWEEN_REPORTS = 0.5
-
-
-class Execution(ABC):
-    """Trains and measures jobs."""
-
-    @abstractmethod
-    def run(self, jobs: Sequence[Job], watch: Watch, datasets: Datasets) -> None:
-        """Train and measure every job; one that fails does not end the others.
-
-        Args:
-            jobs: that are not finished.
-            watch: is told of each one's beginning and end.
-            datasets: of the jobs.
-
-        Raises:
-            KeyboardInterrupt: if Ctrl-C or SIGTERM ended a training; everything so far is saved.
-        """
 
 
 class InTurn(Execution):

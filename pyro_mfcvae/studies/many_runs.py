@@ -25,9 +25,9 @@ from pyro_mfcvae.runs.train import (
     run_callbacks,
     warn_of_what_comes_too_late,
 )
-from pyro_mfcvae.studies.engine import Datasets, Interrupted, begun, judge_on_training
-from pyro_mfcvae.studies.execution import Execution, attempt
-from pyro_mfcvae.studies.jobs import Job, Watch
+from pyro_mfcvae.studies.engine import Interrupted, begun, judge_on_training
+from pyro_mfcvae.studies.execution import attempt
+from pyro_mfcvae.studies.jobs import Datasets, Execution, Job, Watch
 from pyro_mfcvae.training import Callback, TrainingState, fit_together
 from pyro_mfcvae.training.callbacks import Say, add_timing
 from pyro_mfcvae.training.checkpoints import newest_checkpoint, restore

@@ -15,8 +15,8 @@ from pyro_mfcvae.errors import ConfigError, DataError, RunError
 from pyro_mfcvae.evaluation.perceptual import require_lpips
 from pyro_mfcvae.files import write_whole
 from pyro_mfcvae.studies.engine import Study, check_distinct, relocate
-from pyro_mfcvae.studies.execution import Execution, InTurn
-from pyro_mfcvae.studies.jobs import Arm, Outcome, Wanted, Watch
+from pyro_mfcvae.studies.execution import InTurn
+from pyro_mfcvae.studies.jobs import Arm, Execution, Outcome, Wanted, Watch
 from pyro_mfcvae.studies.papers.experiment import SCALES, Experiment, Scale
 from pyro_mfcvae.studies.results import as_markdown, summarise
 
