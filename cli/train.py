@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,26 +109,32 @@ def train(
       mfcvae train --devices 4
       mfcvae train --resume runs/shapes-001
     """
-    from pyro_mfcvae.cli.many_runs import train_many
     from pyro_mfcvae.cli.show import console
-    from pyro_mfcvae.runs import train as experiment
+    from pyro_mfcvae.runs import together
+    from pyro_mfcvae.runs import train as alone
+    from pyro_mfcvae.studies.many_runs import seeds_and_settings
     from pyro_mfcvae.training.callbacks import ProgressBar
     from pyro_mfcvae.training.devices.engine import launched
 
     screen = console()
-    own = {"model": model, "guide": guide}
+    bar, say = ProgressBar(screen), sayer(screen)
     processes = {"n_devices": devices, "n_nodes": nodes, "timeout": timeout}
     if (n_runs > 1 or vary or len(resumed) > 1) and (devices or nodes):
         raise ConfigError("several runs at once share one device; leave --devices and --nodes out")
     if resumed:
-        _resume(screen, resumed, processes, **own, out=out, n_runs=n_runs, vary=vary, **given)
+        fixed = {"out": out, "vary": vary, "runs": None if n_runs == 1 else n_runs, **given}
+        runs, state, dataset = _resume(screen, resumed, processes, model, guide, **fixed)
     elif n_runs > 1 or vary:
-        train_many(screen, _settings(**own, **given), n_runs, vary, out, again(**own))
+        config = _settings(model, guide, **given)
+        configs = seeds_and_settings(config, n_runs, dict(map(_values, vary)))
+        trained, states, dataset = together.train_together(configs, out, [bar], say)
+        runs, state = dict(zip(configs, trained, strict=True)), states[0]
     else:
-        config, bar, say = _settings(**own, **given), ProgressBar(screen), sayer(screen)
+        config = _settings(model, guide, **given)
         with launched(config.training.device, **processes) as engine:
-            trained = experiment.train(config, out, [bar], say, engine=engine)
-        _finish(screen, again(**own), *trained)
+            run, state, dataset = alone.train(config, out, [bar], say, engine=engine)
+        runs = {str(run.path): run}
+    _finish(screen, again(model, guide), runs, state, dataset)
 
 
 def _resume(
@@ -138,17 +145,16 @@ def _resume(
     guide: str | None,
     data_dir: Path | None,
     device: str | None,
-    n_runs: int,
     **given: Any,
-) -> None:
-    from pyro_mfcvae.cli.many_runs import resume_many
+) -> tuple[dict[str, Run], TrainingState, Dataset]:
     from pyro_mfcvae.plugins.user import load_guide_file, load_model_file
-    from pyro_mfcvae.runs import train as experiment
+    from pyro_mfcvae.runs import together
+    from pyro_mfcvae.runs import train as alone
     from pyro_mfcvae.runs.run import Run
     from pyro_mfcvae.training.callbacks import ProgressBar
     from pyro_mfcvae.training.devices.engine import launched
 
-    if n_runs > 1 or any(value not in (None, ()) for value in given.values()):
+    if any(value not in (None, ()) for value in given.values()):
         raise ConfigError(
             "--resume goes on with the run's own settings; beside it only --data-dir, "
             "--device, --devices, --nodes and, for a model or guide from a file, --model and "
@@ -158,13 +164,27 @@ def _resume(
         load_model_file(model)
     if guide is not None:
         load_guide_file(guide)
+    runs = [Run(folder) for folder in folders]
+    named = dict(zip(map(str, folders), runs, strict=True))
+    bar, say = ProgressBar(screen), sayer(screen)
     if len(folders) > 1:
-        resume_many(screen, folders, data_dir, device, again(model, guide))
-        return
-    run, bar, say = Run(folders[0]), ProgressBar(screen), sayer(screen)
+        _, states, dataset = together.resume_together(runs, [bar], say, data_dir, device)
+        return named, states[0], dataset
+    (run,) = runs
     with launched(device or run.config.training.device, **processes) as engine:
-        state, dataset = experiment.resume(run, [bar], say, data_dir, device, engine=engine)
-    _finish(screen, again(model, guide), run, state, dataset)
+        state, dataset = alone.resume(run, [bar], say, data_dir, device, engine=engine)
+    return named, state, dataset
+
+
+def _values(text: str) -> tuple[str, list[str]]:
+    """``PATH=V1,V2`` taken apart."""
+    path, equals, values = text.partition("=")
+    if not (equals and values):
+        raise ConfigError(
+            "expected --vary PATH=VALUE,VALUE, such as training.learning_rate=0.001,0.002, got "
+            f"{text!r}"
+        )
+    return path.strip(), [value.strip() for value in values.split(",")]
 
 
 def _settings(
@@ -186,7 +206,6 @@ def _settings(
         with_facets,
     )
     from pyro_mfcvae.data import data_settings, in_folder
-    from pyro_mfcvae.models.stand_in import check_given
     from pyro_mfcvae.plugins.user import check_given_once, with_guide, with_model
     from pyro_mfcvae.presets import default_preset, get_preset
 
@@ -211,39 +230,44 @@ def _settings(
         values["seed"] = seed
     if device is not None:
         values["training"]["device"] = device
-    config = override(config_from_dict(values), assignments)
-    check_given(config, assignments)
-    return config
+    return override(config_from_dict(values), assignments)
 
 
 def _finish(
-    screen: Console, besides: str, run: Run, state: TrainingState, dataset: Dataset
+    screen: Console, besides: str, runs: Mapping[str, Run], state: TrainingState, dataset: Dataset
 ) -> None:
-    from pyro_mfcvae.cli.show import show_evaluation
-    from pyro_mfcvae.drawing import draw_run
-    from pyro_mfcvae.runs.measure import evaluate_run
+    """Evaluate and draw runs by their names, and show the results; state is that of the first."""
+    from pyro_mfcvae.cli.show import show_evaluation, show_runs
+    from pyro_mfcvae.runs.complete import complete
+
+    def tell(text: str) -> None:
+        screen.print(text, highlight=False, soft_wrap=True, markup=False)
 
     if not state.engine.is_writer:
         sys.exit()
     if state.interrupted:
-        screen.print(
+        resumed = " ".join(f"--resume {run.path}" for run in runs.values())
+        tell(
             f"Interrupted after step {state.step} of {state.n_steps}; nothing is lost. Go on with\n"
-            f"    mfcvae train --resume {run.path}{besides}",
-            highlight=False,
-            soft_wrap=True,
-            markup=False,
+            f"    mfcvae train {resumed}{besides}"
         )
         sys.exit(130)
+    folders = " ".join(str(run.path) for run in runs.values())
     say = sayer(screen)
+    results = {}
     try:
-        say("evaluating")
-        show_evaluation(screen, evaluate_run(run, dataset))
-        say("drawing")
-        draw_run(run, dataset)
+        for name, run in runs.items():
+            if len(runs) > 1:
+                say(f"{run.path}:")
+            results[name] = complete(run, dataset, say)
     except KeyboardInterrupt:
-        click.echo(
-            "Interrupted; the trained model is safe. Go on with\n"
-            f"    mfcvae evaluate {run.path}{besides}\n    mfcvae figures {run.path}{besides}"
-        )
+        tell("Interrupted; what was trained is safe. Go on with")
+        for run in runs.values():
+            tell(f"    mfcvae evaluate {run.path}{besides}\n    mfcvae figures {run.path}{besides}")
         sys.exit(130)
-    screen.print(f"figures and results: {run.path}", highlight=False, soft_wrap=True, markup=False)
+    if len(runs) == 1:
+        show_evaluation(screen, *results.values())
+        tell(f"figures and results: {folders}")
+    else:
+        show_runs(screen, results)
+        tell(f"side by side: mfcvae report {folders}{besides}")

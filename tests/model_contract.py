@@ -22,6 +22,7 @@ from pyro_mfcvae.inference.noise import Rows
 from pyro_mfcvae.models import FacetModel
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import train
+from pyro_mfcvae.training.devices.eager import Eager
 from pyro_mfcvae.training.devices.together import Together
 
 RTOL = 1e-9
@@ -255,9 +256,9 @@ class ModelContract(ModelCase):
         alone, together = ([begun(config) for config in configs] for _ in range(2))
         joined = Together(together)
         for _ in range(5):
-            joined.train_step()
+            Eager(joined).step()
             for state in alone:
-                state.train_step()
+                Eager(state).step()
         for a, b in zip(alone, together, strict=True):
             theirs = b.model.state_dict()
             for name, value in a.model.state_dict().items():

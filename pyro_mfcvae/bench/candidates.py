@@ -18,10 +18,10 @@ from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import GUIDES
 from pyro_mfcvae.inference.noise import Noise
 from pyro_mfcvae.inference.weights import Weights, loss
-from pyro_mfcvae.training import Callback, TrainingState, fit
+from pyro_mfcvae.training import Callback, TrainingState, take_steps
 from pyro_mfcvae.training.callbacks import MetricsLog, StopAtNonsense
 from pyro_mfcvae.training.checkpoints import Checkpoints
-from pyro_mfcvae.training.devices.stepping import stepping
+from pyro_mfcvae.training.devices.stepping import stepper
 from pyro_mfcvae.training.objective import AUTOCAST
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def training_steps(load: Workload, names: Sequence[str] | None = None) -> dict[s
     steps = {}
     for name in names:
         try:
-            step = stepping([load.state(name)])
+            step = stepper(load.state(name))
             step()
         except ConfigError:
             continue  # it needs what these settings do not have
@@ -208,7 +208,7 @@ class EndToEnd:
         self._go.acquire()
         try:
             if not self.is_over:
-                fit(self.state, [StopAtNonsense(), MetricsLog(self._log), _Turns(self)])
+                take_steps(self.state, [StopAtNonsense(), MetricsLog(self._log), _Turns(self)])
         except BaseException as error:
             self._error = error
         finally:

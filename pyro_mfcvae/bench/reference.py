@@ -137,10 +137,8 @@ class HandWritten(nn.Module):
         return 0.5 * squares * (-2 * log_scale).exp() + h.numel() * (log_scale + 0.5 * _LOG_TWO_PI)
 
 
-def check_by_hand(model: FacetModel | None) -> None:
-    """Raise a ConfigError if the hand-written objective is not that of the model, if given."""
-    if model is None:
-        return
+def check_by_hand(model: FacetModel) -> None:
+    """Raise a ConfigError if the hand-written objective is not that of the model."""
     told = model.model.__func__ is MFCVAE.model and not model.structure.infers_clusters_first
     if not told or model.heads_given_others is not None:
         raise ConfigError(

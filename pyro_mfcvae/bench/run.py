@@ -27,11 +27,12 @@ from pyro_mfcvae.bench.workload import Workload, describe, workload
 from pyro_mfcvae.config import Config, override
 from pyro_mfcvae.data import in_folder
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.models.stand_in import check_fit, stand_in
+from pyro_mfcvae.guides import guide_class
+from pyro_mfcvae.models.registry import model_class
 from pyro_mfcvae.presets import get_preset
 from pyro_mfcvae.runs.run import commit
-from pyro_mfcvae.runs.train import resolve_device
 from pyro_mfcvae.training.callbacks import Say
+from pyro_mfcvae.training.devices.engine import resolve_device
 from pyro_mfcvae.training.loop import cpu_threads, products_in
 
 PARTS = ("steps", "scans", "streaming", "memory", "density", "imports")
@@ -120,9 +121,8 @@ class Request:
         """Raise a ConfigError if what was asked for cannot be measured here."""
         for name, config in self.configs().items():
             try:
-                check_fit(config)
-                if self.asks("steps") or self.asks("memory"):
-                    check_by_hand(stand_in(config.model))
+                model_class(config.model)
+                guide_class(config.guide)
             except ConfigError as error:
                 raise ConfigError(f"{name}: {error}") from None
         self.torch_device()
@@ -190,8 +190,12 @@ def run_bench(
     with cpu_threads(request.n_threads or 0):
         record["machine"] = machine(device)
         if any(request.asks(part) for part in _OF_PRESETS):
-            for name, config in configs.items():
-                load = workload(config, device)
+            loads = {name: workload(config, device) for name, config in configs.items()}
+            if request.asks("steps") or request.asks("memory"):
+                for load in loads.values():
+                    check_by_hand(load.model())
+            for name in configs:
+                load = loads[name]
                 results = record["presets"][name] = describe(load)
                 for part, found in _of_preset(name, load, request, say):
                     results[part] = found

@@ -11,7 +11,7 @@ from pyro_mfcvae.bench.workload import Workload
 from pyro_mfcvae.config import Config, with_facets
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.training import TrainingState
-from pyro_mfcvae.training.devices.stepping import stepping
+from pyro_mfcvae.training.devices.stepping import stepper, stepper_of_all
 
 SCANS: Mapping[str, tuple[int, ...]] = {
     "n_clusters": (25, 100, 500, 2_000),
@@ -91,10 +91,10 @@ def _steps(load: Workload, name: str, values: tuple[int, ...]) -> dict[str, Turn
             if name == "n_observations":
                 steps[str(value)] = _first_of_an_epoch(load.state(n=value))
             elif name == "n_runs":
-                steps[str(value)] = stepping([_seeded(load, seed) for seed in range(value)])
+                steps[str(value)] = stepper_of_all([_seeded(load, seed) for seed in range(value)])
             else:
                 sized = load.with_config(resized(load.config, name, value))
-                steps[str(value)] = stepping([sized.state()])
+                steps[str(value)] = stepper(sized.state())
         except ConfigError:
             continue  # VaDE has one facet, for instance
     return steps
@@ -105,7 +105,7 @@ def _seeded(load: Workload, seed: int) -> TrainingState:
 
 
 def _first_of_an_epoch(state: TrainingState) -> Turn:
-    train_step = stepping([state])
+    train_step = stepper(state)
 
     def step() -> None:
         state.step += -state.step % state.batches.per_epoch

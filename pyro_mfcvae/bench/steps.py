@@ -33,7 +33,7 @@ from pyro_mfcvae.bench.timing import (
 )
 from pyro_mfcvae.bench.workload import Workload
 from pyro_mfcvae.errors import TrainingError
-from pyro_mfcvae.training import Callback, TrainingState, fit, new_state
+from pyro_mfcvae.training import Callback, TrainingState, new_state, take_steps
 from pyro_mfcvae.training.callbacks import MetricsLog, Say, StopAtNonsense
 from pyro_mfcvae.training.checkpoints import Checkpoints
 
@@ -151,17 +151,17 @@ def _whole_run(load: Workload, folder: Path, say: Say) -> float:
     from pyro_mfcvae.evaluation import HeldOutLog
 
     folder.mkdir()
-    log = folder / "metrics.jsonl"
+    log = MetricsLog(folder / "metrics.jsonl")
     state = new_state(load.model(), load.x, load.config)
     own = [
         StopAtNonsense(),
-        MetricsLog(log),
+        log,
         HeldOutLog(load.dataset, log),
         Checkpoints(folder / "checkpoints"),
         _Tenths(say),
     ]
     began = time.perf_counter()
-    fit(state, own)
+    take_steps(state, own)
     waiter(load.device)()
     seconds = time.perf_counter() - began
     if state.interrupted or state.stop_requested:  # a signal ends a training in good order

@@ -15,7 +15,7 @@ from pyro_mfcvae.config import Component
 from pyro_mfcvae.data import load_dataset
 from pyro_mfcvae.training import new_state
 from pyro_mfcvae.training.batches import StreamedBatches
-from pyro_mfcvae.training.devices.stepping import stepping
+from pyro_mfcvae.training.devices.stepping import stepper
 
 IN_MEMORY = "in memory"
 _STORED = {"streamed": None, "streamed, gzip": "gzip"}
@@ -41,7 +41,7 @@ def bench_streaming(load: Workload, n_rounds: int, clock: Clock = CLOCKS["wall"]
     buffer_bytes = min(_BUFFER, load.x.nbytes // 4)
     n = _N_BUFFERS * max(1, math.ceil(buffer_bytes / batch_bytes))
     with tempfile.TemporaryDirectory() as folder:
-        turns = {IN_MEMORY: repeated(stepping([load.state()]), n)}
+        turns = {IN_MEMORY: repeated(stepper(load.state()), n)}
         for name, compression in _STORED.items():
             path = Path(folder) / f"{compression}.h5"
             write(path, load.x, compression)
@@ -72,4 +72,4 @@ def _streamed(load: Workload, path: Path, buffer_bytes: int) -> Turn:
     state.batches = StreamedBatches(
         x, config.training.batch_size, config.seed, load.dtype, load.device, buffer_bytes
     )
-    return stepping([state])
+    return stepper(state)

@@ -35,7 +35,7 @@ class FacetConfig:
         n_clusters: K_j; 1 means that the facet has no clusters and the prior N(0, I).
         latent_dim: D_j.
         covariance: of p(z | c).
-        learn_weights: learn pi_j; otherwise it stays 1/K_j.
+        learn_weights: learn pi_j, or leave it at 1/K_j; None learns it where the model can.
         initial_variance: of p(z | c), along every axis.
         softplus_beta: sharpness of the softplus behind the variances; smaller is slower.
     """
@@ -43,7 +43,7 @@ class FacetConfig:
     n_clusters: Count
     latent_dim: Count
     covariance: Literal["diagonal", "full"] = "diagonal"
-    learn_weights: bool = True
+    learn_weights: bool | None = None
     initial_variance: Positive = 0.01
     softplus_beta: Positive = 10.0
 

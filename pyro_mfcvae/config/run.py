@@ -21,7 +21,7 @@ from pyro_mfcvae.config.parts import (
 from pyro_mfcvae.config.training import TrainingConfig
 from pyro_mfcvae.errors import ConfigError, explain
 
-VERSION = 1
+VERSION = 2
 
 
 @settings
@@ -39,7 +39,7 @@ class Config:
         sampling_temperature: tau of the figures' samples, drawn with covariances tau * Sigma.
     """
 
-    version: SameRun[Literal[1]] = VERSION
+    version: SameRun[Literal[2]] = VERSION
     preset: SameRun[str | None] = None
     seed: Whole = 0
     data: Part
@@ -82,15 +82,31 @@ def config_to_dict(config: Config, defaults: bool = True) -> dict[str, Any]:
 
 
 def config_from_dict(values: dict[str, Any]) -> Config:
-    """Settings from plain lists and dictionaries.
+    """Settings from plain lists and dictionaries, also those of an earlier version.
 
     Raises:
         ConfigError: if a key is unknown or missing, or a value has the wrong type or range.
     """
     try:
-        return _adapter().validate_python(values)
+        return _adapter().validate_python(_upgrade(values))
     except ValidationError as error:
         raise ConfigError("; ".join(explain(problem) for problem in error.errors())) from None
+
+
+def _upgrade(values: dict[str, Any]) -> dict[str, Any]:
+    """Settings of version 1 as those of version 2; all others as they are."""
+    if values.get("version") != 1:
+        return values
+    values = {**values, "version": VERSION}
+    model = values.get("model")
+    if isinstance(model, dict) and isinstance(model.get("facets"), list | tuple):
+        # True was the default, written down for models as well that cannot learn the weights.
+        facets = [
+            {**f, "learn_weights": None} if isinstance(f, dict) and f.get("learn_weights") else f
+            for f in model["facets"]
+        ]
+        values["model"] = {**model, "facets": facets}
+    return values
 
 
 def config_to_json(config: Config) -> str:

@@ -23,7 +23,7 @@ from pyro_mfcvae.evaluation.diversity import pixel_diversity
 from pyro_mfcvae.evaluation.embedding import neighbour_embedding
 from pyro_mfcvae.evaluation.evaluate import evaluate
 from pyro_mfcvae.evaluation.groups import Kind, draw_groups, group_latents, values_of
-from pyro_mfcvae.evaluation.held_out import HeldOutLog, held_out_metrics
+from pyro_mfcvae.evaluation.held_out import ON_TRAINING, HeldOutLog, held_out_metrics
 from pyro_mfcvae.evaluation.interventions import (
     cluster_means,
     interpolate,
@@ -54,6 +54,7 @@ from pyro_mfcvae.evaluation.separability import classify_groups, told_apart
 from pyro_mfcvae.evaluation.shared_latents import between_groups, domain_follows, shared_and_own
 
 __all__ = [
+    "ON_TRAINING",
     "HeldOutLog",
     "Kind",
     "Predictions",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from typing_extensions import override
@@ -19,27 +18,31 @@ from pyro_mfcvae.evaluation.predictions import elbo_means, predict
 from pyro_mfcvae.guides import Guide
 from pyro_mfcvae.inference.weights import Weights
 from pyro_mfcvae.models.base import FacetModel
-from pyro_mfcvae.training.callbacks import Callback, Metrics, append_metrics
+from pyro_mfcvae.training.callbacks import Callback, Metrics, MetricsLog
 from pyro_mfcvae.training.state import TrainingState
+
+ON_TRAINING = "train_clusters"
+"""The split of log points that judge training observations by their clusters."""
 
 
 class HeldOutLog(Callback):
-    """Measures the model on the held-out part of the data every few epochs.
+    """Measures the model on one part of the data every few epochs.
 
-    A subclass may take another part. Nothing of it reaches the training. Its place is before the
-    checkpoints, so that a checkpoint never lies after a measurement that is still to come.
+    Nothing of it reaches the training. Its place is before the checkpoints, so that a checkpoint
+    never lies after a measurement that is still to come.
 
     Args:
         dataset: the data, with labels if there are any.
-        path: of a ``.jsonl`` file, which is appended to.
+        log: to which log points are added.
+        part: of the data, by default the held-out one.
     """
 
-    part: ClassVar[Literal["train", "test"]] = "test"
-    split: ClassVar[str] = "test"  # the name of its log points
-
-    def __init__(self, dataset: Dataset, path: Path) -> None:
+    def __init__(
+        self, dataset: Dataset, log: MetricsLog, part: Literal["train", "test"] = "test"
+    ) -> None:
         self.dataset = dataset
-        self.path = path
+        self.log = log
+        self.part = part
 
     @override
     def on_epoch(self, state: TrainingState, metrics: Metrics) -> None:
@@ -54,7 +57,7 @@ class HeldOutLog(Callback):
                 objective.weights,
                 self.part,
             )
-            append_metrics(self.path, state, self.split, values)
+            self.log.add(state, ON_TRAINING if self.part == "train" else self.part, values)
 
 
 def held_out_metrics(

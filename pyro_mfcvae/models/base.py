@@ -70,6 +70,12 @@ class FacetModel(FacetNetworks, ABC):
             raise ConfigError("a model needs at least one facet")
         priors = self._priors(facets)
         structure = self.describe(priors)
+        for facet, stated in zip(facets, structure.facets, strict=True):
+            if facet.learn_weights and stated.has_clusters and not stated.learns_components:
+                raise ConfigError(
+                    "learn_weights is true, but the weights of a mixture are 1/K in the story of "
+                    f"{type(self).__name__}; leave it out, or choose another model, such as mfcvae"
+                )
         if posterior == "autoregressive":
             for j in range(len(priors)):
                 deeper = tuple(range(j + 1, len(priors)))
@@ -80,7 +86,9 @@ class FacetModel(FacetNetworks, ABC):
     def _priors(self, facets: Sequence[FacetConfig]) -> list[Prior]:
         """The facets' priors, shallow first."""
         return [
-            MixturePrior(**vars(f)) if f.has_clusters else StandardNormal(f.latent_dim)
+            MixturePrior(**vars(f) | {"learn_weights": f.learn_weights is not False})
+            if f.has_clusters
+            else StandardNormal(f.latent_dim)
             for f in facets
         ]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pyro_mfcvae.data import in_folder
-from pyro_mfcvae.drawing import draw_comparison, draw_run
+from pyro_mfcvae.drawing import draw_comparison
 from pyro_mfcvae.drawing.saving import left_out
 from pyro_mfcvae.errors import (
     ConfigError,
@@ -23,13 +23,13 @@ from pyro_mfcvae.errors import (
 )
 from pyro_mfcvae.report.pictures import Picture, read_pictures
 from pyro_mfcvae.report.stored import stored_comparison, stored_evaluation
-from pyro_mfcvae.runs.measure import evaluate_run
+from pyro_mfcvae.runs.complete import complete, is_drawn
+from pyro_mfcvae.runs.measure import is_measured
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.training.callbacks import Say
 from pyro_mfcvae.training.checkpoints import Checkpoint
 
 # Figures of each facet with clusters.
-_EXPECTED = ("clusters-facet-{}", "samples-facet-{}", "latents-facet-{}")
 _FAILURES = (ConfigError, DataError, RunError, OSError)
 _WARNINGS = (DamagedCheckpointWarning, OtherDataWarning, OtherModelWarning)
 
@@ -135,48 +135,22 @@ def _complete(
 ) -> None:
     """Evaluate and draw, where that is not done for this checkpoint; notes say what failed."""
     before = run.evaluation()
-    missing = []
-    if (
-        before is None
-        or before["step"] != checkpoint.step
-        or (before.get("model", checkpoint.model_checksum) != checkpoint.model_checksum)
-    ):
-        missing.append("measured")
-    if _undrawn(run, checkpoint, _left_out(run, notes)):
-        missing.append("drawn")
     try:
-        if missing:
+        if not (is_measured(run) and is_drawn(run)):
             say(f"{run.path}: preparing the data")
             dataset = run.dataset(data_dir)
-        if "measured" in missing:
-            say(f"{run.path}: evaluating")
-            evaluate_run(run, dataset)
-            missing.remove("measured")
-        if "drawn" in missing:
-            say(f"{run.path}: drawing")
-            draw_run(run, dataset)
+            complete(run, dataset, lambda text: say(f"{run.path}: {text}"), anew=False)
         elif run.comparison() and not (run.figures / "guides.png").exists():
             draw_comparison(run)
     except _FAILURES as error:
-        notes.append(
-            f"The newest checkpoint could not be {' and '.join(missing)} for this page: {error}"
-        )
-        if "measured" in missing and before is not None:
+        done = {"measured": is_measured(run), "drawn": is_drawn(run)}
+        missing = " and ".join(name for name in done if not done[name])
+        notes.append(f"The newest checkpoint could not be {missing} for this page: {error}")
+        if before is not None and not done["measured"]:
             notes.append(
                 f"The measures are those of step {before['step']}; the newest checkpoint is of "
                 f"step {checkpoint.step}."
             )
-
-
-def _undrawn(run: Run, checkpoint: Checkpoint, reasons: dict[str, str]) -> bool:
-    """Whether figures are missing without a reason, or older than the checkpoint."""
-    facets = [j for j, facet in enumerate(run.config.model.facets) if facet.has_clusters]
-    names = [name.format(j) for name in _EXPECTED for j in facets] or ["reconstructions"]
-    expected = [run.figures / f"{name}.png" for name in names if name not in reasons]
-    if not all(path.is_file() for path in expected):
-        return True
-    written = (checkpoint.path / "state.json").stat().st_mtime
-    return min((path.stat().st_mtime for path in expected), default=written) < written
 
 
 def _environment(run: Run, notes: list[str]) -> dict[str, Any]:

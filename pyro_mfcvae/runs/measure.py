@@ -15,8 +15,8 @@ from pyro_mfcvae.errors import ConfigError, DataError, OtherDataWarning
 from pyro_mfcvae.inference.weights import Weights
 from pyro_mfcvae.models import FacetModel
 from pyro_mfcvae.runs.run import Run
-from pyro_mfcvae.runs.train import resolve_device
-from pyro_mfcvae.training.callbacks import Say
+from pyro_mfcvae.training.callbacks import Say, quiet
+from pyro_mfcvae.training.devices.engine import resolve_device
 from pyro_mfcvae.training.state import kl_scale
 
 # Kept while model and data are the same.
@@ -85,7 +85,7 @@ def evaluate_run(
     dataset: Dataset | None = None,
     probed: bool = False,
     n_importance_samples: int = 0,
-    say: Say = lambda _: None,
+    say: Say = quiet,
     distances: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Measure a run's model and write ``evaluation.json``.
@@ -148,6 +148,36 @@ def evaluate_run(
         results["diversity"]["distances"] = known | results["diversity"]["distances"]
     run.write_evaluation(results)
     return results
+
+
+def is_measured(
+    run: Run,
+    dataset: Dataset | None = None,
+    probed: bool = False,
+    n_importance_samples: int = 0,
+    distances: Sequence[str] = (),
+) -> bool:
+    """Whether ``evaluation.json`` is that of the run's newest checkpoint, with all that is asked.
+
+    Args:
+        run: the run.
+        dataset: its data; None takes it that they are those that were evaluated.
+        probed: as for :func:`evaluate_run`.
+        n_importance_samples: likewise.
+        distances: likewise.
+    """
+    known, checkpoint = run.evaluation(), run.checkpoint()
+    if known is None:
+        return False
+    bound = known.get("importance_weighted_bound", {})
+    return (
+        known["step"] == checkpoint.step
+        and known.get("model", checkpoint.model_checksum) == checkpoint.model_checksum
+        and (dataset is None or known.get("data") == dataset.fingerprint)
+        and ("probe" in known or not probed)
+        and n_importance_samples in (0, bound.get("n_samples"))
+        and set(distances) <= set(known.get("diversity", {}).get("distances", {}))
+    )
 
 
 def _check_possible(

@@ -29,6 +29,11 @@ from pyro_mfcvae.training.state import TrainingState
 Metrics = dict[str, float]
 Say = Callable[[str], None]  # is told what is going on
 
+
+def quiet(_: str) -> None:
+    """Say nothing."""
+
+
 _RECORD = {"step", "epoch", "split", "values"}
 
 
@@ -52,32 +57,38 @@ class Callback:
 
 
 class MetricsLog(Callback):
-    """Writes one JSON object per log point.
+    """Keeps the log points of a run, each a dictionary.
 
     Args:
-        path: of a ``.jsonl`` file, which is appended to.
+        path: of a ``.jsonl`` file to which each is appended as a line; None keeps them in memory.
+
+    Attributes:
+        records: all log points, in order.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None = None) -> None:
         self.path = path
+        self.records: list[dict[str, Any]] = []
 
     @override
     def on_start(self, state: TrainingState) -> None:
         """Drop what a killed run wrote after the checkpoint that training goes on from."""
-        if self.path.exists():
-            kept = [record for record in read_metrics(self.path) if record["step"] <= state.step]
-            write_whole(self.path, "".join(f"{json.dumps(record)}\n" for record in kept))
+        if self.path is not None and self.path.exists():
+            found = read_metrics(self.path)
+            self.records = [record for record in found if record["step"] <= state.step]
+            write_whole(self.path, "".join(f"{json.dumps(record)}\n" for record in self.records))
 
     @override
     def on_log(self, state: TrainingState, metrics: Metrics) -> None:
-        append_metrics(self.path, state, "train", metrics)
+        self.add(state, "train", metrics)
 
-
-def append_metrics(path: Path, state: TrainingState, split: str, values: Metrics) -> None:
-    """Add one log point: what was measured on a split of the data at this step."""
-    record = {"step": state.step, "epoch": state.epoch, "split": split, "values": values}
-    with path.open("a") as file:
-        file.write(json.dumps(record) + "\n")
+    def add(self, state: TrainingState, split: str, values: Metrics) -> None:
+        """Add one log point: what was measured on a split of the data at this step."""
+        record = {"step": state.step, "epoch": state.epoch, "split": split, "values": values}
+        self.records.append(record)
+        if self.path is not None:
+            with self.path.open("a") as file:
+                file.write(json.dumps(record) + "\n")
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ def check_objective(model: FacetModel, config: Config, n_processes: int) -> None
     if training.min_information and not (structure.clustered and config.guide.name != "enumerate"):
         raise ConfigError(
             "training.min_information is about the KL of the clusters, and there is none: guide "
-            "enumerate sums clusters out, and a facet with one cluster has none; set "
+            f"{config.guide.name} sums clusters out, or no facet has clusters; set "
             "training.min_information=0"
         )
     if training.refit_mixtures and not any(facet.can_refit for facet in structure.facets):

@@ -1,4 +1,4 @@
-"""The training loop. It knows no model by name."""
+"""The training loop of one run. It knows no model by name, nor how a step is computed."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 
-from pyro_mfcvae.errors import TrainingError
 from pyro_mfcvae.training.callbacks import Callback
-from pyro_mfcvae.training.devices.stepping import stepping
+from pyro_mfcvae.training.devices.stepping import stepper
 from pyro_mfcvae.training.state import TrainingState
 
 
-def fit(state: TrainingState, callbacks: Sequence[Callback] = ()) -> TrainingState:
+def take_steps(state: TrainingState, callbacks: Sequence[Callback] = ()) -> TrainingState:
     """Train from where the state is to the end of its run.
 
     Ctrl-C and SIGTERM end the run after the step under way, with ``state.interrupted`` set; a
@@ -27,90 +26,80 @@ def fit(state: TrainingState, callbacks: Sequence[Callback] = ()) -> TrainingSta
 
     Returns:
         the state.
+
+    Raises:
+        TrainingError: if the run breaks down.
     """
     engine = state.engine
     with engine.alert():
-        state.wrapped = engine.wrap(state.objective)
-        fit_together([state], [callbacks if engine.is_writer else ()])
+        step = stepper(state)
+        loop = Loop(state, callbacks if engine.is_writer else ())
+        with running([loop]) as stop_requested:
+            while loop.goes_on:
+                step()
+                loop.after_step()
+                loop.stop_if(stop_requested())
     return state
 
 
-def fit_together(states: Sequence[TrainingState], callbacks: Sequence[Sequence[Callback]]) -> None:
-    """As :func:`fit`, for runs that take their steps at the same time.
-
-    A run that breaks down ends alone; the others go on.
+class Loop:
+    """What happens beside the steps of one run.
 
     Args:
-        states: changed in place.
-        callbacks: of each run.
-
-    Raises:
-        ConfigError: if the runs cannot be trained together.
-        TrainingError: once the others have ended, if a run broke down.
+        state: of the run.
+        callbacks: called in this order.
     """
-    train_step = stepping(states)
-    lead, config = states[0], states[0].config.training
-    broken: list[TrainingError] = []
-    runs = [_Run(state, own) for state, own in zip(states, callbacks, strict=True)]
-    with (
-        _stop_requested() as stop_requested,
-        cpu_threads(config.n_threads),
-        products_in(config.precision),
-        _ended(runs, stop_requested),
-    ):
-        for run in runs:
-            run.begin()
-        while lead.step < lead.n_steps and not lead.interrupted:
-            train_step()
-            for run in runs:
-                run.after_step()
-            broken = [run.error for run in runs if run.error is not None]
-            if len(broken) == len(runs):
-                raise broken[0]
-            stop = lead.interrupted or (stop_requested() and lead.step < lead.n_steps)
-            if lead.engine.any(stop):
-                for run in runs:
-                    run.state.interrupted = True
-                    run.state.join_totals()
-    if broken:
-        raise broken[0]
-
-
-class _Run:
-    """One run in the loop: its state, what is called beside its steps, and whether it broke."""
 
     def __init__(self, state: TrainingState, callbacks: Sequence[Callback]) -> None:
         self.state, self.callbacks = state, callbacks
-        self.begun: list[Callback] = []
-        self.metrics: dict[str, float] = {}
-        self.error: TrainingError | None = None
+        self._begun: list[Callback] = []
+        self._metrics: dict[str, float] = {}
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is a further step to take."""
+        return self.state.step < self.state.n_steps and not self.state.interrupted
 
     def begin(self) -> None:
+        """Before the first step."""
         self.state.model.train()
         for callback in self.callbacks:
             callback.on_start(self.state)
-            self.begun.append(callback)
+            self._begun.append(callback)
 
     def after_step(self) -> None:
-        if self.error is not None:
-            return
-        state, log_every = self.state, self.state.config.training.log_every
-        try:
-            self._call("on_step")
-            if state.step % log_every == 0 or state.step == state.n_steps:
-                self.metrics = state.take_means()
-                self._call("on_log", self.metrics)
-            if state.step % state.batches.per_epoch == 0:
-                state.join_totals()
-                self._call("on_epoch", self.metrics)
-        except TrainingError as error:
-            state.failed, self.error = True, error
+        """After each step.
+
+        Raises:
+            TrainingError: if a callback finds that the run has broken down.
+        """
+        state = self.state
+        self._call("on_step")
+        if state.step % state.config.training.log_every == 0 or state.step == state.n_steps:
+            self._metrics = state.take_means()
+            self._call("on_log", self._metrics)
+        if state.step % state.batches.per_epoch == 0:
+            state.join_totals()
+            self._call("on_epoch", self._metrics)
+
+    def stop_if(self, requested: bool) -> None:
+        """Interrupt the run on all of its processes, if a callback or a signal of one asks for it.
+
+        Args:
+            requested: whether a signal did; after the last step it comes too late.
+        """
+        state = self.state
+        requested = requested and state.step < state.n_steps
+        if state.engine.any(state.interrupted or requested):
+            state.interrupted = True
+            state.join_totals()
 
     def end(self) -> None:
+        """After the last step: every callback that has begun ends, even if another one fails."""
         self.state.model.eval()
         try:
             with ExitStack() as ending:
-                for callback in reversed(self.begun):
+                for callback in reversed(self._begun):
                     ending.callback(callback.on_end, self.state)
         except BaseException:
             self.state.failed = True
@@ -122,23 +111,38 @@ class _Run:
 
 
 @contextmanager
-def _ended(runs: Sequence[_Run], stop_requested: Callable[[], bool]) -> Iterator[None]:
-    """Every callback that has begun ends, even if another one, another run or training fails."""
-    try:
-        yield
-    except BaseException:
-        for run in runs:
-            run.state.failed = True
-        raise
-    finally:
-        with ExitStack() as ending:
-            for run in reversed(runs):
-                run.state.stop_requested = stop_requested()
-                ending.callback(run.end)
+def running(loops: Sequence[Loop]) -> Iterator[Callable[[], bool]]:
+    """Begin loops, and end every one of them, even if another one, or training, fails.
+
+    Args:
+        loops: of runs with the same number of threads and the same precision.
+
+    Yields:
+        what tells whether a signal asked for a stop.
+    """
+    training = loops[0].state.config.training
+    with (
+        _stop_signals() as stop_requested,
+        cpu_threads(training.n_threads),
+        products_in(training.precision),
+    ):
+        try:
+            for loop in loops:
+                loop.begin()
+            yield stop_requested
+        except BaseException:
+            for loop in loops:
+                loop.state.failed = True
+            raise
+        finally:
+            with ExitStack() as ending:
+                for loop in reversed(loops):
+                    loop.state.stop_requested = stop_requested()
+                    ending.callback(loop.end)
 
 
 @contextmanager
-def _stop_requested() -> Iterator[Callable[[], bool]]:
+def _stop_signals() -> Iterator[Callable[[], bool]]:
     """Whether a signal asked for a stop; a second one raises KeyboardInterrupt."""
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():

@@ -1,49 +1,51 @@
-"""One evaluation of the objective before anything is written: what fails does so at once."""
+"""What is known before the first step: whether the objective can be computed, and what to mind."""
 
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import NamedTuple
 
 import pyro
 import torch
 from pyro.util import get_rng_state, set_rng_state
-from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from pyro_mfcvae.data.observations import as_float
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.guides import GUIDES, check_guide
 from pyro_mfcvae.inference.noise import Noise
-from pyro_mfcvae.models.base import FacetModel
+from pyro_mfcvae.training.callbacks import Say
+from pyro_mfcvae.training.checks import has_batch_norm
+from pyro_mfcvae.training.no_effect import warn_of_no_effect
 from pyro_mfcvae.training.objective import Objective
 from pyro_mfcvae.training.state import TrainingState
 
-_FEW = 4  # observations
+_N_LOOKED_AT = 64  # observations, which may be read from a file
+_LARGE = 100.0  # for a value
 
 
-class _Tried(NamedTuple):
-    """What an evaluation has told.
+def check(state: TrainingState, say: Say) -> None:
+    """Evaluate the objective once, and say what a person may not have meant.
 
-    Attributes:
-        objective: around a copy of the model.
-        x: the observations (B, *event).
-        fades: whether its gradient for the fade weights is other than zero.
-        terms: by their names.
+    Args:
+        state: before its first step.
+        say: is told of what the run will not have come to by its end, and of large values.
+
+    Raises:
+        ConfigError: if the objective cannot be computed.
     """
+    _warn_of_large_values(state, say)
+    state.engine.on_all(lambda: check_objective_once(state))
+    state.engine.on_writer(lambda: warn_of_no_effect(state))
+    _warn_of_what_comes_too_late(state, say)
+    if has_batch_norm(state.model) and not state.engine.joins_batch_norm:
+        say(
+            "warning: on CPUs batch norm takes its statistics from each process's part of a batch, "
+            "and those of process 0 are saved; the steps are not those of one process"
+        )
 
-    objective: Objective
-    x: Tensor
-    fades: bool
-    terms: dict[str, float]
 
-
-def check_trial(state: TrainingState) -> bool:
-    """Evaluate the objective on a few observations, with a copy of the model.
+def check_objective_once(state: TrainingState) -> None:
+    """Evaluate the objective of the first batch with a copy of the model.
 
     The model, random states and Pyro's store of parameters stay as they are. A model that cannot
     be copied is let pass.
@@ -51,152 +53,75 @@ def check_trial(state: TrainingState) -> bool:
     Args:
         state: before its first step.
 
-    Returns:
-        whether fade weights have a part in the objective.
-
     Raises:
-        ConfigError: if that fails or gives NaN, also with the whole first batch, or clusters that
-            ``training.min_information`` is about have no KL of their own.
+        ConfigError: if that fails, or the loss is not finite.
     """
-    guide = state.config.guide.name
-    with _all_else_unchanged(state):
+    try:
+        model = copy.deepcopy(state.model)
+    except Exception:  # of whatever a person's model may hold
+        return
+    x = state.batches(0)
+    x = x[: max(len(x) // state.engine.n_processes, 1)]
+    with _all_else_unchanged(state.fade.device), torch.no_grad():
         try:
-            model = copy.deepcopy(state.model)
-        except Exception:  # of whatever a person's model may hold
-            return True
-        try:
-            tried = _tried(state, model, guide)
+            objective = Objective(model, state.config).train()
+            loss, values = objective(x, Noise(state.config.seed))
+            if not loss.isfinite():
+                terms = dict(zip(objective.term_names, values.tolist(), strict=True))
+                raise ValueError(f"a loss of {loss.item()}: {terms}")
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
-            raise _refused(state, error) from error
-        tried.objective.check_weights(tried.x)
-        return tried.fades or _fades_by_steps(state, tried)
-
-
-def _few(state: TrainingState) -> Tensor:
-    return as_float(state.batches.x[:_FEW].to(state.fade.device), state.fade.dtype)
-
-
-def _tried(state: TrainingState, model: FacetModel, guide: str) -> _Tried:
-    """As :func:`_evaluated`, on a few observations, or else on a whole batch."""
-    try:
-        return _evaluated(state, model, _few(state), guide)
-    except torch.OutOfMemoryError:
-        raise
-    except Exception:  # a person's model may need whole batches
-        return _evaluated(state, _copied(state, guide), state.batches(0), guide)
-
-
-def _evaluated(state: TrainingState, model: FacetModel, x: Tensor, guide: str) -> _Tried:
-    """Evaluate the objective of a copy of the model under the guide so called."""
-    config = replace(state.config, guide=replace(state.config.guide, name=guide))
-    objective = Objective(model, config).train()
-    fade = model.fade.detach().clone().requires_grad_()
-    model.fade = fade
-    loss, values = objective(x, Noise(config.seed))
-    terms = dict(zip(objective.term_names, values.tolist(), strict=True))
-    if loss.isnan():
-        wrong = [name for name, value in terms.items() if math.isnan(value)]
-        raise ValueError(
-            f"the loss is NaN, and so are its terms {', '.join(wrong)}, as with a wrong guide or "
-            "with observations that are far from standardised"
-        )
-    (gradient,) = torch.autograd.grad(loss, fade, allow_unused=True)
-    fades = gradient is not None and bool(gradient.any())
-    return _Tried(objective, x, fades, terms)
-
-
-def _fades_by_steps(state: TrainingState, tried: _Tried) -> bool:
-    """Whether the loss depends on fade weights, though its gradient for them is zero."""
-    ones = torch.ones_like(state.fade)
-    try:
-        first, *others = (
-            _loss_again(tried, fade, state.config.seed)
-            for fade in (ones, *(1 - torch.eye(len(ones), dtype=ones.dtype, device=ones.device)))
-        )
-    except torch.OutOfMemoryError:
-        raise
-    except Exception:  # which depends on them, then
-        return True
-    return any(not torch.equal(first, other) for other in others)
-
-
-@torch.no_grad()
-def _loss_again(tried: _Tried, fade: Tensor, seed: int) -> Tensor:
-    """The loss with other fade weights, all else alike."""
-    with _tensors_unchanged(tried.objective), _randomness_unchanged(fade.device):
-        tried.objective.model.fade = fade
-        return tried.objective(tried.x, Noise(seed))[0]
-
-
-def _copied(state: TrainingState, guide: str) -> FacetModel:
-    """A copy of the model, without the run's guide if it is for another one."""
-    model = copy.deepcopy(state.model)
-    if guide != state.config.guide.name:
-        del model.guides[state.config.guide.name]
-    return model
-
-
-def _refused(state: TrainingState, error: Exception) -> ConfigError:
-    """The error that names the guides that fit, if there are any."""
-    guide, fitting = state.config.guide.name, []
-    for name in sorted(GUIDES.keys() - {guide}):
-        try:
-            check_guide(name, state.model)
-            _tried(state, _copied(state, name), name)
-        except Exception:
-            continue
-        fitting.append(name)
-    told = " ".join(f"{type(error).__name__}: {error}".split())
-    advice = (
-        f"choose a guide that fits (--guide): {', '.join(fitting)}"
-        if fitting
-        else "no other guide fits either, so look at the model itself: mfcvae --debug shows where"
-    )
-    return ConfigError(
-        f"model {state.config.model.name!r} cannot be trained with guide {guide!r}; {advice}. On "
-        f"the first observations it failed with {told}"
-    )
+            told = " ".join(f"{type(error).__name__}: {error}".split())
+            raise ConfigError(
+                f"model {state.config.model.name!r} cannot be trained with guide "
+                f"{state.config.guide.name!r}: on the first batch the objective fails with {told}; "
+                "choose another guide (--guide), mend the model (mfcvae --debug shows where), or "
+                "standardise real numbers"
+            ) from error
+        objective.check_weights(x)
 
 
 @contextmanager
-def _all_else_unchanged(state: TrainingState) -> Iterator[None]:
-    """The model, random states and Pyro's store afterwards are what they were."""
-    store = pyro.get_param_store()
-    with (
-        _tensors_unchanged(state.model),  # a copy's closures and hooks still hold the original
-        _randomness_unchanged(state.fade.device),
-        store.scope(store.get_state()),
-    ):
-        yield
-
-
-@contextmanager
-def _tensors_unchanged(module: nn.Module) -> Iterator[None]:
-    """Dense parameters and buffers afterwards are what they were, but lazy ones without values."""
-    before = [
-        (tensors, name, tensor, tensor.detach().clone())
-        for part in module.modules()
-        for tensors in (part._parameters, part._buffers)
-        for name, tensor in tensors.items()
-        if tensor is not None and not is_lazy(tensor) and tensor.layout == torch.strided
-    ]
-    try:
-        yield
-    finally:
-        for tensors, name, tensor, values in before:
-            tensors[name] = tensor
-            if not torch.equal(tensor, values):
-                tensor.detach().copy_(values)
-
-
-@contextmanager
-def _randomness_unchanged(device: torch.device) -> Iterator[None]:
-    random_state = get_rng_state()
+def _all_else_unchanged(device: torch.device) -> Iterator[None]:
+    """Random states and Pyro's store afterwards are what they were."""
+    store, random_state = pyro.get_param_store(), get_rng_state()
     devices = [device] if device.type == "cuda" else []
     try:
-        with torch.random.fork_rng(devices=devices):
+        with torch.random.fork_rng(devices), store.scope(store.get_state()):
             yield
     finally:
         set_rng_state(random_state)
+
+
+def _warn_of_what_comes_too_late(state: TrainingState, say: Say) -> None:
+    training = state.config.training
+    late = [epoch for epoch in training.refit_mixtures if epoch >= training.n_epochs]
+    if late:
+        say(
+            f"warning: training.refit_mixtures has {', '.join(map(str, late))}, but this run ends "
+            f"after {training.n_epochs} epochs: those mixtures will not be fitted"
+        )
+    if training.kl_start < 1 and training.kl_warm_up[1] > training.n_epochs:
+        say(
+            f"warning: training.kl_warm_up ends at epoch {training.kl_warm_up[1]}, but this run "
+            f"after {training.n_epochs}: the KL terms will not have their full weight"
+        )
+    for j, weight in enumerate(state.schedule(state.n_steps - 1)):
+        if weight < 1:
+            say(
+                f"warning: facet {j} will have a fade weight of {weight:.2f} at the end of this "
+                "run; train longer (training.epochs_per_step) or lower training.n_fade_in_batches"
+            )
+
+
+def _warn_of_large_values(state: TrainingState, say: Say) -> None:
+    """Networks start from features of about one, and what is far from that makes them diverge."""
+    if state.config.model.likelihood.name != "gaussian":
+        return  # counts are what they are
+    largest = float(as_float(state.batches.x[:_N_LOOKED_AT], torch.float32).abs().max())
+    if largest > _LARGE:
+        say(
+            f"warning: values of x go up to {largest:,.0f}; training may diverge: standardise them "
+            "(mean 0, standard deviation 1), or bring them to [0, 1]"
+        )

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pyro_mfcvae.config import Config, TrainingConfig
 from pyro_mfcvae.data.observations import Observations, as_float
 from pyro_mfcvae.guides import NetworkGuide, temperature_of
 from pyro_mfcvae.inference.fade_in import FadeInSchedule
-from pyro_mfcvae.inference.noise import Noise, derived_seed
+from pyro_mfcvae.inference.noise import derived_seed
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.training.batches import Batches, StreamedBatches, batches_of
 from pyro_mfcvae.training.checks import check_last_batch, check_objective
@@ -31,7 +31,6 @@ class TrainingState:
     Attributes:
         model: the model, on the training device.
         objective: what is minimised, a module around the model.
-        wrapped: the objective as the engine has wrapped it, which the steps take.
         config: settings of the run.
         batches: the batch of any step.
         optimizer: Adam over all learnt parameters.
@@ -50,7 +49,6 @@ class TrainingState:
 
     model: FacetModel
     objective: Objective
-    wrapped: nn.Module
     config: Config
     batches: Batches | StreamedBatches
     optimizer: torch.optim.Optimizer
@@ -85,23 +83,6 @@ class TrainingState:
     def epoch(self) -> int:
         """Epochs completed."""
         return self.step // self.batches.per_epoch
-
-    def train_step(self) -> None:
-        """Take one step; nothing in it waits for the device, but where mixtures are refitted."""
-        self.begin_step()
-        x = self.batches(self.step)
-        part = self.engine.part(len(x))
-        noise = Noise(self.config.seed, self.step, part.rows)
-        self.add_up(self.advance(x[part.start : part.stop], noise, part.share))
-        self.end_step()
-
-    def advance(self, x: Tensor, noise: Noise, share: float = 1.0) -> Tensor:
-        """Gradients and the optimiser's step for a batch (B, *event); returns its terms, (T,)."""
-        loss, values = self.wrapped(x, noise, share, self.engine.n_processes)
-        loss.backward()
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return values
 
     def begin_step(self) -> None:
         """Set weights and learning rates of the step to come, and fit mixtures that are due."""
@@ -140,14 +121,11 @@ class TrainingState:
                 networks = self.objective.guide.cluster_networks
                 self.engine.equalise(p for net in networks for p in net.parameters())
 
-    def add_up(self, values: Tensor) -> None:
-        """Add the terms of a step, (T,), to their sums."""
+    def end_step(self, values: Tensor) -> None:
+        """Count a step, and add its terms, (T,), to their sums."""
         if self.totals is None:
             self.totals = torch.zeros_like(values)
         self.totals += values
-
-    def end_step(self) -> None:
-        """Count a step whose terms have been added up."""
         self.term_names = self.objective.term_names
         self.n_totals += 1
         self.step += 1
@@ -235,7 +213,6 @@ def new_state(
     return TrainingState(
         model=model,
         objective=objective,
-        wrapped=objective,
         config=config,
         batches=batches,
         optimizer=adam(model, training, captured),

@@ -62,7 +62,7 @@ def test_overrides():
         ("model.facets.0.covariance=round", "'diagonal' or 'full'"),
         ("training.epochs_per_step=[1,2,3]", "one entry per facet"),
         ("model.facets=[]", "model.facets"),
-        ("version=2", "version"),
+        ("version=3", "version"),
     ],
 )
 def test_bad_overrides_are_refused(assignment, message):

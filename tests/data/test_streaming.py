@@ -23,9 +23,10 @@ from pyro_mfcvae.drawing import draw_run
 from pyro_mfcvae.errors import DataError, OtherDataWarning, RunError
 from pyro_mfcvae.runs.measure import compare_run, evaluate_run
 from pyro_mfcvae.runs.run import Run
-from pyro_mfcvae.runs.train import prepare, resume, train
-from pyro_mfcvae.training import Callback, batches, fit
+from pyro_mfcvae.runs.train import resume, train
+from pyro_mfcvae.training import Callback, batches, take_steps
 from pyro_mfcvae.training.batches import Batches, StreamedBatches, batches_of
+from pyro_mfcvae.training.start.begin import prepare
 
 CPU = torch.device("cpu")
 
@@ -271,7 +272,7 @@ def test_loaded_and_streamed_runs_begin_alike_and_measure_alike(mine):
     (loaded, begun), (streamed, other) = (prepare(_config(memory)) for memory in ("load", "stream"))
     assert isinstance(begun.batches, Batches)
     assert torch.equal(_parameters(begun.model), _parameters(other.model))
-    fit(begun)
+    take_steps(begun)
     assert begun.step == begun.n_steps
     model = begun.model
     assert evaluation.evaluate(model, loaded) == evaluation.evaluate(model, streamed)

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from matplotlib.figure import Figure
 from PIL import Image
 
-from pyro_mfcvae import evaluation, figures
+from pyro_mfcvae import drawing, evaluation, figures
 from pyro_mfcvae.cli import main
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.drawing import from_clusters, interventions
@@ -20,7 +20,7 @@ from pyro_mfcvae.drawing.details import details, kind_and_facets
 from pyro_mfcvae.drawing.held_out import HeldOut
 from pyro_mfcvae.drawing.saving import left_out, save_figure, save_left_out
 from pyro_mfcvae.models import GMVAE, MFCVAE, UGVAE
-from pyro_mfcvae.report import facts, write_report
+from pyro_mfcvae.report import write_report
 from pyro_mfcvae.report.pictures import read_pictures
 from pyro_mfcvae.runs.run import Run
 
@@ -336,7 +336,7 @@ def test_the_commands_say_what_is_left_out(run, monkeypatch):
     said = _works("figures", str(run.path))
     assert "latents-facet-1 is left out: all observations have one latent of this" in said
     assert not stale.exists()
-    monkeypatch.setattr(facts, "draw_run", lambda *_: pytest.fail("nothing is missing"))
+    monkeypatch.setattr(drawing, "draw_run", lambda *_: pytest.fail("nothing is missing"))
     page = write_report([run.path]).read_text()
     assert "There is no figure of the latent space: all observations have one latent" in page
     assert "The inputs count as one batch, each donor as one of its own." in page

@@ -12,7 +12,8 @@ from torch import nn
 from pyro_mfcvae import Noise
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import GUIDES, ClosedFormGuide, VadeGuide, temperature_of
-from pyro_mfcvae.runs.train import prepare, train
+from pyro_mfcvae.runs.train import train
+from pyro_mfcvae.training.start.begin import prepare
 
 
 class Cooled(VadeGuide):

@@ -21,8 +21,9 @@ from pyro_mfcvae.inference.enumeration import run_guide
 from pyro_mfcvae.inference.fade_in import Fade
 from pyro_mfcvae.models import build_model
 from pyro_mfcvae.presets import get_preset
-from pyro_mfcvae.runs.train import prepare
+from pyro_mfcvae.training.devices.eager import Eager
 from pyro_mfcvae.training.optimizer import learning_rate
+from pyro_mfcvae.training.start.begin import prepare
 from pyro_mfcvae.training.start.initialise import initialise_mixtures, posterior_means
 from pyro_mfcvae.training.start.pretrain import pretraining_stages
 
@@ -447,7 +448,7 @@ def test_each_group_has_its_own_learning_rate():
         )
     )
     state.step = state.batches.per_epoch
-    state.train_step()
+    Eager(state).step()
     rates = [group["lr"] for group in state.optimizer.param_groups]
     assert rates == pytest.approx([6e-4, 2e-3])
     assert all(group["eps"] == 1e-4 for group in state.optimizer.param_groups)

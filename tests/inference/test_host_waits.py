@@ -17,7 +17,8 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 from pyro_mfcvae import Noise
 from pyro_mfcvae.config import override
 from pyro_mfcvae.presets import get_preset
-from pyro_mfcvae.runs.train import prepare
+from pyro_mfcvae.training.devices.eager import Eager
+from pyro_mfcvae.training.start.begin import prepare
 
 READING = ("tolist", "numpy", "cpu", "item")
 
@@ -67,10 +68,10 @@ def test_whole_training_steps(guide):
     )
     _, state = prepare(config)
     state.model.train()
-    state.train_step()
+    Eager(state).step()
     with NoWaiting():
         while state.step < state.n_steps:
-            state.train_step()
+            Eager(state).step()
     assert state.fade.tolist() == [0.5, 1.0]
 
 
@@ -104,11 +105,11 @@ def test_the_check_sees_the_stock_objective_wait():
 def test_training_steps_on_a_cuda_device(guide):
     _, state = prepare(tiny_config(**{"training.device": "cuda", "guide.name": guide}))
     state.model.train()
-    state.train_step()
+    Eager(state).step()
     torch.cuda.set_sync_debug_mode("error")
     try:
         for _ in range(2):
-            state.train_step()
+            Eager(state).step()
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert state.step == 3

@@ -16,6 +16,7 @@ from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.inference.enumeration import run_guide
 from pyro_mfcvae.models import UGVAE
 from pyro_mfcvae.nets.experts import product_of_normals
+from pyro_mfcvae.training.devices.eager import Eager
 from pyro_mfcvae.training.start.cluster_network import fit_cluster_network
 from pyro_mfcvae.training.start.initialise import posterior_means
 
@@ -198,7 +199,7 @@ def test_a_run_refits_its_mixture_and_the_network():
     )
     state = begun(config)
     while state.step < state.n_steps:
-        state.train_step()
+        Eager(state).step()
     assert torch.isfinite(state.totals).all()
 
 

@@ -14,7 +14,8 @@ from pyro_mfcvae.models import MFCVAE
 from pyro_mfcvae.nets.initialise import data_dependent, glorot
 from pyro_mfcvae.nets.layers import WeightNormConv2d
 from pyro_mfcvae.nets.likelihoods import BernoulliLikelihood, GaussianLikelihood
-from pyro_mfcvae.runs.train import prepare
+from pyro_mfcvae.training.devices.eager import Eager
+from pyro_mfcvae.training.start.begin import prepare
 
 B = 3
 
@@ -265,7 +266,7 @@ def test_an_autoregressive_posterior_starts_out_independent(how):
     assert not added.any()
     state.model.train()
     state.schedule = lambda step: (1.0, 1.0)
-    state.train_step()
+    Eager(state).step()
     assert heads[0]([torch.randn(len(x), 2)]).any()
 
 

@@ -93,7 +93,6 @@ def _drawn(run, *_):
 def _new_process(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("pyro_mfcvae.drawing.draw_run", _drawn)
-    monkeypatch.setattr("pyro_mfcvae.report.facts.draw_run", _drawn)
     _write(tmp_path)
     with nothing_loaded():
         yield
@@ -312,9 +311,9 @@ def test_an_interrupted_run_goes_on_bit_for_bit(monkeypatch):
 
     config = with_guide(tiny_settings(), "own.py:Sharp")
     whole, _, _ = train(config, "whole")
-    fit, stop = experiment.fit, StopAt(4)
+    take_steps, stop = experiment.take_steps, StopAt(4)
     with monkeypatch.context() as patch:
-        patch.setattr(experiment, "fit", lambda state, own: fit(state, [*own, stop]))
+        patch.setattr(experiment, "take_steps", lambda state, own: take_steps(state, [*own, stop]))
         result = mfcvae("train", *TINY, "--out", "halted", *GUIDE, "--model", "own.py:Model")
     assert result.exit_code == 130, result.output
     assert "train --resume halted --model own.py:Model --guide own.py:Sharp" in result.output

@@ -199,9 +199,11 @@ def test_an_interrupted_run_goes_on_bit_for_bit():
 def test_an_interrupted_command_says_how_to_go_on(monkeypatch):
     from pyro_mfcvae.runs import train as experiment
 
-    fit = experiment.fit
+    take_steps = experiment.take_steps
     stop = StopAt(2)
-    monkeypatch.setattr(experiment, "fit", lambda state, own: fit(state, [*own, stop]))
+    monkeypatch.setattr(
+        experiment, "take_steps", lambda state, own: take_steps(state, [*own, stop])
+    )
     result = mfcvae("train", *TINY, "--out", "halted", *MODEL)
     assert result.exit_code == 130, result.output
     assert "mfcvae train --resume halted --model own.py:Own" in result.output
@@ -385,7 +387,7 @@ def test_registered_models_are_named_likewise():
 
 
 def test_a_report_takes_the_files_of_its_runs(run, monkeypatch):
-    monkeypatch.setattr("pyro_mfcvae.report.facts.draw_run", lambda *_: None)
+    monkeypatch.setattr("pyro_mfcvae.drawing.draw_run", lambda *_: None)
     Path("other.py").write_text(OWN.replace('"mine"', '"other"'))
     other, _, _ = train(_config("other.py:Second"), "second")
     for name in [name for name in MODELS if "@" in name]:

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from models import tiny_config
 from PIL import Image
 
+from pyro_mfcvae import drawing
 from pyro_mfcvae.cli import main
 from pyro_mfcvae.config import config_from_dict, config_to_dict, config_to_json, override
 from pyro_mfcvae.errors import ConfigError, DataError, RunError
@@ -94,7 +95,7 @@ def drawn(tmp_path_factory) -> Path:
 def run(drawn, tmp_path, monkeypatch) -> Path:
     """A copy of that run in the current folder, with the quick drawing's figures."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(facts, "draw_run", _draw)
+    monkeypatch.setattr("pyro_mfcvae.drawing.draw_run", _draw)
     shutil.copytree(drawn, "tiny", ignore=shutil.ignore_patterns("figures", "report.html"))
     _draw(Run("tiny"))
     return Path("tiny")
@@ -316,7 +317,7 @@ def test_tables_of_numbers_without_labels(facets, tmp_path, monkeypatch):
     from pyro_mfcvae.config import Component, with_facets
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(facts, "draw_run", _draw)
+    monkeypatch.setattr("pyro_mfcvae.drawing.draw_run", _draw)
     x = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
     np.savez("mine.npz", x=x)
     at_once = SHORT | {"training.n_fade_in_batches": "0"}
@@ -364,11 +365,15 @@ def test_an_older_evaluation_is_replaced_or_named(run):
     assert "Not finished, step 4 of 8" in page.text
     shutil.rmtree(run / "figures")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(facts, "draw_run", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+        patch.setattr(drawing, "draw_run", _fail)
         page = Page(write_report([run]))
     assert "could not be drawn for this page: disk full" in page.text
     assert "The measures are those of" not in page.text
     assert Run(run).evaluation() == results
+
+
+def _fail(*_):
+    raise OSError("disk full")
 
 
 def test_figures_older_than_the_checkpoint_are_drawn_again(run):

@@ -25,7 +25,7 @@ def test_models_on_scenes_train_equally_long_with_the_same_likelihood(scale):
 
 @pytest.mark.parametrize("arm", get_experiment("family").arms("quick"), ids=lambda arm: arm.label)
 def test_every_guide_fits_its_model(arm):
-    model = build_model(arm.config.model, ObservationSpec((3, 16, 16)))
+    model = build_model(arm.config.model, ObservationSpec((3, 16, 16)), arm.config.guide)
     assert not model.guide(arm.config.guide.name).misfit(model)
 
 

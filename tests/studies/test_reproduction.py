@@ -17,8 +17,9 @@ from models import tiny_config
 from pyro_mfcvae.cli import main
 from pyro_mfcvae.config import config_to_dict, override
 from pyro_mfcvae.errors import ConfigError, DataError, RunError
+from pyro_mfcvae.evaluation import ON_TRAINING
 from pyro_mfcvae.runs.run import Run
-from pyro_mfcvae.studies.engine import ON_TRAINING, run_folder
+from pyro_mfcvae.studies.engine import run_folder
 from pyro_mfcvae.studies.execution import InTurn
 from pyro_mfcvae.studies.jobs import Watch
 from pyro_mfcvae.studies.papers import (
@@ -207,8 +208,8 @@ def test_reproduce_trains_measures_writes_and_repeats_nothing(tmp_path, monkeypa
     def broken(*_arguments, **_options):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr("pyro_mfcvae.studies.engine.train", broken)
-    monkeypatch.setattr("pyro_mfcvae.studies.engine.resume", broken)
+    monkeypatch.setattr("pyro_mfcvae.runs.complete.train", broken)
+    monkeypatch.setattr("pyro_mfcvae.runs.complete.resume", broken)
     again, _ = reproduce(TINY, request)
     assert again["runs"] == results["runs"]
     with pytest.raises(RunError, match="five, seed 2: .*trained again; three, seed 2: "):

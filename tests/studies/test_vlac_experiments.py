@@ -15,6 +15,7 @@ from pyro_mfcvae.config import Component, override
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import AmortizedGuide
+from pyro_mfcvae.guides.base import build_guide
 from pyro_mfcvae.models import GMVAE, VLAC, build_model
 from pyro_mfcvae.nets.convolutional import ConvLadderDecoder, ConvLadderEncoder
 from pyro_mfcvae.presets import get_preset
@@ -39,7 +40,7 @@ EVENTS = {"svhn": (3, 32, 32), "mnist": (1, 28, 28)}
 
 def _model(name):
     config = get_preset(name).config
-    return build_model(config.model, ObservationSpec(EVENTS[config.data.name]))
+    return build_model(config.model, ObservationSpec(EVENTS[config.data.name]), config.guide)
 
 
 @pytest.mark.parametrize("name", CLUSTERS)
@@ -74,7 +75,8 @@ def test_layers_fade_in_unless_deeper_ones_are_told_their_clusters():
     ):
         assert VLAC((1, 4, 4), facets, conditional=conditional).structure.fades_in == expected
     deep = VLAC((1, 4, 4), "2:1,2:3").double()
-    weighted(deep, observations(), "relaxed", fade=[0.0, 1.0]).loss.backward()
+    guide = build_guide("relaxed", deep).double()
+    weighted(deep, observations(), guide, fade=[0.0, 1.0]).loss.backward()
     shallow = [*deep.heads[0].parameters(), *deep.decoder.rungs[0].parameters()]
     assert all(p.grad is None or not p.grad.any() for p in shallow)
     assert deep.heads[1].weight.grad.any()
@@ -338,5 +340,6 @@ def test_quick_models_are_a_ladder_and_one_layer():
     two, one = get_experiment("vlac").arms("quick")
     assert [len(arm.config.model.facets) for arm in (two, one)] == [2, 1]
     assert all(arm.config.guide.name == "relaxed" for arm in (two, one))
-    assert all(build_model(arm.config.model, ObservationSpec((3, 16, 16))) for arm in (two, one))
+    spec = ObservationSpec((3, 16, 16))
+    assert all(build_model(arm.config.model, spec, arm.config.guide) for arm in (two, one))
     assert isinstance(one.config.model.encoder, Component)

@@ -11,10 +11,10 @@ from models import tiny_config
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.data import Dataset, load_dataset
 from pyro_mfcvae.errors import DataError
-from pyro_mfcvae.runs.train import prepare
-from pyro_mfcvae.training import fit
+from pyro_mfcvae.training import take_steps
 from pyro_mfcvae.training.batches import Batches, batches_of
 from pyro_mfcvae.training.callbacks import Callback
+from pyro_mfcvae.training.start.begin import prepare
 
 CPU = torch.device("cpu")
 
@@ -182,6 +182,6 @@ def test_a_run_trains_on_balanced_batches():
         config = tiny_config(**{"training.epochs_per_step": "[1,1]"})
         dataset, state = prepare(config, dataset)
         seen = _Seen()
-        fit(state, [seen])
+        take_steps(state, [seen])
         assert len(seen.shares) == 6  # batches of 20, 20 and 10
         assert (seen.shares == [0.5] * 6) == balanced

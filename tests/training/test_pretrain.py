@@ -15,9 +15,10 @@ from pyro_mfcvae.errors import ConfigError, TrainingError
 from pyro_mfcvae.models import MFCVAE, VaDE
 from pyro_mfcvae.nets.registry import ENCODERS, register_encoder
 from pyro_mfcvae.runs.run import Run
-from pyro_mfcvae.runs.train import prepare, resume, train
+from pyro_mfcvae.runs.train import resume, train
 from pyro_mfcvae.training import Callback
 from pyro_mfcvae.training.start import pretrain as module
+from pyro_mfcvae.training.start.begin import prepare
 from pyro_mfcvae.training.start.pretrain import PRETRAININGS, pretrain, pretraining_stages
 
 SHAPE = (1, 5, 5)
@@ -308,7 +309,8 @@ def test_a_run_pretrains_once_and_resumes_to_the_same_end(monkeypatch):
     calls = []
     original = PRETRAININGS["autoencoder"]
     monkeypatch.setattr(
-        "pyro_mfcvae.runs.train.pretrain", lambda *args: calls.append(args) or pretrain(*args)
+        "pyro_mfcvae.training.start.begin.pretrain",
+        lambda *args: calls.append(args) or pretrain(*args),
     )
     said = []
     whole, _, _ = train(_config(), "whole", say=said.append)

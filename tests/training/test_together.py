@@ -20,15 +20,19 @@ from pyro_mfcvae.errors import ConfigError, RunError, TrainingError
 from pyro_mfcvae.guides import GUIDES, EnumerateGuide, register_guide
 from pyro_mfcvae.inference.noise import Noise
 from pyro_mfcvae.runs.run import Run
-from pyro_mfcvae.runs.train import initialise, prepare, resume, train
-from pyro_mfcvae.studies.many_runs import resume_together, seeds_and_settings, train_together
-from pyro_mfcvae.training import Callback, fit_together
+from pyro_mfcvae.runs.together import resume_together, train_together
+from pyro_mfcvae.runs.train import resume, train
+from pyro_mfcvae.studies.many_runs import seeds_and_settings
+from pyro_mfcvae.training import Callback
 from pyro_mfcvae.training import state as training_state
-from pyro_mfcvae.training.devices.captured import N_WARM_UP, Alone, Captured, CudaGraphs
+from pyro_mfcvae.training.devices.captured import N_WARM_UP, Captured, CudaGraphs
+from pyro_mfcvae.training.devices.eager import Eager, GivenNoise
 from pyro_mfcvae.training.devices.engine import check_one_process
+from pyro_mfcvae.training.devices.lockstep import take_steps_together
 from pyro_mfcvae.training.devices.together import Together, check_alike
 from pyro_mfcvae.training.loop import products_in
 from pyro_mfcvae.training.optimizer import is_captured
+from pyro_mfcvae.training.start.begin import initialise, prepare
 
 N_STEPS = 20
 
@@ -75,9 +79,9 @@ def trained_as_alone(configs, n_steps=N_STEPS):
     alone, runs = ([begun(config) for config in configs] for _ in range(2))
     together = Together(runs)
     for _ in range(n_steps):
-        together.train_step()
+        together.step()
         for state in alone:
-            state.train_step()
+            Eager(state).step()
     assert all(same(a, b) for a, b in zip(alone, runs, strict=True))
     return runs
 
@@ -139,7 +143,7 @@ def test_other_differences_are_refused(setting, message):
 
 def test_runs_at_different_steps_are_refused():
     states = [begun(tiny_config(seed=str(seed))) for seed in (0, 1)]
-    states[0].train_step()
+    Eager(states[0]).step()
     with pytest.raises(ConfigError, match="must be at one step, got 1, 0"):
         Together(states)
 
@@ -153,11 +157,11 @@ def test_a_guide_with_other_distributions_is_refused(monkeypatch):
 
     try:
         states = [begun(tiny_config(seed=str(s), **{"guide.name": "laplace"})) for s in (0, 1)]
-        states[0].train_step()  # alone it trains
+        Eager(states[0]).step()  # alone it trains
         with pytest.raises(
             ConfigError, match="guide Laplace samples 'z_1' from Laplace; .*one run at a"
         ):
-            Together([begun(state.config) for state in states]).train_step()
+            Together([begun(state.config) for state in states]).step()
         monkeypatch.setattr(training_state, "is_captured", lambda *_: True)
         with pytest.raises(ConfigError, match="with training.cuda_graph=false"):
             prepare(states[0].config)  # before anything long has begun
@@ -202,11 +206,11 @@ def test_captured_steps_read_what_changes_from_tensors_that_stay(n_runs):
         for group in state.optimizer.param_groups:
             group["lr"] = torch.tensor(group["lr"], dtype=torch.float64)
     graphs = Replayed()
-    captured = Captured(Together(runs) if n_runs > 1 else Alone(runs[0]), graphs)
+    captured = Captured(Together(runs) if n_runs > 1 else GivenNoise(runs[0]), graphs)
     for _ in range(alone[0].n_steps):
-        captured.train_step()
+        captured.step()
         for state in alone:
-            state.train_step()
+            Eager(state).step()
     assert all(same(a, b) for a, b in zip(alone, runs, strict=True))
     # 77 training scenes in batches of 20: three whole ones and a short one in each of 6 epochs
     assert (graphs.n_captured, graphs.n_warm_up) == (2, 2 * N_WARM_UP)
@@ -282,7 +286,7 @@ def test_a_run_that_breaks_down_ends_alone():
             ended.append((state.config.seed, state.step, state.failed))
 
     with pytest.raises(TrainingError, match="seed 0 broke down"):
-        fit_together(states, [[Spoil(), Watch()], [Watch()]])
+        take_steps_together(states, [[Spoil(), Watch()], [Watch()]])
     assert sorted(ended) == [(0, 24, True), (1, 24, False)]
     assert all(bool(p.isfinite().all()) for p in states[1].model.parameters())
 
@@ -292,12 +296,12 @@ def test_a_step_that_cannot_be_captured_says_what_to_do():
         def capture(self, compute):
             raise RuntimeError("operation not permitted when stream is capturing")
 
-    captured = Captured(Alone(begun(tiny_config())), Refusing())
+    captured = Captured(GivenNoise(begun(tiny_config())), Refusing())
     for _ in range(N_WARM_UP + 1):  # three whole batches and a short one
-        captured.train_step()
+        captured.step()
     message = r"training\.cuda_graph=false \(operation not permitted"
     with pytest.raises(TrainingError, match=message):
-        captured.train_step()
+        captured.step()
 
 
 def test_nonsense_stays_in_its_own_run():
@@ -306,8 +310,8 @@ def test_nonsense_stays_in_its_own_run():
         runs[0].model.facets[1].loc.fill_(math.nan)
     together = Together(runs)
     for _ in range(6):
-        together.train_step()
-        alone.train_step()
+        together.step()
+        Eager(alone).step()
     assert not math.isfinite(runs[0].take_means()["elbo"])
     assert same(alone, runs[1])
 
@@ -336,7 +340,7 @@ def test_a_run_that_cannot_be_saved_leaves_the_others_alone():
     states, notes = [begun(tiny_config(seed=str(seed))) for seed in (0, 1, 2)], []
     callbacks = [[Ending(notes)], [Ending(notes, ends=False)], [Ending(notes)]]
     with pytest.raises(TrainingError, match="no longer finite"):
-        fit_together(states, callbacks)
+        take_steps_together(states, callbacks)
     assert notes[3:] == [("ended", seed, False) for seed in (0, 1, 2)]
     assert [state.failed for state in states] == [False, True, False]
 
@@ -345,7 +349,7 @@ def test_what_has_not_begun_does_not_end():
     states, notes = [begun(tiny_config(seed=str(seed))) for seed in (0, 1, 2)], []
     callbacks = [[Ending(notes)], [Ending(notes, begins=False), Ending(notes)], [Ending(notes)]]
     with pytest.raises(OSError, match="no space left"):
-        fit_together(states, callbacks)
+        take_steps_together(states, callbacks)
     assert notes == [("begun", 0), ("ended", 0, True)]
 
 
@@ -435,7 +439,7 @@ def test_precision_of_the_networks():
     with Noise(0), less.model.evaluating():
         assert torch.equal(less.model(x).kl_c, full.model.eval()(x).kl_c)  # not while evaluating
     for _ in range(4):
-        less.train_step()
+        Eager(less).step()
     assert all(p.dtype == torch.float32 for p in less.model.parameters())
 
 
@@ -456,12 +460,12 @@ def test_cuda_graphs_take_the_same_steps(n_runs):
     off = {"training.device": "cuda", "training.cuda_graph": "false"}
     alone = [begun(double(seed=str(seed), **off)) for seed in range(n_runs)]
     runs = [begun(config) for config in configs]
-    steps = Together(runs) if n_runs > 1 else Alone(runs[0])
+    steps = Together(runs) if n_runs > 1 else GivenNoise(runs[0])
     captured = Captured(steps, CudaGraphs(runs[0].fade.device))
     for _ in range(N_STEPS):
-        captured.train_step()
+        captured.step()
         for state in alone:
-            state.train_step()
+            Eager(state).step()
     assert all(same(a, b) for a, b in zip(alone, runs, strict=True))
 
 
@@ -470,8 +474,8 @@ def test_cuda_graphs_take_the_same_steps(n_runs):
 def test_cuda_graphs_on_another_device_than_the_current_one():
     config = double(**{"training.device": "cuda:1"})
     alone, state = begun(config), begun(config)
-    captured = Captured(Alone(state), CudaGraphs(state.fade.device))
+    captured = Captured(GivenNoise(state), CudaGraphs(state.fade.device))
     for _ in range(N_STEPS):
-        captured.train_step()
-        alone.train_step()
+        captured.step()
+        Eager(alone).step()
     assert same(alone, state)

@@ -32,10 +32,12 @@ from pyro_mfcvae.priors.mixture import MixturePrior
 from pyro_mfcvae.runs import train as experiment
 from pyro_mfcvae.runs.measure import compare_run, evaluate_run
 from pyro_mfcvae.runs.run import Run
-from pyro_mfcvae.runs.train import prepare, resume, train
-from pyro_mfcvae.training import Callback, fit
+from pyro_mfcvae.runs.train import resume, train
+from pyro_mfcvae.training import Callback, preflight, take_steps
 from pyro_mfcvae.training.callbacks import describe
 from pyro_mfcvae.training.checkpoints import save_model_only
+from pyro_mfcvae.training.devices.eager import Eager
+from pyro_mfcvae.training.start.begin import prepare
 from pyro_mfcvae.training.start.initialise import (
     initialise_mixtures,
     initialise_networks,
@@ -66,7 +68,7 @@ def test_a_run_is_a_function_of_its_seed():
     for seed in (0, 0, 1):
         torch.manual_seed(len(models))  # the global state must not matter
         _, state = prepare(tiny_config(seed=str(seed)))
-        models.append(_parameters(fit(state).model))
+        models.append(_parameters(take_steps(state).model))
     assert torch.equal(models[0], models[1])
     assert not torch.equal(models[0], models[2])
 
@@ -260,7 +262,7 @@ def test_places_that_do_not_fit_leave_a_run_as_it_was():
         resume(run, data_dir="there")
     with pytest.raises(ConfigError, match="device 'nope'"):
         resume(run, device="nope")
-    with experiment.alone(run), pytest.raises(RunError, match="another process"):
+    with experiment.lock(run), pytest.raises(RunError, match="another process"):
         resume(run, device="cpu:0")
     assert (run.path / "config.json").read_bytes() == before
     resume(run, device="cpu:0")
@@ -457,7 +459,7 @@ def test_every_callback_ends_even_if_one_fails():
 
     _, state = prepare(tiny_config())
     with pytest.raises(OSError, match="No space left"):
-        fit(state, [End(), Fail(), End()])
+        take_steps(state, [End(), Fail(), End()])
     assert ended == [1, 1]
     assert not state.model.training
 
@@ -583,7 +585,7 @@ def test_values_far_from_one_are_warned_of(monkeypatch, largest, is_told):
     numpy.savez("raw.npz", x=x)
     settings = {"data": '{"name": "file", "options": {"path": "raw.npz"}}'}
     said = []
-    monkeypatch.setattr(experiment, "check_trial", lambda state: 1 / 0)  # it ends here
+    monkeypatch.setattr(preflight, "check_objective_once", lambda _: 1 / 0)  # it ends here
     with pytest.raises(ZeroDivisionError):
         train(tiny_config(**settings), "run", say=said.append)
     warning = "values of x go up to 3,500; training may diverge: standardise them"
@@ -611,7 +613,7 @@ def test_an_untouched_facet_stays_as_it_was():
     before = {name: p.detach().clone() for name, p in state.model.named_parameters()}
     state.model.train()
     for _ in range(5):  # up to and including the first batch of the second stage
-        state.train_step()
+        Eager(state).step()
     hidden = ("facets.0.", "heads.0.", "decoder.rungs.0.")
     for name, parameter in state.model.named_parameters():
         same = torch.equal(parameter, before[name])
@@ -718,7 +720,7 @@ def test_learning_rates():
     }
     for step, decay in ((0, 1.0), (12, 0.5), (23, 0.5 * (1 + math.cos(math.pi * 23 / 24)))):
         state.step = step
-        state.train_step()
+        Eager(state).step()
         assert networks["lr"] == pytest.approx(1e-3 * decay)
         assert mixtures["lr"] == pytest.approx(3e-3 * decay)
 

@@ -17,11 +17,13 @@ from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.inference.noise import Noise, site_noise
 from pyro_mfcvae.runs.measure import evaluate_run
 from pyro_mfcvae.runs.run import Run
-from pyro_mfcvae.runs.train import initialise, prepare, resume, train
+from pyro_mfcvae.runs.train import resume, train
 from pyro_mfcvae.training.checkpoints import restore
-from pyro_mfcvae.training.devices.captured import Alone, Captured
+from pyro_mfcvae.training.devices.captured import Captured
+from pyro_mfcvae.training.devices.eager import Eager, GivenNoise
 from pyro_mfcvae.training.devices.together import Together
 from pyro_mfcvae.training.optimizer import learning_rate
+from pyro_mfcvae.training.start.begin import initialise, prepare
 from pyro_mfcvae.training.start.initialise import fit_mixture
 from pyro_mfcvae.training.state import kl_scale
 from pyro_mfcvae.training.warps import Warp
@@ -155,7 +157,7 @@ def test_the_kl_terms_warm_up():
     state = begun()
     seen = []
     while state.step < 16:
-        state.train_step()
+        Eager(state).step()
         seen.append(float(state.objective.kl_scale))
     rise = [0.1 + 0.9 * i / 8 for i in range(8)]
     assert seen == pytest.approx([0.1] * 4 + rise + [1.0] * 4)
@@ -260,7 +262,7 @@ def test_mixtures_are_refitted_before_their_epochs_and_only_those_that_train():
         state.begin_step()
         now = [facet.loc.detach().clone() for facet in state.model.facets]
         jumps.append([float((a - b).abs().max()) for a, b in zip(now, last, strict=True)])
-        state.train_step()
+        Eager(state).step()
         last = [facet.loc.detach().clone() for facet in state.model.facets]
     jumped = [[jump > 1e-9 for jump in row] for row in jumps]
     assert [i for i, row in enumerate(jumped) if row[1]] == [4, 12]
@@ -286,10 +288,10 @@ def test_captured_steps_go_on_from_a_checkpoint(tmp_path):
     state = prepare(config)[1]
     on_device(state)
     restore(state, run.checkpoint())
-    captured = Captured(Alone(state), Replayed())
+    captured = Captured(GivenNoise(state), Replayed())
     state.model.train()
     while state.step < state.n_steps:
-        captured.train_step()
+        captured.step()
     assert all(isinstance(group["lr"], torch.Tensor) for group in state.optimizer.param_groups)
     for a, b in zip(whole.model.parameters(), state.model.parameters(), strict=True):
         torch.testing.assert_close(b, a, rtol=1e-9, atol=1e-12)
@@ -308,12 +310,12 @@ def test_the_whole_recipe_together_and_captured_equals_it_alone(facets):
     runs = [begun(seed=str(seed), **settings) for seed in (0, 1)]
     replayed = begun(seed="0", **settings)
     on_device(replayed)
-    together, captured = Together(runs), Captured(Alone(replayed), Replayed())
+    together, captured = Together(runs), Captured(GivenNoise(replayed), Replayed())
     for _ in range(16):
-        together.train_step()
-        captured.train_step()
+        together.step()
+        captured.step()
         for state in alone:
-            state.train_step()
+            Eager(state).step()
     assert replayed.totals.tolist() == pytest.approx(alone[0].totals.tolist(), rel=1e-6)
     for a, b in [*zip(alone, runs, strict=True), (alone[0], replayed)]:
         assert b.totals.tolist() == pytest.approx(a.totals.tolist(), rel=1e-6)

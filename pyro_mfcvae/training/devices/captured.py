@@ -14,32 +14,12 @@ import torch
 from torch import Tensor
 
 from pyro_mfcvae.errors import TrainingError
-from pyro_mfcvae.inference.noise import Noise, site_noise
-from pyro_mfcvae.training.state import TrainingState
+from pyro_mfcvae.training.devices.eager import Steps
 
 N_WARM_UP = 3
 """Steps taken as they are before one is captured: libraries set themselves up in them."""
 
 Compute = Callable[[], Tensor]
-
-
-class Steps(Protocol):
-    """Steps of one run, or of many at once, taken apart; shapes as the runs have them."""
-
-    def begin_step(self) -> None:
-        """Set what changes from step to step, in place."""
-
-    def batch(self) -> Tensor:
-        """Observations of the step to come."""
-
-    def noise(self, x: Tensor) -> Mapping[str, Tensor]:
-        """Noise of the step to come, for these observations."""
-
-    def advance(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        """Gradients and the optimiser's step; returns the terms. This is what is captured."""
-
-    def end_step(self, values: Tensor) -> None:
-        """Count a step with these terms."""
 
 
 class Graphs(Protocol):
@@ -52,50 +32,12 @@ class Graphs(Protocol):
         """What replays the computation, and its result, which each replay overwrites."""
 
 
-class Alone:
-    """The steps of one run.
-
-    Args:
-        state: of the run.
-    """
-
-    def __init__(self, state: TrainingState) -> None:
-        self.state = state
-        self._noise_shapes: dict[int, dict[str, torch.Size]] = {}
-
-    def begin_step(self) -> None:
-        """Set fade weights and learning rates."""
-        self.state.begin_step()
-
-    def batch(self) -> Tensor:
-        """Observations, shape (B, *event)."""
-        return self.state.batches(self.state.step)
-
-    def noise(self, x: Tensor) -> dict[str, Tensor]:
-        """{site: noise} for observations (B, *event)."""
-        state = self.state
-        if len(x) not in self._noise_shapes:
-            self._noise_shapes[len(x)] = state.objective.noise_shapes(x)
-        return {
-            name: site_noise(state.config.seed, state.step, name, shape, x)
-            for name, shape in self._noise_shapes[len(x)].items()
-        }
-
-    def advance(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        """The terms, shape (T,), after gradients and the optimiser's step."""
-        return self.state.advance(x, Noise(noise))
-
-    def end_step(self, values: Tensor) -> None:
-        """Count a step with these terms, (T,)."""
-        self.state.add_up(values)
-        self.state.end_step()
-
-
 class Captured:
     """Takes steps by replaying a graph for each size of batch.
 
     Args:
-        steps: of one run or many. Their optimisers keep learning rates and counts on the device.
+        steps: of one run or many, whose noise is tensors. Their optimisers keep learning rates and
+            counts on the device.
         graphs: makes the graphs.
 
     Raises:
@@ -109,12 +51,10 @@ class Captured:
         self._n_taken: dict[torch.Size, int] = {}
         self._captured: dict[torch.Size, _CapturedStep] = {}
 
-    def train_step(self) -> None:
+    def step(self) -> None:
         """Take one step; nothing in it waits for the device."""
         steps = self.steps
-        steps.begin_step()
-        x = steps.batch()
-        noise = steps.noise(x)
+        x, noise = steps.begin()
         n_taken = self._n_taken.get(x.shape, 0)
         self._n_taken[x.shape] = n_taken + 1
         if n_taken < N_WARM_UP:
@@ -123,7 +63,7 @@ class Captured:
             if x.shape not in self._captured:
                 self._captured[x.shape] = _CapturedStep(steps, x, noise, self.graphs)
             values = self._captured[x.shape].replay(x, noise)
-        steps.end_step(values)
+        steps.end(values)
 
 
 class _CapturedStep:

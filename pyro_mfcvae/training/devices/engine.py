@@ -155,6 +155,25 @@ def launched(
         raise SystemExit(130 if isinstance(error, KeyboardInterrupt) else 1) from None
 
 
+def resolve_device(name: str) -> torch.device:
+    """The device called name; ``"auto"`` is CUDA where there is any, else the CPU.
+
+    Raises:
+        ConfigError: if it does not exist here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(f"device {name!r} cannot be used here ({reason}); try cpu") from None
+    if device.type == "meta":
+        raise ConfigError(f"device {name!r} holds no numbers; try cpu")
+    return device
+
+
 def check_one_process() -> None:
     """Raise a ConfigError where torchrun has started several processes, for what one does alone."""
     n_devices, n_nodes = _started_by_torchrun() or (1, 1)

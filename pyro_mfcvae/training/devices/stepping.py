@@ -7,18 +7,29 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from pyro_mfcvae.training.devices.captured import Alone, Captured, CudaGraphs
+from pyro_mfcvae.training.devices.captured import Captured, CudaGraphs
+from pyro_mfcvae.training.devices.eager import Eager, GivenNoise
 from pyro_mfcvae.training.devices.together import Together, check_together
 from pyro_mfcvae.training.optimizer import is_captured
 from pyro_mfcvae.training.state import TrainingState
 
 
-def stepping(states: Sequence[TrainingState]) -> Callable[[], None]:
+def stepper(state: TrainingState) -> Callable[[], None]:
+    """What takes the steps of one run.
+
+    On a CUDA device they are captured as graphs, unless ``training.cuda_graph`` is off or several
+    processes share the batches.
+    """
+    if _is_captured(state):
+        return Captured(GivenNoise(state), CudaGraphs(state.fade.device)).step
+    return Eager(state).step
+
+
+def stepper_of_all(states: Sequence[TrainingState]) -> Callable[[], None]:
     """What takes one step of every run.
 
-    On a CUDA device several runs are one program, and steps are captured as graphs, unless
-    ``training.cuda_graph`` is off or several processes share the batches. On a CPU the runs take
-    turns: there the products of one run fill the device already.
+    On a CUDA device several runs are one program. On a CPU they take turns: there the products of
+    one run fill the device already.
 
     Args:
         states: of runs that may be trained together.
@@ -26,16 +37,13 @@ def stepping(states: Sequence[TrainingState]) -> Callable[[], None]:
     Raises:
         ConfigError: if they may not.
     """
-    lead = states[0]
-    device = lead.fade.device
-    captured = is_captured(lead.config.training, device, lead.engine.n_processes)
-    if len(states) == 1:
-        return Captured(Alone(lead), CudaGraphs(device)).train_step if captured else lead.train_step
     check_together(states)
     if not _is_one_program(states):
-        return functools.partial(_in_turn, states)
+        return functools.partial(_in_turn, [stepper(state) for state in states])
     together = Together(states)
-    return Captured(together, CudaGraphs(device)).train_step if captured else together.train_step
+    if _is_captured(states[0]):
+        return Captured(together, CudaGraphs(states[0].fade.device)).step
+    return together.step
 
 
 def check_noise(states: Sequence[TrainingState]) -> None:
@@ -53,10 +61,14 @@ def check_noise(states: Sequence[TrainingState]) -> None:
             lead.objective.noise_shapes(lead.batches(0))
 
 
+def _in_turn(steps: Sequence[Callable[[], None]]) -> None:
+    for step in steps:
+        step()
+
+
+def _is_captured(state: TrainingState) -> bool:
+    return is_captured(state.config.training, state.fade.device, state.engine.n_processes)
+
+
 def _is_one_program(states: Sequence[TrainingState]) -> bool:
     return len(states) > 1 and states[0].fade.device.type != "cpu"
-
-
-def _in_turn(states: Sequence[TrainingState]) -> None:
-    for state in states:
-        state.train_step()

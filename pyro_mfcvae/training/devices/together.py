@@ -13,16 +13,18 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from typing_extensions import override
 
 from pyro_mfcvae.config import Config, identity
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.inference.noise import Noise, site_noise
+from pyro_mfcvae.training.devices.eager import Steps
 from pyro_mfcvae.training.state import TrainingState
 
 Tensors = dict[str, Tensor]
 
 
-class Together:
+class Together(Steps):
     """Training states that take their steps together.
 
     Args:
@@ -41,38 +43,29 @@ class Together:
         self.buffers = _stacked_buffers(modules)
         self._noise_shapes: dict[int, dict[str, torch.Size]] = {}
 
-    def train_step(self) -> None:
-        """Take one step of every run; nothing in it waits for the device."""
-        self.begin_step()
-        x = self.batch()
-        self.end_step(self.advance(x, self.noise(x)))
-
-    def begin_step(self) -> None:
-        """Set fade weights and learning rates of the step to come."""
+    @override
+    def begin(self) -> tuple[Tensor, Tensors]:
         for state in self.states:
             state.begin_step()
+        x = torch.stack([state.batches(state.step) for state in self.states])
+        n = x.shape[1]
+        if n not in self._noise_shapes:
+            self._noise_shapes[n] = self.objective.noise_shapes(x[0])
+        return x, {
+            name: torch.stack(
+                [site_noise(s.config.seed, s.step, name, shape, x) for s in self.states]
+            )
+            for name, shape in self._noise_shapes[n].items()
+        }
 
-    def batch(self) -> Tensor:
-        """Batches of the step to come, shape (R, B, *event)."""
-        return torch.stack([state.batches(state.step) for state in self.states])
-
-    def end_step(self, values: Tensor) -> None:
-        """Count a step with these terms, (R, T)."""
+    @override
+    def end(self, values: Tensor) -> None:
         for state, own in zip(self.states, values.unbind(), strict=True):
             state.objective.term_names = self.objective.term_names
-            state.add_up(own)
-            state.end_step()
+            state.end_step(own)
 
+    @override
     def advance(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        """Gradients and optimisers' steps of all runs.
-
-        Args:
-            x: their batches, shape (R, B, *event).
-            noise: {site: of all runs, (R, *shape)}.
-
-        Returns:
-            their terms, shape (R, T).
-        """
         losses, values = vmap(self._one)(self.parameters, self.buffers, x, noise)
         learnt = {name: p for name, p in self.parameters.items() if p.requires_grad}
         grads = torch.autograd.grad(losses.sum(), list(learnt.values()), allow_unused=True)
@@ -85,18 +78,6 @@ class Together:
             state.optimizer.step()
             state.optimizer.zero_grad(set_to_none=True)
         return values
-
-    def noise(self, x: Tensor) -> Tensors:
-        """Noise of the step to come, {site: (R, *shape)}, for batches (R, B, *event)."""
-        n = x.shape[1]
-        if n not in self._noise_shapes:
-            self._noise_shapes[n] = self.objective.noise_shapes(x[0])
-        return {
-            name: torch.stack(
-                [site_noise(s.config.seed, s.step, name, shape, x) for s in self.states]
-            )
-            for name, shape in self._noise_shapes[n].items()
-        }
 
     def _one(
         self, parameters: Tensors, buffers: Tensors, x: Tensor, noise: Tensors

@@ -1,23 +1,20 @@
-"""What is told of models before any data, and figures of facets that have no clusters."""
+"""Facets without clusters, in sweeps and figures, and what commands say of models."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
 
 from pyro_mfcvae import evaluation, figures
 from pyro_mfcvae.bench import Request
 from pyro_mfcvae.cli import main
-from pyro_mfcvae.config import Component, with_facets
+from pyro_mfcvae.config import with_facets
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import GUIDES
-from pyro_mfcvae.models.stand_in import stand_in
 from pyro_mfcvae.presets import get_preset
 from pyro_mfcvae.studies.sweep.objective import Objective
 
@@ -52,16 +49,6 @@ def test_the_hand_written_step_is_of_one_story(changed, message):
     assert result.exit_code == 2
     assert message in " ".join(result.output.split())
     Request(presets=("shapes",), parts=("scans",), assignments=changed).check()
-
-
-def test_a_model_that_takes_other_shapes_is_checked_with_its_data():
-    """A stand-in is for what does not depend on the data; it leaves the random state alone."""
-    config = get_preset("shapes").config.model
-    unknown = replace(config, encoder=Component(name="ladder", options={"nonsense": 1}))
-    assert stand_in(unknown) is None
-    state = torch.random.get_rng_state()
-    assert stand_in(config).n_facets == 2
-    assert torch.equal(torch.random.get_rng_state(), state)
 
 
 def test_a_sweep_is_not_judged_by_a_facet_without_clusters():

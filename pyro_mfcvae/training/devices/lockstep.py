@@ -1,0 +1,48 @@
+"""The loops of several runs, advanced in lockstep: one step of all, then the next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyro_mfcvae.errors import TrainingError
+from pyro_mfcvae.training.callbacks import Callback
+from pyro_mfcvae.training.devices.stepping import stepper_of_all
+from pyro_mfcvae.training.loop import Loop, running
+from pyro_mfcvae.training.state import TrainingState
+
+
+def take_steps_together(
+    states: Sequence[TrainingState], callbacks: Sequence[Sequence[Callback]]
+) -> None:
+    """As :func:`~pyro_mfcvae.training.loop.take_steps`, for runs that take their steps together.
+
+    A run that breaks down ends alone; the others go on. Whatever interrupts the first one
+    interrupts all.
+
+    Args:
+        states: changed in place.
+        callbacks: of each run.
+
+    Raises:
+        ConfigError: if the runs cannot be trained together.
+        TrainingError: once the others have ended, if a run broke down.
+    """
+    step = stepper_of_all(states)
+    loops = [Loop(state, own) for state, own in zip(states, callbacks, strict=True)]
+    lead, broken = loops[0], dict[int, TrainingError]()
+    with running(loops) as stop_requested:
+        while lead.goes_on:
+            step()
+            for i, loop in enumerate(loops):
+                if i not in broken:
+                    try:
+                        loop.after_step()
+                    except TrainingError as error:
+                        loop.state.failed, broken[i] = True, error
+            if len(broken) == len(loops):
+                break
+            lead.stop_if(stop_requested())
+            for state in states:
+                state.interrupted = lead.state.interrupted
+    if broken:
+        raise broken[min(broken)]

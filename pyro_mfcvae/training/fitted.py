@@ -1,0 +1,66 @@
+"""Training in memory: nothing is read from a run folder, and nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pyro_mfcvae.config import Config
+from pyro_mfcvae.data import Dataset
+from pyro_mfcvae.models.base import FacetModel
+from pyro_mfcvae.training.callbacks import Callback, MetricsLog, Say, StopAtNonsense, quiet
+from pyro_mfcvae.training.loop import take_steps
+from pyro_mfcvae.training.start.begin import begin
+from pyro_mfcvae.training.state import TrainingState
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What a training has come to.
+
+    Attributes:
+        state: after its last step.
+        dataset: the data.
+        log: log points, as in a run's ``metrics.jsonl``.
+    """
+
+    state: TrainingState
+    dataset: Dataset
+    log: list[dict[str, Any]]
+
+    @property
+    def model(self) -> FacetModel:
+        """The model, on the training device, in evaluation mode."""
+        return self.state.model
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the training was asked to stop before its end."""
+        return self.state.interrupted
+
+
+def fit(
+    config: Config,
+    dataset: Dataset | None = None,
+    callbacks: Sequence[Callback] = (),
+    say: Say = quiet,
+) -> Fitted:
+    """Train a model from the beginning, in memory.
+
+    The model is the one that :func:`~pyro_mfcvae.runs.train.train` writes into a run folder.
+
+    Args:
+        config: the settings.
+        dataset: the data; None loads those that the settings name.
+        callbacks: of the training loop.
+        say: is told what is going on.
+
+    Raises:
+        ConfigError, DataError: if something does not fit.
+        TrainingError: if pretraining or training breaks down.
+    """
+    dataset, state, _ = begin(config, dataset, say)
+    log = MetricsLog()
+    take_steps(state, [StopAtNonsense(), log, *callbacks])
+    return Fitted(state, dataset, log.records)
