@@ -13,6 +13,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from conftest import ROOT
@@ -183,6 +184,17 @@ def test_an_interrupted_sweep_goes_on(base, tmp_path):
     resumed = Sweep(spec, tmp_path / "out").run()
     assert [t["objective"] for t in resumed["trials"]] == [t["objective"] for t in whole["trials"]]
     assert resumed["states"] == {"finished": 2}
+
+
+def test_runs_of_other_data_are_not_taken_for_these(base, tmp_path):
+    x = np.random.default_rng(0).normal(size=(60, 4))
+    data = {"name": "file", "options": {"path": str(tmp_path / "mine.npz")}}
+    spec = spec_from_dict({"base": base, "set": {"data": data}})
+    for values, state in ((x, "finished"), (x + 1, "failed"), (x, "finished")):
+        np.savez(tmp_path / "mine.npz", x=values)
+        results = Sweep(spec, tmp_path / "out").run()
+        assert results["states"] == {state: 1}
+        assert ("other data" in str(results["trials"][0]["error"])) == (state == "failed")
 
 
 def test_jobs_of_equal_shapes_are_one_program(base, tmp_path, monkeypatch):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pyro_mfcvae.config import digest, override
+from pyro_mfcvae.config import config_to_dict, digest, override
 from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.drawing.saving import save_figure
 from pyro_mfcvae.errors import ConfigError, DataError, RunError
@@ -18,7 +18,7 @@ from pyro_mfcvae.studies.engine import Study, check_distinct, relocate
 from pyro_mfcvae.studies.execution import InTurn
 from pyro_mfcvae.studies.jobs import Arm, Execution, Outcome, Wanted, Watch
 from pyro_mfcvae.studies.papers.experiment import SCALES, Experiment, Scale
-from pyro_mfcvae.studies.results import as_markdown, summarise
+from pyro_mfcvae.studies.results import as_markdown, described, table_line
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Plan:
             watch: is told of every run's beginning and end.
 
         Returns:
-            the results, as of :func:`~pyro_mfcvae.studies.results.summarise`, and their folder.
+            the results, as of :func:`summarise`, and their folder.
 
         Raises:
             Interrupted: if Ctrl-C or SIGTERM ended a training.
@@ -150,6 +150,59 @@ def reproduce(
 ) -> tuple[dict[str, Any], Path]:
     """Check an experiment, then run it: arguments and results as of :meth:`Plan.run`."""
     return Plan(experiment, request).run(execution, watch)
+
+
+def summarise(
+    experiment: Experiment,
+    request: Request,
+    arms: Sequence[Arm],
+    outcomes: Sequence[Outcome],
+    n_missing: int = 0,
+) -> dict[str, Any]:
+    """All results as one dictionary for JSON.
+
+    Args:
+        experiment: the experiment.
+        request: how it was asked for.
+        arms: with the settings that they are trained with.
+        outcomes: of all finished runs.
+        n_missing: runs that were asked for and are not finished yet.
+
+    Returns:
+        where the results come from, and ``"arms"`` with the settings of each, ``"runs"`` with
+        every finished run and where it was trained, ``"table"`` with each number's ``"values"``
+        by seed, ``"mean"``, ``"sd"`` (of a sample; null for a single seed) and ``"published"``.
+    """
+    trained = {outcome.arm.label for outcome in outcomes}
+    runs = [described(outcome) for outcome in outcomes]
+    notes = [*experiment.notes(request.scale), *_warnings(runs)]
+    if request.assignments:
+        notes.append(f"settings changed: {', '.join(request.assignments)}")
+    if n_missing:
+        notes.append(f"incomplete: {n_missing} runs are still to come")
+    return {
+        "experiment": experiment.name,
+        "title": experiment.title,
+        "source": experiment.source,
+        "scale": request.scale,
+        "n_missing": n_missing,
+        "notes": notes,
+        "arms": {arm.label: config_to_dict(arm.config) for arm in arms if arm.label in trained},
+        "runs": runs,
+        "table": [
+            table_line(entry, {o.seed: o.measures for o in outcomes if o.arm.label == entry.arm})
+            for entry in experiment.entries(arms)
+            if entry.arm in trained
+        ],
+    }
+
+
+def _warnings(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [
+        f"{run['arm']}, seed {run['seed']}: facets ended with fade weights {run['fade']}"
+        for run in runs
+        if min(run["fade"]) < 1
+    ]
 
 
 def _make_arms(experiment: Experiment, request: Request) -> list[Arm]:
