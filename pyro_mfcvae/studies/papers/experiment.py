@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, get_args
 
+from pyro_mfcvae.registry import Registry
 from pyro_mfcvae.studies.jobs import Arm, Measure, Outcome
 from pyro_mfcvae.studies.results import Entry
 
@@ -83,12 +84,10 @@ class Experiment:
         return [*self.shorter.get(scale, ()), *self.remarks]
 
 
-EXPERIMENTS: dict[str, Experiment] = {}
+EXPERIMENTS: Registry[Experiment] = Registry("experiment")
 
-
-def register_experiments(*experiments: Experiment) -> None:
-    """Make experiments known to ``mfcvae reproduce`` by their names."""
-    EXPERIMENTS.update({experiment.name: experiment for experiment in experiments})
+register_experiments = EXPERIMENTS.add
+"""Make experiments known to ``mfcvae reproduce`` by their names."""
 
 
 def seeds(full: int, reduced: int, quick: int) -> Mapping[Scale, int]:

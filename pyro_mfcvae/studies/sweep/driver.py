@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pyro_mfcvae.drawing.saving import save_figure
+from pyro_mfcvae.figures import save_figure
 from pyro_mfcvae.files import write_whole
 from pyro_mfcvae.studies.engine import Study
 from pyro_mfcvae.studies.execution import InTurn

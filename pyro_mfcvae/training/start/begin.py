@@ -9,10 +9,8 @@ import torch
 from pyro_mfcvae.config import Config
 from pyro_mfcvae.data import Dataset, load_dataset
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.guides import guide_class
 from pyro_mfcvae.inference.noise import derived_seed
-from pyro_mfcvae.models import build_model
-from pyro_mfcvae.models.registry import model_class
+from pyro_mfcvae.plugins import build_model, guide_class, model_class
 from pyro_mfcvae.training.callbacks import Say, quiet
 from pyro_mfcvae.training.devices.engine import ONE_PROCESS, Engine, resolve_device
 from pyro_mfcvae.training.loop import cpu_threads
