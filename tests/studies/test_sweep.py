@@ -87,7 +87,7 @@ def _runs(out: Path) -> list[Path]:
         (
             {"grid": {"model.name": ["mfcvae", "gmvae"]}, "set": {WEIGHTS: True}},
             ConfigError,
-            "^model.name gmvae: learn_weights",
+            "^model.name gmvae: GMVAE",
         ),
     ],
 )
