@@ -25,8 +25,8 @@ from pyro_mfcvae.studies.papers.running import (
     run_folder,
 )
 from pyro_mfcvae.training import Callback
+from pyro_mfcvae.training.begin import prepare
 from pyro_mfcvae.training.callbacks import Say
-from pyro_mfcvae.training.start.begin import prepare
 
 
 @dataclass(frozen=True)

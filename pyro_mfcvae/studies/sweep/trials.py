@@ -14,9 +14,9 @@ from pyro_mfcvae.plugins.user import check_given_once, guide_recorded, with_guid
 from pyro_mfcvae.studies.papers.definition import Arm
 from pyro_mfcvae.studies.papers.running import Datasets, placed, run_folder
 from pyro_mfcvae.studies.sweep.spec import Spec, Values
+from pyro_mfcvae.training.begin import prepare
 from pyro_mfcvae.training.no_effect import warn_of_no_effect
 from pyro_mfcvae.training.preflight import check_objective_once
-from pyro_mfcvae.training.start.begin import prepare
 
 
 @dataclass(frozen=True, eq=False)
