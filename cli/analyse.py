@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from typing_extensions import override
 
 from pyro_mfcvae.cli.options import DATA_DIR, RUN, own_files, sayer
 from pyro_mfcvae.errors import ConfigError
@@ -68,7 +69,20 @@ def evaluate(
         show_everything(screen, results)
 
 
-@click.command()
+class _Figures(click.Command):
+    """A command whose help lists the figures that there are."""
+
+    @override
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from pyro_mfcvae.figures import all_figures
+
+        with formatter.section("Figures"):
+            formatter.write_dl(
+                [(f.name, f"{f.heading}: {f.shows}.") for f in all_figures() if f.per]
+            )
+
+
+@click.command(cls=_Figures)
 @RUN
 @own_files
 @DATA_DIR
@@ -81,7 +95,7 @@ def figures(run: Path, data_dir: Path | None) -> None:
     Example:
       mfcvae figures runs/shapes-001
     """
-    from pyro_mfcvae.drawing import draw_run
+    from pyro_mfcvae.runs.draw import draw_run
     from pyro_mfcvae.runs.run import Run
 
     opened = Run(run)
@@ -140,12 +154,12 @@ def compare(
     from rich.progress import Progress
 
     from pyro_mfcvae.cli.show import console, show_comparison
-    from pyro_mfcvae.drawing import draw_comparison
-    from pyro_mfcvae.plugins.user import guide_named
+    from pyro_mfcvae.plugins import guide_name
+    from pyro_mfcvae.runs.draw import draw_comparison
     from pyro_mfcvae.runs.measure import compare_run
     from pyro_mfcvae.runs.run import Run
 
-    names = None if guides is None else [guide_named(text.strip()) for text in guides.split(",")]
+    names = None if guides is None else [guide_name(text.strip()) for text in guides.split(",")]
     counts = _counts(samples)
     opened, screen = Run(run), console()
     with Progress(console=screen, transient=True) as progress:

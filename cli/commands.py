@@ -6,6 +6,7 @@ from pyro_mfcvae.cli.analyse import compare, evaluate, figures
 from pyro_mfcvae.cli.bench import bench
 from pyro_mfcvae.cli.exchange import export, import_, presets, pretrained
 from pyro_mfcvae.cli.intervene import intervene
+from pyro_mfcvae.cli.parts import parts
 from pyro_mfcvae.cli.report import report
 from pyro_mfcvae.cli.reproduce import reproduce
 from pyro_mfcvae.cli.sweep import sweep
@@ -25,4 +26,5 @@ COMMANDS = (
     export,
     pretrained,
     presets,
+    parts,
 )

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from typing_extensions import override
 
 from pyro_mfcvae.cli.numbers import Numbers, NumbersOrAll
 from pyro_mfcvae.cli.options import DATA_DIR, RUN, own_files
-from pyro_mfcvae.errors import DataError, RunError
+from pyro_mfcvae.errors import ConfigError, DataError, RunError
 
 if TYPE_CHECKING:
-    from pyro_mfcvae.drawing.held_out import HeldOut
-    from pyro_mfcvae.drawing.interventions import Intervention
+    from pyro_mfcvae.figures import Seen
 
 
 class Interventions(click.Group):
@@ -50,30 +50,18 @@ def intervene() -> None:
     """
 
 
-def _common(command: Callable[..., None]) -> Callable[..., None]:
-    """The options of all commands."""
-    for option in (
-        DATA_DIR,
-        own_files,
-        click.option(
-            "--arrays",
-            metavar="FILE.npz",
-            type=click.Path(path_type=Path),
-            help="Write the arrays, too: pictures in the data's own range, indices.",
-        ),
-        click.option(
-            "--out",
-            metavar="FILE.png",
-            type=click.Path(path_type=Path),
-            help="The figure [RUN/figures/...].",
-        ),
-        RUN,
-    ):
-        command = option(command)
-    return command
+def _option(name: str, text: str, kind: Any = None, metavar: str | None = None, **more: Any) -> Any:
+    shows = more.get("default") is not None
+    return click.option(name, help=text, type=kind, metavar=metavar, show_default=shows, **more)
 
 
-def _facet(text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def _file(name: str, suffix: str, text: str) -> Any:
+    kind = click.Path(path_type=Path)
+    check = {"callback": lambda _ctx, _param, path: _check(path, suffix)}
+    return _option(name, text, kind, f"FILE{suffix}", **check)
+
+
+def _facet(text: str) -> Any:
     return click.option(
         "--facet",
         "facets",
@@ -85,45 +73,54 @@ def _facet(text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     )
 
 
-_INPUTS = click.option(
-    "--inputs",
-    metavar="I,I",
-    type=Numbers(),
-    help="Held-out observations, by number [evenly spread].",
-)
-_POSITIVE = click.IntRange(min=1)
+def _command(*options: Any) -> Callable[[Callable[..., None]], click.Command]:
+    """Decorator: a command with these options, and those that all commands have after them."""
+
+    def decorate(function: Callable[..., None]) -> click.Command:
+        for option in reversed((*options, RUN, _OUT, _ARRAYS, own_files, DATA_DIR)):
+            function = option(function)
+        return intervene.command()(function)
+
+    return decorate
 
 
-@intervene.command()
-@_facet("The facet that is swapped [the deepest].")
-@_INPUTS
-@click.option(
-    "--donors",
-    metavar="I,I",
-    type=Numbers(),
-    help="Observations that give the facet [the surest ones of clusters].",
+def _check(path: Path | None, suffix: str) -> Path | None:
+    """Raise a ConfigError if no file with this suffix can be written there."""
+    if path is None:
+        return None
+    if path.suffix != suffix:
+        raise ConfigError(f"{path}: expected a name that ends in {suffix}, got {path.name!r}")
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder; give the name of a file")
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path} cannot be written: there is no folder {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise ConfigError(f"{path} cannot be written: the folder {path.parent} is read-only")
+    return path
+
+
+_OUT = _file("--out", ".png", "The figure [RUN/figures/...].")
+_ARRAYS = _file(
+    "--arrays", ".npz", "Write the arrays, too: pictures in the data's own range, indices."
 )
-@click.option(
-    "--clusters",
-    metavar="K,K",
-    type=Numbers(),
-    help="Clusters whose surest members are the donors [the ten surest].",
+_N, _I = click.IntRange(min=1), (Numbers(), "I,I")
+_INPUTS = _option("--inputs", "Held-out observations, by number [evenly spread].", *_I)
+
+
+@_command(
+    _facet("The facet that is swapped [the deepest]."),
+    _INPUTS,
+    _option("--donors", "Observations that give the facet [the surest ones of clusters].", *_I),
+    _option(
+        "--clusters",
+        "Clusters whose surest members are the donors [the ten surest].",
+        Numbers(),
+        "K,K",
+    ),
+    _option("--pairs", "Exchange the facet between inputs and donors, pair by pair.", is_flag=True),
+    _option("--n", "Inputs at most.", _N, default=8),
 )
-@click.option(
-    "--pairs", is_flag=True, help="Exchange the facet between inputs and donors, pair by pair."
-)
-@click.option("--n", type=_POSITIVE, default=8, show_default=True, help="Inputs at most.")
-@_common
-def swap(
-    run: Path,
-    facets: list[int],
-    inputs: tuple[int, ...] | None,
-    donors: tuple[int, ...] | None,
-    clusters: tuple[int, ...] | None,
-    pairs: bool,
-    n: int,
-    **files: Path | None,
-) -> None:
+def swap(facets: list[int], pairs: bool, clusters: tuple[int, ...] | None, **given: Any) -> None:
     """Observations with one facet taken from other observations.
 
     \b
@@ -133,43 +130,32 @@ def swap(
     """
     if pairs and clusters is not None:
         raise click.UsageError("--pairs takes its partners from --donors, not from --clusters")
-
-    def compute(seen: HeldOut) -> Intervention:
-        from pyro_mfcvae.drawing import interventions
-
-        facet = _one_facet(facets, seen)
-        if pairs:
-            return interventions.swap_pairs(seen, facet, inputs, donors, n)
-        return interventions.swap(seen, facet, inputs, donors, clusters, n)
-
-    _write(run, "swapped-pairs" if pairs else "swapped", facets, compute, **files)
+    _check_one(facets)
+    if pairs:
+        _draw("swapped-pairs", "swapped-pairs", facets or _deepest, **given)
+    else:
+        _draw("swaps", "swapped", facets or _deepest, clusters=clusters, **given)
 
 
-@intervene.command()
-@_facet("Facets beside each other, such as 0,1 [all that have clusters].")
-@click.option(
-    "--clusters",
-    metavar="K,K|all",
-    type=NumbersOrAll(),
-    help="Clusters of the facet, or all that are in use [the ten surest].",
+@_command(
+    _facet("Facets beside each other, such as 0,1 [all that have clusters]."),
+    _option(
+        "--clusters",
+        "Clusters of the facet, or all that are in use [the ten surest].",
+        NumbersOrAll(),
+        "K,K|all",
+    ),
+    _option("--n", "Samples of each.", _N, default=10),
+    _option(
+        "--temperature",
+        "Covariances are multiplied with it [that of the run].",
+        click.FloatRange(min=0),
+        "TAU",
+    ),
+    _option("--seed", "", click.IntRange(min=0), default=0),
 )
-@click.option("--n", type=_POSITIVE, default=10, show_default=True, help="Samples of each.")
-@click.option(
-    "--temperature",
-    metavar="TAU",
-    type=click.FloatRange(min=0),
-    help="Covariances are multiplied with it [that of the run].",
-)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@_common
 def generate(
-    run: Path,
-    facets: list[int],
-    clusters: tuple[int, ...] | str | None,
-    n: int,
-    temperature: float | None,
-    seed: int,
-    **files: Path | None,
+    facets: list[int], clusters: tuple[int, ...] | str | None, n: int, **given: Any
 ) -> None:
     """Samples of clusters, with the other facets from their priors.
 
@@ -178,52 +164,28 @@ def generate(
       mfcvae intervene generate runs/shapes-001 --clusters all
       mfcvae intervene generate runs/shapes-001 --facet 0 --clusters 3,5 --temperature 0.3
     """
-
-    def compute(seen: HeldOut) -> Intervention:
-        from pyro_mfcvae.drawing import from_clusters
-
-        every = clusters == "all"
-        return from_clusters.generate(
-            seen,
-            facets or None,
-            None if every else clusters,
-            None if every else 10,
-            n,
-            temperature,
-            seed,
-        )
-
-    _write(run, "generated", facets, compute, **files)
+    which = {"clusters": clusters, "n_clusters": 10}
+    if clusters == "all":
+        which = {"clusters": None, "n_clusters": None}
+    _draw("samples", "generated", facets, n_samples=n, **which, **given)
 
 
-@intervene.command()
-@_facet("The facet [the deepest].")
-@click.option(
-    "--dimension",
-    metavar="D",
-    type=int,
-    help="Of the facet's latents [those that change most, for one input].",
+@_command(
+    _facet("The facet [the deepest]."),
+    _option(
+        "--dimension", "Of the facet's latents [those that change most, for one input].", int, "D"
+    ),
+    _INPUTS,
+    _option(
+        "--offsets",
+        "Steps, in standard deviations of the prior.",
+        Numbers(float),
+        "S,S",
+        default="-3,-2,-1,0,1,2,3",
+    ),
+    _option("--n", "Inputs [8] or dimensions [10] at most.", _N),
 )
-@_INPUTS
-@click.option(
-    "--offsets",
-    metavar="S,S",
-    type=Numbers(float),
-    default="-3,-2,-1,0,1,2,3",
-    show_default=True,
-    help="Steps, in standard deviations of the prior.",
-)
-@click.option("--n", type=_POSITIVE, help="Inputs [8] or dimensions [10] at most.")
-@_common
-def traverse(
-    run: Path,
-    facets: list[int],
-    dimension: int | None,
-    inputs: tuple[int, ...] | None,
-    offsets: tuple[float, ...],
-    n: int | None,
-    **files: Path | None,
-) -> None:
+def traverse(facets: list[int], **given: Any) -> None:
     """Observations with one latent dimension moved.
 
     \b
@@ -231,71 +193,39 @@ def traverse(
       mfcvae intervene traverse runs/shapes-001 --facet 0 --inputs 5
       mfcvae intervene traverse runs/shapes-001 --facet 0 --dimension 2 --inputs 0,300,600
     """
-
-    def compute(seen: HeldOut) -> Intervention:
-        from pyro_mfcvae.drawing import interventions
-
-        facet = _one_facet(facets, seen)
-        return interventions.traverse(seen, facet, dimension, inputs, offsets, n)
-
-    _write(run, "traversed", facets, compute, **files)
+    _check_one(facets)
+    _draw("traversal", "traversed", facets or _deepest, **given)
 
 
-@intervene.command()
-@_facet("Facets that move, such as 0,1 [all].")
-@_INPUTS
-@click.option("--ends", metavar="I,I", type=Numbers(), help="Where the lines end, one per input.")
-@click.option(
-    "--steps",
-    type=click.IntRange(min=2),
-    default=8,
-    show_default=True,
-    help="Pictures on each line.",
+@_command(
+    _facet("Facets that move, such as 0,1 [all]."),
+    _INPUTS,
+    _option("--ends", "Where the lines end, one per input.", *_I),
+    _option("--steps", "Pictures on each line.", click.IntRange(min=2), default=8),
+    _option("--n", "Lines at most.", _N, default=6),
 )
-@click.option("--n", type=_POSITIVE, default=6, show_default=True, help="Lines at most.")
-@_common
-def interpolate(
-    run: Path,
-    facets: list[int],
-    inputs: tuple[int, ...] | None,
-    ends: tuple[int, ...] | None,
-    steps: int,
-    n: int,
-    **files: Path | None,
-) -> None:
+def interpolate(facets: list[int], steps: int, **given: Any) -> None:
     """Straight lines between the latents of pairs of observations.
 
     \b
     Example:
       mfcvae intervene interpolate runs/shapes-001 --facet 0 --inputs 0,300 --ends 600,900
     """
-
-    def compute(seen: HeldOut) -> Intervention:
-        from pyro_mfcvae.drawing import interventions
-
-        return interventions.interpolate(seen, facets or None, inputs, ends, n, steps)
-
-    _write(run, "interpolated", facets, compute, **files)
+    _draw("interpolation", "interpolated", facets, n_steps=steps, **given)
 
 
-@intervene.command()
-@_facet("One facet or a pair of them, such as 0,1 [the deepest that has clusters].")
-@click.option(
-    "--clusters",
-    metavar="K,K",
-    type=NumbersOrAll(),
-    multiple=True,
-    help="Clusters, once for each facet, or all in use [the most used].",
+@_command(
+    _facet("One facet or a pair of them, such as 0,1 [the deepest that has clusters]."),
+    _option(
+        "--clusters",
+        "Clusters, once for each facet, or all in use [the most used].",
+        NumbersOrAll(),
+        "K,K",
+        multiple=True,
+    ),
+    _option("--n", "Clusters at most [all; 12 of each of a pair].", _N),
 )
-@click.option("--n", type=_POSITIVE, help="Clusters at most [all; 12 of each of a pair].")
-@_common
-def means(
-    run: Path,
-    facets: list[int],
-    clusters: tuple[tuple[int, ...] | str, ...],
-    n: int | None,
-    **files: Path | None,
-) -> None:
+def means(facets: list[int], **given: Any) -> None:
     """Pictures at the means of clusters of one facet, or of pairs of clusters of two.
 
     \b
@@ -303,55 +233,60 @@ def means(
       mfcvae intervene means runs/shapes-001 --facet 0
       mfcvae intervene means runs/shapes-001 --facet 0,1 --clusters 3,5 --clusters 0,1,2
     """
-
-    def compute(seen: HeldOut) -> Intervention:
-        from pyro_mfcvae.drawing import from_clusters
-
-        chosen = facets or [max(seen.clustered, default=seen.model.n_facets - 1)]
-        named = [
-            seen.most_used(j) if given == "all" else given
-            for j, given in zip(chosen, clusters, strict=False)
-        ]
-        return from_clusters.means(seen, chosen, [*named, *clusters[len(named) :]], n)
-
-    _write(run, "means", facets, compute, **files)
+    _draw("means", "means", facets or _deepest_clustered, **given)
 
 
-def _one_facet(facets: list[int], seen: HeldOut) -> int:
-    chosen = facets or [seen.model.n_facets - 1]
-    if len(chosen) != 1:
-        raise click.UsageError(f"expected one --facet, got {', '.join(map(str, chosen))}")
-    return chosen[0]
+def _check_one(facets: list[int]) -> None:
+    if len(facets) > 1:
+        raise click.UsageError(f"expected one --facet, got {', '.join(map(str, facets))}")
 
 
-def _write(
-    run: Path,
+def _deepest(seen: Seen) -> list[int]:
+    return [seen.model.n_facets - 1]
+
+
+def _deepest_clustered(seen: Seen) -> list[int]:
+    return [max(seen.clustered, default=seen.model.n_facets - 1)]
+
+
+def _draw(
     name: str,
-    facets: list[int],
-    compute: Callable[[HeldOut], Intervention],
+    file: str,
+    facets: Sequence[int] | Callable[[Seen], list[int]],
+    run: Path,
     data_dir: Path | None,
     out: Path | None,
     arrays: Path | None,
+    **options: Any,
 ) -> None:
-    """Compute, then write the figure and the arrays, after a look at where they go."""
-    from pyro_mfcvae.drawing.held_out import look
-    from pyro_mfcvae.drawing.saving import check_target, save_arrays, save_figure
+    """Compute a figure, then write it and its arrays.
+
+    Args:
+        name: of the figure.
+        file: that it goes into, without facets and ending, unless ``out`` is given.
+        facets: that it is of; a function where none were given.
+        run: its folder.
+        data_dir: folder of the data's files.
+        out: file of the figure.
+        arrays: file of the arrays.
+        **options: of the figure.
+    """
+    from pyro_mfcvae.figures import get_figure, save_arrays, save_figure
+    from pyro_mfcvae.runs.draw import look
     from pyro_mfcvae.runs.run import Run
 
     opened = Run(run)
-    for target, suffix in ((out, ".png"), (arrays, ".npz")):
-        if target is not None:
-            check_target(target, suffix)
-    done = compute(look(opened, opened.dataset(data_dir)))
+    seen, figure = look(opened, opened.dataset(data_dir)), get_figure(name)
+    result = figure.compute(seen, *(facets(seen) if callable(facets) else facets), **options)
     if out is None:
-        numbers = "-".join(map(str, facets))
-        out = opened.figures / f"{name}{'-facet-' if facets else ''}{numbers}.png"
+        numbers = "" if callable(facets) else "-".join(map(str, facets))
+        out = opened.figures / f"{file}{'-facet-' * bool(numbers)}{numbers}.png"
     try:
         opened.figures.mkdir(exist_ok=True)
         if arrays is not None:
-            save_arrays(arrays, done.arrays)
+            save_arrays(arrays, result.arrays)
             click.echo(arrays)
-        save_figure(out, done.figure)
+        save_figure(out, figure.draw(result))
     except OSError as error:
         raise click.UsageError(f"{error.filename or out} cannot be written: {error}") from None
     click.echo(out)

@@ -19,13 +19,13 @@ DATA_DIR = click.option(
     "--data-dir",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Folder of the data's files (downloaded, or that of an .npz or .h5 file).",
+    help="Folder of the data's files, downloaded or your own.",
 )
 
 
 def _load(ctx: click.Context, param: click.Parameter, files: tuple[str, ...]) -> None:
     if files and not ctx.resilient_parsing:
-        from pyro_mfcvae.plugins.user import load_guide_file, load_model_file
+        from pyro_mfcvae.plugins import load_guide_file, load_model_file
 
         for file in files:
             (load_guide_file if param.name == "guide" else load_model_file)(file)
@@ -49,14 +49,14 @@ def own_files(command: Callable[..., None]) -> Callable[..., None]:
 MODEL = click.option(
     "--model",
     metavar="NAME|FILE.py:Name",
-    help="Another model: mfcvae, vade, ..., or one of your own in FILE.py.",
+    help='Another model (see "mfcvae parts model"), or one of your own: FILE.py:Name, or '
+    "package.module:Name.",
 )
 GUIDE = click.option(
     "--guide",
     metavar="NAME|FILE.py:Name",
-    help="What happens with c: vade, vade-analytic, expectation, expectation-analytic, "
-    "posterior, posterior-analytic, enumerate, amortized, relaxed. Or a guide of your own in "
-    "FILE.py.",
+    help='What happens with c: a guide (see "mfcvae parts guide"), or one of your own: '
+    "FILE.py:Name, or package.module:Name.",
 )
 OUT = click.option(
     "--out", type=click.Path(path_type=Path), help="A new run folder [runs/NAME-001]."

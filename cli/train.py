@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("preset", required=False)
-@click.option("--data", metavar="NAME|FILE", help="A data set's name, or an .npz or .h5 file.")
+@click.option(
+    "--data", metavar="NAME|FILE", help='A data set, or a file of your own (see "mfcvae parts").'
+)
 @DATA_DIR
 @MODEL
 @GUIDE
@@ -147,7 +149,7 @@ def _resume(
     device: str | None,
     **given: Any,
 ) -> tuple[dict[str, Run], TrainingState, Dataset]:
-    from pyro_mfcvae.plugins.user import load_guide_file, load_model_file
+    from pyro_mfcvae.plugins import load_guide_file, load_model_file
     from pyro_mfcvae.runs import together
     from pyro_mfcvae.runs import train as alone
     from pyro_mfcvae.runs.run import Run
@@ -206,7 +208,7 @@ def _settings(
         with_facets,
     )
     from pyro_mfcvae.data import data_settings, in_folder
-    from pyro_mfcvae.plugins.user import check_given_once, with_guide, with_model
+    from pyro_mfcvae.plugins import check_given_once, with_guide, with_model
     from pyro_mfcvae.presets import default_preset, get_preset
 
     paths = [assignment.partition("=")[0].strip() for assignment in assignments]

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pyro_mfcvae.models import VaDE as VaDE
     from pyro_mfcvae.official import import_official as import_official
     from pyro_mfcvae.official import import_run as import_run
-    from pyro_mfcvae.plugins.user import load_guide_file as load_guide_file
-    from pyro_mfcvae.plugins.user import load_model_file as load_model_file
+    from pyro_mfcvae.plugins import load_guide_file as load_guide_file
+    from pyro_mfcvae.plugins import load_model_file as load_model_file
     from pyro_mfcvae.pretrained import open_pretrained as open_pretrained
     from pyro_mfcvae.priors.mixture import MixturePrior as MixturePrior
     from pyro_mfcvae.runs.run import Run as Run
@@ -40,8 +40,8 @@ _HOMES = {
     "VaDE": "models",
     "import_official": "official",
     "import_run": "official",
-    "load_guide_file": "plugins.user",
-    "load_model_file": "plugins.user",
+    "load_guide_file": "plugins",
+    "load_model_file": "plugins",
     "open_pretrained": "pretrained",
     "predict": "evaluation",
 }

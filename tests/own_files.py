@@ -15,9 +15,9 @@ from click.testing import CliRunner, Result
 from pyro_mfcvae.cli import main
 from pyro_mfcvae.config import Config, config_to_dict, override, with_facets
 from pyro_mfcvae.data import data_settings
-from pyro_mfcvae.plugins import files as own_code
-from pyro_mfcvae.plugins import user
+from pyro_mfcvae.plugins import files
 from pyro_mfcvae.presets import get_preset
+from pyro_mfcvae.registry import take_back
 
 SETTINGS = {
     "model.encoder.options.backbone": "8",
@@ -47,18 +47,17 @@ def write_data(folder: Path) -> None:
 @contextmanager
 def nothing_loaded() -> Iterator[None]:
     """As when a process starts: no file has been loaded, and none will have been afterwards."""
-    own_code._LOADED.clear()
-    for name in [name for name in sys.modules if name.startswith(own_code._PREFIX)]:
-        del sys.modules[name]
-    tables = [*user._REGISTRIES.values(), own_code._LOADED, sys.modules]
-    before = [dict(table) for table in tables]
+    forget_all()
     yield
-    for table, known in zip(tables, before, strict=True):
-        for name in set(table) - set(known):
-            if table is not sys.modules or name.startswith(own_code._PREFIX):
-                del table[name]
-        if table is not sys.modules:
-            table.update(known)
+    forget_all()
+
+
+def forget_all() -> None:
+    """Unload all files."""
+    files._LOADED.clear()
+    for name in [name for name in sys.modules if name.startswith(files._PREFIX)]:
+        del sys.modules[name]
+        take_back(name)
 
 
 def mfcvae(*arguments: str) -> Result:

@@ -11,6 +11,7 @@ from typing import Any
 from pyro_mfcvae.config.parts import FacetConfig
 from pyro_mfcvae.config.run import Config, config_from_dict, config_to_dict
 from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.registry import unknown
 
 
 def override(config: Config, assignments: Iterable[str]) -> Config:
@@ -115,5 +116,5 @@ def _member(values: Any, key: str, so_far: str, path: str) -> Any:
     if not isinstance(values, dict):
         raise ConfigError(f"unknown setting {path!r}: {so_far.rpartition('.')[0]} has no parts")
     if key not in values:
-        raise ConfigError(f"unknown setting {path!r}: choose one of {', '.join(values)}")
+        raise unknown("setting", so_far, values)
     return values[key]

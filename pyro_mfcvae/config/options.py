@@ -38,7 +38,7 @@ def check_options(
     for parameter in parameters:
         if parameter.name not in options and parameter.default is parameter.empty:
             raise ConfigError(f"{what} needs the option {parameter.name}")
-    hints = get_type_hints(part.__init__ if inspect.isclass(part) else part)
+    hints = get_type_hints(part.__init__ if inspect.isclass(part) else part, include_extras=True)
     for name, value in options.items():
         if name not in hints:
             continue

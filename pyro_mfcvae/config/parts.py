@@ -68,7 +68,7 @@ class ModelSource:
     """The file of a model, or of a guide, of one's own.
 
     Attributes:
-        path: of the file.
+        path: of the file; of a package's file the name of the module.
         sha256: checksum of what it held.
     """
 
@@ -79,6 +79,10 @@ class ModelSource:
     def file(self) -> str:
         """The file's name without its folder."""
         return PurePath(self.path).name
+
+    def named(self, name: str) -> str:
+        """How to name a class of it; where its folder is by now is open."""
+        return f"{'path/to/' * self.path.endswith('.py')}{self.file}:{name}"
 
     def without_folder(self) -> ModelSource:
         """The same file, with nothing but its name for a path."""

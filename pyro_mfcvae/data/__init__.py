@@ -7,10 +7,9 @@ from pyro_mfcvae.data import (  # noqa: F401  (they register)
     colored_mnist,
     files,
     mixed,
-    mnist,
     shapes,
     shapes3d,
-    svhn,
+    vision,
 )
 from pyro_mfcvae.data.observations import Dataset, as_float, select, spread_out
 from pyro_mfcvae.data.registry import (

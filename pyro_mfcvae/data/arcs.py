@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 import torch
+from pydantic import Field
 
+from pyro_mfcvae.config.parts import Count, Whole
 from pyro_mfcvae.data.observations import Dataset
 from pyro_mfcvae.data.registry import register_dataset
-from pyro_mfcvae.errors import ConfigError
+
+Scale = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Pair = Annotated[Sequence[Scale], Field(min_length=2, max_length=2)]
 
 RADIUS = 2.0  # of the middle of an arc
 TURN = 0.8  # radians that an arc winds around the origin for each unit of radius
@@ -18,11 +22,11 @@ TURN = 0.8  # radians that an arc winds around the origin for each unit of radiu
 
 @register_dataset("arcs")
 def arcs(
-    n_train: int = 10_000,
-    n_test: int = 2_000,
-    n_arcs: int = 5,
-    noise: Sequence[float] = (0.5, 0.12),
-    seed: int = 0,
+    n_train: Count = 10_000,
+    n_test: Count = 2_000,
+    n_arcs: Count = 5,
+    noise: Pair = (0.5, 0.12),
+    seed: Whole = 0,
 ) -> Dataset:
     r"""Points on arcs that wind around the origin like the blades of a pinwheel.
 
@@ -48,22 +52,7 @@ def arcs(
 
     Returns:
         points, float32 (N, 2), with the label ``arc``.
-
-    Raises:
-        ConfigError: if a number is out of range.
     """
-    if n_train < 1 or n_test < 1 or n_arcs < 1:
-        raise ConfigError(
-            "expected at least 1 training point, 1 held-out point and 1 arc, got "
-            f"{n_train}, {n_test} and {n_arcs}"
-        )
-    if len(noise) != 2 or not all(0 <= scale < math.inf for scale in noise):
-        raise ConfigError(
-            "expected noise as two standard deviations from 0 on, along the radius and across it, "
-            f"got {list(noise)}"
-        )
-    if seed < 0:
-        raise ConfigError(f"seed must not be negative, got {seed}")
     generator = np.random.default_rng(seed)
     n = n_train + n_test
     arc = generator.integers(n_arcs, size=n)

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import math
+from typing import Annotated
 
 import numpy as np
 import torch
+from pydantic import Field
 
+from pyro_mfcvae.config.parts import Count, Positive, Whole
+from pyro_mfcvae.data.arcs import Scale
 from pyro_mfcvae.data.observations import Dataset, random_split
 from pyro_mfcvae.data.registry import register_dataset
-from pyro_mfcvae.errors import ConfigError
+
+Several = Annotated[int, Field(ge=2, strict=True)]
 
 
 @register_dataset("aspects")
 def aspects(
-    n_aspects: int = 3,
-    n_values: int = 4,
-    n_observations: int = 4000,
-    spread: float = 0.12,
-    ratio: float = 2.0,
+    n_aspects: Count = 3,
+    n_values: Several = 4,
+    n_observations: Several = 4000,
+    spread: Scale = 0.12,
+    ratio: Positive = 2.0,
     test_fraction: float = 0.2,
-    data_seed: int = 0,
+    data_seed: Whole = 0,
 ) -> Dataset:
     r"""Independent aspects, each with groups on a circle of its own, seen from an odd angle.
 
@@ -42,19 +46,7 @@ def aspects(
 
     Returns:
         rows, float32 (N, 2n), with the labels ``aspect_0`` (the smallest) and so on.
-
-    Raises:
-        ConfigError: if a number is out of range.
     """
-    if n_aspects < 1 or n_values < 2 or n_observations < 2:
-        raise ConfigError(
-            "expected at least 1 aspect, 2 values and 2 observations, got "
-            f"{n_aspects}, {n_values} and {n_observations}"
-        )
-    if not (0 <= spread < math.inf and 0 < ratio < math.inf):
-        raise ConfigError(
-            f"expected a spread from 0 on and a ratio above 0, got {spread} and {ratio}"
-        )
     generator = np.random.default_rng(data_seed)
     values = generator.integers(n_values, size=(n_observations, n_aspects))
     angles = 2 * np.pi * values / n_values

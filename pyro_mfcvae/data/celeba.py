@@ -6,25 +6,23 @@ the published checksums; the same files are read here without it.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from pyro_mfcvae.data.folders import data_folder
+from pyro_mfcvae.data.folders import data_folder, memoise
 from pyro_mfcvae.data.observations import Dataset
-from pyro_mfcvae.data.pictures import check_size, resized
+from pyro_mfcvae.data.pictures import Size, resized
 from pyro_mfcvae.data.registry import register_dataset
-from pyro_mfcvae.data.shapes import cache_folder
 from pyro_mfcvae.data.vision import checked_count
-from pyro_mfcvae.errors import ConfigError, DataError
+from pyro_mfcvae.errors import DataError
 
 FOLDER, PICTURES = "celeba", "img_align_celeba"
 ATTRIBUTES, PARTITION = "list_attr_celeba.txt", "list_eval_partition.txt"
@@ -33,6 +31,7 @@ SOURCE = (
     "(https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html)"
 )
 WIDTH = 178  # of the published pictures; they are 218 high
+Crop = Annotated[int, Field(ge=4, le=WIDTH, strict=True)]
 _TRAIN, _VALIDATION, _TEST = 0, 1, 2  # as the partition's file has them
 _CACHE_VERSION = 1  # counts up when pictures are cut or resized otherwise
 _AT_ONCE = 256  # pictures
@@ -41,8 +40,8 @@ _AT_ONCE = 256  # pictures
 @register_dataset("celeba")
 def celeba(
     data_dir: str | None = None,
-    size: int = 64,
-    crop: int = 148,
+    size: Size = 64,
+    crop: Crop = 148,
     n_train: int | None = None,
     n_test: int | None = None,
 ) -> Dataset:
@@ -68,11 +67,8 @@ def celeba(
     Raises:
         DataError: if files are missing, damaged, or hold something else, or the cache folder
             cannot hold the pictures.
-        ConfigError: if the size, the square or a number of pictures is out of range.
+        ConfigError: if a number of pictures is out of range.
     """
-    check_size(size)
-    if not 4 <= crop <= WIDTH:
-        raise ConfigError(f"crop must be a number of pixels from 4 to {WIDTH}, got {crop}")
     folder = data_folder(data_dir) / FOLDER
     _check_complete(folder)
     names, factors, values = _attributes(folder / ATTRIBUTES)
@@ -151,45 +147,13 @@ def _pictures(folder: Path, names: Sequence[str], size: int, crop: int) -> Tenso
             f"{missing[0]}; unpack {PICTURES}.zip from {SOURCE} there"
         )
     changed = folder.stat().st_mtime_ns
-    key = json.dumps([_CACHE_VERSION, str(folder.resolve()), changed, size, crop, *names]).encode()
-    path = cache_folder() / f"celeba-{hashlib.blake2b(key, digest_size=8).hexdigest()}.npy"
-    shape = (len(names), 3, size, size)
-    pictures = _stored(path, shape)
-    if pictures is None:
-        _store(path, shape, _read(folder, names, size, crop))
-        pictures = _stored(path, shape)
-        assert pictures is not None
+    pictures = memoise(
+        "celeba",
+        [_CACHE_VERSION, str(folder.resolve()), changed, size, crop, *names],
+        (len(names), 3, size, size),
+        lambda: _read(folder, names, size, crop),
+    )
     return torch.from_numpy(pictures)
-
-
-def _stored(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """The array in a file, read as it is needed; None if it is not there or damaged."""
-    try:
-        pictures = np.load(path, mmap_mode="c")  # PyTorch wants arrays that can be written to
-    except (OSError, ValueError, EOFError):
-        return None
-    return pictures if pictures.shape == shape and pictures.dtype == np.uint8 else None
-
-
-def _store(path: Path, shape: tuple[int, ...], parts: Iterator[np.ndarray]) -> None:
-    """Write an array of this shape, uint8, that comes in parts."""
-    aside = path.with_suffix(f".{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as file:
-            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
-            for part in parts:
-                file.write(part.tobytes())
-        aside.replace(path)
-    except OSError as error:
-        raise DataError(
-            f"{path.parent} cannot hold the pictures ({error}); name a folder with "
-            f"{np.prod(shape) / 1e9:.1f} GB of room with MFCVAE_CACHE"
-        ) from error
-    finally:
-        with suppress(OSError):
-            aside.unlink()  # it is there only if something went wrong
 
 
 def _read(folder: Path, names: Sequence[str], size: int, crop: int) -> Iterator[np.ndarray]:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import colorsys
+from typing import Annotated
 
 import numpy as np
 import torch
+from pydantic import Field
 
-from pyro_mfcvae.data.mnist import mnist
+from pyro_mfcvae.config.parts import Whole
 from pyro_mfcvae.data.observations import Dataset
 from pyro_mfcvae.data.registry import register_dataset
-from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.data.vision import mnist
 
 # Every foreground stands out against every background, at a contrast ratio (WCAG 2) above 3.
 FOREGROUND_SATURATION, FOREGROUND_VALUE = 0.4, 1.0
 BACKGROUND_SATURATION, BACKGROUND_VALUE = 1.0, 0.3
 MAX_COLORS = 100  # hues that stay distinct in 8 bits
+Colors = Annotated[int, Field(ge=1, le=MAX_COLORS, strict=True)]
 _ROWS_AT_ONCE = 500
 
 
@@ -24,9 +27,9 @@ def colored_mnist(
     data_dir: str | None = None,
     n_train: int | None = None,
     n_test: int | None = None,
-    n_foregrounds: int = 10,
-    n_backgrounds: int = 10,
-    color_seed: int = 0,
+    n_foregrounds: Colors = 10,
+    n_backgrounds: Colors = 10,
+    color_seed: Whole = 0,
 ) -> Dataset:
     """MNIST digits of one colour on a ground of another.
 
@@ -52,13 +55,8 @@ def colored_mnist(
     Raises:
         DataError: if files are missing and cannot be downloaded, or cannot be read, or hold
             something else.
-        ConfigError: if a number of digits or colours, or the seed, is out of range.
+        ConfigError: if a number of digits is out of range.
     """
-    for name, n in (("n_foregrounds", n_foregrounds), ("n_backgrounds", n_backgrounds)):
-        if not 1 <= n <= MAX_COLORS:
-            raise ConfigError(f"{name} must be from 1 to {MAX_COLORS}, got {n}")
-    if color_seed < 0:
-        raise ConfigError(f"color_seed must not be negative, got {color_seed}")
     grey = mnist(data_dir, n_train, n_test)
     palettes = {
         "foreground": _palette(n_foregrounds, FOREGROUND_SATURATION, FOREGROUND_VALUE),

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_mfcvae.data.arrays import Layout
+from pyro_mfcvae.data.arrays import Layout, Shaped, check_column, factor_names, observation_layouts
+from pyro_mfcvae.data.formats import FORMATS, Format, Unread
 from pyro_mfcvae.errors import DataError
 
 if TYPE_CHECKING:
@@ -161,8 +162,57 @@ def open_hdf5(path: Path) -> h5py.File:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Around reads of the file alone: what they raise means that it is damaged."""
+    """Around reads of the file: what HDF5 raises means that it is damaged."""
     try:
         yield
+    except DataError:
+        raise
     except (OSError, RuntimeError, LookupError, TypeError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as HDF5 ({error})") from error
+
+
+def list_arrays(path: Path) -> dict[str, Unread]:
+    """Shapes and types of the file's arrays by name; those without any numbers are left out.
+
+    Raises:
+        DataError: if it is missing or damaged.
+    """
+    with open_hdf5(path) as file, reading(path):
+        return {name: Unread(array.shape, array.dtype) for name, array in _arrays_of(file).items()}
+
+
+def _arrays_of(file: h5py.File) -> dict[str, h5py.Dataset]:
+    import h5py
+
+    return {
+        name: array
+        for name, array in file.items()
+        if isinstance(array, h5py.Dataset) and array.shape is not None
+    }
+
+
+def _read_hdf5(path: Path) -> dict[str, Shaped]:
+    """The file's arrays by name, observations unread; labels are checked before they are read."""
+    import h5py
+
+    arrays: dict[str, Shaped] = {**list_arrays(path)}
+    n = sum(len(arrays[name]) for name in observation_layouts(arrays, str(path)))
+    for factor in factor_names(arrays):
+        check_column(factor, arrays[factor].shape, n, str(path))
+    with open_hdf5(path) as file, reading(path):
+        for name, array in _arrays_of(file).items():
+            if name not in ("x", "x_test"):
+                is_text = h5py.check_string_dtype(array.dtype) is not None
+                arrays[name] = np.asarray(array.asstr()[()], dtype=str) if is_text else array[()]
+    return arrays
+
+
+FORMATS.add(
+    Format(
+        "HDF5",
+        (".h5", ".hdf5"),
+        "data sets by name, which may exceed the memory and are streamed then",
+        _read_hdf5,
+        Hdf5Rows,
+    )
+)

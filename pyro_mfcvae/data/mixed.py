@@ -12,11 +12,12 @@ from torch import Tensor
 from typing_extensions import TypedDict
 
 from pyro_mfcvae.config import Component
+from pyro_mfcvae.config.parts import Whole
 from pyro_mfcvae.data.observations import Dataset
-from pyro_mfcvae.data.pictures import check_size, resized
+from pyro_mfcvae.data.pictures import Size, resized
 from pyro_mfcvae.data.registry import in_folder, load_dataset, reads_files, register_dataset
 from pyro_mfcvae.data.streamed import StreamedObservations
-from pyro_mfcvae.errors import ConfigError, DataError
+from pyro_mfcvae.errors import DataError
 
 
 class Part(TypedDict):
@@ -33,9 +34,9 @@ class Part(TypedDict):
 def mixed(
     first: Part,
     second: Part,
-    size: int | None = None,
+    size: Size | None = None,
     balanced: bool = True,
-    cut_seed: int = 0,
+    cut_seed: Whole = 0,
     data_dir: str | None = None,
 ) -> Dataset:
     """Two data sets as one, so that a model can be trained to tell or to align them.
@@ -61,13 +62,9 @@ def mixed(
         the same name are one class. The label is for judging only.
 
     Raises:
-        ConfigError: if a name, an option, the size or the seed is wrong.
+        ConfigError: if a name or an option is wrong.
         DataError: if a data set cannot be used, or the observations cannot be made alike.
     """
-    if size is not None:
-        check_size(size)
-    if cut_seed < 0:
-        raise ConfigError(f"cut_seed must not be negative, got {cut_seed}")
     parts = [_load(part, data_dir) for part in (first, second)]
     inverted = [part.get("inverted", False) for part in (first, second)]
     names = _domain_names(parts, inverted)

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
-from pyro_mfcvae.errors import ConfigError
+Size = Annotated[int, Field(ge=4, le=512, strict=True)]
+"""Height and width of pictures, in pixels."""
 
 _AT_ONCE = 1000  # pictures
-
-
-def check_size(size: int) -> None:
-    """Refuse a height and width in pixels that pictures cannot have.
-
-    Raises:
-        ConfigError: if it is not from 4 to 512.
-    """
-    if not isinstance(size, int) or not 4 <= size <= 512:
-        raise ConfigError(f"size must be a whole number of pixels from 4 to 512, got {size!r}")
 
 
 def resized(x: Tensor, size: int) -> Tensor:

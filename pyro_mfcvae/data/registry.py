@@ -9,22 +9,17 @@ from pathlib import Path
 
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.config.options import check_options
+from pyro_mfcvae.data.formats import suffixes
 from pyro_mfcvae.data.observations import Dataset
 from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.registry import Registry, unknown
 
 Loader = Callable[..., Dataset]
 
-DATASETS: dict[str, Loader] = {}
+DATASETS: Registry[Loader] = Registry("data set")
 
-
-def register_dataset(name: str) -> Callable[[Loader], Loader]:
-    """Decorator: make a function of keyword options that returns a Dataset known by name."""
-
-    def register(loader: Loader) -> Loader:
-        DATASETS[name] = loader
-        return loader
-
-    return register
+register_dataset = DATASETS.register
+"""Decorator: make a function of keyword options that returns a Dataset known by name."""
 
 
 def load_dataset(settings: Component) -> Dataset:
@@ -34,12 +29,7 @@ def load_dataset(settings: Component) -> Dataset:
         ConfigError: if the name or an option is unknown.
         DataError: if its files are missing or hold something else.
     """
-    if settings.name not in DATASETS:
-        raise ConfigError(
-            f"unknown data set {settings.name!r}; choose one of {', '.join(sorted(DATASETS))}, or "
-            "give the path of an .npz or .h5 file"
-        )
-    loader = DATASETS[settings.name]
+    loader = _find_loader(settings.name)
     check_options(loader, settings.options, f"data set {settings.name!r}")
     return loader(**settings.options)
 
@@ -57,12 +47,9 @@ def in_folder(settings: Component, folder: Path | str) -> Component:
     Raises:
         ConfigError: if the data set is unknown, or has no files.
     """
-    if settings.name not in DATASETS:
-        raise ConfigError(
-            f"unknown data set {settings.name!r}; choose one of {', '.join(sorted(DATASETS))}"
-        )
+    loader = _find_loader(settings.name)
     folder = Path(folder).expanduser().resolve()  # the run must find it from any folder
-    options = inspect.signature(DATASETS[settings.name]).parameters
+    options = inspect.signature(loader).parameters
     if "data_dir" in options:
         moved = {"data_dir": str(folder)}
     elif "path" in options:
@@ -76,6 +63,11 @@ def data_settings(text: str) -> Component:
     """Settings of the data set that a person named: a registered name or a path to a file."""
     if text not in DATASETS and ("." in text or "/" in text):
         path = Path(text).expanduser().resolve()  # the run must find it from any folder
-        name = "h5" if path.suffix in (".h5", ".hdf5") else "file"
-        return Component(name=name, options={"path": str(path)})
+        return Component(name="file", options={"path": str(path)})
     return Component(name=text)
+
+
+def _find_loader(name: str) -> Loader:
+    if name not in DATASETS:
+        raise unknown("data set", name, sorted(DATASETS), f"a file ({', '.join(suffixes())})")
+    return DATASETS[name]

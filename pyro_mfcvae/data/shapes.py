@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
-from platformdirs import user_cache_path
 from torch import Tensor
 
+from pyro_mfcvae.config.parts import Whole
+from pyro_mfcvae.data.folders import memoise
 from pyro_mfcvae.data.observations import Dataset, random_split
-from pyro_mfcvae.data.pictures import check_size, resized
+from pyro_mfcvae.data.pictures import Size, resized
 from pyro_mfcvae.data.registry import register_dataset
 from pyro_mfcvae.data.scenes import FACTORS, SHAPE_NAMES, render_scenes
-from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.errors import ConfigError, DataError
+from pyro_mfcvae.registry import unknown
 
 RENDERED_SIZE = 64
 _CACHE_VERSION = 1  # counts up when the renderer's pictures change
@@ -26,10 +24,10 @@ _CACHE_VERSION = 1  # counts up when the renderer's pictures change
 
 @register_dataset("shapes")
 def shapes(
-    size: int = RENDERED_SIZE,
+    size: Size = RENDERED_SIZE,
     factors: Mapping[str, Sequence[int]] | None = None,
     test_fraction: float = 0.2,
-    split_seed: int = 0,
+    split_seed: Whole = 0,
 ) -> Dataset:
     """Scenes of a room with one object, in the six factors of 3D Shapes.
 
@@ -48,7 +46,6 @@ def shapes(
     Raises:
         ConfigError: if the size or a factor's indices are out of range.
     """
-    check_size(size)
     grid = factor_grid({"wall_hue": [5], "object_hue": [6]} if factors is None else factors)
     indices = np.array(list(itertools.product(*grid.values())))
     pictures = resized(torch.from_numpy(_rendered(indices)).movedim(-1, 1), size)
@@ -62,9 +59,9 @@ def factor_grid(factors: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
     Raises:
         ConfigError: if a factor is unknown or an index out of range.
     """
-    unknown = sorted(set(factors) - set(FACTORS))
-    if unknown:
-        raise ConfigError(f"unknown factor {unknown[0]!r}; the factors are {', '.join(FACTORS)}")
+    for factor in factors:
+        if factor not in FACTORS:
+            raise unknown("factor", factor, FACTORS)
     grid = {}
     for factor, n_values in FACTORS.items():
         values = sorted(set(factors.get(factor, range(n_values))))
@@ -103,27 +100,12 @@ def _value_name(factor: str, value: int) -> str:
 
 def _rendered(indices: np.ndarray) -> np.ndarray:
     """Renderings (N, 64, 64, 3), uint8, kept in the user's cache folder."""
-    key = json.dumps([_CACHE_VERSION, indices.tolist()]).encode()
-    path = cache_folder() / f"scenes-{hashlib.blake2b(key, digest_size=8).hexdigest()}.npy"
-    try:
-        pictures = np.load(path)
-        if pictures.shape == (len(indices), RENDERED_SIZE, RENDERED_SIZE, 3):
-            return pictures
-    except (OSError, ValueError, EOFError):
-        pass  # not rendered yet, or damaged
-    pictures = render_scenes(indices, size=RENDERED_SIZE)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_suffix(f".{os.getpid()}")
-        with aside.open("wb") as file:
-            np.save(file, pictures)
-        aside.replace(path)
-    except OSError:
-        pass  # a cache that cannot be written costs seconds, no more
-    return pictures
 
+    def render() -> list[np.ndarray]:
+        return [render_scenes(indices, size=RENDERED_SIZE)]
 
-def cache_folder() -> Path:
-    """Where derived files are kept: MFCVAE_CACHE, or the system's cache folder for the user."""
-    given = os.environ.get("MFCVAE_CACHE")
-    return Path(given) if given else user_cache_path("pyro_mfcvae")
+    shape = (len(indices), RENDERED_SIZE, RENDERED_SIZE, 3)
+    try:
+        return memoise("scenes", [_CACHE_VERSION, indices.tolist()], shape, render)
+    except DataError:  # a cache that cannot be written costs seconds, no more
+        return render()[0]

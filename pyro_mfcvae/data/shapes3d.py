@@ -6,23 +6,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import Annotated
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
+from pyro_mfcvae.data.arrays import Layout
 from pyro_mfcvae.data.folders import data_folder
+from pyro_mfcvae.data.hdf5 import Hdf5Rows, list_arrays
 from pyro_mfcvae.data.observations import Dataset
-from pyro_mfcvae.data.pictures import check_size
+from pyro_mfcvae.data.pictures import Size
 from pyro_mfcvae.data.registry import register_dataset
 from pyro_mfcvae.data.scenes import HUES, ORIENTATIONS_DEGREES, SCALES, SHAPE_NAMES
 from pyro_mfcvae.data.shapes import factor_grid, factor_labels
-from pyro_mfcvae.errors import ConfigError, DataError
-
-if TYPE_CHECKING:
-    import h5py
+from pyro_mfcvae.errors import DataError
 
 FILE = "3dshapes.h5"
 SOURCE = (
@@ -40,6 +40,8 @@ FACTOR_VALUES = MappingProxyType(
         "orientation": ORIENTATIONS_DEGREES,
     }
 )
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]  # of numpy's RandomState
 _TOLERANCE = 0.01  # of a factor's values, in units of their spacing
 _ROWS_AT_ONCE = 1000
 
@@ -48,9 +50,9 @@ _ROWS_AT_ONCE = 1000
 def shapes3d(
     data_dir: str | None = None,
     factors: Mapping[str, Sequence[int]] | None = None,
-    size: int = 32,
-    test_fraction: float = 0.2,
-    split_seed: int = 0,
+    size: Size = 32,
+    test_fraction: Fraction = 0.2,
+    split_seed: Seed = 0,
 ) -> Dataset:
     """The published scenes of 3D Shapes (C. Burgess and H. Kim, 2018), all or a part of the grid.
 
@@ -72,24 +74,25 @@ def shapes3d(
 
     Raises:
         DataError: if the file is missing, damaged, or holds something else.
-        ConfigError: if the size, a factor's indices or the split are out of range.
+        ConfigError: if a factor's indices are out of range.
     """
-    check_size(size)
     grid = factor_grid(factors or {})
-    if not 0 < test_fraction < 1:
-        raise ConfigError(f"test_fraction must lie between 0 and 1, got {test_fraction}")
-    if not 0 <= split_seed < 2**32:
-        raise ConfigError(f"split_seed must be from 0 to {2**32 - 1}, got {split_seed}")
     path = _find(data_folder(data_dir))
-    with _opened(path) as (images, labels):
-        with _reading(path):
-            values = labels[()]
-        indices = _factor_indices(values, path)
-        chosen = [np.isin(indices[:, i], wanted) for i, wanted in enumerate(grid.values())]
-        rows = np.flatnonzero(np.logical_and.reduce(chosen))
-        if len(rows) == 0:
-            raise DataError(f"{path}: none of its {len(indices)} pictures has the factors {grid}")
-        x = _pictures(images, rows, size, path)
+    with _from_source():
+        images, labels = _arrays(path)
+        indices = _factor_indices(labels, path)
+    chosen = [np.isin(indices[:, i], wanted) for i, wanted in enumerate(grid.values())]
+    rows = np.flatnonzero(np.logical_and.reduce(chosen))
+    if len(rows) == 0:
+        raise DataError(f"{path}: none of its {len(indices)} pictures has the factors {grid}")
+    x = torch.empty((len(rows), 3, size, size), dtype=torch.uint8)
+    n = max(_ROWS_AT_ONCE, 4 * images.chunk_rows)  # few chunks are unpacked twice
+    for start in range(0, len(rows), n):
+        with _from_source():
+            read = images.read(rows[start : start + n])
+        for i, pictures in enumerate(read.split(100)):  # few enough for the processor's cache
+            first = start + 100 * i
+            x[first : first + len(pictures)] = _resized(pictures, size)
     train, test = _published_split(len(rows), test_fraction, split_seed)
     return Dataset("shapes3d", x, train, test, *factor_labels(grid, indices[rows]))
 
@@ -106,52 +109,38 @@ def _find(folder: Path) -> Path:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[h5py.Dataset, h5py.Dataset]]:
-    """The file's images (N, 64, 64, 3) and labels (N, 6)."""
-    import h5py
-
-    with _reading(path):
-        file = h5py.File(path, "r")
-    with file:
-        with _reading(path):
-            images, labels = (file.get(name) for name in ("images", "labels"))
-            for name, array in (("images", images), ("labels", labels)):
-                if not isinstance(array, h5py.Dataset):
-                    raise DataError(
-                        f"{path}: must hold the data sets 'images' and 'labels', got no {name!r} "
-                        f"among {sorted(file) or 'nothing'}; get {FILE} from {SOURCE}"
-                    )
-            _check_arrays(images, labels, path)
-        yield images, labels
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Around reads of the file alone: what they raise means that it is damaged."""
+def _from_source() -> Iterator[None]:
+    """Around all that the file may be to blame for."""
     try:
         yield
-    except DataError:
-        raise
-    except (OSError, RuntimeError, LookupError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{path}: cannot be read as HDF5 ({error}); get {FILE} anew from {SOURCE}"
-        ) from error
+    except DataError as error:
+        raise DataError(f"{error}; get {FILE} anew from {SOURCE}") from error
 
 
-def _check_arrays(images: h5py.Dataset, labels: h5py.Dataset, path: Path) -> None:
-    picture = (PUBLISHED_SIZE, PUBLISHED_SIZE, 3)
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != picture:
+def _arrays(path: Path) -> tuple[Hdf5Rows, np.ndarray]:
+    """The file's images, as rows (64, 64, 3), and its labels, float32 (N, 6)."""
+    found, picture = list_arrays(path), (PUBLISHED_SIZE, PUBLISHED_SIZE, 3)
+    for name in ("images", "labels"):
+        if name not in found:
+            raise DataError(
+                f"{path}: must hold the data sets 'images' and 'labels', got no {name!r} among "
+                f"{sorted(found) or 'nothing'}"
+            )
+    images, labels = found["images"], found["labels"]
+    if images.dtype != np.uint8 or images.shape[1:] != picture:
         raise DataError(
             f"{path}: images must be uint8 of shape (N, {', '.join(map(str, picture))}), got "
-            f"{images.dtype} {images.shape}; get {FILE} from {SOURCE}"
+            f"{images.dtype} {images.shape}"
         )
     expected = (len(images), len(FACTOR_VALUES))
     if labels.dtype.kind not in "fiu" or labels.shape != expected:
         raise DataError(
             f"{path}: labels must be numbers of shape {expected}, a row for each picture and a "
-            f"column for each of {', '.join(FACTOR_VALUES)}, got {labels.dtype} {labels.shape}; "
-            f"get {FILE} from {SOURCE}"
+            f"column for each of {', '.join(FACTOR_VALUES)}, got {labels.dtype} {labels.shape}"
         )
+    values = Hdf5Rows(path, {"labels": Layout(expected[1:], torch.float32, False)})
+    rows = Hdf5Rows(path, {"images": Layout(picture, torch.uint8, False)})
+    return rows, values.read(np.arange(len(values))).numpy()
 
 
 def _factor_indices(labels: np.ndarray, path: Path) -> np.ndarray:
@@ -165,28 +154,10 @@ def _factor_indices(labels: np.ndarray, path: Path) -> np.ndarray:
             row = int(wrong.argmax())
             raise DataError(
                 f"{path}: {factor} must be one of {len(values)} evenly spaced values from "
-                f"{values[0]:g} to {values[-1]:g}, got {labels[row, i]:g} in row {row} of labels; "
-                f"get {FILE} from {SOURCE}"
+                f"{values[0]:g} to {values[-1]:g}, got {labels[row, i]:g} in row {row} of labels"
             )
         indices[:, i] = nearest
     return indices
-
-
-def _pictures(images: h5py.Dataset, rows: np.ndarray, size: int, path: Path) -> Tensor:
-    """Pictures in increasing rows (N,), uint8 (N, 3, size, size)."""
-    x = torch.from_numpy(np.empty((len(rows), 3, size, size), dtype=np.uint8))
-    # h5py reads neighbours fast and scattered rows slowly, and unpacks whole chunks.
-    chunk = images.chunks[0] if images.chunks else 1
-    step = chunk * max(1, _ROWS_AT_ONCE // chunk)
-    done = 0
-    for part in np.split(rows, np.flatnonzero(np.diff(rows // step)) + 1):
-        with _reading(path):
-            slab = images[part[0] : part[-1] + 1]
-        slab = torch.from_numpy(slab[part - part[0]])
-        for pictures in slab.split(100):  # few enough for the processor's cache
-            x[done : done + len(pictures)] = _resized(pictures, size)
-            done += len(pictures)
-    return x
 
 
 def _resized(pictures: Tensor, size: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Observations that stay in an HDF5 file and are read as they are needed."""
+"""Observations that stay in a file and are read as they are needed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_mfcvae.data.hdf5 import Hdf5Rows
+from pyro_mfcvae.data.formats import FileRows
 from pyro_mfcvae.errors import DataError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class StreamedObservations:
 
     device = torch.device("cpu")
 
-    def __init__(self, file: Hdf5Rows, rows: NDArray[np.int64] | None = None) -> None:
+    def __init__(self, file: FileRows, rows: NDArray[np.int64] | None = None) -> None:
         if file.chunk_bytes > _WIDEST_CHUNK:
             raise DataError(
                 f"{file.path}: its chunks of {file.chunk_rows} observations hold "

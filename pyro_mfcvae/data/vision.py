@@ -1,4 +1,4 @@
-"""Pictures of digits in torchvision's files; the one place that imports torchvision."""
+"""MNIST and SVHN, in torchvision's files; the one place that imports torchvision."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pyro_mfcvae.data.folders import data_folder
 from pyro_mfcvae.data.observations import Dataset
+from pyro_mfcvae.data.registry import register_dataset
 from pyro_mfcvae.errors import ConfigError, DataError
 
 Digits = tuple[Tensor, Tensor]
@@ -50,23 +51,86 @@ class DigitFiles:
         return self.train_names if train else self.test_names
 
 
-def load_digits(
-    name: str, files: DigitFiles, data_dir: str | None, n_train: int | None, n_test: int | None
+def _read_mnist(datasets: ModuleType, folder: Path, train: bool, download: bool) -> Digits:
+    part = datasets.MNIST(folder, train=train, download=download)
+    return part.data.unsqueeze(1), part.targets
+
+
+def _read_svhn(datasets: ModuleType, folder: Path, train: bool, download: bool) -> Digits:
+    part = datasets.SVHN(folder, split="train" if train else "test", download=download)
+    return torch.from_numpy(part.data), torch.from_numpy(part.labels)
+
+
+MNIST = DigitFiles(
+    title="MNIST",
+    folder="MNIST/raw",
+    train_names=("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    test_names=("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+    shape=(1, 28, 28),
+    source="http://yann.lecun.com/exdb/mnist and its mirrors",
+    read=_read_mnist,
+    inseparable=True,
+)
+SVHN = DigitFiles(
+    title="SVHN",
+    folder="",
+    train_names=("train_32x32.mat",),
+    test_names=("test_32x32.mat",),
+    shape=(3, 32, 32),
+    source="http://ufldl.stanford.edu/housenumbers",
+    read=_read_svhn,
+)
+
+
+@register_dataset("mnist")
+def mnist(
+    data_dir: str | None = None, n_train: int | None = None, n_test: int | None = None
 ) -> Dataset:
-    """Pictures with their published split and the label ``digit``.
+    """Handwritten digits with their published split, grey values in [0, 1].
 
     Args:
-        name: of the data set.
-        files: where it is.
-        data_dir: the data folder; None takes MFCVAE_DATA, or ``data`` in the working folder.
+        data_dir: folder that holds ``MNIST/raw``; None takes MFCVAE_DATA, or ``data`` in the
+            working folder. What is missing there is downloaded.
         n_train: take the first so many training digits only.
         n_test: take the first so many held-out digits only.
+
+    Returns:
+        pictures, uint8 (N, 1, 28, 28), with the label ``digit``.
 
     Raises:
         DataError: if files are missing and cannot be downloaded, or cannot be read, or hold
             something else.
         ConfigError: if a number of digits is out of range.
     """
+    return _load_digits("mnist", MNIST, data_dir, n_train, n_test)
+
+
+@register_dataset("svhn")
+def svhn(
+    data_dir: str | None = None, n_train: int | None = None, n_test: int | None = None
+) -> Dataset:
+    """Digits of house numbers in photographs, with their published split.
+
+    Y. Netzer et al., "Reading Digits in Natural Images with Unsupervised Feature Learning", NIPS
+    Workshop on Deep Learning and Unsupervised Feature Learning, 2011: 73,257 training and 26,032
+    held-out pictures, uint8 (N, 3, 32, 32).
+
+    Args:
+        data_dir: folder that holds ``train_32x32.mat`` and ``test_32x32.mat``; all else is as for
+            :func:`mnist`.
+        n_train: take the first so many training digits only.
+        n_test: take the first so many held-out digits only.
+
+    Raises:
+        DataError, ConfigError: as for :func:`mnist`.
+    """
+    return _load_digits("svhn", SVHN, data_dir, n_train, n_test)
+
+
+def _load_digits(
+    name: str, files: DigitFiles, data_dir: str | None, n_train: int | None, n_test: int | None
+) -> Dataset:
+    """Pictures with their published split and the label ``digit``."""
     parts = [_part(files, data_folder(data_dir), train) for train in (True, False)]
     counts = [
         checked_count(option, n, len(digits))

@@ -8,9 +8,9 @@ from typing import Any
 from torch import nn
 
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.guides import GUIDES, Guide, build_guide, unknown_guide
+from pyro_mfcvae.guides import GUIDES, Guide, build_guide
 from pyro_mfcvae.models.base import FacetModel
-from pyro_mfcvae.plugins.files import given_files
+from pyro_mfcvae.plugins import loaded_parts
 
 
 def fitting_guides(
@@ -29,10 +29,9 @@ def fitting_guides(
     Raises:
         ConfigError: if a guide is unknown, or none of those that were asked for fits.
     """
-    unknown = [name for name in names or () if name not in GUIDES]
-    if unknown:
-        raise unknown_guide(unknown[0])
     chosen = set(GUIDES if names is None else names)
+    for name in sorted(chosen - GUIDES.keys()):
+        raise GUIDES.unknown(name)
     fitting: dict[str, Guide] = {}
     left_out: dict[str, str] = {}
     for name in [reference, *sorted(chosen - {reference})]:
@@ -61,8 +60,8 @@ def _misfit(model: FacetModel, name: str) -> str:
         )
     known = {id(p) for p in own.parameters()} if own is not None else set()
     if any(id(p) not in known for p in guide.parameters()):
-        files = [f"path/to/{source.file}:" for source in given_files("guide", name)]
-        return f"its networks were not trained: train with --guide {''.join(files[:1])}{name}"
+        files = [loaded.source.named(name) for loaded in loaded_parts("guide", name)]
+        return f"its networks were not trained: train with --guide {(files or [name])[0]}"
     return ""
 
 

@@ -31,28 +31,12 @@ def clusters_needed(
         shares = [np.mean([run[2] for run in runs if run[:2] == place]) for place in places]
         x, y = np.array(places, dtype=float).T
         x += (0.07, -0.07)[i % 2]  # else one kind would hide the other
-        shown = axes.scatter(
-            x,
-            y,
-            c=shares,
-            cmap="RdYlGn",
-            vmin=0.5,
-            vmax=1,
-            marker="os"[i % 2],
-            s=90,
-            edgecolors="black",
-            zorder=3,
-        )
+        style = {"marker": "os"[i % 2], "s": 90, "edgecolors": "black", "zorder": 3}
+        shown = axes.scatter(x, y, c=shares, cmap="RdYlGn", vmin=0.5, vmax=1, **style)
         for place, share in zip(zip(x, y, strict=True), shares, strict=True):
             offset, ha = ((8, -3), "left") if i % 2 == 0 else ((-8, -3), "right")
-            axes.annotate(
-                f"{100 * share:.0f} %",
-                place,
-                xytext=offset,
-                textcoords="offset points",
-                fontsize=8,
-                ha=ha,
-            )
+            style = {"xytext": offset, "textcoords": "offset points", "fontsize": 8, "ha": ha}
+            axes.annotate(f"{100 * share:.0f} %", place, **style)
         axes.plot([], [], "os"[i % 2], color="0.7", mec="black", label=kind)
     figure.colorbar(shown, ax=axes, label="told apart: mean majority accuracy over aspects")
     axes.set_yscale("log", base=2)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from typing_extensions import override
 
-from pyro_mfcvae.figures.lines import mark_single_points
+from pyro_mfcvae.figures.marks import mark_single_points
 from pyro_mfcvae.figures.names import readable
+from pyro_mfcvae.figures.registry import RunFigure, register_figure
+from pyro_mfcvae.figures.seen import Recorded
 
 # Not the colours of the facets.
 _FACTOR_COLORS = mpl.colormaps["Dark2"].colors
@@ -20,40 +24,67 @@ _FACTOR_COLORS = mpl.colormaps["Dark2"].colors
 Records = Sequence[dict[str, Any]]
 
 
-def training_curves(records: Records, title: str = "") -> Figure:
-    """ELBO, weighted KLs, agreement of each facet's clusters with labels, and fade weights.
+@dataclass(frozen=True, eq=False)
+class Logged:
+    """Log points of the training part, at least one, and those of held-out observations."""
 
-    Args:
-        records: log points of ``metrics.jsonl``. Those of the split ``train`` give the terms,
-            those of the split ``test``, where there are any, the dashed ELBO and the agreement.
-        title: above the curves.
+    train: Records
+    test: Records
+    title: str = ""
 
-    Raises:
-        ValueError: if there are no log points of the training split.
-    """
-    train, test = (
-        [record for record in records if record["split"] == split] for split in ("train", "test")
-    )
-    if not train:
-        raise ValueError("there are no log points to draw")
-    factors = _factors(test)
-    heights = [2.6, 2.6, *(1.8 for _ in factors), 1.0]
-    figure = Figure(figsize=(9, 0.7 + sum(heights)), layout="constrained")
-    panels: Sequence[Axes] = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
-    _draw_elbo(panels[0], train, test)
-    _draw_kl(panels[1], train)
-    for axes, (j, names) in zip(panels[2:], factors.items(), strict=False):
-        _draw_agreement(axes, test, j, names)
-    _draw_fade(panels[-1], train)
-    for axes in panels:
-        mark_single_points(axes)
-        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8, frameon=False)
-        axes.grid(alpha=0.3)
-        axes.tick_params(labelsize=8)
-    panels[-1].set_xlabel("step", fontsize=9)
-    figure.align_ylabels()
-    panels[0].set_title(title.replace("$", r"\$"), fontsize=10, loc="left")
-    return figure
+
+@register_figure("curves")
+class Curves(RunFigure[Logged]):
+    """ELBO, weighted KLs, agreement of each facet's clusters with labels, and fade weights."""
+
+    heading = "Training curves"
+    shows = "the ELBO, its terms and the fade weights over the training"
+    reads = "metrics"
+    section = "training"
+    place = 13
+
+    @override
+    def fits(self, recorded: Recorded) -> str | None:
+        return None if split_records(recorded.metrics, "train") else "there are no log points"
+
+    @override
+    def compute(self, recorded: Recorded) -> Logged:
+        train, test = (split_records(recorded.metrics, split) for split in ("train", "test"))
+        return Logged(train, test, recorded.name)
+
+    @override
+    def draw(self, result: Logged) -> Figure:
+        train, test = result.train, result.test
+        factors = _factors(test)
+        heights = [2.6, 2.6, *(1.8 for _ in factors), 1.0]
+        size = (9, 0.7 + sum(heights))
+        figure = Figure(figsize=size, layout="constrained")
+        panels = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
+        _draw_elbo(panels[0], train, test)
+        _draw_kl(panels[1], train)
+        for axes, (j, names) in zip(panels[2:], factors.items(), strict=False):
+            _draw_agreement(axes, test, j, names)
+        _draw_fade(panels[-1], train)
+        for axes in panels:
+            mark_single_points(axes)
+            axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8, frameon=False)
+            axes.grid(alpha=0.3)
+            axes.tick_params(labelsize=8)
+        panels[-1].set_xlabel("step", fontsize=9)
+        figure.align_ylabels()
+        panels[0].set_title(result.title.replace("$", r"\$"), fontsize=10, loc="left")
+        return figure
+
+
+def split_records(records: Records | None, split: str) -> Records:
+    """Log points of ``train`` or ``test``."""
+    return [record for record in records or () if record["split"] == split]
+
+
+def set_limits(axes: Axes, low: float, high: float) -> None:
+    """Limits of the height, with a margin."""
+    margin = 0.08 * (high - low) or 1.0
+    axes.set_ylim(low - margin, high + margin)
 
 
 def _series(records: Records, name: str) -> tuple[list[int], np.ndarray]:
@@ -73,7 +104,7 @@ def _draw_elbo(axes: Axes, train: Records, test: Records) -> None:
             axes.plot(steps, values, "--", color=f"C{color}", label=f"{label}, held out")
             shown.append(_after_the_start(steps, values))
     low = min(np.quantile(values, 0.02, method="lower") for values in shown)
-    _set_limits(axes, low, max(values.max() for values in shown))
+    set_limits(axes, low, max(values.max() for values in shown))
     axes.set_ylabel("nats per observation", fontsize=9)
 
 
@@ -90,7 +121,7 @@ def _draw_kl(axes: Axes, train: Records) -> None:
             axes.plot(steps, kl, style, color=f"C{j}", label=f"KL of {name}, facet {j}")
             shown.append(_after_the_start(steps, kl))
     high = max(np.quantile(values, 0.98, method="higher") for values in shown)
-    _set_limits(axes, min(0, *(values.min() for values in shown)), high)
+    set_limits(axes, min(0, *(values.min() for values in shown)), high)
     axes.set_ylabel("weight × KL, nats", fontsize=9)
 
 
@@ -132,8 +163,3 @@ def _draw_agreement(axes: Axes, test: Records, j: int, factors: Sequence[str]) -
 def _after_the_start(steps: Sequence[int], values: np.ndarray) -> np.ndarray:
     """The values after the first tenth of the steps, where the extremes are."""
     return values[np.asarray(steps) >= 0.1 * steps[-1]]
-
-
-def _set_limits(axes: Axes, low: float, high: float) -> None:
-    margin = 0.08 * (high - low) or 1.0
-    axes.set_ylim(low - margin, high + margin)

@@ -1,7 +1,7 @@
 """Pictures in rows and columns, with labels: the layout that all figures of pictures share.
 
-Observations come as arrays (*event): pictures with channels first are drawn as they are (in grey
-unless there are 3 or 4 channels), rows of a table as strips of colour, one cell per feature.
+Observations come as arrays (*event): pictures have their channels first and are grey unless they
+have 3 or 4 channels; rows of a table are strips of colour, one cell per feature.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 Array = NDArray[np.floating]
+Pair = tuple[float, float]
 
 # All in inches.
 _CELL, _STRIP = 0.55, 0.3  # least height of a picture, and of a table's row
@@ -58,12 +59,12 @@ class Panel:
         """Room for the labels, in inches."""
         return 0.15 + _LABEL_LETTER * max(map(len, self.labels), default=0)
 
-    def size(self, cell: tuple[float, float]) -> tuple[float, float]:
+    def size(self, cell: Pair) -> Pair:
         """Height and width in inches, without what stands above."""
         bottom, right = self.corner(len(self.rows) - 1, self.n_columns - 1, cell)
         return bottom + cell[0], right + cell[1]
 
-    def corner(self, row: int, column: int, cell: tuple[float, float]) -> tuple[float, float]:
+    def corner(self, row: int, column: int, cell: Pair) -> Pair:
         """Upper left corner of a place, in inches from that of the panel."""
         height, width = cell
         gaps = [
@@ -74,7 +75,7 @@ class Panel:
         return row * height + gaps[0], self.left + column * width + gaps[1]
 
 
-def in_columns(panel: Panel, n_rows: int) -> list[Panel]:
+def split_panel(panel: Panel, n_rows: int) -> list[Panel]:
     """The panel as several of about the same height, of at most n_rows rows each."""
     n = len(panel.rows)
     n_panels = max(-(-n // n_rows), 1)
@@ -91,22 +92,16 @@ def in_columns(panel: Panel, n_rows: int) -> list[Panel]:
     ]
 
 
-def picture_grid(
-    grid: Sequence[Sequence[Array | None]], labels: Sequence[str], title: str
+def draw_panels(
+    panels: Sequence[Panel], title: str = "", low: float = 0.0, high: float = 1.0
 ) -> Figure:
-    """Rows of observations, each row with a label to its left.
-
-    Rows may differ in length; None leaves a place empty.
-    """
-    return picture_panels([Panel(grid, labels)], title)
-
-
-def picture_panels(panels: Sequence[Panel], title: str = "") -> Figure:
     """Panels side by side.
 
     Args:
         panels: at least one, of observations of one shape.
         title: above all; broken into lines where the figure is narrow.
+        low: the observations' least value.
+        high: the observations' greatest value.
 
     Raises:
         ValueError: if there is no observation to draw.
@@ -118,8 +113,8 @@ def picture_panels(panels: Sequence[Panel], title: str = "") -> Figure:
     cell = _cell_size(example.shape, max(panel.n_columns for panel in panels))
     sizes = [panel.size(cell) for panel in panels]
     width = max(sum(w for _, w in sizes) + _GAP * (len(panels) - 1) + _MARGIN, _LEAST_WIDTH)
-    lines = _wrapped(title, width)
-    titles = [_wrapped(panel.title, w) for panel, (_, w) in zip(panels, sizes, strict=True)]
+    lines = _wrap(title, width)
+    titles = [_wrap(panel.title, w) for panel, (_, w) in zip(panels, sizes, strict=True)]
     above = _MARGIN + _LINE * (len(lines) + max(map(len, titles)))
     heads = _HEAD * any(panel.heads for panel in panels) + 0.04
     top = above + heads
@@ -130,7 +125,7 @@ def picture_panels(panels: Sequence[Panel], title: str = "") -> Figure:
     axes.set_axis_off()
     x = 0.0
     for panel, (_, w), title_lines in zip(panels, sizes, titles, strict=True):
-        _draw(panel, axes, (top, x), cell)
+        _draw(panel, axes, (top, x), cell, (low, high))
         _write(axes, x + panel.left, above, "\n".join(title_lines), 9, va="bottom")
         x += w + _GAP
     _write(axes, _MARGIN, size[1] - 0.06, key, 7, va="bottom")
@@ -138,16 +133,16 @@ def picture_panels(panels: Sequence[Panel], title: str = "") -> Figure:
     return figure
 
 
-def _draw(panel: Panel, axes: Axes, at: tuple[float, float], cell: tuple[float, float]) -> None:
+def _draw(panel: Panel, axes: Axes, at: Pair, cell: Pair, limits: Pair) -> None:
     """Draw a panel, but not its title, with its upper left corner there."""
-    (top, left), (height, width) = at, cell
+    (top, left), (height, width), (low, high) = at, cell, limits
     for i, row in enumerate(panel.rows):
         for k, picture in enumerate(row):
             y, x = panel.corner(i, k, cell)
             if picture is not None:
-                box = _shrunk((left + x, top + y, width, height), 0.04)
+                box = _shrink((left + x, top + y, width, height), 0.04)
                 axes.imshow(
-                    _drawable(picture),
+                    _as_image((picture - low) / ((high - low) or 1.0)),
                     cmap="gray",
                     vmin=0,
                     vmax=1,
@@ -173,13 +168,13 @@ def _write(
         axes.figure.text(x, y, text, transform=axes.transData, fontsize=size, ha=ha, va=va)
 
 
-def _wrapped(title: str, width: float) -> list[str]:
+def _wrap(title: str, width: float) -> list[str]:
     """Lines of a title that is as wide as this at most, in inches."""
     n_letters = max(int((width - 2 * _MARGIN) / _LETTER), 10)
     return [part for line in title.splitlines() for part in textwrap.wrap(line, n_letters)]
 
 
-def _drawable(picture: Array) -> Array:
+def _as_image(picture: Array) -> Array:
     """(C, H, W) or (D,) -> what imshow takes, clipped to [0, 1]."""
     if picture.ndim == 1:
         return mpl.colormaps["viridis"](np.clip(picture, 0, 1))[None, :, :3]
@@ -196,13 +191,13 @@ def _key(event: tuple[int, ...]) -> str:
     return f"{cells}blue is the lowest value in the data, yellow the highest"
 
 
-def _cell_size(event: tuple[int, ...], n_columns: int) -> tuple[float, float]:
+def _cell_size(event: tuple[int, ...], n_columns: int) -> Pair:
     """Height and width in inches."""
     if len(event) == 1:
         return _STRIP, max(_CELL, 8 / n_columns)
     return _CELL, _CELL * event[2] / event[1]
 
 
-def _shrunk(box: tuple[float, float, float, float], by: float) -> tuple[float, ...]:
+def _shrink(box: tuple[float, float, float, float], by: float) -> tuple[float, ...]:
     x, y, width, height = box
     return (x + by * width, y + by * height, (1 - 2 * by) * width, (1 - 2 * by) * height)

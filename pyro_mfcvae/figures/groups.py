@@ -1,137 +1,126 @@
-"""What batches share: pictures along it, and batches as points."""
+"""What the observations of a batch share: pictures along it, and batches as points.
+
+Source: Peis et al., "Unsupervised Learning of Global Factors in Deep Generative Models", 2020
+(UG-VAE), Figures 3 to 7.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pyro_mfcvae.figures.grids import Array, Panel, picture_panels
-from pyro_mfcvae.figures.latents import class_colors
-from pyro_mfcvae.figures.names import readable
+from pyro_mfcvae import evaluation
+from pyro_mfcvae.evaluation.embedding import neighbour_embedding
+from pyro_mfcvae.evaluation.groups import RANDOM, Kind, draw_groups, group_latents
+from pyro_mfcvae.figures.grids import Panel
+from pyro_mfcvae.figures.marks import class_colors
+from pyro_mfcvae.figures.names import describe_shares, readable
+from pyro_mfcvae.figures.seen import Seen
 
-IntArray = NDArray[np.int64]
+Array = NDArray[np.floating]
 
+_N_GROUPS = 50  # of each kind, as points
 _MARKERS = "os^vDPX*<>"
 
 
-def shared_and_own_grids(
-    grids: Sequence[Array],
-    names: Sequence[str],
-    rows: Sequence[float],
-    columns: Sequence[float],
-    title: str = "",
-) -> Figure:
-    """Grids of pictures side by side: the shared latent in rows, the own one in columns.
-
-    Source: UG-VAE, Figures 3 and 4.
+def draw_along_shared(seen: Seen, title: str, n_clusters: int | None = None) -> Figure:
+    """Grids of pictures, the shared latent in rows and each cluster's own one in columns.
 
     Args:
-        grids: pictures (R, C, *event) each.
-        names: above the grids.
-        rows: R offsets of the shared latent.
-        columns: C offsets of the own one.
-        title: above all.
-
-    Raises:
-        ValueError: if a grid has other numbers of rows and columns.
+        seen: model and held-out observations.
+        title: above all, before what the figure shows.
+        n_clusters: how many at most, those with most observations first; None takes all that have
+            any.
     """
-    for grid in grids:
-        if grid.shape[:2] != (len(rows), len(columns)):
-            raise ValueError(
-                f"expected pictures ({len(rows)}, {len(columns)}, ...) for the offsets, got shape "
-                f"{grid.shape}"
-            )
-    heads = [_offset(value) for value in columns]
-    panels = [
-        Panel(
-            list(map(list, grid)),
-            [_offset(v) for v in rows] if i == 0 else [""] * len(rows),
-            heads,
-            title=name,
-        )
-        for i, (grid, name) in enumerate(zip(grids, names, strict=True))
-    ]
-    return picture_panels(panels, title)
+    panels = []
+    for k in seen.most_used(0)[:n_clusters]:
+        grid, *offsets = evaluation.shared_and_own(seen.model, k)
+        labels, heads = ([_describe(value) for value in values] for values in offsets)
+        name = f"cluster {k}" if 0 in seen.clustered else ""
+        rows = [list(row) for row in grid]
+        panels.append(Panel(rows, [""] * len(rows) if panels else labels, heads, title=name))
+    what = "offset of every dimension, shared latent in rows, own from its prior's mean in columns"
+    return seen.pictures.draw_panels(panels, f"{title}: {what}")
 
 
-def between_groups_grid(
-    pictures: Array, ends: tuple[Array, Array], names: tuple[str, str], title: str = ""
-) -> Figure:
-    """From one group's shared latent to another's in rows, from one picture to another in columns.
+def draw_between_kinds(
+    seen: Seen, kinds: tuple[Kind, Kind], group_size: int, title: str
+) -> tuple[Figure, Array]:
+    """From a group of one kind to one of another in rows, from one picture to one in columns.
 
-    Source: UG-VAE, Figures 5 and 6.
+    The two observations stand at both sides. There is one row where nothing is shared.
 
     Args:
-        pictures: (R, M, *event); a single row where nothing is shared.
-        ends: the two observations (*event), which stand at both sides.
-        names: of the groups.
+        seen: model and held-out observations.
+        kinds: of the groups; one kind twice takes two groups of it.
+        group_size: B.
         title: above all.
+
+    Returns:
+        the figure, and the shared latents that its rows have, (M, D_1).
     """
-    n_rows, n_steps = pictures.shape[:2]
-    shares = [f"{100 * i / max(n_steps - 1, 1):.0f} %" for i in range(n_steps)]
+    n_groups = 2 if kinds[0] == kinds[1] else 1
+    groups = draw_groups(seen.labels, list(dict.fromkeys(kinds)), n_groups, group_size)
+    ends = groups.rows[:, 0]
+    pictures, shared = evaluation.between_groups(
+        seen.model, [seen.take(rows) for rows in groups.rows], list(seen.take(ends))
+    )
     rows = [[None, *row, None] for row in pictures]
-    rows[0][0], rows[-1][-1] = ends
-    labels = [""] * n_rows
-    if n_rows > 1:
-        labels = [f"shared {100 * i / (n_rows - 1):.0f} %" for i in range(n_rows)]
-        labels[0], labels[-1] = (f"shared by {readable(name)}" for name in names)
-    return picture_panels([Panel(rows, labels, ["from", *shares, "to"])], title)
+    rows[0][0], rows[-1][-1] = seen.observed(ends)
+    labels = [f"shared {share}" for share in describe_shares(len(rows))]
+    labels[0], labels[-1] = (f"shared by {readable(kind.name)}" for kind in kinds)
+    heads = ["from", *describe_shares(pictures.shape[1]), "to"]
+    panel = Panel(rows, labels if len(rows) > 1 else [""], heads)
+    title = f"{title}; {'shared latent in rows, ' * seen.has_groups}own in columns"
+    return seen.pictures.draw_panels([panel], title), shared
 
 
-def group_points(
-    points: Array,
-    classes: IntArray,
-    names: Sequence[str],
-    title: str = "",
-    paths: Sequence[tuple[str, Array]] = (),
+def draw_map_of_groups(
+    seen: Seen,
+    kinds: Sequence[Kind],
+    group_size: int,
+    title: str,
+    paths: Mapping[str, Array] | None = None,
 ) -> Figure:
-    """Groups as points in the plane, one colour and marker for each kind.
-
-    Source: UG-VAE, Figures 5b and 7.
+    """Held-out groups of each kind, and random ones, by the means of their q(z_1 | X), by t-SNE.
 
     Args:
-        points: of the groups, (G, 2).
-        classes: kind of each group, counted from 0, (G,).
-        names: of the kinds; the one called random is drawn in grey, below the others.
-        title: above the plot.
-        paths: names and points (M, 2) of lines through the plane.
+        seen: model and held-out observations.
+        kinds: of the groups.
+        group_size: B.
+        title: above the plot, before what it shows.
+        paths: {name: shared latents (M, D_1)} of lines to be drawn among them.
     """
+    groups = draw_groups(seen.labels, [*kinds, RANDOM], _N_GROUPS, group_size, seed=1)
+    means, _ = group_latents(seen.model, seen.x, groups.rows)
+    paths = paths or {}
+    points = neighbour_embedding(np.concatenate([means, *paths.values()]))
+    points, *ways = np.split(points, np.cumsum([len(means), *map(len, paths.values())])[:-1])
     figure = Figure(figsize=(6.5, 5.2), layout="constrained")
     axes = figure.subplots()
-    colors = iter(class_colors(max(len(names) - ("random" in names), 1)))
-    for k, name in enumerate(names):
-        is_random = name == "random"
-        axes.scatter(
-            *points[classes == k].T,
-            s=60 if is_random else 22,
-            label=readable(name),
-            color="0.75" if is_random else next(colors),
-            marker="." if is_random else _MARKERS[k % len(_MARKERS)],
-            lw=0,
-            alpha=0.8,
-            zorder=1 if is_random else 2,
-        )
-    for i, (name, path) in enumerate(paths):
-        axes.plot(
-            *path.T,
-            "-D",
-            color=("black", "saddlebrown")[i % 2],
-            ms=3,
-            lw=1,
-            zorder=3,
-            label=readable(name, 40),
-        )
-    axes.set_xticks([])
-    axes.set_yticks([])
+    colors = class_colors(len(kinds))
+    for k, kind in enumerate(groups.kinds):
+        style = {"s": 60, "color": "0.75", "marker": ".", "zorder": 1}
+        if kind is not RANDOM:
+            marker = _MARKERS[k % len(_MARKERS)]
+            style = {"s": 22, "color": colors[k], "marker": marker, "zorder": 2}
+        of_kind = points[groups.classes == k]
+        axes.scatter(*of_kind.T, label=readable(kind.name), lw=0, alpha=0.8, **style)
+    for i, (name, way) in enumerate(zip(paths, ways, strict=True)):
+        style = {"color": ("black", "saddlebrown")[i % 2], "label": readable(name, 40)}
+        axes.plot(*way.T, "-D", ms=3, lw=1, zorder=3, **style)
+    axes.set(xticks=[], yticks=[])
     axes.set_xlabel("t-SNE 1", fontsize=8)
     axes.set_ylabel("t-SNE 2", fontsize=8)
     figure.legend(loc="outside right center", fontsize=8, frameon=False)
-    figure.suptitle(title, fontsize=9, x=0.01, ha="left", wrap=True)
+    of = "q(z_1 | X)" if seen.has_groups else "z_0"
+    text = f"{title}: means of {of} of held-out batches of {group_size}"
+    figure.suptitle(text, fontsize=9, x=0.01, ha="left", wrap=True)
     return figure
 
 
-def _offset(value: float) -> str:
-    return "0" if abs(value) < 1e-6 else f"{value:+.2g}"
+def _describe(offset: float) -> str:
+    return "0" if abs(offset) < 1e-6 else f"{offset:+.2g}"

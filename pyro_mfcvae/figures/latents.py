@@ -2,27 +2,141 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib import patheffects
+import torch
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import BoundaryNorm, ListedColormap, hsv_to_rgb
+from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Ellipse
 from numpy.typing import NDArray
+from typing_extensions import override
 
+from pyro_mfcvae import evaluation
 from pyro_mfcvae.evaluation.latents import Projection
+from pyro_mfcvae.figures.confusion import factors_by_agreement
+from pyro_mfcvae.figures.marks import class_colors, cluster_colors, draw_ellipse, number_apart
 from pyro_mfcvae.figures.names import class_labels, readable, thinned
+from pyro_mfcvae.figures.registry import RunFigure, register_figure
+from pyro_mfcvae.figures.seen import Seen
 
 Array = NDArray[np.floating]
 IntArray = NDArray[np.int64]
 
 _PANEL = 5.0  # inches, width
+_N_POINTS = 2000  # observations drawn at most, picked at random
+
+
+@dataclass(frozen=True, eq=False)
+class LatentSpace:
+    """N observations and K components of one facet.
+
+    Attributes:
+        projection: of both.
+        clusters: of the observations, (N,).
+        labels: class of each observation, (N,); None where there are no labels.
+        factor: of which these are the classes.
+        class_names: of all its classes.
+        title: above the panels.
+    """
+
+    projection: Projection
+    clusters: IntArray
+    labels: IntArray | None = None
+    factor: str = ""
+    class_names: Sequence[str] = ()
+    title: str = ""
+
+
+@register_figure("latents")
+class Latents(RunFigure[LatentSpace]):
+    """Observations coloured by class and by cluster, and the components that have any of them.
+
+    Where there is one component only, clusters are left out beside classes.
+
+    A cross marks a component's mean, an ellipse (in one dimension a bar) one standard deviation
+    around it. The number of a cluster stands beside its mean unless that of a larger one is in
+    the way. One dimension is drawn as a strip, in which the height has no meaning.
+    """
+
+    heading = "Latent space"
+    shows = "held-out observations at the mean of q(z | x), and the prior over them"
+    per = ("facet",)
+    place = 10
+
+    @override
+    def fits(self, seen: Seen, facet: int) -> str | None:
+        if not seen.is_constant(facet):
+            return None
+        why = ", which a batch shares" * seen.has_groups
+        return f"all observations have one latent of this facet{why}"
+
+    @override
+    @torch.no_grad()
+    def compute(self, seen: Seen, facet: int) -> LatentSpace:
+        p = seen.model.facets[facet].at_origin()
+        projection = evaluation.project(
+            seen.predictions.z_mean[facet],
+            p.loc.cpu().numpy(),
+            (p.scale_tril @ p.scale_tril.mT).cpu().numpy(),
+        )
+        component = "a component" if facet in seen.clustered else "the prior"
+        if seen.is_conditional(facet):
+            component += ", where the facet that it depends on is 0"
+        title = (
+            f"facet {facet}: held-out observations at the mean of q(z | x)\n"
+            f"+ and line around it: mean and one standard deviation of {component}"
+        )
+        clusters = seen.predictions.clusters[facet]
+        for factor in factors_by_agreement(seen, facet)[:1]:
+            labels, names = seen.labels[factor], seen.class_names[factor]
+            return LatentSpace(projection, clusters, labels, factor, names, title)
+        return LatentSpace(projection, clusters, title=title)
+
+    @override
+    def draw(self, result: LatentSpace) -> Figure:
+        # In random order too, so that no class always lies on top of the others.
+        picked = np.random.default_rng(0).permutation(len(result.clusters))[:_N_POINTS]
+        scene = _scene(result.projection, result.clusters, picked)
+        n_components = len(result.projection.means)
+        has_clusters = result.labels is None or n_components > 1
+        n_panels = (result.labels is not None) + has_clusters
+        width, height = scene.window[1] - scene.window[0]
+        ratio = 0.6 if result.projection.points.shape[1] == 1 else height / width
+        size = ((_PANEL + 1) * n_panels, _PANEL * ratio + 1.3)
+        figure = Figure(figsize=size, layout="constrained")
+        panels = figure.subplots(1, n_panels, squeeze=False)[0]
+        if result.labels is not None:
+            colors = class_colors(len(result.class_names))
+            grays = np.full((len(scene.used), 3), 0.25)
+            _draw(panels[0], scene, colors[result.labels[picked]], grays)
+            panels[0].set_title(f"colour: {readable(result.factor)}", fontsize=9)
+            _explain_colors(panels[0], colors, class_labels(result.factor, result.class_names))
+        figure.suptitle(result.title, fontsize=10, x=0.01, ha="left")
+        if has_clusters:
+            colors = cluster_colors(len(scene.used))
+            rank = np.empty(n_components, dtype=np.int64)
+            rank[scene.used] = np.arange(len(scene.used))
+            _draw(panels[-1], scene, colors[rank[result.clusters[picked]]], 0.6 * colors)
+            size = np.ptp(scene.window, axis=0)
+            room = np.array([0.045, 0.03]) * size.max()
+            if not scene.names[1]:
+                room = np.array([0.045, 0.06]) * size
+            number_apart(panels[-1], scene.used, scene.centers, room)
+            panels[-1].set_title("colour: cluster", fontsize=9)
+        return figure
+
+    @override
+    def details(self, seen: Seen, facet: int) -> Iterable[str]:
+        if facet not in seen.clustered:
+            yield "The prior has one component, of which cross and line show mean and spread."
+        else:
+            where = ", as it is where the facet that it depends on is 0"
+            where *= seen.is_conditional(facet)
+            yield f"Crosses and lines show mean and spread of each component in use{where}."
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,101 +158,6 @@ class _Scene:
     covariances: Array
     window: Array
     names: tuple[str, str]
-
-
-def latent_space(
-    projection: Projection,
-    clusters: IntArray,
-    labels: IntArray | None = None,
-    factor: str = "",
-    class_names: Sequence[str] = (),
-    title: str = "",
-    n_points: int = 2000,
-) -> Figure:
-    """Observations coloured by class and by cluster, and the components that have any of them.
-
-    Where there is one component only, clusters are left out beside classes.
-
-    A cross marks a component's mean, an ellipse (in one dimension a bar) one standard deviation
-    around it. The number of a cluster stands beside its mean unless that of a larger one is in
-    the way. One dimension is drawn as a strip, in which the height has no meaning.
-
-    Args:
-        projection: of N observations and K components.
-        clusters: cluster of each observation, (N,).
-        labels: class of each observation, (N,); None leaves the first panel out.
-        factor: of which these are the classes.
-        class_names: of all its classes.
-        title: above the panels.
-        n_points: observations drawn at most, picked at random.
-    """
-    # In random order too, so that no class always lies on top of the others.
-    picked = np.random.default_rng(0).permutation(len(clusters))[:n_points]
-    scene = _scene(projection, clusters, picked)
-    has_clusters = labels is None or len(projection.means) > 1
-    n_panels = (labels is not None) + has_clusters
-    width, height = scene.window[1] - scene.window[0]
-    ratio = 0.6 if projection.points.shape[1] == 1 else height / width
-    size = ((_PANEL + 1) * n_panels, _PANEL * ratio + 1.3)
-    figure = Figure(figsize=size, layout="constrained")
-    panels = figure.subplots(1, n_panels, squeeze=False)[0]
-    if labels is not None:
-        colors = class_colors(len(class_names))
-        _draw(panels[0], scene, colors[labels[picked]], np.full((len(scene.used), 3), 0.25))
-        panels[0].set_title(f"colour: {readable(factor)}", fontsize=9)
-        _explain_colors(panels[0], colors, class_labels(factor, class_names))
-    figure.suptitle(title, fontsize=10, x=0.01, ha="left")
-    if not has_clusters:
-        return figure
-    colors = cluster_colors(len(scene.used))
-    rank = np.empty(len(projection.means), dtype=np.int64)
-    rank[scene.used] = np.arange(len(scene.used))
-    _draw(panels[-1], scene, colors[rank[clusters[picked]]], 0.6 * colors)
-    _number(panels[-1], scene)
-    panels[-1].set_title("colour: cluster", fontsize=9)
-    return figure
-
-
-def class_colors(n: int) -> Array:
-    """Distinct colours for n classes, (n, 3); along a rainbow where there are more than ten."""
-    if n <= 10:
-        return np.array(mpl.colormaps["tab10"].colors)[:n]
-    return mpl.colormaps["turbo"](np.linspace(0.03, 0.97, n))[:, :3]
-
-
-def cluster_colors(n: int) -> Array:
-    """Colours for n clusters, (n, 3), those of neighbours in the list far apart."""
-    if n <= 10:
-        return np.array(mpl.colormaps["tab10"].colors)[:n]
-    k = np.arange(n)
-    hue = k * 0.618 % 1
-    saturation, value = np.choose(k % 2, (0.85, 0.5)), np.choose(k // 2 % 2, (0.85, 0.65))
-    return hsv_to_rgb(np.stack([hue, saturation, value], axis=1))
-
-
-def one_deviation(mean: Array, covariance: Array) -> Ellipse:
-    """The ellipse at one standard deviation around the mean (2,), of a covariance (2, 2)."""
-    variances, axes = np.linalg.eigh(covariance)
-    width, height = 2 * np.sqrt(np.clip(variances, 0, None))
-    angle = np.degrees(np.arctan2(axes[1, 0], axes[0, 0]))
-    return Ellipse((mean[0], mean[1]), width, height, angle=angle)
-
-
-def number_apart(axes: Axes, numbers: Sequence[int], points: Array, room: Array) -> None:
-    """Write numbers beside points (n, 2), the first ones first, where others leave room (2,)."""
-    outline = [patheffects.withStroke(linewidth=1.5, foreground="white")]
-    written: list[Array] = []
-    for number, point in zip(numbers, points, strict=True):
-        if all((np.abs(point - other) > room).any() for other in written):
-            axes.annotate(
-                str(number),
-                point,
-                (2, 2),
-                textcoords="offset points",
-                fontsize=7,
-                path_effects=outline,
-            )
-            written.append(point)
 
 
 def _scene(projection: Projection, clusters: IntArray, picked: IntArray) -> _Scene:
@@ -180,9 +199,7 @@ def _draw(axes: Axes, scene: _Scene, point_colors: Array, component_colors: Arra
         scene.centers, scene.covariances, component_colors, strict=True
     ):
         if len(covariance) == 2:
-            ellipse = one_deviation(center, covariance)
-            ellipse.set(fill=False, edgecolor=color, lw=0.8)
-            axes.add_patch(ellipse)
+            draw_ellipse(axes, center, covariance, color)
         else:
             scale = np.sqrt(covariance.item())
             axes.hlines(center[1], center[0] - scale, center[0] + scale, color=color, lw=1)
@@ -198,35 +215,14 @@ def _draw(axes: Axes, scene: _Scene, point_colors: Array, component_colors: Arra
         axes.set_yticks([])
 
 
-def _number(axes: Axes, scene: _Scene) -> None:
-    """Write clusters' numbers beside their means, where there is room."""
-    room = np.array([0.045, 0.03]) * np.ptp(scene.window, axis=0).max()
-    if not scene.names[1]:
-        room = np.array([0.045, 0.06]) * np.ptp(scene.window, axis=0)
-    number_apart(axes, scene.used, scene.centers, room)
-
-
 def _explain_colors(axes: Axes, colors: Array, names: Sequence[str]) -> None:
     if len(names) <= 10:
         handles = [Line2D([], [], marker="o", ls="", color=color) for color in colors]
-        axes.legend(
-            handles,
-            names,
-            loc="center left",
-            bbox_to_anchor=(1, 0.5),
-            fontsize=8,
-            frameon=False,
-            handletextpad=0.2,
-        )
+        style = {"fontsize": 8, "frameon": False, "handletextpad": 0.2}
+        axes.legend(handles, names, loc="center left", bbox_to_anchor=(1, 0.5), **style)
         return
     norm = BoundaryNorm(np.arange(len(names) + 1) - 0.5, len(names))
-    shown = thinned(len(names), 25)
-    bar = axes.figure.colorbar(
-        ScalarMappable(norm, ListedColormap(list(colors))),
-        ax=axes,
-        ticks=shown,
-        fraction=0.04,
-        pad=0.02,
-    )
+    shown, mapped = thinned(len(names), 25), ScalarMappable(norm, ListedColormap(list(colors)))
+    bar = axes.figure.colorbar(mapped, ax=axes, ticks=shown, fraction=0.04, pad=0.02)
     bar.ax.set_yticklabels([names[i] for i in shown], fontsize=7)
     bar.ax.tick_params(length=0)

@@ -1,63 +1,57 @@
 """What each layer of a ladder holds: facets drawn anew one at a time, and one facet's clusters.
 
-Observations and pictures come as arrays with values in [0, 1].
+Source: Willetts et al., "Disentangling to Cluster: Gaussian Mixture Variational Ladder
+Autoencoders", 2019 (VLAC), Figures 2 and 3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from matplotlib.figure import Figure
 
-from pyro_mfcvae.figures.grids import Array, Panel, picture_panels
+from pyro_mfcvae import evaluation
+from pyro_mfcvae.figures.grids import Panel
+from pyro_mfcvae.figures.names import describe_part
+from pyro_mfcvae.figures.seen import Seen
 
 
-def resampled_facets(
-    x: Array, pictures: Array, labels: Sequence[str], titles: Sequence[str], title: str = ""
-) -> Figure:
-    """Observations, and beside them what becomes of each as one facet after the other is drawn.
-
-    Source: VLAC, Figure 2.
+def draw_resampled_facets(seen: Seen, n: int = 6, n_samples: int = 5) -> Figure:
+    """At most n observations, and what becomes of each as one facet after the other is drawn.
 
     Args:
-        x: observations (N, *event), to the left.
-        pictures: (J, N, S, *event), the drawn facet first.
-        labels: N of them, of the rows.
-        titles: J of them, of the facets.
-        title: above all.
-
-    Raises:
-        ValueError: if there are not as many observations, labels or titles as pictures.
+        seen: model and observations, which are spread evenly.
+        n: inputs at most.
+        n_samples: draws of each facet.
     """
-    if (len(titles), len(x), len(x)) != (*pictures.shape[:2], len(labels)):
-        raise ValueError(
-            f"expected pictures ({len(titles)}, {len(x)}, ...) and {len(x)} labels for the titles "
-            f"and observations, got shape {pictures.shape} and {len(labels)} labels"
-        )
-    inputs = Panel([[row] for row in x], labels, title="input")
-    drawn = [
-        Panel([list(row) for row in rows], [""] * len(rows), title=name)
-        for rows, name in zip(pictures, titles, strict=True)
+    rows = seen.choose(None, n)
+    pictures = evaluation.resample_facets(seen.model, seen.take(rows), n_samples, seen.temperature)
+    panels = [
+        Panel([[x] for x in seen.observed(rows)], [f"input {i}" for i in rows], title="input")
     ]
-    return picture_panels([inputs, *drawn], title)
+    for j, (prior, of_facet) in enumerate(zip(seen.model.facets, pictures, strict=True)):
+        name = f"facet {j}, K = {prior.n_clusters}"
+        panels.append(Panel([list(row) for row in of_facet], [""] * len(rows), title=name))
+    others = seen.describe_others("unchanged")
+    title = f"one facet drawn from its prior{others}, temperature {seen.temperature:g}"
+    return seen.pictures.draw_panels(panels, title)
 
 
-def component_columns(pictures: Array, clusters: Sequence[int], title: str = "") -> Figure:
-    """Pictures drawn from clusters of one facet, one column for each, below its number.
-
-    Source: VLAC, Figure 3.
+def draw_components(
+    seen: Seen, facet: int, n_clusters: int | None = 25, n_samples: int = 8
+) -> Figure:
+    """Samples of clusters in columns, with one draw of the other facets for all of them.
 
     Args:
-        pictures: (R, S, *event).
-        clusters: R of them.
-        title: above all.
-
-    Raises:
-        ValueError: if there are not as many clusters as pictures.
+        seen: model and observations.
+        facet: j.
+        n_clusters: the most used ones at most; None takes all that have members.
+        n_samples: pictures of each cluster.
     """
-    if len(clusters) != len(pictures):
-        raise ValueError(
-            f"expected pictures of {len(clusters)} clusters, got shape {pictures.shape}"
-        )
+    used = seen.most_used(facet)
+    chosen = used[:n_clusters]
+    pictures = evaluation.sample_components(seen.model, facet, chosen, n_samples, seen.temperature)
+    which = describe_part(len(chosen), len(used), "cluster in use", "most used")
+    others = seen.describe_others("at one draw from their priors")
+    title = f"facet {facet}: samples of {which}{others}, temperature {seen.temperature:g}"
     rows = [list(row) for row in pictures.swapaxes(0, 1)]
-    return picture_panels([Panel(rows, [""] * len(rows), [str(k) for k in clusters])], title)
+    panel = Panel(rows, [""] * len(rows), [str(k) for k in chosen])
+    return seen.pictures.draw_panels([panel], title)

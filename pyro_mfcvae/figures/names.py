@@ -27,3 +27,34 @@ def class_labels(factor: str, class_names: Sequence[str]) -> list[str]:
 def thinned(n: int, most: int) -> np.ndarray:
     """At most so many of the positions 0..n-1, evenly spaced, to be labelled."""
     return np.arange(0, n, -(-n // most))
+
+
+def describe_part(n: int, n_all: int, what: str, best: str) -> str:
+    """How many of how many, and which: ``the 10 surest of 20 clusters in use``.
+
+    Args:
+        n: how many.
+        n_all: how many there are.
+        what: one of them, such as ``cluster in use``.
+        best: what the n are, where there are more.
+    """
+    noun, _, rest = what.partition(" ")
+    several = f"{noun}s {rest}".rstrip()
+    if n == n_all:
+        return f"all {n} {several}" if n > 1 else f"the only {what}"
+    return f"the {n} {best} of {n_all} {several}"
+
+
+def describe_facets(facets: Sequence[int]) -> str:
+    """Facets by their numbers."""
+    return f"facet{'s' * (len(facets) > 1)} {' and '.join(map(str, facets))}"
+
+
+def describe_steps(offsets: Sequence[float]) -> list[str]:
+    """Offsets in standard deviations."""
+    return ["0" if offset == 0 else f"{offset:+g} sd" for offset in offsets]
+
+
+def describe_shares(n: int) -> list[str]:
+    """Shares of n steps on a way from 0 to 100 %."""
+    return [f"{100 * i / max(n - 1, 1):.0f} %" for i in range(n)]

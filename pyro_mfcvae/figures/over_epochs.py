@@ -1,4 +1,4 @@
-"""A measure over the epochs of several runs that differ by their seed."""
+"""What several runs that differ by their seed measure over their epochs or steps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from pyro_mfcvae.figures.lines import mark_single_points
+from pyro_mfcvae.figures.marks import mark_single_points
 
 Curve = tuple[Sequence[float], Sequence[float]]
 
@@ -39,8 +39,11 @@ def spread_over_epochs(
     figure = Figure(figsize=(1 + 3.9 * n_columns, 0.9 + 3.2 * n_rows), layout="constrained")
     axes = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False)
     for panel, (name, curves) in zip(axes.flat, panels.items(), strict=False):
-        _draw(panel, [curve for curve in curves if len(curve[0])])
-        panel.set_title(name, fontsize=10)
+        curves = [curve for curve in curves if len(curve[0])]
+        _draw_lines(panel, name, "epoch", curves, ms=4)
+        _draw_spread(panel, curves)
+        panel.set_ylim(0, 1)
+        panel.yaxis.set_major_formatter(PercentFormatter(1))
     for panel in list(axes.flat)[len(panels) :]:
         panel.remove()
     for row in axes:
@@ -51,31 +54,60 @@ def spread_over_epochs(
     return figure
 
 
-def _draw(axes: Axes, curves: Sequence[Curve]) -> None:
-    for epochs, values in curves:
-        axes.plot(epochs, values, lw=0.9, ms=4)
+def term_over_steps(
+    panels: Mapping[str, Sequence[Curve]],
+    ylabel: str,
+    thresholds: Mapping[str, float],
+    title: str = "",
+) -> Figure:
+    """A line per run, and a dotted one where a term of the objective begins to have a gradient.
+
+    Args:
+        panels: {title: (steps, values) of every run}.
+        ylabel: the term, with its unit.
+        thresholds: {title: height of the dotted line}; panels that are missing have none.
+        title: above the panels.
+
+    Raises:
+        ValueError: if there is nothing to draw.
+    """
+    if not any(len(steps) for curves in panels.values() for steps, _ in curves):
+        raise ValueError("no run has log points to draw; set training.log_every below its steps")
+    figure = Figure(figsize=(1 + 3.9 * len(panels), 3.7), layout="constrained")
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for panel, (name, curves) in zip(axes, panels.items(), strict=True):
+        _draw_lines(panel, name, "step", curves)
+        if name in thresholds:
+            panel.axhline(thresholds[name], color="black", ls=":", lw=1)
+    axes[0].set_ylim(bottom=0)  # last: from here on the height of all panels is fixed
+    axes[0].set_ylabel(ylabel, fontsize=9)
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def _draw_lines(
+    axes: Axes, title: str, xlabel: str, curves: Sequence[Curve], **style: float
+) -> None:
+    for x, values in curves:
+        axes.plot(x, values, lw=0.9, **style)
     mark_single_points(axes)
-    if len(curves) > 1:
-        epochs, values = _common(curves)
-        mean, deviation = values.mean(0), values.std(0, ddof=1)
-        axes.fill_between(
-            epochs, mean - deviation, mean + deviation, color="C0", alpha=0.2, lw=0, zorder=0
-        )
-        last = f"{100 * mean[-1]:.1f} % (sd {100 * deviation[-1]:.1f}) over {len(curves)} runs"
-    elif curves:
-        last = f"{100 * curves[0][1][-1]:.1f} %, one run"
-    else:
-        last = "not measured"
-    axes.text(0.97, 0.04, f"last: {last}", transform=axes.transAxes, ha="right", fontsize=8)
-    axes.set_xlabel("epoch", fontsize=9)
-    axes.set_ylim(0, 1)
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel(xlabel, fontsize=9)
     axes.tick_params(labelsize=8)
     axes.grid(alpha=0.3)
 
 
-def _common(curves: Sequence[Curve]) -> tuple[np.ndarray, np.ndarray]:
-    """Epochs at which every run was measured, (E,), and the values there, (R, E)."""
-    epochs = sorted(set.intersection(*(set(epochs) for epochs, _ in curves)))
-    by_epoch = [dict(zip(*curve, strict=True)) for curve in curves]
-    return np.array(epochs), np.array([[run[e] for e in epochs] for run in by_epoch])
+def _draw_spread(axes: Axes, curves: Sequence[Curve]) -> None:
+    """A band over the epochs at which every run was measured, and its last values in words."""
+    last = "not measured"
+    if len(curves) == 1:
+        last = f"{100 * curves[0][1][-1]:.1f} %, one run"
+    elif curves:
+        epochs = sorted(set.intersection(*(set(epochs) for epochs, _ in curves)))
+        by_epoch = [dict(zip(*curve, strict=True)) for curve in curves]
+        values = np.array([[run[epoch] for epoch in epochs] for run in by_epoch])
+        mean, deviation = values.mean(0), values.std(0, ddof=1)
+        style = {"color": "C0", "alpha": 0.2, "lw": 0, "zorder": 0}
+        axes.fill_between(epochs, mean - deviation, mean + deviation, **style)
+        last = f"{100 * mean[-1]:.1f} % (sd {100 * deviation[-1]:.1f}) over {len(curves)} runs"
+    axes.text(0.97, 0.04, f"last: {last}", transform=axes.transAxes, ha="right", fontsize=8)

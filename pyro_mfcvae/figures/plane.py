@@ -1,22 +1,26 @@
-"""Points in the plane and densities over it, in panels of the same window."""
+"""Models of points in the plane: densities, samples and latents, beside a Gaussian mixture."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pyro_mfcvae.figures.latents import cluster_colors, one_deviation
+from pyro_mfcvae import evaluation
+from pyro_mfcvae.figures.marks import cluster_colors, draw_ellipse
+from pyro_mfcvae.figures.seen import Seen
 
 Array = NDArray[np.floating]
 IntArray = NDArray[np.int64]
 Window = tuple[float, float, float, float]
 
 _PANEL = 2.9  # inches
+_N_GRID, _N_DRAWS, _N_SAMPLES = 90, 30_000, 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +60,7 @@ def grid_points(window: Window, n: int) -> Array:
     return np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
 
 
-def planes(rows: Sequence[Sequence[Plane | None]], title: str = "", note: str = "") -> Figure:
+def draw_planes(rows: Sequence[Sequence[Plane | None]], title: str = "", note: str = "") -> Figure:
     """Panels in rows; None leaves a place empty.
 
     Args:
@@ -107,8 +111,94 @@ def _draw_components(axes: Axes, plane: Plane) -> None:
     color = "black" if plane.density is None else "white"
     if plane.covariances is not None:
         for mean, covariance in zip(plane.means, plane.covariances, strict=True):
-            ellipse = one_deviation(mean, covariance)
-            ellipse.set(fill=False, edgecolor=color, lw=0.8)
-            axes.add_patch(ellipse)
+            draw_ellipse(axes, mean, covariance, color)
     for k, mean in enumerate(plane.means):
         axes.annotate(str(k), mean, fontsize=7, color=color, ha="center", va="center")
+
+
+def draw_models_of_points(models: Mapping[str, Seen], training: Array, title: str = "") -> Figure:
+    """Each model's density, samples of its components and its latents; the first row has the data.
+
+    Source: Dilokthanakul et al., "Deep Unsupervised Clustering with Gaussian Mixture Variational
+    Autoencoders", 2016, Figure 2.
+
+    Args:
+        models: {title: model and held-out points}, of the same points.
+        training: points that a plain Gaussian mixture is fitted to, (N, 2).
+        title: above all.
+
+    Raises:
+        ValueError: if the data are no points in the plane.
+    """
+    first = next(iter(models.values()))
+    x = first.observed(np.arange(len(first.x)))
+    if x.shape[1:] != (2,):
+        raise ValueError(f"expected points in the plane, (N, 2), got observations {x.shape}")
+    window = window_around(x)
+    classes = next(iter(first.labels.values()), None)
+    rows = [
+        [
+            Plane("held-out points, by class", x, classes, window=window),
+            *_gaussian_mixture(training, x, first.model.facets[0].n_clusters, window),
+        ]
+    ]
+    rows += [_row(name, seen, x, window) for name, seen in models.items()]
+    note = (
+        "numbers: components; ellipses: one standard deviation, of latents at the style's mean\n"
+        "densities: black is 0, the brightest colour each panel's own maximum"
+    )
+    return draw_planes(rows, title, note)
+
+
+def _gaussian_mixture(
+    training: np.ndarray, x: np.ndarray, n_clusters: int, window: Window
+) -> list[Plane]:
+    """The density and the clusters of a plain Gaussian mixture."""
+    from sklearn.mixture import GaussianMixture
+
+    mixture = GaussianMixture(n_clusters, random_state=0).fit(training)
+    density = mixture.score_samples(grid_points(window, _N_GRID))
+    components = {"means": mixture.means_, "covariances": mixture.covariances_, "window": window}
+    name = f"Gaussian mixture, K = {n_clusters}"
+    return [
+        Plane(
+            f"{name}: density\nheld out: mean log p(x) {mixture.score(x):.2f} nats",
+            density=np.exp(density).reshape(_N_GRID, _N_GRID),
+            window=window,
+        ),
+        Plane(f"{name}: clusters", x, mixture.predict(x), **components),
+    ]
+
+
+def _row(name: str, seen: Seen, x: np.ndarray, window: Window) -> list[Plane]:
+    """Density, samples of components and latents of one model."""
+    model, clusters = seen.model, seen.predictions.clusters[0]
+    grid = torch.from_numpy(grid_points(window, _N_GRID)).float()
+    density = evaluation.prior_log_density(model, grid, _N_DRAWS)
+    held_out = evaluation.prior_log_density(model, torch.from_numpy(x), _N_DRAWS).mean()
+    chosen = list(range(model.facets[0].n_clusters))
+    drawn = evaluation.sample_clusters(model, 0, chosen, _N_SAMPLES)
+    with torch.no_grad():
+        prior = model.facets[0].at_origin()
+        means = prior.loc.double().cpu().numpy()
+        factors = prior.scale_tril.double().cpu().numpy()
+    return [
+        Plane(
+            f"{name}: density\nheld out: mean log p(x) {held_out:.2f} nats",
+            density=np.exp(density).reshape(_N_GRID, _N_GRID),
+            window=window,
+        ),
+        Plane(
+            f"{name}:\nmeans of samples, by component",
+            drawn.reshape(-1, 2),
+            np.repeat(chosen, _N_SAMPLES),
+            window=window,
+        ),
+        Plane(
+            f"{name}:\nlatents of held-out points, by cluster",
+            seen.predictions.z_mean[0],
+            clusters,
+            means=means,
+            covariances=factors @ factors.swapaxes(1, 2),
+        ),
+    ]

@@ -40,10 +40,8 @@ from pyro_mfcvae.guides.base import (
     build_guide,
     check_guide,
     enumerated_cluster,
-    guide_class,
     register_guide,
     temperature_of,
-    unknown_guide,
 )
 from pyro_mfcvae.guides.from_latents import (
     AnalyticExpectationGuide,
@@ -77,8 +75,6 @@ __all__ = [
     "build_guide",
     "check_guide",
     "enumerated_cluster",
-    "guide_class",
     "register_guide",
     "temperature_of",
-    "unknown_guide",
 ]

@@ -12,27 +12,19 @@ import torch
 from pyro.distributions import Independent
 from torch import Tensor, nn
 
-from pyro_mfcvae.config import GuideConfig
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.inference.parameters import announce_parameters
-from pyro_mfcvae.plugins.files import given_files, is_file, not_given, warn_of_another
 from pyro_mfcvae.priors.clusters import ClusterCategorical
+from pyro_mfcvae.registry import Registry
 
 if TYPE_CHECKING:
     from pyro_mfcvae.models.base import FacetModel
     from pyro_mfcvae.priors.densities import Mixture
 
-GUIDES: dict[str, type[Guide]] = {}
+GUIDES: Registry[type[Guide]] = Registry("guide", "one of your own with --guide FILE.py:Name")
 
-
-def register_guide(name: str) -> Callable[[type[Guide]], type[Guide]]:
-    """Class decorator: make a guide known as ``name`` to models and the command line."""
-
-    def register(guide: type[Guide]) -> type[Guide]:
-        GUIDES[name] = guide
-        return guide
-
-    return register
+register_guide = GUIDES.register
+"""Class decorator: make a guide known by name to models and the command line."""
 
 
 def build_guide(name: str, model: FacetModel) -> Guide:
@@ -81,45 +73,10 @@ def _check_temperature(name: str, guide: Guide) -> None:
     )
 
 
-def unknown_guide(name: str) -> ConfigError:
-    """The error for a name that no guide has."""
-    if is_file(name):
-        return ConfigError(
-            f"unknown guide {name!r}: settings take names only; give a file to --guide, as "
-            "FILE.py:Name, or in Python to load_guide_file"
-        )
-    return ConfigError(
-        f"unknown guide {name!r}; choose one of {', '.join(sorted(GUIDES))}, or one of your own "
-        "with --guide FILE.py:Name"
-    )
-
-
-def guide_class(config: GuideConfig) -> type[Guide]:
-    """The class that the settings mean. Nothing is imported for it.
-
-    A guide from a file is one that :func:`~pyro_mfcvae.load_guide_file` has made known; if that
-    file is another one than the settings record, an ``OtherModelWarning`` tells.
-
-    Raises:
-        ConfigError: if there is none.
-    """
-    name, source = config.name, config.source
-    if source is not None:
-        checksums = {given.sha256 for given in given_files("guide", name)}
-        if not checksums:
-            raise not_given("guide", name, source)
-        if source.sha256 not in checksums:
-            warn_of_another("guide", name, source, checksums)
-    if name not in GUIDES:
-        raise unknown_guide(name)
-    return GUIDES[name]
-
-
 def check_guide(name: str, model: FacetModel | None) -> None:
     """Raise a ConfigError if no guide has this name, or it does not fit the model, if given."""
-    if name not in GUIDES:
-        raise unknown_guide(name)
-    if model is not None and (misfit := GUIDES[name].misfit(model)):
+    guide = GUIDES[name]
+    if model is not None and (misfit := guide.misfit(model)):
         raise ConfigError(f"guide {name!r} does not fit this model: {misfit}")
 
 

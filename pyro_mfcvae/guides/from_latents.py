@@ -138,7 +138,7 @@ class AnalyticVadeGuide(AnalyticGuide):
 
 @register_guide("posterior")
 class PosteriorGuide(Guide):
-    r"""For every sample by itself the model's own :math:`p(c_j \mid z_j)`.
+    r"""For every sample by itself the model's own p(c_j | z_j).
 
     The ELBO and its gradient are those of ``enumerate``, with the KL of c_j as a term of its own.
     Source: Dilokthanakul et al., "Deep Unsupervised Clustering with Gaussian Mixture Variational

@@ -4,19 +4,9 @@ from pyro_mfcvae import nets  # noqa: F401  (registers the networks that models 
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.models.gmvae import GMVAE
 from pyro_mfcvae.models.mfcvae import MFCVAE
-from pyro_mfcvae.models.registry import MODELS, build_model, register_model
+from pyro_mfcvae.models.registry import MODELS, register_model
 from pyro_mfcvae.models.ugvae import UGVAE
 from pyro_mfcvae.models.vade import VaDE
 from pyro_mfcvae.models.vlac import VLAC
 
-__all__ = [
-    "GMVAE",
-    "MFCVAE",
-    "MODELS",
-    "UGVAE",
-    "VLAC",
-    "FacetModel",
-    "VaDE",
-    "build_model",
-    "register_model",
-]
+__all__ = ["GMVAE", "MFCVAE", "MODELS", "UGVAE", "VLAC", "FacetModel", "VaDE", "register_model"]

@@ -130,7 +130,7 @@ class FacetModel(FacetNetworks, ABC):
 
         Raises:
             ConfigError: if the guide is unknown, does not fit, or has parameters or buffers: then
-                it is made with the model, by :func:`~pyro_mfcvae.models.build_model`, or by a
+                it is made with the model, by :func:`~pyro_mfcvae.plugins.build_model`, or by a
                 person, who gives it to the model in place of its name.
         """
         if name in self.guides:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
@@ -16,6 +16,7 @@ from pyro_mfcvae.models.structure import Structure
 from pyro_mfcvae.nets.heads import HeadGivenOthers, PosteriorHead, diagonal_normal
 from pyro_mfcvae.nets.registry import DECODERS, ENCODERS, LIKELIHOODS, build
 from pyro_mfcvae.priors.base import Prior
+from pyro_mfcvae.registry import Registry
 
 Part = str | Component
 Seen = Sequence[Tensor]
@@ -61,12 +62,12 @@ class FacetNetworks(nn.Module):
         self.structure = structure
         encoded, decoded = structure.encoded, structure.decoded
         shape, dims = observation.shape, [facet.latent_dim for facet in structure.facets]
-        self.encoder = build_part(ENCODERS, "encoder", encoder, shape, len(encoded))
+        self.encoder = build_part(ENCODERS, encoder, shape, len(encoded))
         self.heads = nn.ModuleList(
             PosteriorHead(n, dims[j]) for n, j in zip(self.encoder.n_features, encoded, strict=True)
         )
-        self.decoder = build_part(DECODERS, "decoder", decoder, shape, [dims[j] for j in decoded])
-        self.likelihood = build_part(LIKELIHOODS, "likelihood", likelihood)
+        self.decoder = build_part(DECODERS, decoder, shape, [dims[j] for j in decoded])
+        self.likelihood = build_part(LIKELIHOODS, likelihood)
         self.likelihood.check(observation)
         self.heads_given_others = _heads_given_others(posterior, dims)
         self.register_buffer("fade", torch.ones(len(dims)))
@@ -190,12 +191,10 @@ class FacetNetworks(nn.Module):
             raise TypeError(f"expected floating-point observations, got {x.dtype}")
 
 
-def build_part(
-    table: Mapping[str, type[nn.Module]], what: str, part: Part, *args: object
-) -> nn.Module:
+def build_part(table: Registry[type[nn.Module]], part: Part, *args: object) -> nn.Module:
     """A registered network from its name, or its name and options."""
     name, options = (part, {}) if isinstance(part, str) else (part.name, part.options)
-    return build(table, what, name, options, *args)
+    return build(table, name, options, *args)
 
 
 def _heads_given_others(posterior: str, dims: Sequence[int]) -> nn.ModuleList | None:

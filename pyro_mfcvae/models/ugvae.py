@@ -116,7 +116,7 @@ class UGVAE(FacetModel):
             self.cluster_heads = nn.Sequential(
                 nn.Linear(local.latent_dim, width), nn.Tanh(), nn.Linear(width, n_clusters)
             )
-        self.expert_encoder = build_part(ENCODERS, "encoder", encoder, self.observation.shape, 1)
+        self.expert_encoder = build_part(ENCODERS, encoder, self.observation.shape, 1)
         n_features = self.expert_encoder.n_features[0]
         self.experts = Experts(n_features + n_clusters, shared.latent_dim, width)
 

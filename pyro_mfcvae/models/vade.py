@@ -29,7 +29,7 @@ from pyro_mfcvae.models.registry import register_model
 
 @register_model("vade")
 class VaDE(MFCVAE):
-    """Variational deep embedding: :class:`~pyro_mfcvae.models.mfcvae.MFCVAE` with one facet.
+    """Variational deep embedding: MFCVAE with one facet.
 
     The story is MFCVAE's for J = 1, told by the same program: sites ``c_0``, ``z_0`` and ``x``.
     Covariances may be full as well; the paper has diagonal ones only. What sets the original

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.registry import unknown
 
 Widths = int | Sequence[int | Sequence[int]]
 
@@ -32,7 +33,7 @@ def activation(name: str) -> nn.Module:
         ConfigError: if no activation has this name.
     """
     if name not in ACTIVATIONS:
-        raise ConfigError(f"unknown activation {name!r}; choose one of {', '.join(ACTIVATIONS)}")
+        raise unknown("activation", name, ACTIVATIONS)
     return ACTIVATIONS[name]()
 
 

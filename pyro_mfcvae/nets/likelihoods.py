@@ -18,7 +18,7 @@ from pyro_mfcvae.nets.registry import register_likelihood
 
 @register_likelihood("bernoulli")
 class BernoulliLikelihood(nn.Module):
-    r"""Independent :math:`x_i \sim \mathrm{Bernoulli}(\mathrm{sigmoid}(h_i))`.
+    r"""x_i ~ Bernoulli(sigmoid(h_i)), independently.
 
     Values between 0 and 1 are allowed and enter the log-density as they are,
     :math:`x_i \log p_i + (1 - x_i) \log(1 - p_i)`, which is no normalised density for grey
@@ -43,7 +43,7 @@ class BernoulliLikelihood(nn.Module):
 
 @register_likelihood("gaussian")
 class GaussianLikelihood(nn.Module):
-    r"""Independent :math:`x_i \sim \mathcal N(\mathrm{activation}(h_i), \mathrm{scale}^2)`.
+    """x_i ~ N(activation(h_i), scale²), independently.
 
     Args:
         scale: standard deviation, in the unit of the data.

@@ -19,9 +19,10 @@ from torch import Tensor
 
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.models import MFCVAE, build_model
+from pyro_mfcvae.models import MFCVAE
 from pyro_mfcvae.official.conversion import model_config
 from pyro_mfcvae.official.layers import NETWORKS, StateDict, Tensors
+from pyro_mfcvae.plugins import build_model
 
 MEANS = "mu_p_z_j_c_j_list"
 _BETA = 10.0

@@ -1,44 +1,35 @@
-"""Models and guides of one's own, from Python files: loaded, and taken into settings."""
+"""Models and guides of a person's own: loaded, taken into settings, and found again for them."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from pyro_mfcvae.config import Config, ModelSource
-from pyro_mfcvae.data.registry import DATASETS
-from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.guides import GUIDES, Guide, unknown_guide
-from pyro_mfcvae.models.base import FacetModel
-from pyro_mfcvae.models.registry import MODELS, model_names, name_of, unknown_model
-from pyro_mfcvae.nets.registry import DECODERS, ENCODERS, LIKELIHOODS
-from pyro_mfcvae.plugins.files import Files, Kind, given_files, is_file, load
+from pyro_mfcvae.config import Config, GuideConfig, ModelConfig, ModelSource
+from pyro_mfcvae.config.observation import ObservationSpec
+from pyro_mfcvae.config.options import check_options
+from pyro_mfcvae.errors import ConfigError, OtherModelWarning
+from pyro_mfcvae.guides import GUIDES, Guide, build_guide
+from pyro_mfcvae.models import MODELS, FacetModel
+from pyro_mfcvae.plugins.files import Files, Kind, is_file, load, loaded_parts
 
-_REGISTRIES: dict[str, dict[str, Any]] = {
-    "model": MODELS,
-    "guide": GUIDES,
-    "likelihood": LIKELIHOODS,
-    "encoder": ENCODERS,
-    "decoder": DECODERS,
-    "data set": DATASETS,
-}
 _PARTS = ("observation", "facets", "likelihood", "encoder", "decoder")
-_MODEL = Kind("model", FacetModel, _PARTS, has_options=True, table=MODELS, key=name_of)
-_GUIDE = Kind(
-    "guide", Guide, ("model",), has_options=False, table=GUIDES, key=lambda name, source: name
-)
+_MODEL = Kind("model", FacetModel, _PARTS, has_options=True, registry=MODELS, is_named=False)
+_GUIDE = Kind("guide", Guide, ("model",), has_options=False, registry=GUIDES, is_named=True)
+_KINDS = {kind.name: kind for kind in (_MODEL, _GUIDE)}
 
 
 def load_model_file(text: str) -> ModelSource:
-    """Import a file, and make one of its models known to settings that record the file.
+    """Import a file or module, and make one of its models known to settings that record it.
 
     Guides, likelihoods and so on that it registers are known by their names. Its folder is not
     searched for other modules. A file is imported once, and anew after a change, which replaces
     everything that it registered before.
 
     Args:
-        text: ``path/to/file.py:Name``.
+        text: ``path/to/file.py:Name`` or ``package.module:Name``.
 
     Returns:
         the file and its checksum.
@@ -47,16 +38,16 @@ def load_model_file(text: str) -> ModelSource:
         ConfigError: if there is no such file or model, the file cannot be imported or registers a
             name that is taken, or the model cannot be made as settings make one.
     """
-    return load(text, _MODEL, _REGISTRIES)
+    return load(text, _MODEL).source
 
 
 def load_guide_file(text: str) -> ModelSource:
-    """Import a file, and make one of its guides known by the name of its class.
+    """Import a file or module, and make one of its guides known by the name of its class.
 
     All else is as for :func:`load_model_file`.
 
     Args:
-        text: ``path/to/file.py:Name``.
+        text: ``path/to/file.py:Name`` or ``package.module:Name``.
 
     Returns:
         the file and its checksum.
@@ -65,7 +56,7 @@ def load_guide_file(text: str) -> ModelSource:
         ConfigError: if there is no such file or guide, the file cannot be imported, a name is
             taken, or the guide cannot be made of a model alone.
     """
-    return load(text, _GUIDE, _REGISTRIES)
+    return load(text, _GUIDE).source
 
 
 def load_again(files: Files) -> None:
@@ -74,10 +65,48 @@ def load_again(files: Files) -> None:
     Raises:
         ConfigError: if a file has changed meanwhile, or as for :func:`load_model_file`.
     """
-    kinds = {kind.name: kind for kind in (_MODEL, _GUIDE)}
     for (kind, text), source in files.items():
-        if load(text, kinds[kind], _REGISTRIES) != source:
+        if load(text, _KINDS[kind]).source != source:
             raise ConfigError(f"{source.path} has changed since this was started; start it again")
+
+
+def with_model(config: Config, text: str) -> Config:
+    """Settings with another model, and all else as it was.
+
+    Args:
+        config: the settings.
+        text: a registered name, or what :func:`load_model_file` takes, which loads it.
+
+    Raises:
+        ConfigError: if there is no such model, or as for :func:`load_model_file`.
+    """
+    return _with_part(config, _MODEL, text)
+
+
+def with_guide(config: Config, text: str) -> Config:
+    """Settings with another guide, and all else as it was.
+
+    Args:
+        config: the settings.
+        text: a registered name, or what :func:`load_guide_file` takes, which loads it. Where a
+            guide of this name was loaded, its file is recorded.
+
+    Raises:
+        ConfigError: if there is no such guide, or as for :func:`load_guide_file`.
+    """
+    return _with_part(config, _GUIDE, text)
+
+
+def guide_name(text: str) -> str:
+    """The name of a guide, which is loaded if that needs a file.
+
+    Args:
+        text: a name, or what :func:`load_guide_file` takes.
+
+    Raises:
+        ConfigError: as for :func:`load_guide_file`.
+    """
+    return load(text, _GUIDE).part.__name__ if is_file(text) else text
 
 
 def check_given_once(kind: str, paths: Iterable[str]) -> None:
@@ -95,60 +124,89 @@ def check_given_once(kind: str, paths: Iterable[str]) -> None:
             raise ConfigError(f"the {kind} is given and set by {path}, too; leave one out")
 
 
-def with_model(config: Config, text: str) -> Config:
-    """Settings with another model, and all else as it was.
-
-    Args:
-        config: the settings.
-        text: a registered name, or ``path/to/file.py:Name`` of a file that is loaded with it.
+def model_class(config: ModelConfig) -> type[FacetModel]:
+    """The class that the settings of a model mean. Nothing is imported for it.
 
     Raises:
-        ConfigError: if there is no such model, or as for :func:`load_model_file`.
+        ConfigError: if there is none, or its file was not loaded.
     """
-    if text in model_names():
-        name, source = text, None
-    elif is_file(text):
-        source, name = load_model_file(text), text.rpartition(":")[2]
-    else:
-        raise unknown_model(text)
-    return replace(config, model=replace(config.model, name=name, source=source))
+    return _find(config, _MODEL)
 
 
-def with_guide(config: Config, text: str) -> Config:
-    """Settings with another guide, and all else as it was.
-
-    Args:
-        config: the settings.
-        text: the name of a guide that is known, or ``path/to/file.py:Name`` of a file that is
-            loaded with it.
+def guide_class(config: GuideConfig) -> type[Guide]:
+    """The class that the settings of a guide mean. Nothing is imported for it.
 
     Raises:
-        ConfigError: if there is no such guide, or as for :func:`load_guide_file`.
+        ConfigError: if there is none, or its file was not loaded.
     """
+    return _find(config, _GUIDE)
+
+
+def build_model(
+    config: ModelConfig, observation: ObservationSpec, guide: GuideConfig | None = None
+) -> FacetModel:
+    """The model that the settings describe, for observations of this kind.
+
+    Args:
+        config: settings of the model.
+        observation: what one observation looks like.
+        guide: settings of a guide that the model is made with, which it then owns and saves.
+
+    Raises:
+        ConfigError: if the model, one of its parts or the guide is unknown or does not fit.
+        DataError: if the likelihood cannot describe the observations.
+    """
+    kind = model_class(config)
+    check_options(kind, config.options, f"model {config.name!r}", n_given=5)
+    model = kind(
+        observation,
+        config.facets,
+        config.likelihood,
+        config.encoder,
+        config.decoder,
+        **config.options,
+    )
+    if guide is not None:
+        guide_class(guide)
+        model.guides[guide.name] = build_guide(guide.name, model)
+    return model
+
+
+def _with_part(config: Config, kind: Kind, text: str) -> Config:
     if is_file(text):
-        source, name = load_guide_file(text), text.rpartition(":")[2]
-        return replace(config, guide=replace(config.guide, name=name, source=source))
-    if text not in GUIDES:
-        raise unknown_guide(text)
-    return guide_recorded(replace(config, guide=replace(config.guide, name=text)))
+        name, source = text.rpartition(":")[2], load(text, kind).source
+    else:
+        part = kind.registry[text]
+        loaded = [known.source for known in loaded_parts(kind.name, text) if known.part is part]
+        name, source = text, next(iter(loaded), None)
+    return replace(
+        config, **{kind.name: replace(getattr(config, kind.name), name=name, source=source)}
+    )
 
 
-def guide_named(text: str) -> str:
-    """The name that a guide has, or will have, of a file that is loaded for it.
-
-    Args:
-        text: a name, or ``path/to/file.py:Name``.
-
-    Raises:
-        ConfigError: as for :func:`load_guide_file`.
-    """
-    if not is_file(text):
-        return text
-    load_guide_file(text)
-    return text.rpartition(":")[2]
-
-
-def guide_recorded(config: Config) -> Config:
-    """Settings that record the file of their guide, if it was loaded from one."""
-    source = next(iter(given_files("guide", config.guide.name)), None)
-    return replace(config, guide=replace(config.guide, source=source))
+def _find(config: ModelConfig | GuideConfig, kind: Kind) -> type[Any]:
+    """The registered class, or the loaded one: that of the recorded file or else the only one."""
+    name, source = config.name, config.source
+    if source is None:
+        return kind.registry[name]
+    loaded = {known.source.sha256: known.part for known in loaded_parts(kind.name, name)}
+    if source.sha256 in loaded:
+        return loaded[source.sha256]
+    recorded = f"this run's {kind.name} is {name} of {source.file} (sha256 {source.sha256[:8]}…)"
+    if not loaded:
+        raise ConfigError(
+            f"{recorded}; nothing is executed that a run folder names: pass --{kind.name} "
+            f"{source.named(name)}, or in Python give it to load_{kind.name}_file first"
+        )
+    given = ", ".join(f"sha256 {sha256[:8]}…" for sha256 in loaded)
+    if len(loaded) > 1:
+        raise ConfigError(
+            f"{recorded}; the given files have {kind.name}s of this name, but none is that one "
+            f"({given}): give one file only"
+        )
+    warnings.warn(
+        f"{recorded}, but the given file is another one or has changed ({given}); it is used",
+        OtherModelWarning,
+        stacklevel=1,  # one place, so that it is told once
+    )
+    return next(iter(loaded.values()))

@@ -6,7 +6,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 
 from pyro_mfcvae.config import Config
-from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.registry import Registry
 
 DEFAULT = "shapes"
 _OF_MODEL = {name: f"{name}-shapes" for name in ("vade", "vlac", "gmvae", "ugvae")}
@@ -35,13 +35,10 @@ class Preset:
         return self.config.preset
 
 
-PRESETS: dict[str, Preset] = {}
+PRESETS: Registry[Preset] = Registry("preset")
 
-
-def register_preset(preset: Preset) -> Preset:
-    """Make settings known by the name that they bear."""
-    PRESETS[preset.name] = preset
-    return preset
+register_preset = PRESETS.add
+"""Make presets known by the name that their settings bear."""
 
 
 def default_preset(model: str | None = None) -> str:
@@ -55,6 +52,4 @@ def get_preset(name: str) -> Preset:
     Raises:
         ConfigError: if there is none.
     """
-    if name not in PRESETS:
-        raise ConfigError(f"unknown preset {name!r}; choose one of {', '.join(PRESETS)}")
     return deepcopy(PRESETS[name])

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pyro_mfcvae.config import config_to_json
 from pyro_mfcvae.data import in_folder
-from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.files import write_whole
+from pyro_mfcvae.registry import unknown
 from pyro_mfcvae.runs.run import Run
 
 _FOLDER = Path(__file__).parent
@@ -39,9 +39,7 @@ def open_pretrained(
     """
     models = pretrained_models()
     if name not in models:
-        raise ConfigError(
-            f"there is no pretrained model {name!r}; choose one of {', '.join(models) or 'none'}"
-        )
+        raise unknown("pretrained model", name, models)
     run = Run.create(models[name].config, out, f"{name}-pretrained")
     with run.removed_on_failure():
         shutil.copytree(models[name].path, run.path, dirs_exist_ok=True)

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from pyro_mfcvae.data import in_folder
-from pyro_mfcvae.drawing import draw_comparison
-from pyro_mfcvae.drawing.saving import left_out
 from pyro_mfcvae.errors import (
     ConfigError,
     DamagedCheckpointWarning,
@@ -21,9 +19,11 @@ from pyro_mfcvae.errors import (
     OtherModelWarning,
     RunError,
 )
+from pyro_mfcvae.figures import left_out
 from pyro_mfcvae.report.pictures import Picture, read_pictures
 from pyro_mfcvae.report.stored import stored_comparison, stored_evaluation
 from pyro_mfcvae.runs.complete import complete, is_drawn
+from pyro_mfcvae.runs.draw import draw_comparison
 from pyro_mfcvae.runs.measure import is_measured
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.training.callbacks import Say

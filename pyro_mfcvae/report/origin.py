@@ -111,7 +111,7 @@ def _own_files(facts: Facts) -> dict[str, str]:
     """How files of one's own model and guide are named, if any; where they lie by now is open."""
     config = facts.run.config
     return {
-        kind: f"path/to/{part.source.file}:{part.name}"
+        kind: part.source.named(part.name)
         for kind, part in (("model", config.model), ("guide", config.guide))
         if part.source is not None
     }

@@ -18,17 +18,17 @@ from pyro_mfcvae import __version__
 from pyro_mfcvae.config import config_to_json
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.evaluation.fitting import left_out_in_words
+from pyro_mfcvae.figures import all_figures
 from pyro_mfcvae.files import write_whole
-from pyro_mfcvae.report import comparison, origin, overlays, summary, tables
+from pyro_mfcvae.report import comparison, origin, summary, tables
 from pyro_mfcvae.report.cells import Table
 from pyro_mfcvae.report.facts import Facts, gather
-from pyro_mfcvae.report.pictures import Picture, drawn_picture
+from pyro_mfcvae.report.pictures import Picture, make_picture
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.training.callbacks import Say
 
 _NAME = "report.html"
 _MARK = '<meta name="generator" content="mfcvae report'
-_TOGETHER = ("reconstructions", "weights", "interpolation", "agreement", "means")
 
 
 @dataclass(frozen=True)
@@ -116,10 +116,7 @@ def comparison_page(runs: Sequence[Facts]) -> str:
     """The page on several runs."""
     compared = comparison.compare(runs)
     records = {name: facts.metrics for name, facts in zip(compared.names, runs, strict=True)}
-    curves = {
-        "elbo-of-runs": overlays.elbo_over_epochs(records),
-        "accuracy-of-runs": overlays.accuracy_over_epochs(records),
-    }
+    kinds = [figure for figure in all_figures() if figure.reads == "runs"]
     n_facets = max(len(facts.run.config.model.facets) for facts in runs)
     return _render(
         "comparison.html",
@@ -133,7 +130,11 @@ def comparison_page(runs: Sequence[Facts]) -> str:
         results=comparison.results_table(compared),
         found=comparison.found_table(compared),
         facets=comparison.facets_table(compared),
-        curves=[drawn_picture(name, drawn) for name, drawn in curves.items() if drawn is not None],
+        curves=[
+            make_picture(kind, kind.draw(kind.compute(records)))
+            for kind in kinds
+            if kind.fits(records) is None
+        ],
         galleries=[
             [
                 (name, facts, picture)
@@ -188,17 +189,17 @@ def _run_sections(facts: Facts) -> list[Section]:
         )
         for j in range(n_facets)
     ]
-    together = taken(lambda p: len(p.facets) > 1 or p.kind in _TOGETHER)
+    together = taken(lambda p: len(p.facets) > 1 or p.kind.section == "together")
     used = (tables.use_table(facts), tables.redundancy_table(facts)) if facts.facets else ()
     missing = " ".join(summary.left_out_in_words(facts, ()))
     sections.append(Section("together", "All facets together", measured(*used), together, missing))
     objective = measured(
         tables.elbo_table(facts), tables.bound_table(facts), tables.diversity_table(facts)
     )
-    curves = taken(lambda picture: picture.kind == "curves")
+    curves = taken(lambda picture: picture.kind.section == "training")
     sections.append(Section("training", "Training and objective", objective, curves))
     sections.append(Section("probe", "Probe", measured(tables.probe_table(facts))))
-    guides = taken(lambda picture: picture.kind == "guides")
+    guides = taken(lambda picture: picture.kind.section == "guides")
     left_out = left_out_in_words(facts.comparison or {})
     compared = measured(tables.guides_table(facts))
     sections.append(Section("guides", "Guides", compared, guides, left_out))

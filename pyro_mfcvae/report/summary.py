@@ -11,10 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from pyro_mfcvae.drawing.details import kind_and_facets
+from pyro_mfcvae.figures import find_figure
 from pyro_mfcvae.report.cells import percent
 from pyro_mfcvae.report.facts import Facts
-from pyro_mfcvae.report.pictures import KINDS
 
 ACCURACY = "majority_accuracy_training_map"
 
@@ -118,10 +117,9 @@ def left_out_in_words(facts: Facts, facets: tuple[int, ...]) -> list[str]:
     n_facets = len(facts.run.config.model.facets)
     sentences = []
     for name, reason in facts.left_out.items():
-        kind, about = kind_and_facets(name, n_facets)
+        figure, about = find_figure(name, n_facets)
         if about == facets:
-            heading = KINDS[kind][0].lower() if kind in KINDS else kind
-            sentences.append(f"There is no figure of the {heading}: {reason}.")
+            sentences.append(f"There is no figure of the {figure.heading.lower()}: {reason}.")
     return sentences
 
 

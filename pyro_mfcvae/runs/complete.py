@@ -105,7 +105,7 @@ def complete(
     Raises:
         ConfigError, DataError, RunError: as of evaluating and drawing.
     """
-    from pyro_mfcvae.drawing import draw_run
+    from pyro_mfcvae.runs.draw import draw_run
 
     to_measure = anew or not is_measured(run, dataset, probed, n_importance_samples, distances)
     to_draw = draw and (anew or not is_drawn(run))
@@ -125,7 +125,7 @@ def complete(
 
 def is_drawn(run: Run) -> bool:
     """Whether the figures are there, but for those with a reason, and of the newest checkpoint."""
-    from pyro_mfcvae.drawing.saving import left_out
+    from pyro_mfcvae.figures import left_out
 
     try:
         reasons = left_out(run.figures)

@@ -14,6 +14,7 @@ from pyro_mfcvae.data.streamed import StreamedObservations
 from pyro_mfcvae.errors import ConfigError, DataError, OtherDataWarning
 from pyro_mfcvae.inference.weights import Weights
 from pyro_mfcvae.models import FacetModel
+from pyro_mfcvae.registry import unknown
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.training.callbacks import Say, quiet
 from pyro_mfcvae.training.devices.engine import resolve_device
@@ -191,10 +192,9 @@ def _check_possible(
         raise DataError(f"{trained.dataset.name}: a probe needs labels, and there are none")
     if n_importance_samples and (reason := unweighable(trained.model)):
         raise ConfigError(f"no importance-weighted bound: {reason}; leave it out")
-    if unknown := set(distances) - set(DISTANCES):
-        raise ConfigError(
-            f"unknown distance {', '.join(sorted(unknown))}; choose from {', '.join(DISTANCES)}"
-        )
+    for distance in distances:
+        if distance not in DISTANCES:
+            raise unknown("distance", distance, DISTANCES)
     if "lpips" in distances:
         check_pictures(trained.model.observation.shape)
         require_lpips()

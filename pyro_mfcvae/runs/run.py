@@ -22,9 +22,8 @@ from pyro_mfcvae.config import Config, config_from_json, config_to_json
 from pyro_mfcvae.data import Dataset, in_folder, load_dataset
 from pyro_mfcvae.errors import ConfigError, RunError
 from pyro_mfcvae.files import write_whole
-from pyro_mfcvae.guides import guide_class
-from pyro_mfcvae.models import FacetModel, build_model
-from pyro_mfcvae.models.registry import model_class
+from pyro_mfcvae.models import FacetModel
+from pyro_mfcvae.plugins import build_model, guide_class, model_class
 from pyro_mfcvae.training.callbacks import read_metrics, read_timings
 from pyro_mfcvae.training.checkpoints import (
     Checkpoint,

@@ -11,8 +11,7 @@ from pyro_mfcvae.data import Dataset, load_dataset
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import guide_class
 from pyro_mfcvae.inference.noise import derived_seed
-from pyro_mfcvae.models import build_model
-from pyro_mfcvae.models.registry import model_class
+from pyro_mfcvae.plugins import build_model, model_class
 from pyro_mfcvae.training.callbacks import Say, quiet
 from pyro_mfcvae.training.devices.engine import ONE_PROCESS, Engine, resolve_device
 from pyro_mfcvae.training.loop import cpu_threads

@@ -14,20 +14,20 @@ import torch
 from click.testing import CliRunner
 from models import tiny_config
 
-from pyro_mfcvae.bench import Request, imports, memory, run, run_bench, streaming
-from pyro_mfcvae.bench.candidates import BY_HAND, FIT, NETWORKS, training_steps
-from pyro_mfcvae.bench.density import OURS, TORCH, bench_density
-from pyro_mfcvae.bench.memory import bench_memory, peak_bytes
-from pyro_mfcvae.bench.scans import SCANS, bench_scans, resized
-from pyro_mfcvae.bench.steps import bench_steps
-from pyro_mfcvae.bench.streaming import IN_MEMORY
-from pyro_mfcvae.bench.targets import judge
-from pyro_mfcvae.bench.workload import missing_shape, workload
+from benchmarks import Request, imports, memory, run, run_bench, streaming
+from benchmarks.candidates import BY_HAND, FIT, NETWORKS, training_steps
+from benchmarks.density import OURS, TORCH, bench_density
+from benchmarks.figure import bench_figure
+from benchmarks.memory import bench_memory, peak_bytes
+from benchmarks.scans import SCANS, bench_scans, resized
+from benchmarks.steps import bench_steps
+from benchmarks.streaming import IN_MEMORY
+from benchmarks.targets import judge
+from benchmarks.workload import missing_shape, workload
 from pyro_mfcvae.cli import main
 from pyro_mfcvae.config import Component, config_to_dict
 from pyro_mfcvae.data import load_dataset
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.figures.bench import bench_figure
 from pyro_mfcvae.guides import GUIDES, Guide
 from pyro_mfcvae.models import VaDE
 from pyro_mfcvae.presets import get_preset
@@ -251,6 +251,13 @@ def test_command_line(tmp_path, monkeypatch):
         bench_figure(record | {"presets": {}})
 
 
+def test_without_the_source_code_one_message_says_where_benchmarks_are(tmp_path, monkeypatch):
+    monkeypatch.setattr("pyro_mfcvae.cli.bench._BENCHMARKS", tmp_path / "benchmarks")
+    result = _mfcvae()
+    assert result.exit_code == 1
+    assert "pip install -e" in result.output
+
+
 def test_a_whole_run_is_measured():
     warped = tiny_config(**{"training.warp": "{}"})
     load, said = workload(warped, CPU), []
@@ -293,7 +300,7 @@ def test_the_record_is_kept_after_every_part(monkeypatch):
         (("svhm",), "unknown preset 'svhm'"),
         (
             ("--only", "steps,speed"),
-            "unknown part speed; choose from steps, scans, streaming, memory",
+            "unknown part 'speed'; choose one of steps, scans, streaming, memory",
         ),
         (("shapes", "--set", "training.speed=1"), "unknown setting 'training.speed'"),
         (("shapes", "--device", "cuda:99"), "device 'cuda:99' cannot be used here"),

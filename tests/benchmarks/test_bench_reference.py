@@ -8,12 +8,12 @@ import pytest
 import torch
 from models import SHAPE, observations, relative_error, small_model, tiny_config, weighted
 
+from benchmarks import candidates
+from benchmarks.candidates import deviation
+from benchmarks.reference import HandWritten, HandWrittenMixture, HandWrittenTraining
+from benchmarks.steps import bench_steps
+from benchmarks.workload import workload
 from pyro_mfcvae import Noise
-from pyro_mfcvae.bench import candidates
-from pyro_mfcvae.bench.candidates import deviation
-from pyro_mfcvae.bench.reference import HandWritten, HandWrittenMixture, HandWrittenTraining
-from pyro_mfcvae.bench.steps import bench_steps
-from pyro_mfcvae.bench.workload import workload
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.errors import ConfigError, TrainingError
 

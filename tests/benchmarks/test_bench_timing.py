@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pyro_mfcvae.bench import imports, targets
-from pyro_mfcvae.bench.candidates import BY_HAND, FIT, NETWORKS
-from pyro_mfcvae.bench.density import OURS, TORCH
-from pyro_mfcvae.bench.device import summed_durations
-from pyro_mfcvae.bench.timing import Timings, alternate, repeated, warm_up_turns
+from benchmarks import imports, targets
+from benchmarks.candidates import BY_HAND, FIT, NETWORKS
+from benchmarks.density import OURS, TORCH
+from benchmarks.device import summed_durations
+from benchmarks.timing import Timings, alternate, repeated, warm_up_turns
 from pyro_mfcvae.training.devices.captured import N_WARM_UP
 
 

@@ -155,7 +155,7 @@ def test_data_of_one_s_own():
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["train", "cifar"], 2, "unknown preset 'cifar'; choose one of shapes"),
+        (["train", "cifar"], 2, "unknown preset 'cifar'; choose one of"),
         (["train", "--colour", "3"], 2, "No such option"),
         (["train", "--set", "training.rate=1"], 2, "unknown setting 'training.rate'"),
         (["train", "--set", "model.encoder.options.depth=3"], 2, "unknown option depth of encoder"),
@@ -211,7 +211,7 @@ def test_data_of_one_s_own():
         (["compare", "taken", "--samples", "1,0"], 2, "whole numbers from 1 on"),
         (["compare", "taken", "--n-draws", "1"], 2, "--n-draws"),
         (["export", "taken", "copy"], 1, "no run folder"),
-        (["pretrained", "cifar"], 2, "no pretrained model 'cifar'; choose one of mnist"),
+        (["pretrained", "cifar"], 2, "unknown pretrained model 'cifar'; choose one of mnist"),
         (["pretrained", "mnist", "--out", "taken"], 2, "taken exists already"),
         (["fly"], 2, "No such command"),
     ],
@@ -246,7 +246,7 @@ def test_the_unforeseen_is_one_message_too(monkeypatch):
 @pytest.mark.parametrize("facets", ["3:4", "3:4,2:2,2:2"])
 def test_published_settings_with_other_facets(facets):
     from pyro_mfcvae.config import with_facets
-    from pyro_mfcvae.models import build_model
+    from pyro_mfcvae.plugins import build_model
     from pyro_mfcvae.presets import get_preset
 
     config = with_facets(get_preset("mnist").config, facets)

@@ -14,8 +14,9 @@ from models import observations, small_model, tiny_config
 from pyro_mfcvae import evaluation
 from pyro_mfcvae.cli import main
 from pyro_mfcvae.data import as_float
-from pyro_mfcvae.drawing import from_clusters, interventions
-from pyro_mfcvae.drawing.held_out import HeldOut, look
+from pyro_mfcvae.figures import Seen, get_figure
+from pyro_mfcvae.figures.registry import expand_figures, file_name
+from pyro_mfcvae.runs.draw import look
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import train
 
@@ -235,21 +236,25 @@ def test_a_file_that_cannot_be_finished_leaves_no_trace(failing, monkeypatch):
     assert not list(Path().glob(".f*"))
 
 
+def _compute(name: str, seen: Seen, *facets: int, **options):
+    return get_figure(name).compute(seen, *facets, **options)
+
+
 def test_titles_say_what_moves_and_what_is_fixed():
     seen = look(Run("run"))
     n_used = [len(set(c.tolist())) for c in seen.predictions.clusters]
     titles = [
-        done.figure.texts[-1].get_text().replace("\n", " ")
-        for done in (
-            interventions.swap(seen, 1),
-            interventions.swap_pairs(seen, 0),
-            interventions.traverse(seen, 0),
-            interventions.traverse(seen, 1, 0),
-            interventions.interpolate(seen),
-            interventions.interpolate(seen, [1]),
-            from_clusters.generate(seen, [1], [2, 3], temperature=0.25),
-            from_clusters.means(seen, [0], n=1),
-            from_clusters.means(seen, [1, 0], [[2]]),
+        result.title
+        for result in (
+            _compute("swaps", seen, 1),
+            _compute("swapped-pairs", seen, 0),
+            _compute("traversal", seen, 0),
+            _compute("traversal", seen, 1, dimension=0),
+            _compute("interpolation", seen),
+            _compute("interpolation", seen, 1),
+            _compute("samples", seen, 1, clusters=[2, 3], temperature=0.25),
+            _compute("means", seen, 0, n=1),
+            _compute("means", seen, 1, 0, clusters=[[2]]),
         )
     ]
     assert titles == [
@@ -268,36 +273,46 @@ def test_titles_say_what_moves_and_what_is_fixed():
     ]
 
 
-def _held_out(n_facets: int, n: int) -> HeldOut:
-    return HeldOut(
+def _held_out(n_facets: int, n: int) -> Seen:
+    return Seen(
         model=small_model(n_facets), temperature=1.0, x=observations(n), labels={}, class_names={}
     )
 
 
+def _names(seen: Seen) -> list[str]:
+    """Of the figures of observations, without those of clusters."""
+    return [
+        file_name(kind.name, facets)
+        for kind, facets in expand_figures(seen)
+        if kind.name in ("swaps", "traversal", "means", "interpolation")
+        and not kind.fits(seen, *facets)
+    ]
+
+
 @pytest.mark.parametrize(("n_facets", "pairs"), [(1, []), (2, ["0-1"]), (3, ["0-1", "0-2", "1-2"])])
 def test_any_number_of_facets_is_drawn(n_facets, pairs):
-    names = [name for name, _ in interventions.draw_interventions(_held_out(n_facets, 5))]
     each = [f"{what}-facet-{j}" for what in ("traversal", "means") for j in range(n_facets)]
     swapped = [f"swaps-facet-{j}" for j in range(n_facets)] if n_facets > 1 else []
     expected = [*each, *swapped, *(f"means-facets-{pair}" for pair in pairs), "interpolation"]
-    assert sorted(names) == sorted(expected)
+    assert sorted(_names(_held_out(n_facets, 5))) == sorted(expected)
 
 
 def test_a_single_observation_has_no_partner():
     alone = _held_out(2, 1)
-    for intervention in (interventions.interpolate, lambda seen: interventions.swap_pairs(seen, 0)):
+    for name, facets in (("interpolation", ()), ("swapped-pairs", (0,))):
         with pytest.raises(ValueError, match="a pair needs 2 held-out observations, there is only"):
-            intervention(alone)
-    names = [name for name, _ in interventions.draw_interventions(alone)]
+            _compute(name, alone, *facets)
+    names = _names(alone)
     assert "interpolation" not in names
     assert "traversal-facet-1" in names
-    assert len(interventions.swap_pairs(alone, 0, [0], [0]).arrays["pictures"]) == 1
+    pairs = _compute("swapped-pairs", alone, 0, inputs=[0], donors=[0])
+    assert len(pairs.arrays["pictures"]) == 1
     assert alone.choose(None, 8).tolist() == [0]
 
 
 def test_means_are_of_one_facet_or_a_pair():
     seen = _held_out(3, 5)
     assert sorted(seen.most_used(0)) == sorted(set(seen.predictions.clusters[0].tolist()))
-    assert from_clusters.means(seen, [2, 0]).arrays["pictures"].ndim == 5
+    assert _compute("means", seen, 2, 0).arrays["pictures"].ndim == 5
     with pytest.raises(ValueError, match="one or two facets"):
-        from_clusters.means(seen, [])
+        _compute("means", seen)

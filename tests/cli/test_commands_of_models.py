@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from pyro_mfcvae import evaluation
 from pyro_mfcvae.cli import main
 from pyro_mfcvae.data import as_float
-from pyro_mfcvae.drawing.held_out import look
-from pyro_mfcvae.drawing.interventions import traverse
+from pyro_mfcvae.figures import get_figure
+from pyro_mfcvae.runs.draw import look
 from pyro_mfcvae.runs.run import Run
 
 LADDER = {
@@ -82,7 +82,7 @@ def folder(tmp_path_factory):
 def _inside(folder, monkeypatch, request):
     monkeypatch.chdir(folder)
     if "slow" not in request.keywords:
-        monkeypatch.setattr("pyro_mfcvae.drawing.draw_run", lambda *_: [])
+        monkeypatch.setattr("pyro_mfcvae.runs.draw.draw_run", lambda *_: [])
 
 
 def _mfcvae(*arguments: str):
@@ -345,7 +345,7 @@ def test_pictures_follow_a_facet_that_is_not_decoded():
         own = evaluation.swap_facets(model, x, donors, 0)[:, 0]
         expected = model.decode([z.mean for z in model.encode(donors[:1])]).mean
         np.testing.assert_allclose(own, expected.expand(3, 1, 6, 6).numpy(), rtol=1e-5)
-    title = traverse(look(Run("gmvae")), 1, 0).figure.texts[-1].get_text().replace("\n", " ")
+    title = get_figure("traversal").compute(look(Run("gmvae")), 1, dimension=0).title
     assert "all else at the mean of each observation's cluster, given that" in title
 
 

@@ -50,8 +50,8 @@ def test_overrides():
     ("assignment", "message"),
     [
         ("training.learning_rate", "expected dotted.path=value"),
-        ("training.rate=1", "unknown setting 'training.rate': choose one of batch_size"),
-        ("trainig.batch_size=1", "unknown setting 'trainig.batch_size'"),
+        ("training.rate=1", "unknown setting 'training.rate'; choose one of batch_size"),
+        ("trainig.batch_size=1", "unknown setting 'trainig'; .* did you mean 'training'"),
         ("model.facets.2.n_clusters=1", "a number from 0 to 1"),
         ("seed.x=1", "has no parts"),
         ("training.batch_size=0", "training.batch_size: .*greater than or equal to 1, got 0"),

@@ -50,5 +50,5 @@ def test_a_function_of_the_seed():
     [{"n_aspects": 0}, {"n_values": 1}, {"n_observations": 1}, {"spread": -1}, {"ratio": 0}],
 )
 def test_bad_options(options):
-    with pytest.raises(ConfigError, match="expected"):
+    with pytest.raises(ConfigError, match=f"option {next(iter(options))}"):
         _load(**options)

@@ -210,8 +210,8 @@ def test_a_cache_folder_that_cannot_be_written(folder, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"size": 2}, "size must be a whole number of pixels from 4 to 512, got 2"),
-        ({"crop": 179}, "crop must be a number of pixels from 4 to 178, got 179"),
+        ({"size": 2}, "option size .*got 2"),
+        ({"crop": 179}, "option crop .*178, got 179"),
         ({"n_train": 5}, "n_train must be from 1 to 4, got 5"),
         ({"n_test": 0}, "n_test must be from 1 to 2, got 0"),
     ],

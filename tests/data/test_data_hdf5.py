@@ -271,7 +271,7 @@ def test_what_is_loaded(monkeypatch):
         load(memory="all")
     for suffix in ("h5", "hdf5"):
         settings = data_settings(f"/a/b.{suffix}")
-        assert settings == Component(name="h5", options={"path": f"/a/b.{suffix}"})
+        assert settings == Component(name="file", options={"path": f"/a/b.{suffix}"})
     assert in_folder(settings, "/c").options == {"path": "/c/b.hdf5"}
 
 

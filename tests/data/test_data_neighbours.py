@@ -78,13 +78,13 @@ def test_arcs_are_a_function_of_the_seed():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_train": 0}, "at least 1 training point, .* got 0, 2000 and 5"),
-        ({"n_test": 0}, "at least 1 training point, .* got 10000, 0 and 5"),
-        ({"n_arcs": 0}, "at least 1 training point, .* got 10000, 2000 and 0"),
-        ({"noise": [0.5]}, r"noise as two standard deviations .* got \[0.5\]"),
-        ({"noise": [0.5, -0.1]}, r"noise as two standard deviations .* got \[0.5, -0.1\]"),
-        ({"noise": [float("nan"), 0.1]}, r"noise as two standard deviations .* got \[nan, 0.1\]"),
-        ({"seed": -1}, "seed must not be negative, got -1"),
+        ({"n_train": 0}, "option n_train .*got 0"),
+        ({"n_test": 0}, "option n_test .*got 0"),
+        ({"n_arcs": 0}, "option n_arcs .*got 0"),
+        ({"noise": [0.5]}, r"option noise .*got \[0.5\]"),
+        ({"noise": [0.5, -0.1]}, r"option noise .*got \[0.5, -0.1\]"),
+        ({"noise": [float("nan"), 0.1]}, r"option noise .*got \[nan, 0.1\]"),
+        ({"seed": -1}, "option seed .*got -1"),
     ],
 )
 def test_bad_options_of_arcs(options, message):
@@ -272,8 +272,8 @@ def test_observations_that_are_not_alike(grey, second, options, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"size": 3}, "size must be a whole number of pixels from 4 to 512, got 3"),
-        ({"cut_seed": -1}, "cut_seed must not be negative, got -1"),
+        ({"size": 3}, "option size .*got 3"),
+        ({"cut_seed": -1}, "option cut_seed .*got -1"),
         ({"first": {"name": "no-such"}}, "unknown data set 'no-such'"),
         ({"first": {}}, "option first of data set 'mixed': field required"),
         ({"first": "mnist"}, "option first of data set 'mixed': .* dictionary, got 'mnist'"),

@@ -19,8 +19,8 @@ from models import tiny_config
 from pyro_mfcvae import evaluation
 from pyro_mfcvae.config import override
 from pyro_mfcvae.data import hdf5, load_dataset, select
-from pyro_mfcvae.drawing import draw_run
 from pyro_mfcvae.errors import DataError, OtherDataWarning, RunError
+from pyro_mfcvae.runs.draw import draw_run
 from pyro_mfcvae.runs.measure import compare_run, evaluate_run
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import resume, train
@@ -248,7 +248,9 @@ def test_an_interrupted_streamed_run_goes_on_bit_for_bit(mine, monkeypatch):
     assert evaluate_run(whole, dataset) == evaluate_run(halted)
     assert halted.evaluation()["n_observations"] == {"train": 240, "test": 60}
     # Figures are made, but not rendered, which takes longest and reads no observations.
-    monkeypatch.setattr("pyro_mfcvae.drawing.run.save_figure", lambda path, figure, details: None)
+    monkeypatch.setattr(
+        "pyro_mfcvae.figures.folder.save_figure", lambda path, figure, details: None
+    )
     drawn = draw_run(halted)
     assert {path.stem for path in drawn} >= {"clusters-facet-0", "reconstructions", "curves"}
     _no_threads_are_left()

@@ -381,7 +381,7 @@ def test_diversity_of_a_run(run):
         mean = evaluation.pixel_diversity(pictures, found["n_pairs"])
         assert found["distances"]["pixels"][of] == pytest.approx(mean, rel=1e-6)
     before = (run / "evaluation.json").read_bytes()
-    with pytest.raises(ConfigError, match="unknown distance angle; choose from pixels, lpips"):
+    with pytest.raises(ConfigError, match="unknown distance 'angle'; choose one of pixels, lpips"):
         evaluate_run(opened, dataset, distances=("angle",))
     assert (run / "evaluation.json").read_bytes() == before
 

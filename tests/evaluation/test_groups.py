@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-from pyro_mfcvae import figures
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.errors import DataError
@@ -27,6 +26,7 @@ from pyro_mfcvae.evaluation import (
 )
 from pyro_mfcvae.evaluation.groups import HAIR, RANDOM, SERIES, SEX
 from pyro_mfcvae.evaluation.separability import drawn
+from pyro_mfcvae.figures import Seen, groups
 from pyro_mfcvae.models import MFCVAE, UGVAE, FacetModel
 
 SHAPE = (1, 4, 4)
@@ -304,26 +304,36 @@ def test_embedded_neighbours_stay_neighbours():
         neighbour_embedding(np.zeros((3, 2)))
 
 
-def test_figures_of_groups():
-    rng = np.random.default_rng(0)
-    points, classes = rng.random((9, 2)), np.repeat([0, 1, 2], 3)
-    lines = [("from here to there", rng.random((4, 2)))]
-    figure = figures.group_points(points, classes, ["even", "odd", "random"], "a title", lines)
+def _seen(model: FacetModel, n: int = 60) -> Seen:
+    return Seen(model, 1.0, pictures(n), labelled(n), {})
+
+
+def test_groups_are_points_and_ways_between_them(monkeypatch):
+    monkeypatch.setattr(groups, "_N_GROUPS", 3)
+    seen, kinds = _seen(small_ugvae()), SERIES[:2]
+    path = {"from here to there": np.random.default_rng(0).random((4, 3))}
+    figure = groups.draw_map_of_groups(seen, kinds, 6, "a title", path)
     (axes,) = figure.axes
     assert [len(c.get_offsets()) for c in axes.collections] == [3, 3, 3]
+    assert [len(line.get_xdata()) for line in axes.lines] == [4]
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert texts == ["even", "odd", "random", "from here to there"]
     grey = axes.collections[2].get_facecolor()[0, :3]
     assert (grey == grey[0]).all()
-    grids = [rng.random((2, 3, *SHAPE)) for _ in range(2)]
-    figure = figures.shared_and_own_grids(grids, ["one", "two"], [-1, 1], [-3, 0, 3], "title")
-    assert len(figure.axes[0].images) == 12
-    with pytest.raises(ValueError, match=r"expected pictures \(3, 3, ...\)"):
-        figures.shared_and_own_grids(grids, ["one", "two"], [-1, 0, 1], [-3, 0, 3])
-    ends = (rng.random(SHAPE), rng.random(SHAPE))
-    figure = figures.between_groups_grid(grids[0], ends, ("a", "b"), "title")
-    assert len(figure.axes[0].images) == 6 + 2
+
+
+def test_grids_show_what_a_group_shares_and_what_lies_between_two():
+    seen, kinds = _seen(small_ugvae()), SERIES[:2]
+    clusters = seen.most_used(0)[:2]
+    figure = groups.draw_along_shared(seen, "title", 2)
+    assert len(figure.axes[0].images) == 7 * 7 * len(clusters)
+    assert {f"cluster {k}" for k in clusters} <= {text.get_text() for text in figure.texts}
+    figure, shared = groups.draw_between_kinds(seen, kinds, 6, "title")
+    assert len(figure.axes[0].images) == 7 * 7 + 2
+    assert shared.shape == (7, 3)
     texts = {text.get_text() for text in figure.texts}
-    assert {"shared by a", "shared by b", "0 %", "50 %", "100 %"} <= texts
-    figure = figures.between_groups_grid(grids[0][:1], ends, ("a", "b"))
+    assert {"shared by even", "shared by odd", "0 %", "50 %", "100 %"} <= texts
+    figure, shared = groups.draw_between_kinds(_seen(small_vae()), kinds, 6, "title")
+    assert len(figure.axes[0].images) == 7 + 2
+    assert not len(shared)
     assert not any("shared" in text.get_text() for text in figure.texts)

@@ -11,9 +11,10 @@ from matplotlib.colors import to_rgb
 from models import observations, small_model
 from sklearn import metrics
 
-from pyro_mfcvae import evaluation, figures
+from pyro_mfcvae import evaluation
 from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.evaluation.matrices import TITLES
+from pyro_mfcvae.figures.agreement import Agreement, AgreementMatrices
 from pyro_mfcvae.figures.names import readable
 
 _PARTS = ("train", "test")
@@ -141,7 +142,8 @@ def test_the_figure_has_every_value_in_its_cell(n_facets, n_factors):
     factors = [f"a_long_name_of_$factor_{i}" for i in range(n_factors)]
     factors[0] = "hue"
     clusters = [10 * (j + 1) for j in range(n_facets)]
-    figure = figures.agreement_matrices(matrices, factors, clusters, "held-out observations")
+    result = AgreementMatrices(matrices, factors, clusters, "held-out observations")
+    figure = Agreement().draw(result)
     titles = [text.get_text() for text in figure.texts]
     assert titles == [*TITLES.values(), "held-out observations"]
     for axes, values in zip(figure.axes, matrices.values(), strict=True):
@@ -160,9 +162,8 @@ def test_the_figure_has_every_value_in_its_cell(n_facets, n_factors):
 @pytest.mark.parametrize(("n_facets", "n_factors"), [(3, 8), (1, 1), (2, 40)])
 def test_nothing_in_the_figure_overlaps_or_is_cut_off(n_facets, n_factors):
     names = [f"attribute_number_{i}_W" for i in range(n_factors)]
-    figure = figures.agreement_matrices(
-        _matrices(n_facets, n_factors), names, [5000] * n_facets, "held-out observations"
-    )
+    matrices, clusters = _matrices(n_facets, n_factors), [5000] * n_facets
+    figure = Agreement().draw(AgreementMatrices(matrices, names, clusters, "held out"))
     figure.canvas.draw()
     boxes = [axes.get_tightbbox() for axes in figure.axes]
     boxes += [text.get_window_extent() for text in figure.texts]
@@ -171,10 +172,3 @@ def test_nothing_in_the_figure_overlaps_or_is_cut_off(n_facets, n_factors):
         assert page.x0 <= box.x0 < box.x1 <= page.x1
         assert page.y0 <= box.y0 < box.y1 <= page.y1
         assert not any(box.overlaps(other) for other in boxes[:i])
-
-
-def test_the_figure_refuses_matrices_of_another_shape():
-    with pytest.raises(ValueError, match=r"shape \(1, 2\), at least one, got .*nmi"):
-        figures.agreement_matrices({"nmi": np.zeros((2, 1))}, ["a", "b"], [3])
-    with pytest.raises(ValueError, match="at least one"):
-        figures.agreement_matrices({}, ["a"], [3])

@@ -9,14 +9,13 @@ from models import small_model
 from variants import random_model
 
 from pyro_mfcvae.data import as_float
-from pyro_mfcvae.drawing.clusters import draw_mixtures
-from pyro_mfcvae.drawing.held_out import HeldOut
 from pyro_mfcvae.evaluation.prior_weights import prior_weights
+from pyro_mfcvae.figures import Seen, draw_figure, get_figure
 
 
-def _held_out(model) -> HeldOut:
+def _held_out(model) -> Seen:
     x = torch.randn(20, *model.observation.shape, generator=torch.Generator().manual_seed(0))
-    return HeldOut(model, 1.0, as_float(x), {}, {})
+    return Seen(model, 1.0, as_float(x), {}, {})
 
 
 def test_weights_of_independent_facets_are_exact():
@@ -48,7 +47,7 @@ def test_a_facet_that_depends_on_another_has_its_margin():
 
 def test_the_figure_shows_what_the_model_uses():
     model = random_model("hierarchical_facets").float()
-    figure = dict(draw_mixtures(_held_out(model)))["weights"]
+    figure = draw_figure("weights", _held_out(model))
     for j, axes in enumerate(figure.axes):
         order = [int(text.get_text()) for text in axes.get_xticklabels()]
         dots = axes.lines[0].get_ydata()
@@ -58,7 +57,7 @@ def test_the_figure_shows_what_the_model_uses():
 def test_a_model_without_such_a_site_says_why():
     model = small_model(2)
     model.model = lambda x: None
-    assert dict(draw_mixtures(_held_out(model)))["weights"] == "the model draws no site c_0, c_1"
+    assert get_figure("weights").fits(_held_out(model)) == "the model draws no site c_0, c_1"
 
 
 @pytest.mark.cuda

@@ -5,12 +5,52 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 
 from pyro_mfcvae import figures
 from pyro_mfcvae.evaluation import Projection, project
-from pyro_mfcvae.figures.latents import class_colors, cluster_colors, one_deviation
-from pyro_mfcvae.figures.names import class_labels, readable, thinned
+from pyro_mfcvae.figures.canvas import Group
+from pyro_mfcvae.figures.confusion import Confused
+from pyro_mfcvae.figures.curves import Logged, split_records
+from pyro_mfcvae.figures.grids import Panel, draw_panels
+from pyro_mfcvae.figures.guides import ComparedGuides
+from pyro_mfcvae.figures.latents import LatentSpace
+from pyro_mfcvae.figures.marks import class_colors, cluster_colors, draw_ellipse
+from pyro_mfcvae.figures.names import (
+    class_labels,
+    describe_part,
+    describe_shares,
+    describe_steps,
+    readable,
+    thinned,
+)
+from pyro_mfcvae.figures.pictures import Pictures
+from pyro_mfcvae.figures.weights import MixtureWeights
+
+CANVAS = Pictures()
+
+
+def _draw(name, result):
+    return figures.get_figure(name).draw(result)
+
+
+def _curves(records, title=""):
+    return _draw(
+        "curves", Logged(split_records(records, "train"), split_records(records, "test"), title)
+    )
+
+
+def _confusion(labels, clusters, names, title=""):
+    return _draw("confusion", Confused(labels, clusters, names, title))
+
+
+def _weights(clusters, weights):
+    return _draw("weights", MixtureWeights(dict(enumerate(clusters)), dict(enumerate(weights))))
+
+
+def _latents(projection, clusters, *others):
+    return _draw("latents", LatentSpace(projection, clusters, *others))
 
 
 def _images(figure):
@@ -27,31 +67,36 @@ def _labels(figure):
     return [text.get_text() for text in figure.texts]
 
 
-def test_cluster_examples_are_sorted_by_probability():
-    x = np.arange(5, dtype=float).reshape(5, 1, 1, 1) / 10
+def test_clusters_come_by_probability():
     responsibilities = np.array(
         [[0.6, 0.4, 0.0], [0.1, 0.9, 0.0], [0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.7, 0.3, 0.0]]
     )
-    figure = figures.cluster_examples(x, responsibilities, n_examples=2)
     # Cluster 1 has mean 0.85, cluster 0 0.73; cluster 2 is empty.
-    assert _labels(figure)[:2] == ["1  p 0.85  n 2", "0  p 0.73  n 3"]
-    assert [image.item() for image in _images(figure)] == [0.1, 0.3, 0.2, 0.4]
     assert figures.cluster_order(responsibilities) == [1, 0]
+    assert figures.cluster_members(responsibilities, 0).tolist() == [2, 4, 0]
+    assert figures.cluster_members(responsibilities, 1).tolist() == [1, 3]
 
 
-def test_reconstructions_stand_below_their_inputs():
-    x = np.linspace(0, 1, 5).reshape(5, 1, 1, 1)
-    figure = figures.reconstructions(x, x / 2, n_columns=3)
+def test_what_becomes_of_observations_stands_below_them():
+    x = np.linspace(0, 1, 15).reshape(1, 15, 1, 1, 1)
+    figure = CANVAS.draw_moves(x, x / 2, ("input", "reconstruction"), "")
     values = [image.item() for image in _images(figure)]
-    np.testing.assert_allclose(values[:3], x[:3].ravel())
-    np.testing.assert_allclose(values[3:6], x[:3].ravel() / 2)
-    assert len(values) == 10
+    expected = [*x[0, :12].ravel(), *x[0, :12].ravel() / 2, *x[0, 12:].ravel()]
+    np.testing.assert_allclose(values[:27], expected)
+    assert len(values) == 30
+
+
+def test_pictures_are_brought_to_the_range_of_the_data():
+    values = np.array([-4.0, 1.0, 6.0, 11.0]).reshape(4, 1, 1, 1)
+    figure = Pictures(-4.0, 6.0).draw_groups([Group("a", values)], "")
+    assert [image.item() for image in _images(figure)] == [0, 0.5, 1, 1]
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 5), (1, 4, 5), (7,)])
 def test_any_kind_of_observation_can_be_drawn(shape, tmp_path):
     pictures = np.random.default_rng(0).normal(size=(2, 3, *shape))
-    figure = figures.cluster_samples(pictures, [4, 2], title="samples")
+    groups = [Group(f"cluster {k}", x) for k, x in zip((4, 2), pictures, strict=True)]
+    figure = CANVAS.draw_groups(groups, "samples")
     figure.savefig(tmp_path / "figure.png")
     assert len(_images(figure)) == 6
     assert _labels(figure)[:2] == ["cluster 4", "cluster 2"]
@@ -69,20 +114,20 @@ def _record(step: int, split: str = "train", fade: float = 1.0, **values: float)
 
 def test_curves_show_what_is_weighed():
     records = [_record(step, fade=fade) for step, fade in ((1, 0.0), (2, 0.5), (3, 1.0))]
-    figure = figures.training_curves(records)
+    figure = _curves(records)
     top, middle, bottom = figure.axes
     assert [line.get_label() for line in top.lines] == ["ELBO", "log p(x | z)"]
     np.testing.assert_allclose(middle.lines[0].get_ydata(), [0, 4, 8])
     np.testing.assert_allclose(middle.lines[1].get_ydata(), [0, 1, 2])
     np.testing.assert_allclose(bottom.lines[0].get_ydata(), [0, 0.5, 1])
-    with pytest.raises(ValueError, match="no log points"):
-        figures.training_curves([_record(1, "test")])
+    recorded = figures.Recorded(metrics=[_record(1, "test")])
+    assert figures.get_figure("curves").fits(recorded) == "there are no log points"
 
 
 def test_curves_show_agreement_by_facet(tmp_path):
     nmi = {"nmi_0_shape": 0.25, "nmi_0_floor_hue": 0.75, "nmi_1_shape": 0.5, "nmi_1_floor_hue": 0}
     records = [_record(10), _record(20), _record(15, "test", **nmi), _record(20, "test", **nmi)]
-    figure = figures.training_curves(records, title="a $ and a $")
+    figure = _curves(records, title="a $ and a $")
     figure.savefig(tmp_path / "curves.png")
     elbo, _, first, second, _ = figure.axes
     assert [line.get_label() for line in elbo.lines][1] == "ELBO, held out"
@@ -97,7 +142,7 @@ def test_curves_show_agreement_by_facet(tmp_path):
 
 def test_curves_name_the_factors_that_agree_best():
     nmi = {f"nmi_0_attribute_{i}": i / 40 for i in range(40)}
-    axes = figures.training_curves([_record(1), _record(1, "test", **nmi)]).axes[2]
+    axes = _curves([_record(1), _record(1, "test", **nmi)]).axes[2]
     assert len(axes.lines) == 40
     named = [text.get_text() for text in axes.get_legend().get_texts()]
     assert named == [f"attribute {i}" for i in range(39, 31, -1)] + ["32 other factors"]
@@ -105,7 +150,7 @@ def test_curves_name_the_factors_that_agree_best():
 
 def test_curves_leave_the_start_out_of_view():
     records = [_record(1, elbo=-1e6, kl_z_0=1e6), *(_record(step) for step in range(10, 100))]
-    top, middle, _ = figures.training_curves(records).axes
+    top, middle, _ = _curves(records).axes
     assert -3 < top.get_ylim()[0] < -2.8
     assert 8 < middle.get_ylim()[1] < 9
 
@@ -114,7 +159,7 @@ def test_a_curve_of_one_point_is_a_marker():
     records = [_record(step) for step in (1, 2, 3)]
     nmi = {f"nmi_0_attribute_{i}": i / 40 for i in range(9)}
     alone, *others = (
-        figures.training_curves(records + [_record(step, "test", **nmi) for step in steps]).axes
+        _curves(records + [_record(step, "test", **nmi) for step in steps]).axes
         for steps in ([3], [2, 3])
     )
     assert [line.get_marker() for line in alone[0].lines] == ["None", "o", "None", "o"]
@@ -126,7 +171,7 @@ def test_a_curve_of_one_point_is_a_marker():
 
 def test_curves_leave_out_a_kl_that_is_never_there():
     """That of c, where a facet has one cluster or guides sum it out."""
-    middle = figures.training_curves([_record(1, kl_c_0=0.0), _record(2, kl_c_0=0.0)]).axes[1]
+    middle = _curves([_record(1, kl_c_0=0.0), _record(2, kl_c_0=0.0)]).axes[1]
     assert [line.get_label() for line in middle.lines] == ["KL of z, facet 0"]
 
 
@@ -136,7 +181,7 @@ CLUSTERS = np.array([3, 3, 3, 0, 0, 0, 5, 4, 4])
 
 def test_confusion_has_the_share_of_each_class_in_each_cluster():
     names = ("red", "green", "blue")
-    figure = figures.confusion({"colour": LABELS}, CLUSTERS, {"colour": names}, "facet 7")
+    figure = _confusion({"colour": LABELS}, CLUSTERS, {"colour": names}, "facet 7")
     axes = figure.axes[0]
     # Clusters 3 and 4 stand for class 0 (4 by the first of equals), 0 for 1, 5 for 2.
     expected = [[2 / 3, 1 / 3, 0], [1 / 2, 1 / 2, 0], [0, 1, 0], [0, 0, 1]]
@@ -162,7 +207,7 @@ def test_confusion_has_the_share_of_each_class_in_each_cluster():
 def test_confusion_has_a_panel_for_each_factor():
     labels = {"colour": LABELS, "kind": 1 - LABELS % 2}
     names = {"colour": ("red", "green", "blue", "pink"), "kind": ("kind 0", "kind 1")}
-    colour, kind, bar = figures.confusion(labels, CLUSTERS, names).axes
+    colour, kind, bar = _confusion(labels, CLUSTERS, names).axes
     assert colour.images[0].get_array().shape == (4, 4)  # with the class that nobody has
     np.testing.assert_allclose(kind.images[0].get_array()[:2], [[1, 0], [1 / 2, 1 / 2]])
     assert [text.get_text() for text in kind.get_xticklabels()] == ["0", "1"]
@@ -176,7 +221,7 @@ def test_confusion_of_any_size(n_clusters, n_classes, n_numbers, tmp_path):
     every = np.arange(n_clusters * n_classes)
     clusters, classes = every // n_classes, every % n_classes
     names = tuple(f"class number {i}" for i in range(n_classes))
-    figure = figures.confusion({"factor": classes}, clusters, {"factor": names})
+    figure = _confusion({"factor": classes}, clusters, {"factor": names})
     figure.savefig(tmp_path / "figure.png", dpi=30)
     axes = figure.axes[0]
     np.testing.assert_allclose(axes.images[0].get_array(), 1 / n_classes)
@@ -194,7 +239,7 @@ def test_confusion_of_any_size(n_clusters, n_classes, n_numbers, tmp_path):
 
 def test_confusions_of_many_factors_stand_below_each_other():
     names = {f"factor {i}": tuple("abcdefghijklmno") for i in range(5)}
-    figure = figures.confusion(dict.fromkeys(names, LABELS), CLUSTERS, names)
+    figure = _confusion(dict.fromkeys(names, LABELS), CLUSTERS, names)
     boxes = [axes.get_position() for axes in figure.axes[:5]]
     assert figure.get_figwidth() <= 17
     assert len({round(box.y0, 6) for box in boxes}) == 3
@@ -204,7 +249,7 @@ def test_confusions_of_many_factors_stand_below_each_other():
 
 def test_weights_and_shares_of_each_component():
     weights = np.array([0.1, 0.2, 0.3, 0.15, 0.15, 0.1])
-    figure = figures.mixture_weights([CLUSTERS, CLUSTERS], [weights, np.full(6, 1 / 6)])
+    figure = _weights([CLUSTERS, CLUSTERS], [weights, np.full(6, 1 / 6)])
     axes = figure.axes[0]
     # By members 3, 3, 2, 1, 0, 0; the greater weight first among equals.
     order = [3, 0, 4, 5, 2, 1]
@@ -219,7 +264,7 @@ def test_weights_and_shares_of_each_component():
 @pytest.mark.parametrize("n_components", [1, 2, 200])
 def test_weights_of_any_number_of_components(n_components, tmp_path):
     clusters = np.zeros(5, dtype=np.int64)
-    figure = figures.mixture_weights([clusters], [np.full(n_components, 1 / n_components)])
+    figure = _weights([clusters], [np.full(n_components, 1 / n_components)])
     figure.savefig(tmp_path / "figure.png", dpi=30)
     (axes,) = figure.axes
     assert len(axes.patches) == n_components
@@ -230,13 +275,15 @@ def test_weights_of_any_number_of_components(n_components, tmp_path):
 
 def test_an_ellipse_lies_at_one_standard_deviation():
     mean, covariance = np.array([1.0, -2.0]), np.array([[2.0, 1.2], [1.2, 1.0]])
-    ellipse = one_deviation(mean, covariance)
+    axes = Figure().subplots()
+    draw_ellipse(axes, mean, covariance, "black")
+    draw_ellipse(axes, mean, np.diag([4.0, 0.0]), "black")
+    ellipse, flat = axes.patches
     angles = np.linspace(0, 2 * np.pi, 9)
     circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     away = ellipse.get_patch_transform().transform(circle) - mean
     distances = np.einsum("ni,ij,nj->n", away, np.linalg.inv(covariance), away)
     np.testing.assert_allclose(distances, 1)
-    flat = one_deviation(mean, np.diag([4.0, 0.0]))
     assert sorted([flat.width, flat.height]) == [0, 4]
 
 
@@ -252,7 +299,7 @@ def _space(n: int, n_clusters: int, dim: int) -> tuple[Projection, np.ndarray]:
 def test_latents_are_coloured_by_class_and_by_cluster():
     projection, clusters = _space(12, 4, 2)
     labels = np.arange(12) % 2
-    left, right = figures.latent_space(
+    left, right = _latents(
         projection, clusters, labels, "kind", ("kind one", "kind two"), "facet 0"
     ).axes
     for axes, colors, groups in (
@@ -284,7 +331,7 @@ def test_latents_are_coloured_by_class_and_by_cluster():
 
 def test_principal_components_are_named():
     projection, clusters = _space(50, 3, 5)
-    (axes,) = figures.latent_space(projection, clusters).axes
+    (axes,) = _latents(projection, clusters).axes
     first, second = (f"{share:.0%} of variance" for share in projection.shares)
     assert axes.get_xlabel() == f"first principal axis, {first}"
     assert axes.get_ylabel() == f"second principal axis, {second}"
@@ -293,7 +340,7 @@ def test_principal_components_are_named():
 
 def test_one_latent_dimension_is_a_strip():
     projection, clusters = _space(10, 3, 1)
-    (axes,) = figures.latent_space(projection, clusters).axes
+    (axes,) = _latents(projection, clusters).axes
     points, *bars, crosses = axes.collections
     places = points.get_offsets()
     np.testing.assert_allclose(np.sort(places[:, 0]), np.sort(projection.points[:, 0]))
@@ -307,9 +354,7 @@ def test_one_latent_dimension_is_a_strip():
 
 def test_a_plain_prior_is_in_sight():
     z = 0.01 * np.random.default_rng(0).normal(size=(9, 2))
-    (axes,) = figures.latent_space(
-        project(z, np.zeros((1, 2)), np.eye(2)[None]), np.zeros(9, dtype=int)
-    ).axes
+    (axes,) = _latents(project(z, np.zeros((1, 2)), np.eye(2)[None]), np.zeros(9, dtype=int)).axes
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
     assert max(left, low) < -1
     assert min(right, high) > 1
@@ -323,7 +368,7 @@ def test_a_plain_prior_is_in_sight():
 def test_latent_spaces_of_any_size(n, n_clusters, dim, n_classes, tmp_path):
     projection, clusters = _space(n, n_clusters, dim)
     names = tuple(f"_{i}" for i in range(n_classes))
-    figure = figures.latent_space(projection, clusters, np.arange(n) % n_classes, "f", names)
+    figure = _latents(projection, clusters, np.arange(n) % n_classes, "f", names)
     figure.savefig(tmp_path / "figure.png", dpi=30)
     n_panels = 2 if n_clusters > 1 else 1  # one cluster has no panel
     assert len(figure.axes) == n_panels + (n_classes > 10)  # with the colour bar
@@ -351,11 +396,19 @@ def test_names_of_people():
     assert thinned(200, 80).tolist() == list(range(0, 200, 3))
 
 
+def test_numbers_in_words():
+    told = [describe_part(n, n_all, "cluster in use", "surest") for n, n_all in ((1, 1), (3, 3))]
+    assert told == ["the only cluster in use", "all 3 clusters in use"]
+    assert describe_part(2, 9, "dimension", "best") == "the 2 best of 9 dimensions"
+    assert describe_steps([-1.5, 0, 2]) == ["-1.5 sd", "0", "+2 sd"]
+    assert describe_shares(3) == ["0 %", "50 %", "100 %"]
+
+
 def test_the_reference_of_a_comparison_comes_from_its_results():
     numbers = {"gap": 0.5, "predicted_gap": 0.25, "gradient_variance": 2.0, "seconds": 0.001}
     rows = [{"guide": guide, "n_samples": 3} | numbers for guide in ("enumerate", "other")]
     results = {"reference": "other", "guides": rows}
-    figure = figures.guide_comparison(results, "title")
+    figure = _draw("guides", ComparedGuides(results, "title"))
     gaps = figure.axes[0]
     assert gaps.get_ylabel() == "ELBO of other - ELBO, nats"
     drawn = {line.get_label(): list(line.get_ydata()) for line in gaps.lines}
@@ -414,23 +467,6 @@ def test_clusters_needed_and_latent_spaces():
     assert (narrow.collections[0].get_offsets()[:, 1] == 0).all()
 
 
-def test_swaps_have_inputs_on_the_left_and_donors_above():
-    x, donors = np.full((2, 1, 1, 1), 0.1), np.array([0.2, 0.3, 0.4]).reshape(3, 1, 1, 1)
-    swapped = np.arange(6).reshape(2, 3, 1, 1, 1) / 10 + 0.4
-    figure = figures.swaps(x, donors, swapped, title="facet 0")
-    drawn = [round(image.item(), 6) for image in _images(figure)]
-    assert drawn == [0.2, 0.3, 0.4, 0.1, 0.4, 0.5, 0.6, 0.1, 0.7, 0.8, 0.9]
-    assert _labels(figure) == ["donors", "input", "input", "facet 0"]
-    lefts = [left for left, _ in _corners(figure)]
-    assert lefts[:3] == lefts[4:7]  # the first row leaves the first place empty
-
-
-def test_members_of_a_cluster_come_surest_first():
-    responsibilities = np.array([[0.6, 0.4], [0.1, 0.9], [0.9, 0.1]])
-    assert figures.cluster_members(responsibilities, 0).tolist() == [2, 0]
-    assert figures.cluster_members(responsibilities, 1).tolist() == [1]
-
-
 def _pictures(*shape):
     """Distinct pictures of one value, from 0 to 1."""
     return np.linspace(0, 1, int(np.prod(shape))).reshape(*shape, 1, 1, 1)
@@ -440,8 +476,23 @@ def _values(figure):
     return [round(image.item(), 6) for image in _images(figure)]
 
 
+def test_swaps_have_inputs_on_the_left_and_donors_above():
+    x, donors = np.full((2, 1, 1, 1), 0.1), np.array([0.2, 0.3, 0.4]).reshape(3, 1, 1, 1)
+    swapped = np.arange(6).reshape(2, 3, 1, 1, 1) / 10 + 0.4
+    figure = CANVAS.draw_swaps(x, donors, swapped, "facet 0")
+    assert _values(figure) == [0.2, 0.3, 0.4, 0.1, 0.4, 0.5, 0.6, 0.1, 0.7, 0.8, 0.9]
+    assert _labels(figure) == ["donors", "input", "input", "facet 0"]
+    lefts = [left for left, _ in _corners(figure)]
+    assert lefts[:3] == lefts[4:7]  # the first row leaves the first place empty
+
+
+def _grid(pictures, title=""):
+    labels = [str(i) for i in range(len(pictures))]
+    return draw_panels([Panel(list(map(list, pictures)), labels)], title)
+
+
 def test_pictures_lie_where_they_belong():
-    figure = figures.picture_grid(list(_pictures(2, 3)), ["a", "b"], "title")
+    figure = _grid(_pictures(2, 3), "title")
     width, height = figure.get_size_inches()
     corners = _corners(figure)
     assert corners[:3] == [(left, corners[0][1]) for left in sorted(x for x, _ in corners[:3])]
@@ -456,13 +507,13 @@ def test_pictures_lie_where_they_belong():
     assert axes.get_xlim() == (0, width)
     assert axes.get_ylim() == (height, 0)  # as in the extents, from the top
     with pytest.raises(ValueError, match="expected observations to draw, got none"):
-        figures.picture_grid([[None]], ["a"], "title")
+        _grid([[None]])
 
 
 @pytest.mark.parametrize("n_columns", [1, 4, 12])
 def test_titles_stay_inside_the_figure(n_columns, tmp_path):
     title = "a title that says at great length what is held fixed and what moves " * 2
-    figure = figures.cluster_samples(_pictures(2, n_columns), [0, 1], title)
+    figure = _grid(_pictures(2, n_columns), title)
     figure.savefig(tmp_path / "figure.png", dpi=50)
     assert " ".join(_labels(figure)[-1].split()) == title.strip()
     box = figure.texts[-1].get_window_extent()
@@ -474,129 +525,84 @@ def test_titles_stay_inside_the_figure(n_columns, tmp_path):
     assert first.y1 < box.y0
 
 
-def _sure(n_clusters, n_each=2):
-    """Responsibilities of n_each members of each cluster, the last cluster the surest."""
-    rows = []
-    for k in range(n_clusters):
-        row = np.full(n_clusters, 0.5 / n_clusters)
-        row[k] += 0.5 + 0.01 * k / n_clusters
-        rows += [row] * n_each
-    return np.array(rows)
-
-
-@pytest.mark.parametrize(("n_clusters", "n_panels"), [(3, 1), (80, 2), (200, 5)])
-def test_examples_of_all_clusters_stand_in_columns(n_clusters, n_panels):
-    x, r = _pictures(2 * n_clusters), _sure(n_clusters)
-    figure = figures.cluster_examples(x, r, None, n_examples=1)
-    order = list(range(n_clusters))[::-1]
-    assert _labels(figure) == [f"{k}  p {r[2 * k].max():.2f}  n 2" for k in order]
-    np.testing.assert_allclose(_values(figure), [round(x[2 * k].item(), 6) for k in order])
+@pytest.mark.parametrize(("n_groups", "n_panels"), [(3, 1), (80, 2), (200, 5)])
+def test_many_groups_stand_in_columns(n_groups, n_panels):
+    x = _pictures(n_groups, 1)
+    figure = CANVAS.draw_groups([Group(f"{k}", one) for k, one in enumerate(x)], "")
+    assert _labels(figure) == [str(k) for k in range(n_groups)]
+    np.testing.assert_allclose(_values(figure), x.ravel(), atol=1e-6)
     corners = _corners(figure)
     assert len({left for left, _ in corners}) == n_panels
-    assert len({top for _, top in corners}) == -(-n_clusters // n_panels)
-    assert len(set(corners)) == n_clusters
-    assert len(_images(figures.cluster_examples(x, r, 2))) == 4
-    fewer = figures.cluster_examples(x, r, None, 1, n_rows=2)
-    assert len({top for _, top in _corners(fewer)}) == 2
+    assert len({top for _, top in corners}) == -(-n_groups // n_panels)
+    assert len(set(corners)) == n_groups
 
 
-def test_facets_stand_side_by_side():
-    x, both = _pictures(6), [_sure(3), _sure(2, 3)]
-    figure = figures.facet_examples(x, both, n_examples=1, title="both")
-    assert _labels(figure) == [
-        "2  p 0.67  n 2",
-        "1  p 0.67  n 2",
-        "0  p 0.67  n 2",
-        "facet 0",
-        "1  p 0.76  n 3",
-        "0  p 0.75  n 3",
-        "facet 1",
-        "both",
+def test_groups_of_a_panel_stand_below_each_other():
+    x = _pictures(3, 2)
+    panels = ("facet 0", "facet 0", "facet 2")
+    groups = [
+        Group(f"{k}", one, panel) for k, (one, panel) in enumerate(zip(x, panels, strict=True))
     ]
+    figure = CANVAS.draw_groups(groups, "both")
+    assert _labels(figure) == ["0", "1", "facet 0", "2", "facet 2", "both"]
     corners = _corners(figure)
-    assert [top for _, top in corners[:2]] == [top for _, top in corners[3:]]
-    assert corners[3][0] > corners[0][0] + 1
-    drawn = [_pictures(3, 2), _pictures(1, 2)]
-    figure = figures.facet_samples(drawn, [[5, 1, 2], [7]], [0, 2], n_rows=2)
-    assert _labels(figure) == [
-        "cluster 5",
-        "cluster 1",
-        "facet 0",
-        "cluster 2",
-        "cluster 7",
-        "facet 2",
-    ]
-    assert _values(figure) == [0, 0.2, 0.4, 0.6, 0.8, 1, 0, 1]
+    assert corners[0][1] == corners[4][1] < corners[2][1]
+    assert corners[4][0] > corners[0][0] + 1
 
 
-def test_pairs_stand_above_what_became_of_them():
-    inputs, swapped = _pictures(3, 2) / 2, _pictures(3, 2) / 2 + 0.5
-    figure = figures.swapped_pairs(inputs, swapped, "pairs", n_columns=2)
-    assert _values(figure) == [0, 0.1, 0.2, 0.3, 0.5, 0.6, 0.7, 0.8, 0.4, 0.5, 0.9, 1]
+def test_pairs_stand_apart_above_what_became_of_them():
+    inputs, swapped = _pictures(7, 2) / 2, _pictures(7, 2) / 2 + 0.5
+    figure = CANVAS.draw_moves(inputs, swapped, ("inputs", "swapped"), "pairs")
+    np.testing.assert_allclose(_values(figure)[:12], inputs[:6].ravel(), atol=1e-6)
+    np.testing.assert_allclose(_values(figure)[-2:], swapped[6].ravel(), atol=1e-6)
     assert _labels(figure) == ["inputs", "swapped"] * 2 + ["pairs"]
     corners = _corners(figure)
     a, b, c, _ = (left for left, _ in corners[:4])
-    assert c - b > b - a  # pairs stand apart
+    assert c - b > b - a
     tops = sorted({top for _, top in corners})
     assert tops[2] - tops[1] > tops[1] - tops[0]
-    with pytest.raises(ValueError, match=r"expected pairs .* \(3, 1, 1, 1, 1\)"):
-        figures.swapped_pairs(inputs[:, :1], swapped)
 
 
-def test_traversals_have_offsets_above_and_inputs_on_the_left():
+def test_ways_have_steps_above_and_observations_at_their_sides():
     pictures = _pictures(2, 3)
-    figure = figures.traversal(pictures, (-1.5, 0, 2), ["a", "b"], "t", [pictures[1, 2], None])
+    one, heads = pictures[1:, 2], ["-1 sd", "0", "+2 sd"]
+    figure = CANVAS.draw_paths(pictures, ["a", "b"], heads, "t", one)
     assert _values(figure) == [1, 0, 0.2, 0.4, 0.6, 0.8, 1]
-    assert _labels(figure) == ["a", "b", "input", "-1.5 sd", "0", "+2 sd", "t"]
+    assert _labels(figure) == ["a", "b", "input", *heads, "t"]
     corners = _corners(figure)
     assert corners[1][0] == corners[4][0]
-    assert len(figures.traversal(pictures, (0, 1, 2), ["a", "b"]).texts) == 5
-    with pytest.raises(ValueError, match=r"expected pictures \(2, 2, ...\)"):
-        figures.traversal(pictures, (0, 1), ["a", "b"])
-
-
-def test_interpolations_stand_between_their_ends():
-    pictures = _pictures(2, 5)
-    figure = figures.interpolation(pictures[:, 4], pictures[:, 0], pictures, ["a", "b"])
-    expected = [4, 0, 1, 2, 3, 4, 0, 9, 5, 6, 7, 8, 9, 5]
-    np.testing.assert_allclose(_values(figure), np.array(expected) / 9, atol=1e-6)
-    assert _labels(figure) == ["a", "b", "from", "0 %", "25 %", "50 %", "75 %", "100 %", "to"]
-    with pytest.raises(ValueError, match="got 2, 1, 2 and 2"):
-        figures.interpolation(pictures[:, 4], pictures[:1, 0], pictures, ["a", "b"])
+    ends = (pictures[:, 2], pictures[:, 0])
+    figure = CANVAS.draw_paths(pictures, ["a", "b"], heads, "t", *ends)
+    assert _values(figure) == [0.4, 0, 0.2, 0.4, 0, 1, 0.6, 0.8, 1, 0.6]
+    assert _labels(figure) == ["a", "b", "from", *heads, "to", "t"]
 
 
 def test_means_of_clusters_carry_their_numbers():
-    figure = figures.cluster_mean_grid(_pictures(5), [3, 9, 1, 4, 0], "means", n_columns=3)
+    figure = CANVAS.draw_means(_pictures(5), [[3, 9, 1, 4, 0]], "means")
     assert _labels(figure) == ["3", "9", "1", "4", "0", "means"]
     assert _values(figure) == [0, 0.25, 0.5, 0.75, 1]
     for text, (left, top) in zip(figure.texts, _corners(figure), strict=False):
         x, y = text.get_position()
         assert left < x < left + 0.55
         assert top - 0.1 < y < top
-    pictures = _pictures(2, 3)
-    figure = figures.cluster_mean_matrix(pictures, [8, 2], [1, 5, 0], "pairs")
+    figure = CANVAS.draw_means(_pictures(2, 3), [[8, 2], [1, 5, 0]], "pairs")
     assert _labels(figure) == ["8", "2", "1", "5", "0", "pairs"]
-    with pytest.raises(ValueError, match=r"expected pictures \(3, 2, ...\)"):
-        figures.cluster_mean_matrix(pictures, [8, 2, 1], [1, 5])
 
 
 @pytest.mark.parametrize("n", [1, 25, 80, 200])
 def test_a_grid_of_means_is_wider_than_high(n):
-    figure = figures.cluster_mean_grid(_pictures(n), range(n))
-    corners = _corners(figure)
+    corners = _corners(CANVAS.draw_means(_pictures(n), [range(n)], ""))
     n_rows, n_columns = (len({corner[i] for corner in corners}) for i in (1, 0))
     assert len(set(corners)) == n
     assert n_rows <= n_columns <= 2 * n_rows + 2
 
 
-def test_rows_of_a_table_can_be_intervened_on(tmp_path):
+def test_rows_of_a_table_are_strips_with_a_key(tmp_path):
     table = np.random.default_rng(0).random((2, 2, 7))
     drawn = {
-        "pairs": figures.swapped_pairs(table, table),
-        "traversal": figures.traversal(table, (0, 1), ["a", "b"], inputs=list(table[:, 0])),
-        "interpolation": figures.interpolation(table[0], table[1], table, ["a", "b"]),
-        "grid": figures.cluster_mean_grid(table[0], [4, 2]),
-        "matrix": figures.cluster_mean_matrix(table, [0, 1], [4, 2]),
+        "pairs": CANVAS.draw_moves(table, table, ("a", "b"), ""),
+        "ways": CANVAS.draw_paths(table, ["a", "b"], ["0", "1"], "", table[:, 0]),
+        "grid": CANVAS.draw_means(table[0], [[4, 2]], ""),
     }
     for name, figure in drawn.items():
         figure.savefig(tmp_path / f"{name}.png", dpi=30)
@@ -607,6 +613,4 @@ def test_rows_of_a_table_can_be_intervened_on(tmp_path):
         assert 0 < text.get_window_extent().y0 < text.get_window_extent().y1
         bottom = max(image.get_extent()[2] for image in figure.axes[0].images)
         assert text.get_position()[1] > bottom + 0.1  # inches, from above
-    assert not [
-        text for text in _labels(figures.picture_grid([[np.ones((1, 2, 2))]], [""], "")) if text
-    ]
+    assert _labels(_grid([[np.ones((1, 2, 2))]])) == ["0"]

@@ -11,14 +11,22 @@ from click.testing import CliRunner
 from matplotlib.figure import Figure
 from PIL import Image
 
-from pyro_mfcvae import drawing, evaluation, figures
+from pyro_mfcvae import evaluation
 from pyro_mfcvae.cli import main
 from pyro_mfcvae.config import Component
-from pyro_mfcvae.drawing import from_clusters, interventions
-from pyro_mfcvae.drawing.clusters import draw_mixtures, draw_pictures
-from pyro_mfcvae.drawing.details import details, kind_and_facets
-from pyro_mfcvae.drawing.held_out import HeldOut
-from pyro_mfcvae.drawing.saving import left_out, save_figure, save_left_out
+from pyro_mfcvae.figures import (
+    Recorded,
+    Seen,
+    draw_figure,
+    draw_figures,
+    find_figure,
+    get_figure,
+    left_out,
+    save_figure,
+)
+from pyro_mfcvae.figures.canvas import Group
+from pyro_mfcvae.figures.points import Points
+from pyro_mfcvae.figures.registry import expand_figures, file_name
 from pyro_mfcvae.models import GMVAE, MFCVAE, UGVAE
 from pyro_mfcvae.report import write_report
 from pyro_mfcvae.report.pictures import read_pictures
@@ -27,15 +35,15 @@ from pyro_mfcvae.runs.run import Run
 SMALL = Component(name="shared", options={"widths": [8]})
 PARTS = ("gaussian", SMALL, SMALL)
 GROUND = np.random.default_rng(0).random((30, 2))
-KIT = figures.PointFigures(GROUND, low=-1.0, high=3.0)
+KIT = Points(GROUND)
 
 
 def _points(*shape: int) -> np.ndarray:
     return np.random.default_rng(1).random((*shape, 2))
 
 
-def _in_data(points: np.ndarray) -> np.ndarray:
-    return 4 * points - 1
+def _groups(*drawn: np.ndarray) -> list[Group]:
+    return [Group(f"{k}", points) for k, points in enumerate(drawn)]
 
 
 def _dots(axes, i: int = -1) -> np.ndarray:
@@ -54,18 +62,18 @@ def _stars(axes) -> np.ndarray:
     return np.concatenate([line.get_xydata() for line in axes.lines if line.get_marker() == "*"])
 
 
-def test_the_ground_lies_behind_every_panel_in_the_data_s_own_range():
-    figure = KIT.cluster_samples(_points(7, 4), range(7))
+def test_the_ground_lies_behind_every_panel():
+    figure = KIT.draw_groups(_groups(*_points(7, 4)), "")
     assert len(figure.axes) == 7
     for axes in figure.axes:
-        np.testing.assert_allclose(_dots(axes, 0), _in_data(GROUND))
+        np.testing.assert_allclose(_dots(axes, 0), GROUND)
         assert axes.get_aspect() == 1
         assert axes.get_xlim() == figure.axes[0].get_xlim()
     low, high = figure.axes[0].get_xlim()
-    assert low < _in_data(GROUND)[:, 0].min() < _in_data(GROUND)[:, 0].max() < high
+    assert low < GROUND[:, 0].min() < GROUND[:, 0].max() < high
     labelled = [axes.xaxis.get_tick_params()["labelbottom"] for axes in figure.axes]
     assert labelled == [False] * 2 + [True] * 5  # nothing stands below these
-    stretched = figures.PointFigures(GROUND * [1, 0.01]).cluster_samples(_points(1, 4), [0])
+    stretched = Points(GROUND * [1, 0.01]).draw_groups(_groups(_points(4) * [1, 0.01]), "")
     assert stretched.axes[0].get_aspect() == "auto"
 
 
@@ -80,19 +88,20 @@ def _outside(figure: Figure) -> list[list[str]]:
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
 def test_what_is_drawn_beside_a_constant_feature_is_seen(scale):
-    kit = figures.PointFigures(GROUND * [scale, 0] + np.array([0, 5 * scale]))
-    low, high = _window(kit.cluster_samples(kit.ground[None, :4], [0]))
+    kit = Points(GROUND * [scale, 0] + np.array([0, 5 * scale]))
+    low, high = _window(kit.draw_groups(_groups(kit.ground[:4]), ""))
     span = np.ptp(GROUND[:, 0]) * scale
     np.testing.assert_allclose([low[1], high[1]], [5 * scale - span / 10, 5 * scale + span / 10])
     drawn = (_points(2, 9) + np.array([0, 4])) * scale
+    names = [str(i) for i in range(9)]
     for figure in (
-        kit.cluster_samples(drawn, [0, 1]),
-        kit.cluster_mean_matrix(drawn, [0, 1], range(9)),
-        kit.reconstructions(drawn[0], drawn[1]),
-        kit.swaps(drawn[0], drawn[1, :2], drawn.transpose(1, 0, 2)),
-        kit.swapped_pairs(drawn[:, :2], drawn[:, 2:4]),
-        kit.traversal(drawn, range(9), ["a", "b"], inputs=drawn[0, :1]),
-        kit.interpolation(drawn[:, 0], drawn[:, 1], drawn, ["a", "b"]),
+        kit.draw_groups(_groups(*drawn), ""),
+        kit.draw_means(drawn, [[0, 1], range(9)], ""),
+        kit.draw_moves(drawn[:1], drawn[1:], ("", ""), ""),
+        kit.draw_moves(drawn[:, :2], drawn[:, 2:4], ("", ""), ""),
+        kit.draw_swaps(drawn[0], drawn[1, :2], drawn.transpose(1, 0, 2), ""),
+        kit.draw_paths(drawn, ["a", "b"], names, "", drawn[0, :1]),
+        kit.draw_paths(drawn, ["a", "b"], names, "", drawn[:, 0], drawn[:, 1]),
     ):
         low, high = _window(figure)
         for axes in figure.axes:
@@ -104,82 +113,75 @@ def test_what_is_drawn_beside_a_constant_feature_is_seen(scale):
 
 def test_what_lies_far_away_is_counted():
     drawn = _points(2, 6)
-    near = _window(KIT.cluster_samples(drawn, [0, 1]))
+    near = _window(KIT.draw_groups(_groups(*drawn), ""))
     drawn[1, 0], drawn[1, 1], drawn[1, 2, 0] = [0.5, -2.5], [0.5, 1e6], np.nan
-    figure = KIT.cluster_samples(drawn, [0, 1])
+    figure = KIT.draw_groups(_groups(*drawn), "")
     assert _outside(figure) == [[], ["2 outside"]]
     low, high = _window(figure)
     np.testing.assert_allclose([low[0], high[0]], near[:, 0])
-    ground = _in_data(GROUND)[:, 1]
-    span = np.ptp(ground)
-    assert low[1] == pytest.approx(-11 - span / 10)
-    assert high[1] == pytest.approx(ground.max() + 3.1 * span)
+    span = np.ptp(GROUND[:, 1])
+    assert low[1] == pytest.approx(-2.5 - span / 10)
+    assert high[1] == pytest.approx(GROUND[:, 1].max() + 3.1 * span)
 
 
 def test_one_ground_point_has_a_window():
-    low, high = _window(figures.PointFigures(GROUND[:1]).cluster_samples(GROUND[None, :1], [0]))
+    low, high = _window(Points(GROUND[:1]).draw_groups(_groups(GROUND[:1]), ""))
     np.testing.assert_allclose([low, high], [GROUND[0] - 0.1, GROUND[0] + 0.1])
 
 
-def test_members_and_samples_of_clusters_have_a_panel_each():
-    responsibilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.6, 0.4]])
-    x = _points(4)
-    figure = KIT.cluster_examples(x, responsibilities, n_examples=2, title="t")
-    assert _titles(figure) == ["1  p 0.80  n 1", "0  p 0.73  n 3"]
-    _, members, surest = (_dots(figure.axes[1], i) for i in range(3))
-    np.testing.assert_allclose(members, _in_data(x[[0, 2, 3]]))
-    np.testing.assert_allclose(surest, _in_data(x[[0, 2]]))
-    assert len(KIT.cluster_examples(x, responsibilities, 1).axes) == 1
-    drawn = [_points(2, 5), _points(1, 5)]
-    figure = KIT.facet_samples(drawn, [[4, 0], [2]], [0, 3], "t")
-    assert _titles(figure) == ["facet 0, cluster 4", "facet 0, cluster 0", "facet 3, cluster 2"]
-    np.testing.assert_allclose(_dots(figure.axes[1]), _in_data(drawn[0][1]))
-    np.testing.assert_allclose(_dots(figure.axes[2]), _in_data(drawn[1][0]))
+def test_groups_have_a_panel_each_and_the_first_stand_out():
+    x = _points(3)
+    figure = KIT.draw_groups([Group("a", x, "facet 1"), Group("b", x[:1])], "t", n_marked=2)
+    assert _titles(figure) == ["facet 1, a", "b"]
+    _, members, surest = (_dots(figure.axes[0], i) for i in range(3))
+    np.testing.assert_allclose(members, x)
+    np.testing.assert_allclose(surest, x[:2])
+    assert len(KIT.draw_groups(_groups(x), "").axes[0].collections) == 2
 
 
 def test_lines_lead_to_what_becomes_of_observations():
     x, moved, donors = _points(3), _points(3, 2) / 2, _points(2)
-    (axes,) = KIT.reconstructions(x, moved[:, 0]).axes
-    np.testing.assert_allclose(_lines(axes), _in_data(np.stack([x, moved[:, 0]], 1)))
-    np.testing.assert_allclose(_dots(axes, 1), _in_data(x))
-    for m, axes in enumerate(KIT.swaps(x, donors, moved).axes):
-        np.testing.assert_allclose(_stars(axes), _in_data(donors[m : m + 1]))
-        expected = _in_data(np.stack([x, moved[:, m]], 1))
-        np.testing.assert_allclose(_lines(axes)[:3], expected)
+    (axes,) = KIT.draw_moves(x[None], moved[None, :, 0], ("", ""), "").axes
+    np.testing.assert_allclose(_lines(axes), np.stack([x, moved[:, 0]], 1))
+    np.testing.assert_allclose(_dots(axes, 1), x)
+    for m, axes in enumerate(KIT.draw_swaps(x, donors, moved, "").axes):
+        np.testing.assert_allclose(_stars(axes), donors[m : m + 1])
+        np.testing.assert_allclose(_lines(axes)[:3], np.stack([x, moved[:, m]], 1))
     pairs, swapped = _points(2, 2), _points(2, 2) / 3
-    figure = KIT.swapped_pairs(pairs, swapped)
+    figure = KIT.draw_moves(pairs, swapped, ("", ""), "")
+    assert _titles(figure) == ["pair 0", "pair 1"]
     for i, axes in enumerate(figure.axes):
-        np.testing.assert_allclose(_lines(axes), _in_data(np.stack([pairs[i], swapped[i]], 1)))
+        np.testing.assert_allclose(_lines(axes), np.stack([pairs[i], swapped[i]], 1))
 
 
-def test_paths_have_words_at_their_ends():
+def test_ways_have_words_at_their_ends():
     path, x = _points(2, 3), _points(1)
-    figure = KIT.traversal(path, (-2, 0, 1.5), ["dimension 1", "dimension 0"], "t", [x[0], None])
-    assert _titles(figure) == ["dimension 1", "dimension 0"]
+    figure = KIT.draw_paths(path, ["a", "b"], ["-2 sd", "0", "+1.5 sd"], "t", x)
+    assert _titles(figure) == ["a", "b"]
     for i, axes in enumerate(figure.axes):
-        np.testing.assert_allclose(_lines(axes)[0], _in_data(path[i]))
-        np.testing.assert_allclose(_stars(axes), _in_data(x))  # the same input in both
+        np.testing.assert_allclose(_lines(axes)[0], path[i])
+        np.testing.assert_allclose(_stars(axes), x)  # the same input in both
         assert [text.get_text() for text in axes.texts] == ["-2 sd", "+1.5 sd"]
     start, end = _points(2), _points(2) / 2
-    figure = KIT.interpolation(start, end, path, ["a", "b"])
+    figure = KIT.draw_paths(path, ["a", "b"], ["0", "1", "2"], "t", start, end)
     for i, axes in enumerate(figure.axes):
-        np.testing.assert_allclose(_stars(axes), _in_data(np.stack([start[i], end[i]])))
+        np.testing.assert_allclose(_stars(axes), np.stack([start[i], end[i]]))
         assert [text.get_text() for text in axes.texts] == ["from", "to"]
 
 
 def test_means_are_numbered_where_there_is_room():
     means = np.array([[0.1, 0.1], [0.1, 0.1], [0.9, 0.9]])
-    (axes,) = KIT.cluster_mean_grid(means, [4, 2, 7]).axes
+    (axes,) = KIT.draw_means(means, [[4, 2, 7]], "").axes
     assert [text.get_text() for text in axes.texts] == ["4", "7"]
-    figure = KIT.cluster_mean_matrix(np.stack([means, means]), [1, 0], [5, 6, 8])
+    figure = KIT.draw_means(np.stack([means, means]), [[1, 0], [5, 6, 8]], "")
     assert _titles(figure) == ["row 1", "row 0"]
-    np.testing.assert_allclose(_dots(figure.axes[0]), _in_data(means))
+    np.testing.assert_allclose(_dots(figure.axes[0]), means)
 
 
-def _held_out(model, n: int = 12) -> HeldOut:
+def _held_out(model, n: int = 12) -> Seen:
     x = torch.rand(n, *model.observation.shape, generator=torch.Generator().manual_seed(0))
     labels = {"kind": np.arange(n) % 2}
-    return HeldOut(model.eval(), (1.0,) * model.n_facets, 1.0, x, labels, {"kind": ("a", "b")})
+    return Seen(model.eval(), 1.0, x, labels, {"kind": ("a", "b")})
 
 
 def _gmvae(shape=(2,)) -> GMVAE:
@@ -198,10 +200,20 @@ def _n_images(figure: Figure) -> int:
     return sum(len(axes.images) for axes in figure.axes)
 
 
+def _drawn(seen: Seen, *names: str) -> dict[str, Figure]:
+    """The figures of observations, and those of the names."""
+    return {
+        file_name(kind.name, facets): kind.draw(kind.compute(seen, *facets))
+        for kind, facets in expand_figures(seen)
+        if (not names or kind.name in names) and not kind.fits(seen, *facets)
+    }
+
+
 def test_two_features_are_drawn_as_points_and_others_as_pictures():
     seen = _held_out(_gmvae())
-    drawn = dict(draw_pictures(seen)) | dict(interventions.draw_interventions(seen))
-    expected = {
+    names = ("reconstructions", "clusters", "samples", "swaps", "traversal", "means")
+    drawn = _drawn(seen, *names, "interpolation")
+    assert set(drawn) == {
         "reconstructions",
         "clusters-facet-0",
         "samples-facet-0",
@@ -212,9 +224,8 @@ def test_two_features_are_drawn_as_points_and_others_as_pictures():
         "means-facet-0",
         "interpolation",
     }
-    assert set(drawn) == expected
-    drawn["generated"] = from_clusters.generate(seen).figure
-    drawn["swapped-pairs"] = interventions.swap_pairs(seen, 0).figure
+    drawn["generated"] = draw_figure("samples", seen)
+    drawn["swapped-pairs"] = draw_figure("swapped-pairs", seen, 0)
     for name, figure in drawn.items():
         assert _n_images(figure) == 0, name
         ground = figure.axes[0].collections[0].get_offsets()
@@ -222,15 +233,13 @@ def test_two_features_are_drawn_as_points_and_others_as_pictures():
     means = evaluation.reconstruct(seen.model, seen.x)
     np.testing.assert_allclose(_dots(drawn["reconstructions"].axes[0]), means, rtol=1e-4)
     for shape in ((1,), (3,), (1, 3, 3)):
-        assert all(_n_images(figure) for _, figure in draw_pictures(_held_out(_gmvae(shape))))
+        pictures = _drawn(_held_out(_gmvae(shape)), "reconstructions", "clusters", "samples")
+        assert all(map(_n_images, pictures.values()))
 
 
-def test_points_lie_in_the_range_of_the_data():
-    model = _gmvae()
-    model.observation = type(model.observation)((2,), -4.0, 6.0)
-    seen = _held_out(model)
-    figure = dict(draw_pictures(seen))["reconstructions"]
-    np.testing.assert_allclose(_dots(figure.axes[0], 0), seen.x.numpy(), rtol=1e-4, atol=1e-5)
+def _details(seen: Seen, name: str) -> str:
+    kind, facets = find_figure(name, seen.model.n_facets)
+    return " ".join(filter(None, kind.details(seen, *facets)))
 
 
 FOLLOWS = "All else moves to the mean of each observation's cluster, given this facet."
@@ -249,7 +258,6 @@ AT_ZERO = "where the facet that they depend on is 0."
         (_gmvae(), "latents-facet-1", "has one component", "each component"),
         (_gmvae(), "latents-facet-0", "each component in use, as it is where the", "has one"),
         (_gmvae(), "means-facet-0", AT_ZERO, "priors"),
-        (_gmvae(), "agreement", "empty for a facet with one only", "row"),
         (_gmvae(), "clusters-facet-0", "the ten surest in black", "row"),
         (_ugvae(), "swaps-facet-1", f"{KEPT} The inputs count as one batch, each", FOLLOWS),
         (_ugvae(), "traversal-facet-1", "The input counts as a batch of its own.", FOLLOWS),
@@ -263,21 +271,22 @@ AT_ZERO = "where the facet that they depend on is 0."
     ],
 )
 def test_details_are_true_of_the_model(model, name, expected, absent):
-    said = details(_held_out(model), name)
+    said = _details(_held_out(model), name)
     assert expected in said
     assert absent not in said
 
 
 def test_nothing_is_added_where_nothing_is_special():
     seen = _held_out(_mfcvae())
-    names = ("agreement", "curves", "weights", "reconstructions", "means-facets-0-1")
-    assert [details(seen, name) for name in names] == [""] * 5
-    assert kind_and_facets("means-facets-0-1", 2) == ("means", (0, 1))
-    assert kind_and_facets("clusters-facet-7", 2) == ("clusters-facet-7", ())
+    names = ("curves", "weights", "reconstructions", "means-facets-0-1")
+    assert [_details(seen, name) for name in names] == [""] * 4
+    for n_clusters, expected in ((3, ""), (1, "empty for a facet with one only")):
+        recorded = Recorded(results={"facets": [{"n_clusters": n_clusters}]})
+        assert expected in " ".join(get_figure("agreement").details(recorded))
 
 
 def test_details_travel_with_the_figure(tmp_path):
-    figure = KIT.cluster_samples(_points(1, 4), [0])
+    figure = KIT.draw_groups(_groups(_points(4)), "")
     save_figure(tmp_path / "samples-facet-0.png", figure, "Each cluster has a panel.")
     Image.new("RGB", (9, 9)).save(tmp_path / "samples-facet-1.png")
     (first, second), _ = read_pictures(tmp_path, 2)
@@ -285,15 +294,13 @@ def test_details_travel_with_the_figure(tmp_path):
     assert second.caption.endswith("drawn from the priors.")
 
 
-def test_a_latent_that_all_share_is_left_out_with_the_reason(tmp_path):
-    drawn = dict(draw_mixtures(_held_out(_ugvae())))
-    assert isinstance(drawn["latents-facet-0"], Figure)
-    why = drawn["latents-facet-1"]
-    assert why == "all observations have one latent of this facet, which a batch shares"
-    save_left_out(tmp_path, {"latents-facet-1": why})
-    assert left_out(tmp_path) == {"latents-facet-1": why}
-    save_left_out(tmp_path, {})
-    assert not list(tmp_path.iterdir())
+def test_a_figure_is_left_out_with_the_reason(tmp_path):
+    seen, said = _held_out(_ugvae()), []
+    drawn = draw_figures(tmp_path / "figures", seen, said.append)
+    why = "all observations have one latent of this facet, which a batch shares"
+    assert left_out(tmp_path / "figures") == {"latents-facet-1": why}
+    assert said == [f"latents-facet-1 is left out: {why}"]
+    assert {path.stem for path in drawn} == set(_drawn(seen))
     (tmp_path / "left-out.json").write_text("[]")
     with pytest.raises(ValueError, match="no JSON object"):
         left_out(tmp_path)
@@ -336,7 +343,9 @@ def test_the_commands_say_what_is_left_out(run, monkeypatch):
     said = _works("figures", str(run.path))
     assert "latents-facet-1 is left out: all observations have one latent of this" in said
     assert not stale.exists()
-    monkeypatch.setattr(drawing, "draw_run", lambda *_: pytest.fail("nothing is missing"))
+    monkeypatch.setattr(
+        "pyro_mfcvae.runs.draw.draw_run", lambda *_: pytest.fail("nothing is missing")
+    )
     page = write_report([run.path]).read_text()
     assert "There is no figure of the latent space: all observations have one latent" in page
     assert "The inputs count as one batch, each donor as one of its own." in page

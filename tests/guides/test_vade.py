@@ -19,7 +19,7 @@ from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import AnalyticGuide, enumerated_cluster
 from pyro_mfcvae.inference.enumeration import run_guide
 from pyro_mfcvae.inference.fade_in import Fade
-from pyro_mfcvae.models import build_model
+from pyro_mfcvae.plugins import build_model
 from pyro_mfcvae.presets import get_preset
 from pyro_mfcvae.training.begin import prepare
 from pyro_mfcvae.training.devices.eager import Eager

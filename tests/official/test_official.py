@@ -19,12 +19,12 @@ from pyro_mfcvae import MFCVAE, FadeInSchedule, Run, import_official
 from pyro_mfcvae.config import Component, FacetConfig, TrainingConfig
 from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.data.shapes3d import _published_split
-from pyro_mfcvae.drawing import draw_run
 from pyro_mfcvae.errors import ConfigError, RunError
 from pyro_mfcvae.official import checkpoint, import_run
 from pyro_mfcvae.official.conversion import neutral_settings, run_config
 from pyro_mfcvae.official.settings import read_settings
 from pyro_mfcvae.official.tensors import softplus_inverse_of_exp
+from pyro_mfcvae.runs.draw import draw_run
 from pyro_mfcvae.runs.measure import evaluate_run
 
 EXACT = 1e-8

@@ -13,7 +13,7 @@ import torch
 
 from pyro_mfcvae.config import config_from_dict, config_from_json, config_to_json
 from pyro_mfcvae.config.observation import ObservationSpec
-from pyro_mfcvae.models import build_model
+from pyro_mfcvae.plugins import build_model
 from pyro_mfcvae.presets import PRESETS, get_preset
 
 # batch size, learning rate, (K, D) shallow first, fade-in batches, epochs that train, scale.

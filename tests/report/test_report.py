@@ -16,13 +16,14 @@ from click.testing import CliRunner
 from models import tiny_config
 from PIL import Image
 
-from pyro_mfcvae import drawing
 from pyro_mfcvae.cli import main
 from pyro_mfcvae.config import config_from_dict, config_to_dict, config_to_json, override
 from pyro_mfcvae.errors import ConfigError, DataError, RunError
-from pyro_mfcvae.report import comparison, facts, overlays, summary, tables, write_report
+from pyro_mfcvae.figures import draw_figure, get_figure
+from pyro_mfcvae.report import comparison, facts, summary, tables, write_report
 from pyro_mfcvae.report.facts import Facts
 from pyro_mfcvae.report.pictures import read_pictures
+from pyro_mfcvae.runs import draw as drawing
 from pyro_mfcvae.runs import train as experiment
 from pyro_mfcvae.runs.run import Run
 
@@ -95,7 +96,7 @@ def drawn(tmp_path_factory) -> Path:
 def run(drawn, tmp_path, monkeypatch) -> Path:
     """A copy of that run in the current folder, with the quick drawing's figures."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("pyro_mfcvae.drawing.draw_run", _draw)
+    monkeypatch.setattr("pyro_mfcvae.runs.draw.draw_run", _draw)
     shutil.copytree(drawn, "tiny", ignore=shutil.ignore_patterns("figures", "report.html"))
     _draw(Run("tiny"))
     return Path("tiny")
@@ -234,7 +235,7 @@ def test_figures_are_known_by_their_names(tmp_path):
         Image.new("RGBA", (26, 13), (0, 0, 0, 0)).save(tmp_path / f"{name}.png")
     pictures, damaged = read_pictures(tmp_path, 11)
     assert not damaged
-    assert [(p.kind, p.facets) for p in pictures] == [
+    assert [(p.kind.name, p.facets) for p in pictures] == [
         ("clusters", (2,)),
         ("clusters", (10,)),
         ("means", (0, 2)),
@@ -317,7 +318,7 @@ def test_tables_of_numbers_without_labels(facets, tmp_path, monkeypatch):
     from pyro_mfcvae.config import Component, with_facets
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("pyro_mfcvae.drawing.draw_run", _draw)
+    monkeypatch.setattr("pyro_mfcvae.runs.draw.draw_run", _draw)
     x = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
     np.savez("mine.npz", x=x)
     at_once = SHORT | {"training.n_fade_in_batches": "0"}
@@ -416,8 +417,8 @@ def test_runs_side_by_side(run):
 
 
 def test_what_may_not_be_compared_is_not(run, monkeypatch):
-    for name in ("elbo_over_epochs", "accuracy_over_epochs"):
-        monkeypatch.setattr(overlays, name, lambda _: None)
+    for name in ("elbo-of-runs", "accuracy-of-runs"):
+        monkeypatch.setattr(type(get_figure(name)), "fits", lambda *_: "left out here")
     assert "All settings are the same" in _text_of_comparison(run, _another(run, "same"))
     likelihood = _another(run, "likelihood", "model.likelihood.options.scale=0.5")
     text = _text_of_comparison(run, likelihood)
@@ -457,16 +458,17 @@ def test_curves_of_several_runs_are_drawn_from_their_logs():
         ]
 
     runs = {"a": log([-9, -3, -2]), "b": log([-8, -4]) + log([-5.0], "test"), "c": []}
-    (axes,) = overlays.elbo_over_epochs(runs).axes
+    (axes,) = draw_figure("elbo-of-runs", runs).axes
     labels = [line.get_label() for line in axes.lines]
     assert labels == ["a", "b", "b, held out"]
     np.testing.assert_allclose(axes.lines[0].get_xydata(), [[1, -9], [2, -3], [3, -2]])
     shares = log([0.2, 0.9], "test", "majority_accuracy_1_shape")
     few = log([0.5], "test", "majority_accuracy_0_hue")
-    panels = overlays.accuracy_over_epochs({"a": shares, "b": few}).axes
+    panels = draw_figure("accuracy-of-runs", {"a": shares, "b": few}).axes
     assert [axes.get_title() for axes in panels] == ["shape", "hue"]
     assert panels[0].lines[0].get_linestyle() == "--"
-    assert overlays.elbo_over_epochs({"c": []}) is overlays.accuracy_over_epochs(runs) is None
+    for name, given in (("elbo-of-runs", {"c": []}), ("accuracy-of-runs", runs)):
+        assert get_figure(name).fits(given) == "no run has such log points"
 
 
 def test_a_run_that_was_measured_once_is_a_marker():
@@ -474,9 +476,9 @@ def test_a_run_that_was_measured_once_is_a_marker():
     values = {"elbo": -2.0, "majority_accuracy_0_kind": 0.5}
     train = [{"step": n, "epoch": n / 2, "split": "train", "values": {"elbo": -n}} for n in (2, 4)]
     records = {"a": [*train, once | {"values": values}]}
-    (axes,) = overlays.elbo_over_epochs(records).axes
+    (axes,) = draw_figure("elbo-of-runs", records).axes
     assert [line.get_marker() for line in axes.lines] == ["None", "o"]
-    (axes,) = overlays.accuracy_over_epochs(records).axes
+    (axes,) = draw_figure("accuracy-of-runs", records).axes
     assert [line.get_marker() for line in axes.lines] == ["o"]
 
 

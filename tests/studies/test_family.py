@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pyro_mfcvae.config.observation import ObservationSpec
-from pyro_mfcvae.models import build_model
+from pyro_mfcvae.plugins import build_model
 from pyro_mfcvae.studies.papers import SCALES, Request, get_experiment, reproduce
 
 SCENES = ("mfcvae", "vade", "vlac", "gm-dgm", "vlae", "gmvae", "ugvae", "mlvae", "betavae")

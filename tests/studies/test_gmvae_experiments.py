@@ -17,8 +17,8 @@ from pyro_mfcvae.config import Component
 from pyro_mfcvae.config import override as changed
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.data.vision import torchvision_datasets
-from pyro_mfcvae.drawing import plane
 from pyro_mfcvae.errors import DataError
+from pyro_mfcvae.figures import plane
 from pyro_mfcvae.models import GMVAE
 from pyro_mfcvae.presets import get_preset
 from pyro_mfcvae.priors.conditional import ConditionalMixture
@@ -132,12 +132,12 @@ def test_what_cannot_be_moved(make, arguments, message):
 
 
 def test_densities_lie_where_their_points_do():
-    window = figures.window_around(np.array([[0.0, 1.0], [4.0, 2.0]]), margin=0)
+    window = plane.window_around(np.array([[0.0, 1.0], [4.0, 2.0]]), margin=0)
     assert window == (0, 4, -0.5, 3.5)
-    grid = figures.grid_points(window, 3)
+    grid = plane.grid_points(window, 3)
     np.testing.assert_array_equal(grid[:4], [[0, -0.5], [2, -0.5], [4, -0.5], [0, 1.5]])
-    drawn = figures.planes(
-        [[figures.Plane("one", density=grid[:, 1].reshape(3, 3), window=window)]]
+    drawn = plane.draw_planes(
+        [[plane.Plane("one", density=grid[:, 1].reshape(3, 3), window=window)]]
     )
     (image,) = drawn.axes[0].images
     assert image.origin == "lower"
@@ -148,8 +148,8 @@ def test_densities_lie_where_their_points_do():
 def test_panels_of_the_plane():
     points, means = np.random.default_rng(0).normal(size=(5, 2)), np.zeros((2, 2))
     covariances = np.stack([np.eye(2), np.diag([4.0, 1.0])])
-    full = figures.Plane("a", points, np.array([0, 1, 1, 0, 1]), None, means, covariances)
-    figure = figures.planes([[full, None], [figures.Plane("b", points)]], "above", "below")
+    full = plane.Plane("a", points, np.array([0, 1, 1, 0, 1]), None, means, covariances)
+    figure = plane.draw_planes([[full, None], [plane.Plane("b", points)]], "above", "below")
     assert [axes.get_title() for axes in figure.axes] == ["a", "b"]
     first, second = figure.axes
     colors = first.collections[0].get_facecolors()[:, :3]
@@ -159,7 +159,7 @@ def test_panels_of_the_plane():
     assert [text.get_text() for text in first.texts] == ["0", "1"]
     np.testing.assert_allclose(second.collections[0].get_facecolors()[0, :3], to_rgb("0.5"))
     with pytest.raises(ValueError, match="expected panels to draw, got none"):
-        figures.planes([])
+        plane.draw_planes([])
 
 
 def test_the_threshold_is_dotted_where_there_is_one():

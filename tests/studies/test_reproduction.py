@@ -314,7 +314,7 @@ def test_a_missing_data_set_can_be_left_out(tmp_path):
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        (Request(only=["six"]), "tiny has no model 'six'; choose one of five, three"),
+        (Request(only=["six"]), "model of tiny 'six'; choose one of five, three"),
         (
             Request(assignments=["training.batch=3"]),
             "^five: unknown setting 'training.batch'.*; choose the models that it fits with --only",
@@ -516,7 +516,7 @@ def test_command_line(tmp_path, monkeypatch):
         (["nothing"], "unknown experiment 'nothing'; choose one of"),
         (["tiny", "--quick", "--reduced"], "exclude each other"),
         (["tiny", "--seeds", "0"], "not in the range"),
-        (["tiny", "figure-4", "--only", "five"], "figure-4 has no model 'five'"),
+        (["tiny", "figure-4", "--only", "five"], "model of figure-4 'five'"),
     ):
         wrong = CliRunner().invoke(main, ["reproduce", *arguments])
         assert wrong.exit_code == 2

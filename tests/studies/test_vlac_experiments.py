@@ -9,13 +9,16 @@ import pytest
 import torch
 from models import N_OBSERVATIONS, observations, small_model, tiny_config, weighted
 
-from pyro_mfcvae import evaluation, figures
+from pyro_mfcvae import evaluation
 from pyro_mfcvae.config import Component, override
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.figures import Seen
+from pyro_mfcvae.figures.layers import draw_components, draw_resampled_facets
 from pyro_mfcvae.guides import AmortizedGuide
-from pyro_mfcvae.models import GMVAE, VLAC, build_model
+from pyro_mfcvae.models import GMVAE, VLAC
 from pyro_mfcvae.nets.convolutional import ConvLadderDecoder, ConvLadderEncoder
+from pyro_mfcvae.plugins import build_model
 from pyro_mfcvae.presets import get_preset
 from pyro_mfcvae.runs.train import train
 from pyro_mfcvae.studies.papers import Arm, Request, get_experiment, reproduce
@@ -208,22 +211,18 @@ def test_what_cannot_be_drawn_is_refused():
 
 
 def test_figures_have_every_picture_and_say_what_it_is():
-    pictures = np.random.default_rng(0).random((2, 3, 4, 1, 6, 6))
-    drawn = figures.resampled_facets(
-        pictures[0, :, 0], pictures, ["input 1", "input 2", "input 3"], ["facet 0", "facet 1"], "T"
-    )
+    seen = Seen(small_model(2), 1.0, observations(), {}, {})
+    drawn = draw_resampled_facets(seen, 3, 4)
     assert len(drawn.axes[0].images) == 3 + 2 * 3 * 4
     texts = {text.get_text() for text in drawn.texts}
-    assert {"T", "facet 0", "facet 1", "input", "input 1", "input 3"} <= texts
-    columns = figures.component_columns(pictures[0], [7, 5, 2], "T")
+    assert {"facet 0, K = 5", "facet 1, K = 4", "input", "input 0", "input 5"} <= texts
+    used = seen.most_used(0)
+    columns = draw_components(seen, 0, 2, 3)
     images = columns.axes[0].images
-    assert len(images) == 3 * 4
-    assert {"7", "5", "2"} <= {text.get_text() for text in columns.texts}
-    np.testing.assert_array_equal(images[1].get_array(), pictures[0, 1, 0, 0])
-    with pytest.raises(ValueError, match=r"pictures \(1, 3, ...\) and 3 labels"):
-        figures.resampled_facets(pictures[0, :, 0], pictures, ["a", "b", "c"], ["facet 0"])
-    with pytest.raises(ValueError, match="pictures of 2 clusters"):
-        figures.component_columns(pictures[0], [1, 2])
+    assert len(images) == 3 * len(used[:2])
+    assert {str(k) for k in used[:2]} <= {text.get_text() for text in columns.texts}
+    pictures = evaluation.sample_components(seen.model, 0, used[:2], 3)
+    np.testing.assert_allclose(images[len(used[:2])].get_array(), pictures[0, 1, 0])
 
 
 @pytest.mark.parametrize("conditional", [True, False])

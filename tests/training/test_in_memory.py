@@ -49,7 +49,7 @@ def test_it_loads_the_data_and_stops_where_it_is_told():
 
 
 def test_an_orchestrated_run_goes_on_and_is_measured_once(monkeypatch):
-    monkeypatch.setattr("pyro_mfcvae.drawing.draw_run", lambda *_: pytest.fail("not asked for"))
+    monkeypatch.setattr("pyro_mfcvae.runs.draw.draw_run", lambda *_: pytest.fail("not asked for"))
     config = tiny_config(**{"training.evaluate_every": "3"})
     dataset = load_dataset(config.data)
     with pytest.raises(Interrupted):

@@ -128,7 +128,7 @@ def test_version_1_recorded_that_weights_are_learnt_whether_the_model_can_or_not
 
 @pytest.mark.filterwarnings("default::pyro_mfcvae.errors.NoEffectWarning")
 def test_the_command_line_shows_settings_without_effect(monkeypatch):
-    monkeypatch.setattr("pyro_mfcvae.drawing.draw_run", lambda *_: [])
+    monkeypatch.setattr("pyro_mfcvae.runs.draw.draw_run", lambda *_: [])
     np.savez("mine.npz", x=np.random.default_rng(0).random((60, 4), np.float32))
     words = ["train", "--data", "mine.npz", "--facets", "2:3", "--device", "cpu", "--out", "run"]
     for setting in ("guide.temperature=[2,1]", "training.epochs_per_step=1"):

@@ -15,7 +15,6 @@ from models import tiny_config
 
 from pyro_mfcvae.config import config_to_json, override
 from pyro_mfcvae.data.observations import as_float
-from pyro_mfcvae.drawing import draw_run
 from pyro_mfcvae.errors import (
     ConfigError,
     DamagedCheckpointWarning,
@@ -30,6 +29,7 @@ from pyro_mfcvae.inference.weights import Weights, term_means
 from pyro_mfcvae.models import FacetModel
 from pyro_mfcvae.priors.mixture import MixturePrior
 from pyro_mfcvae.runs import train as experiment
+from pyro_mfcvae.runs.draw import draw_run
 from pyro_mfcvae.runs.measure import compare_run, evaluate_run
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import resume, train

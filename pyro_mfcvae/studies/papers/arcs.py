@@ -8,8 +8,9 @@ from typing_extensions import override
 
 from pyro_mfcvae import figures
 from pyro_mfcvae.config import override as changed
-from pyro_mfcvae.drawing.plane import data_and_latents
+from pyro_mfcvae.figures.plane import draw_models_of_points
 from pyro_mfcvae.presets import get_preset
+from pyro_mfcvae.runs.draw import look
 from pyro_mfcvae.studies.papers.definition import (
     Arm,
     Arms,
@@ -87,8 +88,9 @@ class Arcs(Experiment):
     def draw(self, outcomes: Outcomes) -> Drawn:
         firsts = first_runs(outcomes)
         title = f"GMVAE, seed {firsts[0].seed}, beside a Gaussian mixture; held-out points"
-        runs = {o.arm.title: (o.run, o.dataset) for o in firsts}
-        yield f"{self.name}-figure-2", data_and_latents(runs, title)
+        models = {o.arm.title: look(o.run, o.dataset) for o in firsts}
+        training = firsts[0].dataset.split("train")[0].cpu().numpy()
+        yield f"{self.name}-figure-2", draw_models_of_points(models, training, title)
         panels: dict[str, list[figures.Curve]] = {}
         for outcome in outcomes:
             panels.setdefault(outcome.arm.title, []).append(outcome.over_steps(_TERM))

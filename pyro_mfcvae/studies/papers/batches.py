@@ -11,7 +11,7 @@ from pyro_mfcvae.config import Config
 from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.evaluation.groups import HAIR, SERIES, SEX, Kind, values_of
 from pyro_mfcvae.evaluation.separability import classify_groups
-from pyro_mfcvae.models import build_model
+from pyro_mfcvae.plugins import build_model
 from pyro_mfcvae.runs.measure import open_trained
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.studies.papers.definition import Arm, Entry

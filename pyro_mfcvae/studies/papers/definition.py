@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pyro_mfcvae.config import Config
 from pyro_mfcvae.data import Dataset
+from pyro_mfcvae.registry import Registry
 from pyro_mfcvae.runs.run import Run
 
 if TYPE_CHECKING:
@@ -186,12 +187,10 @@ def first_runs(outcomes: Outcomes) -> list[Outcome]:
     return list(firsts.values())
 
 
-EXPERIMENTS: dict[str, Experiment] = {}
+EXPERIMENTS: Registry[Experiment] = Registry("experiment")
 
-
-def register_experiments(*experiments: Experiment) -> None:
-    """Make experiments known to ``mfcvae reproduce`` by their names."""
-    EXPERIMENTS.update({experiment.name: experiment for experiment in experiments})
+register_experiments = EXPERIMENTS.add
+"""Make experiments known to ``mfcvae reproduce`` by their names."""
 
 
 def accuracy(arm: Arm, factor: str, facet: int, row: str, published: str = "") -> Entry:

@@ -10,10 +10,11 @@ from typing import Any
 
 from pyro_mfcvae.config import Component, override
 from pyro_mfcvae.data import Dataset
-from pyro_mfcvae.drawing.saving import save_figure
 from pyro_mfcvae.errors import ConfigError, DataError
 from pyro_mfcvae.evaluation.perceptual import require_lpips
+from pyro_mfcvae.figures import save_figure
 from pyro_mfcvae.files import write_whole
+from pyro_mfcvae.registry import unknown
 from pyro_mfcvae.studies.papers.definition import SCALES, Arm, Experiment, Outcome, Scale
 from pyro_mfcvae.studies.papers.results import as_markdown, summarise
 from pyro_mfcvae.studies.papers.running import (
@@ -58,7 +59,7 @@ class Request:
 
     def __post_init__(self) -> None:
         if self.scale not in SCALES:
-            raise ConfigError(f"unknown scale {self.scale!r}; choose one of {', '.join(SCALES)}")
+            raise unknown("scale", self.scale, SCALES)
         if self.first_seed < 0 or (self.n_seeds is not None and self.n_seeds < 1):
             raise ConfigError(
                 "expected a first seed from 0 on and at least one seed, got "
@@ -222,10 +223,9 @@ def _arms(experiment: Experiment, request: Request) -> list[Arm]:
     """
     arms = list(experiment.arms(request.scale))
     labels = [arm.label for arm in arms]
-    if unknown := [label for label in request.only if label not in labels]:
-        raise ConfigError(
-            f"{experiment.name} has no model {unknown[0]!r}; choose one of {', '.join(labels)}"
-        )
+    for label in request.only:
+        if label not in labels:
+            raise unknown(f"model of {experiment.name}", label, labels)
     found: dict[Path, str] = {}
     for i, arm in enumerate(arms):
         if request.only and arm.label not in request.only:

@@ -11,10 +11,9 @@ from typing_extensions import override
 from pyro_mfcvae import figures
 from pyro_mfcvae.config import Config
 from pyro_mfcvae.config import override as changed
-from pyro_mfcvae.drawing.conditional import condition_moved
-from pyro_mfcvae.drawing.from_clusters import generate
-from pyro_mfcvae.drawing.held_out import look
+from pyro_mfcvae.figures.conditional import draw_moved_condition
 from pyro_mfcvae.presets import get_preset
+from pyro_mfcvae.runs.draw import look
 from pyro_mfcvae.studies.papers.definition import (
     Arm,
     Arms,
@@ -187,8 +186,11 @@ def _pictures(outcome: Outcome) -> list[tuple[str, Figure]]:
     """Samples of every component, and every component along the style."""
     seen = look(outcome.run, outcome.dataset)
     title = f"{outcome.arm.title}, seed {outcome.seed}"
-    samples = generate(seen, [0], n_clusters=None, n_samples=_N_COLUMNS)
-    return [("samples", samples.figure), ("style", condition_moved(seen, title=title).figure)]
+    options = {"n_clusters": None, "n_samples": _N_COLUMNS}
+    return [
+        ("samples", figures.draw_figure("samples", seen, 0, **options)),
+        ("style", draw_moved_condition(seen, title)),
+    ]
 
 
 register_experiments(

@@ -11,9 +11,8 @@ import numpy as np
 from typing_extensions import override
 
 from pyro_mfcvae import figures
-from pyro_mfcvae.drawing.from_clusters import generate
-from pyro_mfcvae.drawing.held_out import HeldOut, look
-from pyro_mfcvae.drawing.interventions import swap_pairs
+from pyro_mfcvae.figures import Seen
+from pyro_mfcvae.runs.draw import look
 from pyro_mfcvae.studies.papers.definition import (
     Arms,
     Drawn,
@@ -38,7 +37,7 @@ _ONE_SEED: Mapping[Scale, int] = {"full": 1, "reduced": 1, "quick": 1}
 _FEW, _N_COLUMNS = 10, 10  # clusters in the figures of the main text, pictures of each
 _STYLE = {"mnist": 0}  # the facet that is swapped; elsewhere colour, in facet 1
 
-Picture = Callable[[HeldOut, int, str], "Figure"]  # of style facet and title of the data
+Picture = Callable[[Seen, int, str], "Figure"]  # of style facet and title of the data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,13 +78,13 @@ _LEFT_OUT = {
 def examples(n_clusters: int | None) -> Picture:
     """Held-out observations of each cluster, as in Figure 4."""
 
-    def picture(seen: HeldOut, style: int, title: str) -> Figure:
-        return figures.facet_examples(
-            seen.shown,
-            seen.predictions.responsibilities,
-            n_clusters,
-            _N_COLUMNS,
-            f"{title}: held-out observations of each cluster, the surest first",
+    def picture(seen: Seen, style: int, title: str) -> Figure:
+        return figures.draw_figure(
+            "clusters",
+            seen,
+            *range(seen.model.n_facets),
+            n_clusters=n_clusters,
+            title=f"{title}: held-out observations of each cluster, the surest first",
         )
 
     return picture
@@ -93,21 +92,22 @@ def examples(n_clusters: int | None) -> Picture:
 
 def samples(n_clusters: int | None) -> Picture:
     """Pictures drawn from each cluster, other facets from their priors, as in Figure 6."""
-    return lambda seen, style, title: (
-        generate(seen, n_clusters=n_clusters, n_samples=_N_COLUMNS).figure
-    )
+    options = {"n_clusters": n_clusters, "n_samples": _N_COLUMNS}
+    return lambda seen, style, title: figures.draw_figure("samples", seen, **options)
 
 
 def swapped(n_pairs: int) -> Picture:
     """Pairs whose style or colour is exchanged, as in Figure 5."""
 
-    def picture(seen: HeldOut, style: int, title: str) -> Figure:
+    def picture(seen: Seen, style: int, title: str) -> Figure:
         pairs = contrasting_pairs(seen.predictions.responsibilities, style, n_pairs)
         if not len(pairs):
             raise ValueError(
                 f"{title}: facet {style} has one cluster in use, so that nothing can be swapped"
             )
-        return swap_pairs(seen, style, *pairs.T.tolist()).figure
+        return figures.draw_figure(
+            "swapped-pairs", seen, style, inputs=pairs[:, 0].tolist(), donors=pairs[:, 1].tolist()
+        )
 
     return picture
 

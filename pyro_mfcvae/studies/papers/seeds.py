@@ -11,6 +11,7 @@ from pyro_mfcvae.data import load_dataset
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.figures.names import readable
 from pyro_mfcvae.presets import PRESETS, get_preset
+from pyro_mfcvae.registry import unknown
 from pyro_mfcvae.studies.papers.curves import Panel
 from pyro_mfcvae.studies.papers.definition import (
     EXPERIMENTS,
@@ -80,10 +81,7 @@ def get_experiment(name: str, probed: bool = False) -> Experiment:
             )
         return EXPERIMENTS[name]
     if name not in PRESETS:
-        raise ConfigError(
-            f"unknown experiment {name!r}; choose one of {', '.join(EXPERIMENTS)}, or a preset: "
-            f"{', '.join(PRESETS)}"
-        )
+        raise unknown("experiment", name, sorted(EXPERIMENTS), f"a preset: {', '.join(PRESETS)}")
     preset = get_preset(name)
     return Seeds(
         name=name,

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from pyro_mfcvae import figures
 from pyro_mfcvae.config import Component, Config, FacetConfig, ModelConfig, TrainingConfig
-from pyro_mfcvae.drawing.held_out import look
+from pyro_mfcvae.runs.draw import look
 from pyro_mfcvae.studies.papers.definition import (
     Arm,
     Arms,

@@ -11,10 +11,10 @@ from typing_extensions import override
 from pyro_mfcvae.config import Config
 from pyro_mfcvae.config import override as changed
 from pyro_mfcvae.data import Dataset
-from pyro_mfcvae.drawing import groups as drawing
-from pyro_mfcvae.drawing.held_out import HeldOut, look
 from pyro_mfcvae.evaluation.shared_latents import domain_follows
+from pyro_mfcvae.figures import Seen, groups
 from pyro_mfcvae.presets import get_preset
+from pyro_mfcvae.runs.draw import look
 from pyro_mfcvae.runs.measure import open_trained
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.studies.papers.batches import batches_told_apart, comparisons, tell_batches_apart
@@ -138,7 +138,7 @@ class SharedByBatches(Experiment):
         size = outcome.run.config.training.batch_size
         for name, kinds in comparisons(outcome.dataset).items():
             slug = name.replace(", ", "-").replace("_", "-").lower()
-            yield f"figure-7-{slug}", drawing.map_of_groups(seen, kinds, size, title)
+            yield f"figure-7-{slug}", groups.draw_map_of_groups(seen, kinds, size, title)
 
 
 class DomainAlignment(SharedByBatches):
@@ -180,19 +180,19 @@ class DomainAlignment(SharedByBatches):
         paths = {}
         for part, ends in (("a", (first, second)), ("c", (second, second))):
             name = " to ".join(kind.name for kind in ends)
-            figure, path = drawing.between_kinds(seen, ends, size, f"{title}: {name}")
+            figure, path = groups.draw_between_kinds(seen, ends, size, f"{title}: {name}")
             yield f"figure-5{part}", figure
             if len(path):
                 paths[name] = path
-        yield "figure-5b", drawing.map_of_groups(seen, kinds, size, title, paths)
+        yield "figure-5b", groups.draw_map_of_groups(seen, kinds, size, title, paths)
         yield from along_shared(seen, title)
 
 
-def along_shared(seen: HeldOut, title: str) -> Drawn:
+def along_shared(seen: Seen, title: str) -> Drawn:
     """Figure 3 of a UG-VAE's largest clusters, Figure 4 of an ML-VAE."""
     if seen.model.structure.group_size is not None:
         number = 3 if seen.clustered else 4
-        yield f"figure-{number}", drawing.along_shared(seen, title, _N_CLUSTERS)
+        yield f"figure-{number}", groups.draw_along_shared(seen, title, _N_CLUSTERS)
 
 
 def model_of(arm: Arm) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from typing_extensions import override
 
-from pyro_mfcvae.drawing.held_out import look
-from pyro_mfcvae.drawing.layers import components, resample
+from pyro_mfcvae.figures.layers import draw_components, draw_resampled_facets
+from pyro_mfcvae.runs.draw import look
 from pyro_mfcvae.studies.papers.definition import (
     Arm,
     Arms,
@@ -102,9 +102,9 @@ class LayersOfLadder(Experiment):
     def draw(self, outcomes: Outcomes) -> Drawn:
         for outcome in first_runs(outcomes):
             label, seen = outcome.arm.label, look(outcome.run, outcome.dataset)
-            yield f"{label}-layers", resample(seen).figure
+            yield f"{label}-layers", draw_resampled_facets(seen)
             for j in seen.clustered:
-                yield f"{label}-clusters-facet-{j}", components(seen, j).figure
+                yield f"{label}-clusters-facet-{j}", draw_components(seen, j)
 
     @override
     def notes(self, scale: Scale) -> Sequence[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from pyro_mfcvae.drawing.saving import save_figure
+from pyro_mfcvae.figures import save_figure
 from pyro_mfcvae.files import write_whole
 from pyro_mfcvae.runs.complete import Interrupted
 from pyro_mfcvae.studies.papers.running import Datasets, finished_outcome

@@ -19,8 +19,8 @@ from types import MappingProxyType
 import torch
 from typing_extensions import override
 
-from pyro_mfcvae.plugins.files import Files, loaded_files
-from pyro_mfcvae.plugins.user import load_again
+from pyro_mfcvae.plugins import load_again, loaded_files
+from pyro_mfcvae.plugins.files import Files
 from pyro_mfcvae.runs.complete import Interrupted
 from pyro_mfcvae.studies.papers.running import Datasets, finish_run, measure_run
 from pyro_mfcvae.studies.sweep.trials import Trial

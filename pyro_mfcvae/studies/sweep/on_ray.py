@@ -13,7 +13,8 @@ from typing import Any
 from typing_extensions import override
 
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.plugins.files import Files, loaded_files
+from pyro_mfcvae.plugins import loaded_files
+from pyro_mfcvae.plugins.files import Files
 from pyro_mfcvae.runs.complete import Interrupted
 from pyro_mfcvae.studies.papers.running import Datasets
 from pyro_mfcvae.studies.sweep.engines import SweepEngine, Watch, attempt

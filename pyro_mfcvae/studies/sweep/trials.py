@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pyro_mfcvae.config import Config, override
 from pyro_mfcvae.errors import ConfigError, DataError
-from pyro_mfcvae.plugins.user import check_given_once, guide_recorded, with_guide, with_model
+from pyro_mfcvae.plugins import check_given_once, with_guide, with_model
 from pyro_mfcvae.studies.papers.definition import Arm
 from pyro_mfcvae.studies.papers.running import Datasets, placed, run_folder
 from pyro_mfcvae.studies.sweep.spec import Spec, Values
@@ -156,8 +156,8 @@ def as_text(value: object) -> str:
 def _changed(config: Config, values: Values, label: str) -> Config:
     with _named(label):
         config = override(config, _assignments(values))
-    by_name = "guide.name" in values and "guide.source" not in values
-    return guide_recorded(config) if by_name else config
+        by_name = "guide.name" in values and "guide.source" not in values
+        return with_guide(config, config.guide.name) if by_name else config
 
 
 def _assignments(values: Values) -> list[str]:

@@ -28,6 +28,7 @@ from pyro_mfcvae.data.observations import Observations
 from pyro_mfcvae.errors import ConfigError, TrainingError
 from pyro_mfcvae.inference.noise import derived_seed
 from pyro_mfcvae.models.base import FacetModel
+from pyro_mfcvae.registry import Registry
 from pyro_mfcvae.training.batches import batches_of
 from pyro_mfcvae.training.callbacks import Say, quiet
 from pyro_mfcvae.training.checks import check_last_batch
@@ -35,7 +36,14 @@ from pyro_mfcvae.training.start.mirrored import Map, chain, mirrored_layers, pos
 
 _SECONDS_PER_LINE = 15.0
 
-PRETRAININGS: dict[str, Callable[..., list[Stage]]] = {}
+PRETRAININGS: Registry[Callable[..., list[Stage]]] = Registry("pretraining")
+
+register_pretraining = PRETRAININGS.register
+"""Decorator: make a pretraining known by name to settings and the command line.
+
+It is called as ``function(model, **options)``, changes nothing, and raises a ConfigError where the
+model's networks are not such as it needs.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,22 +73,6 @@ class Stage:
     corruption: float
 
 
-def register_pretraining(
-    name: str,
-) -> Callable[[Callable[..., list[Stage]]], Callable[..., list[Stage]]]:
-    """Decorator: make a pretraining known as ``name`` to settings and the command line.
-
-    It is called as ``function(model, **options)``, changes nothing, and raises a ConfigError
-    where the model's networks are not such as it needs.
-    """
-
-    def register(pretraining: Callable[..., list[Stage]]) -> Callable[..., list[Stage]]:
-        PRETRAININGS[name] = pretraining
-        return pretraining
-
-    return register
-
-
 def pretraining_stages(model: FacetModel, pretraining: Component, n: int) -> list[Stage]:
     """The stages that the settings ask for; nothing is trained yet.
 
@@ -94,12 +86,9 @@ def pretraining_stages(model: FacetModel, pretraining: Component, n: int) -> lis
             observations do not fit.
     """
     name = pretraining.name
-    if name not in PRETRAININGS:
-        raise ConfigError(
-            f"unknown pretraining {name!r}; choose one of {', '.join(sorted(PRETRAININGS))}"
-        )
-    check_options(PRETRAININGS[name], pretraining.options, f"pretraining {name!r}", n_given=1)
-    stages = PRETRAININGS[name](model, **pretraining.options)
+    pretrain = PRETRAININGS[name]
+    check_options(pretrain, pretraining.options, f"pretraining {name!r}", n_given=1)
+    stages = pretrain(model, **pretraining.options)
     for stage in stages:
         check_last_batch(model, n, stage.batch_size, "training.pretraining.options.batch_size")
     return stages

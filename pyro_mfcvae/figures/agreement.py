@@ -1,0 +1,76 @@
+"""How every facet agrees with every factor, measure by measure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from typing_extensions import override
+
+from pyro_mfcvae import evaluation
+from pyro_mfcvae.evaluation.matrices import TITLES
+from pyro_mfcvae.figures.heatmaps import HeatMap, draw_heat_maps
+from pyro_mfcvae.figures.names import readable
+from pyro_mfcvae.figures.registry import RunFigure, register_figure
+from pyro_mfcvae.figures.seen import Recorded
+
+_CELL, _LEFT = (0.5, 0.36), 1.15  # inches
+_WIDTH = 2.3  # that of the longest measure's name
+
+
+@dataclass(frozen=True, eq=False)
+class AgreementMatrices:
+    """Matrices {measure: (J, F)}, names of the F factors, and K_j of the J facets."""
+
+    matrices: Mapping[str, NDArray[np.floating]]
+    factors: Sequence[str]
+    n_clusters: Sequence[int]
+    title: str = ""
+
+
+@register_figure("agreement")
+class Agreement(RunFigure[AgreementMatrices]):
+    """A heat map for every measure: facets in rows, factors in columns, in percent."""
+
+    heading = "Agreement with factors"
+    shows = "how facets and labelled factors agree"
+    reads = "results"
+    place = 9
+
+    @override
+    def fits(self, recorded: Recorded) -> str | None:
+        has_labels = evaluation.stored_matrices(recorded.results, "test")
+        return None if has_labels else "the data have no labels"
+
+    @override
+    def compute(self, recorded: Recorded) -> AgreementMatrices:
+        results = recorded.results
+        return AgreementMatrices(
+            evaluation.stored_matrices(results, "test"),
+            evaluation.stored_factors(results),
+            [facet["n_clusters"] for facet in results["facets"]],
+            f"held-out observations after step {results['step']}, percent",
+        )
+
+    @override
+    def draw(self, result: AgreementMatrices) -> Figure:
+        rows = [f"facet {j}, K = {n}" for j, n in enumerate(result.n_clusters)]
+        columns = [readable(factor) for factor in result.factors]
+        style = {"cell": _CELL, "left": _LEFT, "write": _write, "least_width": _WIDTH}
+        panels = [
+            HeatMap(TITLES.get(measure, readable(measure)), values, rows, columns, **style)
+            for measure, values in result.matrices.items()
+        ]
+        return draw_heat_maps(panels, result.title)
+
+    @override
+    def details(self, recorded: Recorded) -> Iterable[str]:
+        if any(facet["n_clusters"] == 1 for facet in recorded.results["facets"]):
+            yield "What is measured of clusters is empty for a facet with one only."
+
+
+def _write(value: float) -> str:
+    return "" if np.isnan(value) else f"{100 * value:z.1f}"

@@ -1,0 +1,168 @@
+"""Curves of several runs over each other, from their log points."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from typing_extensions import override
+
+from pyro_mfcvae.figures.curves import Records, set_limits
+from pyro_mfcvae.figures.marks import mark_single_points
+from pyro_mfcvae.figures.names import readable
+from pyro_mfcvae.figures.registry import RunFigure, register_figure
+
+_STYLES = ("-", "--", ":", "-.")  # of facets
+_N_PANELS = 6
+_MEASURE = "majority_accuracy"
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """One quantity of one run over its epochs.
+
+    Attributes:
+        label: in the legend.
+        epochs: with fractions, (n,).
+        values: (n,).
+        color: number of the run.
+        style: of the line.
+    """
+
+    label: str
+    epochs: np.ndarray
+    values: np.ndarray
+    color: int
+    style: str
+
+
+@dataclass(frozen=True, eq=False)
+class Lines:
+    """By title of a panel: the lines in it."""
+
+    panels: Mapping[str, Sequence[Line]]
+
+
+class OverEpochs(RunFigure[Lines]):
+    """Lines of several runs, given as log points by their names."""
+
+    per = ()
+    reads = "runs"
+    section = "training"
+
+    @override
+    def fits(self, runs: Mapping[str, Records]) -> str | None:
+        return None if any(self.compute(runs).panels.values()) else "no run has such log points"
+
+
+@register_figure("elbo-of-runs")
+class ElboOfRuns(OverEpochs):
+    """The ELBO of each run while it trained, and dashed that of held-out observations."""
+
+    heading = "ELBO over epochs"
+    shows = "the ELBO of each run while it trained, and dashed that of held-out observations"
+    place = 14
+
+    @override
+    def compute(self, runs: Mapping[str, Records]) -> Lines:
+        lines = [
+            Line(f"{readable(name, 40)}{what}", *_series(records, split, "elbo"), color, style)
+            for color, (name, records) in enumerate(runs.items())
+            for split, style, what in (("train", "-", ""), ("test", "--", ", held out"))
+        ]
+        return Lines({"": [line for line in lines if len(line.values)]})
+
+    @override
+    def draw(self, result: Lines) -> Figure:
+        figure = Figure(figsize=(9, 4.5), layout="constrained")
+        (axes,) = _draw(figure, [figure.subplots()], result)
+        shown = [
+            line.values[line.epochs >= 0.1 * line.epochs[-1]]
+            for lines in result.panels.values()
+            for line in lines
+        ]
+        low = min(float(np.quantile(values, 0.02)) for values in shown)
+        set_limits(axes, low, max(float(values.max()) for values in shown))
+        axes.set_ylabel("ELBO, nats per observation")
+        return figure
+
+
+@register_figure("accuracy-of-runs")
+class AccuracyOfRuns(OverEpochs):
+    """Majority accuracy on held-out observations: a panel per factor, a line per run and facet."""
+
+    heading = "Accuracy over epochs"
+    shows = (
+        "majority accuracy of each run on held-out observations while it trained, by factor; each "
+        "facet has a line style of its own"
+    )
+    place = 15
+
+    @override
+    def compute(self, runs: Mapping[str, Records]) -> Lines:
+        panels: dict[str, list[Line]] = {}
+        for color, (name, records) in enumerate(runs.items()):
+            for j, factor in _measured(records):
+                label = f"{readable(name, 40)}, facet {j}"
+                series = _series(records, "test", f"{_MEASURE}_{j}_{factor}")
+                line = Line(label, *series, color, _STYLES[j % len(_STYLES)])
+                panels.setdefault(factor, []).append(line)
+        # Those first that some facet of some run tells best in the end.
+        best = sorted(panels, key=lambda factor: -max(line.values[-1] for line in panels[factor]))
+        return Lines({factor: panels[factor] for factor in best[:_N_PANELS]})
+
+    @override
+    def draw(self, result: Lines) -> Figure:
+        n_columns = min(2, len(result.panels))
+        n_rows = -(-len(result.panels) // n_columns)
+        figure = Figure(figsize=(9, 0.8 + 2.9 * n_rows), layout="constrained")
+        panels = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False).ravel()
+        for axes, factor in zip(_draw(figure, panels, result), result.panels, strict=True):
+            axes.set_title(readable(factor), fontsize=10)
+            axes.yaxis.set_major_formatter(PercentFormatter(1))
+            axes.set_ylim(0, 1.02)
+        for axes in panels[len(result.panels) :]:
+            axes.set_axis_off()
+        panels[0].set_ylabel("majority accuracy, held out")
+        return figure
+
+
+def _measured(records: Records) -> list[tuple[int, str]]:
+    """Facets and factors whose agreement was logged."""
+    names = {name for record in records if record["split"] == "test" for name in record["values"]}
+    matches = filter(None, (re.fullmatch(rf"{_MEASURE}_(\d+)_(.+)", name) for name in names))
+    return sorted((int(match[1]), match[2]) for match in matches)
+
+
+def _series(records: Records, split: str, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Epochs, with fractions where the last log point tells how long one is, and values."""
+    own = [record for record in records if record["split"] == split and name in record["values"]]
+    values = np.array([record["values"][name] for record in own], dtype=float)
+    last: dict[str, Any] = records[-1] if records else {"epoch": 0, "step": 0}
+    if split == "train" and last["epoch"]:
+        epochs_per_step = last["epoch"] / last["step"]
+        return np.array([record["step"] * epochs_per_step for record in own]), values
+    return np.array([record["epoch"] for record in own], dtype=float), values
+
+
+def _draw(figure: Figure, panels: Sequence[Axes], result: Lines) -> list[Axes]:
+    """Draw the lines, with one legend for all panels; returns the panels that are used."""
+    handles = {}
+    for axes, lines in zip(panels, result.panels.values(), strict=False):
+        for line in lines:
+            style = {"color": f"C{line.color % 10}", "lw": 1.2, "label": line.label}
+            (drawn,) = axes.plot(line.epochs, line.values, line.style, **style)
+            handles.setdefault(line.label, drawn)
+        mark_single_points(axes)
+        axes.set_xlabel("epoch")
+        axes.grid(alpha=0.3)
+        axes.tick_params(labelsize=8)
+    style = {"loc": "outside lower center", "fontsize": 8, "frameon": False, "ncols": 2}
+    figure.legend(handles.values(), handles.keys(), **style)
+    return list(panels[: len(result.panels)])
