@@ -256,7 +256,7 @@ class ModelContract(ModelCase):
         alone, together = ([begun(config) for config in configs] for _ in range(2))
         joined = Together(together)
         for _ in range(5):
-            Eager(joined).step()
+            joined.step()
             for state in alone:
                 Eager(state).step()
         for a, b in zip(alone, together, strict=True):

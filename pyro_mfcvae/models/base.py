@@ -86,9 +86,7 @@ class FacetModel(FacetNetworks, ABC):
     def _priors(self, facets: Sequence[FacetConfig]) -> list[Prior]:
         """The facets' priors, shallow first."""
         return [
-            MixturePrior(**vars(f) | {"learn_weights": f.learn_weights is not False})
-            if f.has_clusters
-            else StandardNormal(f.latent_dim)
+            MixturePrior(**vars(f)) if f.has_clusters else StandardNormal(f.latent_dim)
             for f in facets
         ]
 

@@ -44,7 +44,7 @@ class MixturePrior(Prior, Mixture):
         n_clusters: K, number of mixture components, 2 or more.
         latent_dim: D, number of latent dimensions.
         covariance: ``"diagonal"`` or ``"full"``.
-        learn_weights: learn pi; otherwise it stays 1/K.
+        learn_weights: learn pi, as None does; otherwise it stays 1/K.
         initial_variance: variance of every component along every axis at the start.
         softplus_beta: sharpness of that softplus. A smaller one slows down the variances' steps
             while they are small: their gradient shrinks with ``1 - exp(-beta * value)``.
@@ -60,7 +60,7 @@ class MixturePrior(Prior, Mixture):
         n_clusters: int,
         latent_dim: int,
         covariance: Covariance = "diagonal",
-        learn_weights: bool = True,
+        learn_weights: bool | None = None,
         initial_variance: float = 0.01,
         softplus_beta: float = 10.0,
     ) -> None:
@@ -82,7 +82,8 @@ class MixturePrior(Prior, Mixture):
         self.latent_dim = latent_dim
         self.covariance = covariance
         self.softplus_beta = softplus_beta
-        self.logits = nn.Parameter(torch.zeros(n_clusters), requires_grad=learn_weights)
+        is_learnt = learn_weights is not False
+        self.logits = nn.Parameter(torch.zeros(n_clusters), requires_grad=is_learnt)
         self.loc = nn.Parameter(torch.randn(n_clusters, latent_dim))
         shape = (n_clusters, latent_dim) + ((latent_dim,) if covariance == "full" else ())
         self.raw_scale = nn.Parameter(torch.zeros(shape))

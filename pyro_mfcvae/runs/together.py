@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from pyro_mfcvae.config import Config
@@ -12,6 +12,7 @@ from pyro_mfcvae.errors import ConfigError, RunError, TrainingError
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import Parts, elsewhere, lock, run_callbacks
 from pyro_mfcvae.training import Callback, TrainingState
+from pyro_mfcvae.training.begin import initialise, prepare
 from pyro_mfcvae.training.callbacks import Say, add_timing, quiet
 from pyro_mfcvae.training.checkpoints import newest_checkpoint, restore
 from pyro_mfcvae.training.devices.engine import check_one_process
@@ -19,7 +20,6 @@ from pyro_mfcvae.training.devices.lockstep import take_steps_together
 from pyro_mfcvae.training.devices.stepping import check_noise
 from pyro_mfcvae.training.devices.together import check_alike, check_together
 from pyro_mfcvae.training.preflight import check
-from pyro_mfcvae.training.start.begin import initialise, prepare
 
 Trained = tuple[list[Run], list[TrainingState], Dataset]
 
@@ -65,15 +65,18 @@ def train_together(
     states, dataset = _prepare(configs.values(), dataset)
     check(states[0], say)  # they differ in nothing that it depends on
     check_noise(states)
-    seconds = []
-    for name, state in zip(configs, states, strict=True):
-        seconds.append(initialise(state, lambda text, name=name: say(f"{name}: {text}")))
+    seconds = [
+        initialise(state, lambda text, name=name: say(f"{name}: {text}"))
+        for name, state in zip(configs, states, strict=True)
+    ]
     runs = [Run.create(config, folders[name]) for name, config in configs.items()]
     for run, state, spent in zip(runs, states, seconds, strict=True):
         if spent is not None:
             add_timing(run.timings_path, state, 0, spent)
     say(f"training {len(runs)} runs, {runs[0].path} to {runs[-1].path}")
-    with _locks(runs):
+    with ExitStack() as locks:
+        for run in runs:
+            locks.enter_context(lock(run))
         _take_steps(runs, states, dataset, callbacks, judged)
     return runs, states, dataset
 
@@ -105,7 +108,9 @@ def resume_together(
         raise ConfigError("one of the runs was given twice; give each once")
     configs = [elsewhere(run.config, data_dir, device) for run in runs]
     check_alike(configs)
-    with _locks(runs):
+    with ExitStack() as locks:
+        for run in runs:
+            locks.enter_context(lock(run))
         checkpoints = [newest_checkpoint(run.checkpoints) for run in runs]
         for checkpoint, config in zip(checkpoints, configs, strict=True):
             checkpoint.check_settings(config)
@@ -134,14 +139,6 @@ def _prepare(
         states.append(state)
     assert dataset is not None
     return states, dataset
-
-
-@contextmanager
-def _locks(runs: Sequence[Run]) -> Iterator[None]:
-    with ExitStack() as stack:
-        for run in runs:
-            stack.enter_context(lock(run))
-        yield
 
 
 def _take_steps(

@@ -33,11 +33,11 @@ from pyro_mfcvae.studies.jobs import (
     Watch,
 )
 from pyro_mfcvae.training import Callback
+from pyro_mfcvae.training.begin import prepare
 from pyro_mfcvae.training.callbacks import Say, quiet
 from pyro_mfcvae.training.devices.engine import resolve_device
 from pyro_mfcvae.training.no_effect import warn_of_no_effect
 from pyro_mfcvae.training.preflight import check_objective_once
-from pyro_mfcvae.training.start.begin import prepare
 
 JUDGED: Parts = ("test", "train")  # clusters, while a run trains
 

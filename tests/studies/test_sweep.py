@@ -81,6 +81,11 @@ def _runs(out: Path) -> list[Path]:
             ConfigError,
             "^gmvae-shapes: learn_weights",
         ),
+        (
+            {"grid": {"model.name": ["mfcvae", "gmvae"]}, "set": {WEIGHTS: True}},
+            ConfigError,
+            "^model.name gmvae: GMVAE",
+        ),
     ],
 )
 def test_what_does_not_fit_is_told_before_any_training(base, tmp_path, given, error, message):

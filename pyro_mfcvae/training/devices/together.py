@@ -8,7 +8,7 @@ optimiser and checkpoints are those of any other run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -65,7 +65,7 @@ class Together(Steps):
             state.end_step(own)
 
     @override
-    def advance(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
+    def advance(self, x: Tensor, noise: Tensors) -> Tensor:
         losses, values = vmap(self._one)(self.parameters, self.buffers, x, noise)
         learnt = {name: p for name, p in self.parameters.items() if p.requires_grad}
         grads = torch.autograd.grad(losses.sum(), list(learnt.values()), allow_unused=True)
