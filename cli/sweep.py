@@ -17,8 +17,7 @@ from pyro_mfcvae.errors import ConfigError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pyro_mfcvae.studies.execution import Execution
-    from pyro_mfcvae.studies.jobs import Record
+    from pyro_mfcvae.studies.jobs import Execution, Record
     from pyro_mfcvae.studies.sweep import Sweep
 
 
@@ -34,10 +33,10 @@ if TYPE_CHECKING:
 @click.option(
     "--engine",
     "engine_name",
-    type=click.Choice(["local", "ray"]),
+    type=click.Choice(["local", "together", "ray"]),
     default="local",
     show_default=True,
-    help="What trains the trials.",
+    help="What trains the trials: this machine, as one program where shapes are equal, or Ray.",
 )
 @click.option(
     "--cpus-per-trial",
@@ -125,20 +124,23 @@ def _engine(
     out: Path, engine_name: str, n_jobs: int, cpus_per_trial: float, gpus_per_trial: float
 ) -> Execution:
     from pyro_mfcvae.studies.execution import InTurn, Processes
+    from pyro_mfcvae.studies.many_runs import AsOne
     from pyro_mfcvae.studies.on_ray import OnRay
 
+    if n_jobs > 1 and engine_name != "local":
+        raise ConfigError(
+            "--jobs is for --engine local; with Ray, --cpus-per-trial and --gpus-per-trial say how "
+            "many trials there is room for"
+        )
     if engine_name == "ray":
-        if n_jobs > 1:
-            raise ConfigError(
-                "--jobs is for the local engine; with Ray, --cpus-per-trial and --gpus-per-trial "
-                "say how many trials there is room for"
-            )
         return OnRay(out / "ray", cpus_per_trial, gpus_per_trial)
     if (cpus_per_trial, gpus_per_trial) != (1, 0):
         raise ConfigError(
             "--cpus-per-trial and --gpus-per-trial are for --engine ray; locally, give --jobs, or "
             "training.n_threads in SPEC"
         )
+    if engine_name == "together":
+        return AsOne()
     return InTurn() if n_jobs == 1 else Processes(n_jobs)
 
 

@@ -19,7 +19,7 @@ from pyro_mfcvae.inference.noise import site_noise
 from pyro_mfcvae.models import FacetModel
 from pyro_mfcvae.plugins import build_model
 from pyro_mfcvae.presets import get_preset
-from pyro_mfcvae.training.start.begin import initialise, prepare
+from pyro_mfcvae.training.begin import initialise, prepare
 from pyro_mfcvae.training.state import TrainingState
 
 SEED = 3

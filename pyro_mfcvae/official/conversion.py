@@ -69,7 +69,7 @@ def model_config(neutral: Mapping[str, Any]) -> ModelConfig:
             n_clusters=n_clusters,
             latent_dim=latent_dim,
             covariance=_known(_COVARIANCES, neutral["covariance"], "covariance"),
-            learn_weights=False if is_fixed else None,
+            learn_weights=not is_fixed,
         )
         for n_clusters, latent_dim, is_fixed in zip(
             neutral["n_clusters"], neutral["z_dims"], fixed, strict=True

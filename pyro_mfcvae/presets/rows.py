@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from pyro_mfcvae.config import Component, Config, FacetConfig, GuideConfig, ModelConfig
 from pyro_mfcvae.config import TrainingConfig as Training
-from pyro_mfcvae.presets.registry import Preset, register_preset
+from pyro_mfcvae.presets.registry import PRESETS, Preset
 
 
 def preset(
@@ -30,7 +31,9 @@ def preset(
         training=training,
         sampling_temperature=sampling_temperature,
     )
-    return register_preset(Preset(config, description, source, expected))
+    made = Preset(config, description, source, expected)
+    PRESETS.put(name, made, sys._getframe(1).f_globals["__name__"])
+    return made
 
 
 def part(name: str, /, **options: Any) -> Component:

@@ -24,11 +24,13 @@ _GROUPS = "model.options.group_size=150"
 def _model(name: str, guide: str, *sizes: tuple[int, int], **shared: object) -> tuple[str, ...]:
     """Another model in the place of the default job's, with facets (K, D) that train together."""
     facets = [{"n_clusters": k, "latent_dim": dim, **shared} for k, dim in sizes]
+    has_clusters = any(k > 1 for k, _ in sizes)
     return (
         f"model.name={name}",
         f"model.facets={json.dumps(facets)}",
         f"guide.name={guide}",
         "training.n_fade_in_batches=0",
+        *(() if has_clusters else ("training.mixture_learning_rate=null",)),
     )
 
 

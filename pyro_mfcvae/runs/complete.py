@@ -47,7 +47,7 @@ def finish(
 
     Raises:
         Interrupted: if Ctrl-C or SIGTERM ended the training.
-        RunError: if another process is at it, or the folder holds another run.
+        RunError: if another process is at it, or the folder holds a run of other data.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -59,6 +59,11 @@ def finish(
                     config, folder, callbacks, say, dataset=dataset, judged=judged
                 )
             elif is_finished(run := Run(folder), dataset):
+                if run.checkpoint().data not in (None, dataset.fingerprint):
+                    raise RunError(
+                        f"{folder} was trained on other data than those that its settings give "
+                        "now; put the data back, or choose another folder"
+                    )
                 return run
             else:
                 places = (config.data.options.get("data_dir"), config.training.device)

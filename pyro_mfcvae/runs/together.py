@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from pyro_mfcvae.config import Config
 from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.errors import ConfigError, RunError, TrainingError
 from pyro_mfcvae.runs.run import Run
-from pyro_mfcvae.runs.train import elsewhere, lock, run_callbacks
+from pyro_mfcvae.runs.train import Parts, elsewhere, lock, run_callbacks
 from pyro_mfcvae.training import Callback, TrainingState
+from pyro_mfcvae.training.begin import initialise, prepare
 from pyro_mfcvae.training.callbacks import Say, add_timing, quiet
 from pyro_mfcvae.training.checkpoints import newest_checkpoint, restore
 from pyro_mfcvae.training.devices.engine import check_one_process
@@ -19,16 +20,17 @@ from pyro_mfcvae.training.devices.lockstep import take_steps_together
 from pyro_mfcvae.training.devices.stepping import check_noise
 from pyro_mfcvae.training.devices.together import check_alike, check_together
 from pyro_mfcvae.training.preflight import check
-from pyro_mfcvae.training.start.begin import initialise, prepare
 
 Trained = tuple[list[Run], list[TrainingState], Dataset]
 
 
 def train_together(
     configs: Mapping[str, Config],
-    out: str | Path | None = None,
+    out: str | Path | Mapping[str, Path] | None = None,
     callbacks: Sequence[Callback] = (),
     say: Say = quiet,
+    dataset: Dataset | None = None,
+    judged: Parts = ("test",),
 ) -> Trained:
     """Train several models from the beginning, each in a run folder of its own.
 
@@ -38,9 +40,12 @@ def train_together(
     Args:
         configs: settings of the runs by name, which differ as
             :func:`~pyro_mfcvae.training.devices.together.check_alike` allows.
-        out: the runs are ``out/NAME``; it must not exist. None numbers them under ``runs``.
+        out: the runs are ``out/NAME``; it must not exist. None numbers them under ``runs``, and a
+            mapping gives the folder of each.
         callbacks: of the training loop, called for the first run.
         say: is told what is going on.
+        dataset: their data; None loads them.
+        judged: as for :func:`~pyro_mfcvae.runs.train.train`.
 
     Returns:
         runs, states after their last steps, and the data, which the runs share.
@@ -51,22 +56,28 @@ def train_together(
     """
     check_one_process()
     check_alike(list(configs.values()))
-    Run.check_path(out)
-    folders = {name: None if out is None else Path(out) / name for name in configs}
+    if isinstance(out, Mapping):
+        folders: Mapping[str, Path | None] = out
+    else:
+        Run.check_path(out)
+        folders = {name: None if out is None else Path(out) / name for name in configs}
     say("preparing the data")
-    states, dataset = _prepared(configs.values())
+    states, dataset = _prepare(configs.values(), dataset)
     check(states[0], say)  # they differ in nothing that it depends on
     check_noise(states)
-    seconds = []
-    for name, state in zip(configs, states, strict=True):
-        seconds.append(initialise(state, lambda text, name=name: say(f"{name}: {text}")))
+    seconds = [
+        initialise(state, lambda text, name=name: say(f"{name}: {text}"))
+        for name, state in zip(configs, states, strict=True)
+    ]
     runs = [Run.create(config, folders[name]) for name, config in configs.items()]
     for run, state, spent in zip(runs, states, seconds, strict=True):
         if spent is not None:
             add_timing(run.timings_path, state, 0, spent)
     say(f"training {len(runs)} runs, {runs[0].path} to {runs[-1].path}")
-    with _locks(runs):
-        _take_steps(runs, states, dataset, callbacks)
+    with ExitStack() as locks:
+        for run in runs:
+            locks.enter_context(lock(run))
+        _take_steps(runs, states, dataset, callbacks, judged)
     return runs, states, dataset
 
 
@@ -97,12 +108,14 @@ def resume_together(
         raise ConfigError("one of the runs was given twice; give each once")
     configs = [elsewhere(run.config, data_dir, device) for run in runs]
     check_alike(configs)
-    with _locks(runs):
+    with ExitStack() as locks:
+        for run in runs:
+            locks.enter_context(lock(run))
         checkpoints = [newest_checkpoint(run.checkpoints) for run in runs]
         for checkpoint, config in zip(checkpoints, configs, strict=True):
             checkpoint.check_settings(config)
         say("preparing the data")
-        states, dataset = _prepared(configs)
+        states, dataset = _prepare(configs)
         for run, state, checkpoint in zip(runs, states, checkpoints, strict=True):
             if checkpoint.step == state.n_steps:
                 raise RunError(f"{run.path} is finished; leave it out")
@@ -115,9 +128,10 @@ def resume_together(
     return list(runs), states, dataset
 
 
-def _prepared(configs: Iterable[Config]) -> tuple[list[TrainingState], Dataset]:
+def _prepare(
+    configs: Iterable[Config], dataset: Dataset | None = None
+) -> tuple[list[TrainingState], Dataset]:
     states: list[TrainingState] = []
-    dataset = None
     for config in configs:
         dataset, state = prepare(config, dataset)
         if states:
@@ -127,21 +141,14 @@ def _prepared(configs: Iterable[Config]) -> tuple[list[TrainingState], Dataset]:
     return states, dataset
 
 
-@contextmanager
-def _locks(runs: Sequence[Run]) -> Iterator[None]:
-    with ExitStack() as stack:
-        for run in runs:
-            stack.enter_context(lock(run))
-        yield
-
-
 def _take_steps(
     runs: Sequence[Run],
     states: Sequence[TrainingState],
     dataset: Dataset,
     callbacks: Sequence[Callback],
+    judged: Parts = ("test",),
 ) -> None:
-    own = [run_callbacks(run, dataset) for run in runs]
+    own = [run_callbacks(run, dataset, judged) for run in runs]
     own[0] += callbacks
     try:
         take_steps_together(states, own)

@@ -14,6 +14,7 @@ from pyro_mfcvae.data import Dataset, in_folder
 from pyro_mfcvae.errors import RunError
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.training import Callback, TrainingState, take_steps
+from pyro_mfcvae.training.begin import begin, prepare
 from pyro_mfcvae.training.callbacks import (
     MetricsLog,
     Say,
@@ -29,7 +30,6 @@ from pyro_mfcvae.training.checkpoints import (
     restore,
 )
 from pyro_mfcvae.training.devices.engine import ONE_PROCESS, EndedElsewhere, Engine
-from pyro_mfcvae.training.start.begin import begin, prepare
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,40 +6,30 @@ finished runs are not repeated, interrupted ones go on, and one that fails does 
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from filelock import FileLock, Timeout
 from typing_extensions import override
 
-from pyro_mfcvae.config import Component, Config, digest
-from pyro_mfcvae.data import Dataset, in_folder, load_dataset, reads_files
+from pyro_mfcvae.config import Config, digest
+from pyro_mfcvae.data import Dataset, in_folder, reads_files
 from pyro_mfcvae.errors import ConfigError, DataError, RunError
-from pyro_mfcvae.evaluation import HeldOutLog
-from pyro_mfcvae.models.stand_in import check_fit
-from pyro_mfcvae.runs.measure import evaluate_run
+from pyro_mfcvae.runs.complete import Interrupted, complete, finish, is_finished
+from pyro_mfcvae.runs.measure import lacking
 from pyro_mfcvae.runs.run import Run
-from pyro_mfcvae.runs.train import prepare, resolve_device, resume, train
-from pyro_mfcvae.studies.jobs import Arm, Job, Outcome, Record, Watch
+from pyro_mfcvae.runs.train import Parts
+from pyro_mfcvae.studies.jobs import Arm, Datasets, Execution, Job, Outcome, Record, Watch
 from pyro_mfcvae.training import Callback
-from pyro_mfcvae.training.callbacks import Say
-from pyro_mfcvae.training.checkpoints import checkpoints
+from pyro_mfcvae.training.begin import prepare
+from pyro_mfcvae.training.callbacks import Say, quiet
+from pyro_mfcvae.training.devices.engine import resolve_device
 from pyro_mfcvae.training.no_effect import warn_of_no_effect
-from pyro_mfcvae.training.preflight import check_trial
+from pyro_mfcvae.training.preflight import check_objective_once
 
-if TYPE_CHECKING:
-    from pyro_mfcvae.studies.execution import Execution
-
-ON_TRAINING = "train_clusters"  # the split of log points that judge training observations
-
-
-class Interrupted(KeyboardInterrupt):
-    """A study was asked to stop; everything so far is saved."""
+JUDGED: Parts = ("test", "train")  # clusters, while a run trains
 
 
 class Study:
@@ -165,20 +155,6 @@ class _Keeper(Watch):
         self.watch.on_end(job, error)
 
 
-class Datasets:
-    """The data of several runs, loaded once for all that share them."""
-
-    def __init__(self) -> None:
-        self._loaded: dict[str, Dataset] = {}
-
-    def load(self, data: Component) -> Dataset:
-        """The data of some settings."""
-        key = json.dumps([data.name, data.options], sort_keys=True)
-        if key not in self._loaded:
-            self._loaded[key] = load_dataset(data)
-        return self._loaded[key]
-
-
 def run_folder(out: Path, config: Config) -> Path:
     """Where the run with these settings lives, whatever study asks for it."""
     name = f"{config.model.name}-{config.data.name}-{digest(config)}-seed-{config.seed}"
@@ -222,111 +198,27 @@ def naming(label: str) -> Iterator[None]:
         raise type(error)(f"{label}: {error}") from None
 
 
-def train_to_end(
-    config: Config,
-    folder: Path,
-    dataset: Dataset,
-    callbacks: Sequence[Callback] = (),
-    say: Say = lambda _: None,
-) -> Run:
-    """Train a run to its end, unless that was done; an interrupted one goes on.
+def train_and_measure(
+    job: Job, dataset: Dataset, callbacks: Sequence[Callback] = (), say: Say = quiet
+) -> None:
+    """Train a job to its end, or go on with it, and measure it, unless that was done.
 
     Its clusters are judged on the training part, too, each time they are on held-out data.
-
-    Args:
-        config: the settings; of a run that exists only the places may be others.
-        folder: of the run.
-        dataset: its data.
-        callbacks: of the training loop.
-        say: is told what is going on.
 
     Raises:
         Interrupted: if Ctrl-C or SIGTERM ended the training.
         RunError: if another process is at it, or the folder holds a run of other data.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    measuring = [_JudgedOnTraining(dataset, folder / "metrics.jsonl")]
-    try:
-        with FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0):
-            run = begun(folder)
-            if run is None:
-                run, state, _ = train(config, folder, callbacks, say, measuring)
-            elif is_finished(run, dataset):
-                _check_data(run, dataset)
-                return run
-            else:
-                places = (config.data.options.get("data_dir"), config.training.device)
-                state, _ = resume(run, callbacks, say, *places, measuring)
-    except Timeout:
-        raise RunError(
-            f"another process is training {folder}; wait for its end, or interrupt it"
-        ) from None
-    if state.interrupted or state.stop_requested:
-        raise Interrupted
-    return run
-
-
-def begun(folder: Path) -> Run | None:
-    """The run in a folder, if there is one; what was killed before its first step is removed."""
-    if not folder.exists():
-        return None
-    if not checkpoints(folder / "checkpoints"):
-        shutil.rmtree(folder)
-        return None
-    return Run(folder)
-
-
-def is_finished(run: Run, dataset: Dataset) -> bool:
-    """Whether all steps were done."""
-    return run.step() >= run.n_steps(len(dataset.train))
-
-
-def measure(job: Job, run: Run, dataset: Dataset, say: Say = lambda _: None) -> None:
-    """Measure a finished run, unless that was done."""
-    if (slow := lacking(run, dataset, job.slow)) is not None:
-        say(f"measuring {run.path.name}")
-        evaluate_run(run, dataset, slow, say)
-
-
-def lacking(run: Run, dataset: Dataset, slow: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What is to be measured still; None if the evaluation is that of its model and data, whole."""
-    known = run.evaluation()
-    now = (run.checkpoint().model_checksum, dataset.fingerprint)
-    if known is None or (known.model, known.data) != now:
-        return dict(slow)
-    found = known.diversity.distances if known.diversity else {}
-    missing = {
-        name: asked
-        for name, asked in slow.items()
-        if asked
-        and (not set(asked) <= set(found) if name == "diversity" else name not in known.slow)
-    }
-    return missing or None
-
-
-def _check_data(run: Run, dataset: Dataset) -> None:
-    if run.checkpoint().data not in (None, dataset.fingerprint):
-        raise RunError(
-            f"{run.path} was trained on other data than those that its settings give now; put the "
-            "data back, or choose another folder for this study"
-        )
+    run = finish(job.config, job.folder, dataset, callbacks, say, JUDGED)
+    complete(run, dataset, say, anew=False, draw=False, slow=job.slow)
 
 
 def _check(arms: Sequence[Arm], datasets: Datasets, judge: Callable[[Arm, Dataset], None]) -> None:
     """Tell before hours of work what does not fit, is missing or has no effect."""
     for arm in arms:
         with naming(arm.label):
-            check_fit(arm.config)
-    for arm in arms:
-        with naming(arm.label):
             dataset = datasets.load(arm.config.data)
             judge(arm, dataset)
             _, state = prepare(arm.config, dataset)
-            warn_of_no_effect(state, check_trial(state))
-
-
-class _JudgedOnTraining(HeldOutLog):
-    """Judges clusters on the training part each time they are judged on held-out data."""
-
-    part = "train"
-    split = ON_TRAINING
+            check_objective_once(state)
+            warn_of_no_effect(state)

@@ -7,7 +7,6 @@ import os
 import signal
 import threading
 import time
-from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,32 +18,16 @@ from types import MappingProxyType
 import torch
 from typing_extensions import override
 
-from pyro_mfcvae.plugins.files import Files, loaded_files
-from pyro_mfcvae.plugins.user import load_again
-from pyro_mfcvae.studies.engine import Datasets, Interrupted, measure, train_to_end
-from pyro_mfcvae.studies.jobs import Job, Watch
+from pyro_mfcvae.plugins import load_again, loaded_files
+from pyro_mfcvae.plugins.files import Files
+from pyro_mfcvae.runs.complete import Interrupted
+from pyro_mfcvae.studies.engine import train_and_measure
+from pyro_mfcvae.studies.jobs import Datasets, Execution, Job, Watch
 from pyro_mfcvae.training import Callback, TrainingState
-from pyro_mfcvae.training.callbacks import Metrics, Say
+from pyro_mfcvae.training.callbacks import Metrics, Say, quiet
 from pyro_mfcvae.training.loop import cpu_threads
 
 _SECONDS_BETWEEN_REPORTS = 0.5
-
-
-class Execution(ABC):
-    """Trains and measures jobs."""
-
-    @abstractmethod
-    def run(self, jobs: Sequence[Job], watch: Watch, datasets: Datasets) -> None:
-        """Train and measure every job; one that fails does not end the others.
-
-        Args:
-            jobs: that are not finished.
-            watch: is told of each one's beginning and end.
-            datasets: of the jobs.
-
-        Raises:
-            KeyboardInterrupt: if Ctrl-C or SIGTERM ended a training; everything so far is saved.
-        """
 
 
 class InTurn(Execution):
@@ -55,7 +38,7 @@ class InTurn(Execution):
         say: is told what is going on.
     """
 
-    def __init__(self, callbacks: Sequence[Callback] = (), say: Say = lambda _: None) -> None:
+    def __init__(self, callbacks: Sequence[Callback] = (), say: Say = quiet) -> None:
         self.callbacks, self.say = callbacks, say
 
     @override
@@ -112,7 +95,7 @@ def attempt(
     datasets: Datasets,
     callbacks: Sequence[Callback] = (),
     files: Files = MappingProxyType({}),
-    say: Say = lambda _: None,
+    say: Say = quiet,
 ) -> str | None:
     """Train and measure a job.
 
@@ -131,9 +114,7 @@ def attempt(
     """
     try:
         load_again(files)
-        dataset = datasets.load(job.config.data)
-        run = train_to_end(job.config, job.folder, dataset, callbacks, say)
-        measure(job, run, dataset, say)
+        train_and_measure(job, datasets.load(job.config.data), callbacks, say)
     except Exception as error:  # whatever it is, the other jobs go on
         return f"{type(error).__name__}: {error}"
     return None

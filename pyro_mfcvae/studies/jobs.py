@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from typing_extensions import override
 
-from pyro_mfcvae.config import Config
-from pyro_mfcvae.data import Dataset
+from pyro_mfcvae.config import Component, Config
+from pyro_mfcvae.data import Dataset, load_dataset
 from pyro_mfcvae.evaluation.results import Evaluation
 from pyro_mfcvae.runs.run import Run
 
@@ -150,3 +152,34 @@ class Watch:
 
     def on_end(self, job: Job, error: str | None) -> None:
         """After a job has been trained and measured, or has failed."""
+
+
+class Datasets:
+    """The data of several runs, loaded once for all that share them."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Dataset] = {}
+
+    def load(self, data: Component) -> Dataset:
+        """The data of some settings."""
+        key = json.dumps([data.name, data.options], sort_keys=True)
+        if key not in self._loaded:
+            self._loaded[key] = load_dataset(data)
+        return self._loaded[key]
+
+
+class Execution(ABC):
+    """Trains and measures jobs."""
+
+    @abstractmethod
+    def run(self, jobs: Sequence[Job], watch: Watch, datasets: Datasets) -> None:
+        """Train and measure every job; one that fails does not end the others.
+
+        Args:
+            jobs: that are not finished.
+            watch: is told of each one's beginning and end.
+            datasets: of the jobs.
+
+        Raises:
+            KeyboardInterrupt: if Ctrl-C or SIGTERM ended a training; everything so far is saved.
+        """

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pyro_mfcvae.config import config_to_dict
 from pyro_mfcvae.evaluation.results import Evaluation
-from pyro_mfcvae.studies.jobs import Arm, Outcome
+from pyro_mfcvae.studies.jobs import Outcome
 from pyro_mfcvae.tables import Table, as_markdown, make_table, number
-
-if TYPE_CHECKING:
-    from pyro_mfcvae.studies.papers.driver import Request
-    from pyro_mfcvae.studies.papers.experiment import Experiment
 
 _ENVIRONMENT = ("commit", "python", "packages", "cuda_device", "n_cpus")
 
@@ -47,59 +42,6 @@ class Entry:
     def value(self, evaluation: Evaluation) -> float | None:
         """The number in an evaluation; None where it was not measured."""
         return evaluation.at(*self.path)
-
-
-def summarise(
-    experiment: Experiment,
-    request: Request,
-    arms: Sequence[Arm],
-    outcomes: Sequence[Outcome],
-    n_missing: int = 0,
-) -> dict[str, Any]:
-    """All results as one dictionary for JSON.
-
-    Args:
-        experiment: the experiment.
-        request: how it was asked for.
-        arms: with the settings that they are trained with.
-        outcomes: of all finished runs.
-        n_missing: runs that were asked for and are not finished yet.
-
-    Returns:
-        where the results come from, and ``"arms"`` with the settings of each, ``"runs"`` with
-        every finished run and where it was trained, ``"table"`` with each number's ``"values"``
-        by seed, ``"mean"``, ``"sd"`` (of a sample; null for a single seed) and ``"published"``.
-    """
-    trained = {outcome.arm.label for outcome in outcomes}
-    runs = [described(outcome) for outcome in outcomes]
-    notes = [*experiment.notes(request.scale), *_warnings(runs)]
-    if request.assignments:
-        notes.append(f"settings changed: {', '.join(request.assignments)}")
-    if n_missing:
-        notes.append(f"incomplete: {n_missing} runs are still to come")
-    return {
-        "experiment": experiment.name,
-        "title": experiment.title,
-        "source": experiment.source,
-        "scale": request.scale,
-        "n_missing": n_missing,
-        "notes": notes,
-        "arms": {arm.label: config_to_dict(arm.config) for arm in arms if arm.label in trained},
-        "runs": runs,
-        "table": [
-            table_line(entry, {o.seed: o.evaluation for o in outcomes if o.arm.label == entry.arm})
-            for entry in experiment.entries(arms)
-            if entry.arm in trained
-        ],
-    }
-
-
-def _warnings(runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [
-        f"{run['arm']}, seed {run['seed']}: facets ended with fade weights {run['fade']}"
-        for run in runs
-        if min(run["fade"]) < 1
-    ]
 
 
 def described(outcome: Outcome) -> dict[str, Any]:

@@ -71,29 +71,20 @@ def check_last_batch(
     Raises:
         ConfigError: if they do not fit.
     """
-    needed = 2 if has_batch_norm(model) else 1
-    if _smallest_part(n, batch_size, n_processes) >= needed:
+    each = 2 if has_batch_norm(model) else 1
+    needed = each * n_processes
+    if min(batch_size, last := (n - 1) % batch_size + 1) >= needed:
         return
-    last = (n - 1) % batch_size + 1
-    fitting = [b for b in range(1, n + 1) if _smallest_part(n, b, n_processes) >= needed]
-    if n_processes == 1:
-        wrong = "a single one, which batch norm cannot normalise"
-    else:
-        wrong = f"{last}, too few for {n_processes} processes" + (
-            " with two for each, as batch norm needs them" if needed == 2 else ""
-        )
+    fitting = [b for b in range(needed, n + 1) if (n - 1) % b + 1 >= needed]
     best = min(fitting, key=lambda b: abs(b - batch_size), default=None)
     raise ConfigError(
-        f"with {n} training observations and {setting}={batch_size} the last batch holds {wrong}; "
-        + (f"choose another batch size, such as {best}" if best else "choose fewer processes")
+        f"with {n} training observations and {setting}={batch_size} the last batch holds {last}, "
+        f"too few for {n_processes} process{'es' * (n_processes > 1)} with {each} for each"
+        + ("; batch norm needs two" if each == 2 else "")
+        + (f"; choose another batch size, such as {best}" if best else "; choose fewer processes")
     )
 
 
 def has_batch_norm(model: nn.Module) -> bool:
     """Whether a part of it is batch norm."""
     return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
-
-
-def _smallest_part(n: int, batch_size: int, n_processes: int) -> int:
-    """The fewest observations that a process gets, of whole batches and of the last one."""
-    return min(batch_size, (n - 1) % batch_size + 1) // n_processes

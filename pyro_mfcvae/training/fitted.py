@@ -9,9 +9,10 @@ from typing import Any
 from pyro_mfcvae.config import Config
 from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.models.base import FacetModel
+from pyro_mfcvae.training.begin import begin
 from pyro_mfcvae.training.callbacks import Callback, MetricsLog, Say, StopAtNonsense, quiet
-from pyro_mfcvae.training.loop import take_steps
-from pyro_mfcvae.training.start.begin import begin
+from pyro_mfcvae.training.devices.stepping import stepper
+from pyro_mfcvae.training.loop import run_loop
 from pyro_mfcvae.training.state import TrainingState
 
 
@@ -64,3 +65,24 @@ def fit(
     log = MetricsLog()
     take_steps(state, [StopAtNonsense(), log, *callbacks])
     return Fitted(state, dataset, log.records)
+
+
+def take_steps(state: TrainingState, callbacks: Sequence[Callback] = ()) -> TrainingState:
+    """Train from where the state is to the end of its run, in the way that suits its device.
+
+    Ctrl-C and SIGTERM end the run after the step under way, with ``state.interrupted`` set; a
+    second one ends it at once with KeyboardInterrupt.
+
+    Args:
+        state: changed in place.
+        callbacks: called in this order, on process 0.
+
+    Returns:
+        the state.
+
+    Raises:
+        TrainingError: if the run breaks down.
+    """
+    with state.engine.alert():
+        run_loop(state, callbacks, stepper(state))
+    return state

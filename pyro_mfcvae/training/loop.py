@@ -10,36 +10,26 @@ from contextlib import ExitStack, contextmanager
 import torch
 
 from pyro_mfcvae.training.callbacks import Callback
-from pyro_mfcvae.training.devices.stepping import stepper
 from pyro_mfcvae.training.state import TrainingState
 
 
-def take_steps(state: TrainingState, callbacks: Sequence[Callback] = ()) -> TrainingState:
+def run_loop(state: TrainingState, callbacks: Sequence[Callback], step: Callable[[], None]) -> None:
     """Train from where the state is to the end of its run.
-
-    Ctrl-C and SIGTERM end the run after the step under way, with ``state.interrupted`` set; a
-    second one ends it at once with KeyboardInterrupt.
 
     Args:
         state: changed in place.
         callbacks: called in this order, on process 0.
-
-    Returns:
-        the state.
+        step: takes one step.
 
     Raises:
         TrainingError: if the run breaks down.
     """
-    engine = state.engine
-    with engine.alert():
-        step = stepper(state)
-        loop = Loop(state, callbacks if engine.is_writer else ())
-        with running([loop]) as stop_requested:
-            while loop.goes_on:
-                step()
-                loop.after_step()
-                loop.stop_if(stop_requested())
-    return state
+    loop = Loop(state, callbacks if state.engine.is_writer else ())
+    with running([loop]) as stop_requested:
+        while loop.goes_on:
+            step()
+            loop.after_step()
+            loop.stop_if(stop_requested())
 
 
 class Loop:

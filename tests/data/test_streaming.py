@@ -27,7 +27,7 @@ from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import resume, train
 from pyro_mfcvae.training import Callback, batches, take_steps
 from pyro_mfcvae.training.batches import Batches, StreamedBatches, batches_of
-from pyro_mfcvae.training.start.begin import prepare
+from pyro_mfcvae.training.begin import prepare
 
 CPU = torch.device("cpu")
 

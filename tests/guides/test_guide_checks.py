@@ -13,7 +13,7 @@ from pyro_mfcvae import Noise
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import GUIDES, ClosedFormGuide, VadeGuide, temperature_of
 from pyro_mfcvae.runs.train import train
-from pyro_mfcvae.training.start.begin import prepare
+from pyro_mfcvae.training.begin import prepare
 
 
 class Cooled(VadeGuide):

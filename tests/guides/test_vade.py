@@ -21,9 +21,9 @@ from pyro_mfcvae.inference.enumeration import run_guide
 from pyro_mfcvae.inference.fade_in import Fade
 from pyro_mfcvae.plugins import build_model
 from pyro_mfcvae.presets import get_preset
+from pyro_mfcvae.training.begin import prepare
 from pyro_mfcvae.training.devices.eager import Eager
 from pyro_mfcvae.training.optimizer import learning_rate
-from pyro_mfcvae.training.start.begin import prepare
 from pyro_mfcvae.training.start.initialise import initialise_mixtures, posterior_means
 from pyro_mfcvae.training.start.pretrain import pretraining_stages
 

@@ -17,8 +17,8 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 from pyro_mfcvae import Noise
 from pyro_mfcvae.config import override
 from pyro_mfcvae.presets import get_preset
+from pyro_mfcvae.training.begin import prepare
 from pyro_mfcvae.training.devices.eager import Eager
-from pyro_mfcvae.training.start.begin import prepare
 
 READING = ("tolist", "numpy", "cpu", "item")
 

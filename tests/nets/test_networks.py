@@ -14,8 +14,8 @@ from pyro_mfcvae.models import MFCVAE
 from pyro_mfcvae.nets.initialise import data_dependent, glorot
 from pyro_mfcvae.nets.layers import WeightNormConv2d
 from pyro_mfcvae.nets.likelihoods import BernoulliLikelihood, GaussianLikelihood
+from pyro_mfcvae.training.begin import prepare
 from pyro_mfcvae.training.devices.eager import Eager
-from pyro_mfcvae.training.start.begin import prepare
 
 B = 3
 

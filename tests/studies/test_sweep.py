@@ -13,6 +13,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from conftest import ROOT
@@ -21,10 +22,12 @@ from models import tiny_config
 from pyro_mfcvae.cli import main
 from pyro_mfcvae.config import Component, config_to_json
 from pyro_mfcvae.errors import ConfigError, DataError, NoEffectWarning
+from pyro_mfcvae.evaluation import ON_TRAINING
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.studies.engine import relocate
 from pyro_mfcvae.studies.execution import InTurn, Processes
 from pyro_mfcvae.studies.jobs import Watch
+from pyro_mfcvae.studies.many_runs import AsOne, train_together
 from pyro_mfcvae.studies.on_ray import OnRay
 from pyro_mfcvae.studies.sweep import EXAMPLE, Interrupted, Sweep, read_spec, spec_from_dict
 from pyro_mfcvae.studies.sweep.arms import make_arms
@@ -76,7 +79,7 @@ def _runs(out: Path) -> list[Path]:
         (
             {"preset": "gmvae-shapes", "set": {WEIGHTS: True}},
             ConfigError,
-            "^gmvae-shapes: the weights of mixtures are 1/K in model 'gmvae'",
+            "^gmvae-shapes: learn_weights",
         ),
         (
             {"grid": {"model.name": ["mfcvae", "gmvae"]}, "set": {WEIGHTS: True}},
@@ -154,7 +157,7 @@ def test_a_grid_is_trained_measured_and_put_in_order(base, tmp_path, monkeypatch
     def broken(config, *_arguments, **_options):
         raise AssertionError(config.seed)
 
-    monkeypatch.setattr("pyro_mfcvae.studies.engine.train", broken)
+    monkeypatch.setattr("pyro_mfcvae.runs.complete.train", broken)
     again = Sweep(spec, out)
     assert [job.arm.values[RATE] for job in again.study.missing] == [TOO_FAST] * 2
     kept = again.run()
@@ -186,6 +189,37 @@ def test_an_interrupted_sweep_goes_on(base, tmp_path):
     resumed = Sweep(spec, tmp_path / "out").run()
     assert [t["objective"] for t in resumed["trials"]] == [t["objective"] for t in whole["trials"]]
     assert resumed["states"] == {"finished": 2}
+
+
+def test_runs_of_other_data_are_not_taken_for_these(base, tmp_path):
+    x = np.random.default_rng(0).normal(size=(60, 4))
+    data = {"name": "file", "options": {"path": str(tmp_path / "mine.npz")}}
+    spec = spec_from_dict({"base": base, "set": {"data": data}})
+    for values, state in ((x, "finished"), (x + 1, "failed"), (x, "finished")):
+        np.savez(tmp_path / "mine.npz", x=values)
+        results = Sweep(spec, tmp_path / "out").run()
+        assert results["states"] == {state: 1}
+        assert ("other data" in str(results["trials"][0]["error"])) == (state == "failed")
+
+
+def test_jobs_of_equal_shapes_are_one_program(base, tmp_path, monkeypatch):
+    grid = {"training.batch_size": [20, 40], RATE: [0.0005, TOO_FAST]}
+    spec, groups = spec_from_dict({"base": base, "grid": grid, "seeds": 2}), []
+
+    def counted(configs, *arguments):
+        groups.append(len(configs))
+        return train_together(configs, *arguments)
+
+    monkeypatch.setattr("pyro_mfcvae.studies.many_runs.train_together", counted)
+    together = Sweep(spec, tmp_path / "together").run(AsOne())
+    assert groups == [4, 4]
+    alone = Sweep(spec, tmp_path / "alone").run()
+    assert together["states"] == alone["states"] == {"finished": 4, "failed": 4}
+    for a, b in zip(together["trials"], alone["trials"], strict=True):
+        assert (a["name"], a["state"]) == (b["name"], b["state"])
+        assert a["objective"] == (b["objective"] and pytest.approx(b["objective"], rel=1e-4))
+    splits = [[r["split"] for r in Run(path).metrics()] for path in _runs(tmp_path / "together")]
+    assert all("test" not in own or ON_TRAINING in own for own in splits)
 
 
 @pytest.mark.parametrize(
@@ -333,7 +367,7 @@ def test_from_the_command_line(base, tmp_path, monkeypatch):
     assert "2 trials, 0 to train" in _cli("mine.yaml", "--dry-run")
     assert "2 of 2 trials are finished" in _cli("mine.yaml")
     assert "are for --engine ray" in _cli("mine.yaml", "--cpus-per-trial", 2, status=2)
-    assert "--jobs is for the local engine" in _cli(
+    assert "--jobs is for --engine local" in _cli(
         "mine.yaml", "--engine", "ray", "--jobs", 2, status=2
     )
 
@@ -345,6 +379,6 @@ def test_the_command_line_says_how_to_go_on(base, tmp_path, monkeypatch):
     def interrupted(*_arguments, **_options):
         raise Interrupted
 
-    monkeypatch.setattr("pyro_mfcvae.studies.execution.train_to_end", interrupted)
+    monkeypatch.setattr("pyro_mfcvae.studies.execution.train_and_measure", interrupted)
     output = _cli("my sweep.yaml", "--out", "here", "--device", "cpu", status=130)
     assert "Go on with\n    mfcvae sweep 'my sweep.yaml' --out here --device cpu\n" in output

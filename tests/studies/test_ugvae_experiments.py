@@ -11,7 +11,7 @@ from torch import nn
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import DataError
 from pyro_mfcvae.evaluation import classify_groups
-from pyro_mfcvae.models import build_model
+from pyro_mfcvae.plugins import build_model
 from pyro_mfcvae.presets import get_preset
 from pyro_mfcvae.studies.papers import Plan, Request, get_experiment, reproduce, ugvae
 
@@ -118,7 +118,7 @@ DOMAINS = {"name": "mixed", "options": {"first": SCENES, "second": SCENES | {"in
 def few_groups(monkeypatch):
     few = functools.partial(classify_groups, n_train=4, n_test=3)
     monkeypatch.setattr(ugvae, "classify_groups", few)
-    monkeypatch.setattr("pyro_mfcvae.drawing.groups._N_GROUPS", 3)
+    monkeypatch.setattr("pyro_mfcvae.figures.groups._N_GROUPS", 3)
 
 
 @pytest.mark.parametrize(

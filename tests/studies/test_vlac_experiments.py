@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from models import N_OBSERVATIONS, observations, small_model, tiny_config, weighted, with_guides
+from models import N_OBSERVATIONS, observations, small_model, tiny_config, weighted
 
 from pyro_mfcvae import evaluation
 from pyro_mfcvae.config import Component, override
@@ -17,6 +17,7 @@ from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.figures import Seen
 from pyro_mfcvae.figures.layers import draw_components, draw_resampled_facets
 from pyro_mfcvae.guides import AmortizedGuide
+from pyro_mfcvae.guides.base import build_guide
 from pyro_mfcvae.models import GMVAE, VLAC
 from pyro_mfcvae.nets.convolutional import ConvLadderDecoder, ConvLadderEncoder
 from pyro_mfcvae.plugins import build_model
@@ -76,8 +77,9 @@ def test_layers_fade_in_unless_deeper_ones_are_told_their_clusters():
         ("2:3,2:1", False, True),
     ):
         assert VLAC((1, 4, 4), facets, conditional=conditional).structure.fades_in == expected
-    deep = with_guides(VLAC((1, 4, 4), "2:1,2:3").double(), "relaxed")
-    weighted(deep, observations(), "relaxed", fade=[0.0, 1.0]).loss.backward()
+    deep = VLAC((1, 4, 4), "2:1,2:3").double()
+    guide = build_guide("relaxed", deep).double()
+    weighted(deep, observations(), guide, fade=[0.0, 1.0]).loss.backward()
     shallow = [*deep.heads[0].parameters(), *deep.decoder.rungs[0].parameters()]
     assert all(p.grad is None or not p.grad.any() for p in shallow)
     assert deep.heads[1].weight.grad.any()
@@ -337,5 +339,6 @@ def test_quick_models_are_a_ladder_and_one_layer():
     two, one = get_experiment("vlac").arms("quick")
     assert [len(arm.config.model.facets) for arm in (two, one)] == [2, 1]
     assert all(arm.config.guide.name == "relaxed" for arm in (two, one))
-    assert all(build_model(arm.config.model, ObservationSpec((3, 16, 16))) for arm in (two, one))
+    spec = ObservationSpec((3, 16, 16))
+    assert all(build_model(arm.config.model, spec, arm.config.guide) for arm in (two, one))
     assert isinstance(one.config.model.encoder, Component)

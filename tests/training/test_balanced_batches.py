@@ -13,8 +13,8 @@ from pyro_mfcvae.data import Dataset, load_dataset
 from pyro_mfcvae.errors import DataError
 from pyro_mfcvae.training import take_steps
 from pyro_mfcvae.training.batches import Batches, batches_of
+from pyro_mfcvae.training.begin import prepare
 from pyro_mfcvae.training.callbacks import Callback
-from pyro_mfcvae.training.start.begin import prepare
 
 CPU = torch.device("cpu")
 

@@ -12,7 +12,7 @@ from models import tiny_config
 from pyro_mfcvae.data import load_dataset
 from pyro_mfcvae.evaluation import evaluate
 from pyro_mfcvae.runs.complete import Interrupted, complete, finish
-from pyro_mfcvae.runs.measure import evaluate_run, is_measured
+from pyro_mfcvae.runs.measure import evaluate_run, lacking
 from pyro_mfcvae.runs.train import train
 from pyro_mfcvae.training import fit
 
@@ -57,11 +57,11 @@ def test_an_orchestrated_run_goes_on_and_is_measured_once(monkeypatch):
     run = finish(config, Path("run"), dataset, judged=("train", "test"))
     assert finish(config, Path("run"), dataset).step() == 24
     assert {record["split"] for record in run.metrics()} == {"train", "test", "train_clusters"}
-    assert not is_measured(run)
+    assert lacking(run) is not None
     said: list[str] = []
     first = complete(run, dataset, said.append, anew=False, draw=False)
-    assert is_measured(run, dataset)
+    assert lacking(run, dataset) is None
     assert complete(run, dataset, said.append, anew=False, draw=False) == first
     assert said == ["evaluating"]
-    assert not is_measured(run, dataset, probed=True)
-    assert not is_measured(run, dataset, distances=["pixels"])
+    assert lacking(run, dataset, {"probe": True}) == {"probe": True}
+    assert lacking(run, dataset, {"diversity": ["pixels"]}) == {"diversity": ["pixels"]}

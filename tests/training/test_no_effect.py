@@ -14,8 +14,8 @@ from pyro_mfcvae.cli import main
 from pyro_mfcvae.config import config_from_dict, config_to_dict, override
 from pyro_mfcvae.errors import ConfigError, NoEffectWarning
 from pyro_mfcvae.presets import PRESETS, get_preset
+from pyro_mfcvae.training.begin import prepare
 from pyro_mfcvae.training.no_effect import warn_of_no_effect
-from pyro_mfcvae.training.start.begin import prepare
 
 
 @pytest.fixture(autouse=True)

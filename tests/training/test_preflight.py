@@ -26,8 +26,8 @@ from pyro_mfcvae.runs.together import train_together
 from pyro_mfcvae.runs.train import resume, train
 from pyro_mfcvae.studies.many_runs import seeds_and_settings
 from pyro_mfcvae.training import preflight
+from pyro_mfcvae.training.begin import prepare
 from pyro_mfcvae.training.preflight import check_objective_once
-from pyro_mfcvae.training.start.begin import prepare
 
 
 class Stateful(MFCVAE):

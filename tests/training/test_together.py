@@ -25,6 +25,7 @@ from pyro_mfcvae.runs.train import resume, train
 from pyro_mfcvae.studies.many_runs import seeds_and_settings
 from pyro_mfcvae.training import Callback
 from pyro_mfcvae.training import state as training_state
+from pyro_mfcvae.training.begin import initialise, prepare
 from pyro_mfcvae.training.devices.captured import N_WARM_UP, Captured, CudaGraphs
 from pyro_mfcvae.training.devices.eager import Eager, GivenNoise
 from pyro_mfcvae.training.devices.engine import check_one_process
@@ -32,7 +33,6 @@ from pyro_mfcvae.training.devices.lockstep import take_steps_together
 from pyro_mfcvae.training.devices.together import Together, check_alike
 from pyro_mfcvae.training.loop import products_in
 from pyro_mfcvae.training.optimizer import is_captured
-from pyro_mfcvae.training.start.begin import initialise, prepare
 
 N_STEPS = 20
 

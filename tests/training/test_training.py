@@ -34,10 +34,10 @@ from pyro_mfcvae.runs.measure import compare_run, evaluate_run
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import resume, train
 from pyro_mfcvae.training import Callback, preflight, take_steps
+from pyro_mfcvae.training.begin import prepare
 from pyro_mfcvae.training.callbacks import describe
 from pyro_mfcvae.training.checkpoints import save_model_only
 from pyro_mfcvae.training.devices.eager import Eager
-from pyro_mfcvae.training.start.begin import prepare
 from pyro_mfcvae.training.start.initialise import (
     initialise_mixtures,
     initialise_networks,
@@ -737,10 +737,7 @@ def test_learning_rates():
         ),
         ({"model.name": "gan"}, "unknown model 'gan'; choose one of"),
         ({"model.facets.0.n_clusters": "78"}, "78 clusters but there are only 77 training"),
-        (
-            {"training.batch_size": "19", "model.encoder.options.batch_norm": "true"},
-            "batch norm cannot normalise",
-        ),
+        ({"training.batch_size": "19", "model.encoder.options.batch_norm": "true"}, "batch norm"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path, settings, message):

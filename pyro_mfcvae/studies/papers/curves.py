@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from pyro_mfcvae import figures
 from pyro_mfcvae.config import Config, override, with_facets
+from pyro_mfcvae.evaluation import ON_TRAINING
 from pyro_mfcvae.evaluation.results import log_name
 from pyro_mfcvae.figures.names import readable
-from pyro_mfcvae.studies.engine import ON_TRAINING
 from pyro_mfcvae.studies.jobs import Arm, Outcome
 from pyro_mfcvae.studies.papers.experiment import (
     Arms,

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pyro_mfcvae.config import digest, override
+from pyro_mfcvae.config import config_to_dict, digest, override
 from pyro_mfcvae.data import Dataset
-from pyro_mfcvae.drawing.saving import save_figure
 from pyro_mfcvae.errors import ConfigError, DataError, RunError
 from pyro_mfcvae.evaluation.perceptual import require_lpips
+from pyro_mfcvae.figures import save_figure
 from pyro_mfcvae.files import write_whole
+from pyro_mfcvae.registry import unknown
 from pyro_mfcvae.studies.engine import Study, check_distinct, relocate
-from pyro_mfcvae.studies.execution import Execution, InTurn
-from pyro_mfcvae.studies.jobs import Arm, Outcome, Watch
+from pyro_mfcvae.studies.execution import InTurn
+from pyro_mfcvae.studies.jobs import Arm, Execution, Outcome, Watch
 from pyro_mfcvae.studies.papers.experiment import SCALES, Experiment, Scale
-from pyro_mfcvae.studies.results import as_page, summarise
+from pyro_mfcvae.studies.results import as_page, described, table_line
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Request:
 
     def __post_init__(self) -> None:
         if self.scale not in SCALES:
-            raise ConfigError(f"unknown scale {self.scale!r}; choose one of {', '.join(SCALES)}")
+            raise unknown("scale", self.scale, SCALES)
         if self.first_seed < 0 or (self.n_seeds is not None and self.n_seeds < 1):
             raise ConfigError(
                 "expected a first seed from 0 on and at least one seed, got "
@@ -113,7 +114,7 @@ class Plan:
             watch: is told of every run's beginning and end.
 
         Returns:
-            the results, as of :func:`~pyro_mfcvae.studies.results.summarise`, and their folder.
+            the results, as of :func:`summarise`, and their folder.
 
         Raises:
             Interrupted: if Ctrl-C or SIGTERM ended a training.
@@ -152,6 +153,59 @@ def reproduce(
     return Plan(experiment, request).run(execution, watch)
 
 
+def summarise(
+    experiment: Experiment,
+    request: Request,
+    arms: Sequence[Arm],
+    outcomes: Sequence[Outcome],
+    n_missing: int = 0,
+) -> dict[str, Any]:
+    """All results as one dictionary for JSON.
+
+    Args:
+        experiment: the experiment.
+        request: how it was asked for.
+        arms: with the settings that they are trained with.
+        outcomes: of all finished runs.
+        n_missing: runs that were asked for and are not finished yet.
+
+    Returns:
+        where the results come from, and ``"arms"`` with the settings of each, ``"runs"`` with
+        every finished run and where it was trained, ``"table"`` with each number's ``"values"``
+        by seed, ``"mean"``, ``"sd"`` (of a sample; null for a single seed) and ``"published"``.
+    """
+    trained = {outcome.arm.label for outcome in outcomes}
+    runs = [described(outcome) for outcome in outcomes]
+    notes = [*experiment.notes(request.scale), *_warnings(runs)]
+    if request.assignments:
+        notes.append(f"settings changed: {', '.join(request.assignments)}")
+    if n_missing:
+        notes.append(f"incomplete: {n_missing} runs are still to come")
+    return {
+        "experiment": experiment.name,
+        "title": experiment.title,
+        "source": experiment.source,
+        "scale": request.scale,
+        "n_missing": n_missing,
+        "notes": notes,
+        "arms": {arm.label: config_to_dict(arm.config) for arm in arms if arm.label in trained},
+        "runs": runs,
+        "table": [
+            table_line(entry, {o.seed: o.measures for o in outcomes if o.arm.label == entry.arm})
+            for entry in experiment.entries(arms)
+            if entry.arm in trained
+        ],
+    }
+
+
+def _warnings(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [
+        f"{run['arm']}, seed {run['seed']}: facets ended with fade weights {run['fade']}"
+        for run in runs
+        if min(run["fade"]) < 1
+    ]
+
+
 def _make_arms(experiment: Experiment, request: Request) -> list[Arm]:
     """All arms, those that are asked for with the settings that were given.
 
@@ -162,10 +216,9 @@ def _make_arms(experiment: Experiment, request: Request) -> list[Arm]:
     """
     arms = list(experiment.arms(request.scale))
     labels = [arm.label for arm in arms]
-    if unknown := [label for label in request.only if label not in labels]:
-        raise ConfigError(
-            f"{experiment.name} has no model {unknown[0]!r}; choose one of {', '.join(labels)}"
-        )
+    for label in request.only:
+        if label not in labels:
+            raise unknown(f"model of {experiment.name}", label, labels)
     made = []
     for arm in arms:
         given = request.assignments if arm.label in (request.only or labels) else ()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pyro_mfcvae.evaluation.measures import MEASURES, PARTS, Part
 from pyro_mfcvae.evaluation.results import path_of
+from pyro_mfcvae.registry import Registry
 from pyro_mfcvae.studies.jobs import Arm, Outcome
 from pyro_mfcvae.studies.results import Entry
 
@@ -88,12 +89,10 @@ class Experiment:
         return [*self.shorter.get(scale, ()), *self.remarks]
 
 
-EXPERIMENTS: dict[str, Experiment] = {}
+EXPERIMENTS: Registry[Experiment] = Registry("experiment")
 
-
-def register_experiments(*experiments: Experiment) -> None:
-    """Make experiments known to ``mfcvae reproduce`` by their names."""
-    EXPERIMENTS.update({experiment.name: experiment for experiment in experiments})
+register_experiments = EXPERIMENTS.add
+"""Make experiments known to ``mfcvae reproduce`` by their names."""
 
 
 def seeds(full: int, reduced: int, quick: int) -> Mapping[Scale, int]:

@@ -7,12 +7,11 @@ from functools import partial
 
 from pyro_mfcvae import figures
 from pyro_mfcvae.config import Config, override
-from pyro_mfcvae.drawing.conditional import condition_moved
-from pyro_mfcvae.drawing.from_clusters import generate
-from pyro_mfcvae.drawing.held_out import look
-from pyro_mfcvae.drawing.plane import data_and_latents
 from pyro_mfcvae.evaluation.results import log_name
+from pyro_mfcvae.figures.conditional import draw_moved_condition
+from pyro_mfcvae.figures.plane import draw_models_of_points
 from pyro_mfcvae.presets import get_preset
+from pyro_mfcvae.runs.draw import look
 from pyro_mfcvae.studies.jobs import Arm, Outcome
 from pyro_mfcvae.studies.papers.experiment import (
     Arms,
@@ -143,8 +142,9 @@ def _draw_pictures(outcome: Outcome, name: str) -> Drawn:
     """Samples of every component, and every component along the style."""
     seen = look(outcome.run, outcome.dataset)
     title = f"{outcome.arm.title}, seed {outcome.seed}"
-    yield f"{name}-samples", generate(seen, [0], n_clusters=None, n_samples=_N_COLUMNS).figure
-    yield f"{name}-style", condition_moved(seen, title=title).figure
+    options = {"n_clusters": None, "n_samples": _N_COLUMNS}
+    yield f"{name}-samples", figures.draw_figure("samples", seen, 0, **options)
+    yield f"{name}-style", draw_moved_condition(seen, title)
 
 
 def _arc_arms(scale: Scale) -> Arms:
@@ -176,8 +176,9 @@ def _arc_numbers(arm: Arm) -> Iterable[Entry]:
 def _draw_arcs(experiment: Experiment, outcomes: Outcomes) -> Drawn:
     firsts = first_runs(outcomes)
     title = f"GMVAE, seed {firsts[0].seed}, beside a Gaussian mixture; held-out points"
-    runs = {o.arm.title: (o.run, o.dataset) for o in firsts}
-    yield f"{experiment.name}-figure-2", data_and_latents(runs, title)
+    models = {o.arm.title: look(o.run, o.dataset) for o in firsts}
+    training = firsts[0].dataset.split("train")[0].cpu().numpy()
+    yield f"{experiment.name}-figure-2", draw_models_of_points(models, training, title)
     panels: dict[str, list[figures.Curve]] = {}
     for outcome in outcomes:
         panels.setdefault(outcome.arm.title, []).append(outcome.over_steps(_TERM))

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pyro_mfcvae import figures
-from pyro_mfcvae.drawing.from_clusters import generate
-from pyro_mfcvae.drawing.held_out import HeldOut, look
-from pyro_mfcvae.drawing.interventions import swap_pairs
+from pyro_mfcvae.figures import Seen
+from pyro_mfcvae.runs.draw import look
 from pyro_mfcvae.studies.papers.experiment import (
     Draw,
     Drawn,
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 _FEW, _N_COLUMNS = 10, 10  # clusters in the figures of the main text, pictures of each
 _STYLE = {"mnist": 0}  # the facet that is swapped; elsewhere colour, in facet 1
 
-Picture = Callable[[HeldOut, int, str], "Figure"]  # of style facet and title of the data
+Picture = Callable[[Seen, int, str], "Figure"]  # of style facet and title of the data
 
 
 def pictures(picture: Picture) -> Draw:
@@ -46,13 +45,13 @@ def pictures(picture: Picture) -> Draw:
 def examples(n_clusters: int | None) -> Picture:
     """Held-out observations of each cluster, as in Figure 4."""
 
-    def picture(seen: HeldOut, style: int, title: str) -> Figure:
-        return figures.facet_examples(
-            seen.shown,
-            seen.predictions.responsibilities,
-            n_clusters,
-            _N_COLUMNS,
-            f"{title}: held-out observations of each cluster, the surest first",
+    def picture(seen: Seen, style: int, title: str) -> Figure:
+        return figures.draw_figure(
+            "clusters",
+            seen,
+            *range(seen.model.n_facets),
+            n_clusters=n_clusters,
+            title=f"{title}: held-out observations of each cluster, the surest first",
         )
 
     return picture
@@ -60,21 +59,22 @@ def examples(n_clusters: int | None) -> Picture:
 
 def samples(n_clusters: int | None) -> Picture:
     """Pictures drawn from each cluster, other facets from their priors, as in Figure 6."""
-    return lambda seen, style, title: (
-        generate(seen, n_clusters=n_clusters, n_samples=_N_COLUMNS).figure
-    )
+    options = {"n_clusters": n_clusters, "n_samples": _N_COLUMNS}
+    return lambda seen, style, title: figures.draw_figure("samples", seen, **options)
 
 
 def swapped(n_pairs: int) -> Picture:
     """Pairs whose style or colour is exchanged, as in Figure 5."""
 
-    def picture(seen: HeldOut, style: int, title: str) -> Figure:
+    def picture(seen: Seen, style: int, title: str) -> Figure:
         pairs = contrasting_pairs(seen.predictions.responsibilities, style, n_pairs)
         if not len(pairs):
             raise ValueError(
                 f"{title}: facet {style} has one cluster in use, so that nothing can be swapped"
             )
-        return swap_pairs(seen, style, *pairs.T.tolist()).figure
+        return figures.draw_figure(
+            "swapped-pairs", seen, style, inputs=pairs[:, 0].tolist(), donors=pairs[:, 1].tolist()
+        )
 
     return picture
 

@@ -10,6 +10,7 @@ from pyro_mfcvae.data import load_dataset
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.figures.names import readable
 from pyro_mfcvae.presets import PRESETS, get_preset
+from pyro_mfcvae.registry import unknown
 from pyro_mfcvae.studies.jobs import Arm
 from pyro_mfcvae.studies.papers.curves import Panel
 from pyro_mfcvae.studies.papers.experiment import (
@@ -44,10 +45,7 @@ def get_experiment(name: str, probed: bool = False) -> Experiment:
             )
         return EXPERIMENTS[name]
     if name not in PRESETS:
-        raise ConfigError(
-            f"unknown experiment {name!r}; choose one of {', '.join(EXPERIMENTS)}, or a preset: "
-            f"{', '.join(PRESETS)}"
-        )
+        raise unknown("experiment", name, sorted(EXPERIMENTS), f"a preset: {', '.join(PRESETS)}")
     preset = get_preset(name)
     return Experiment(
         name=name,

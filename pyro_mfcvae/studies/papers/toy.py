@@ -7,9 +7,9 @@ from statistics import mean
 
 from pyro_mfcvae import figures
 from pyro_mfcvae.config import Config
-from pyro_mfcvae.drawing.held_out import look
 from pyro_mfcvae.presets.default import SLOW_VARIANCES
 from pyro_mfcvae.presets.rows import facets, gaussian, model, part, training
+from pyro_mfcvae.runs.draw import look
 from pyro_mfcvae.studies.jobs import Arm, Outcome
 from pyro_mfcvae.studies.papers.experiment import (
     Arms,

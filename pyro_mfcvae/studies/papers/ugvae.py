@@ -12,15 +12,15 @@ import torch
 
 from pyro_mfcvae.config import Config, override
 from pyro_mfcvae.data import Dataset
-from pyro_mfcvae.drawing import groups as drawing
-from pyro_mfcvae.drawing.held_out import HeldOut, look
 from pyro_mfcvae.evaluation.groups import HAIR, SERIES, SEX, Kind, values_of
 from pyro_mfcvae.evaluation.results import Evaluation
 from pyro_mfcvae.evaluation.separability import classify_groups
 from pyro_mfcvae.evaluation.shared_latents import domain_follows
 from pyro_mfcvae.evaluation.slow import SlowMeasurement, Trained, register_slow
-from pyro_mfcvae.models import build_model
+from pyro_mfcvae.figures import Seen, groups
+from pyro_mfcvae.plugins import build_model
 from pyro_mfcvae.presets import get_preset
+from pyro_mfcvae.runs.draw import look
 from pyro_mfcvae.studies.jobs import Arm, Outcome
 from pyro_mfcvae.studies.papers.experiment import (
     Arms,
@@ -195,7 +195,7 @@ def _domain_numbers(arm: Arm) -> Iterable[Entry]:
         yield from (entry(metric=m, path=("domains", name)) for name, m in metrics.items())
 
 
-def _of_first_runs(draw: Callable[[Outcome, HeldOut, str], Drawn]) -> Draw:
+def _of_first_runs(draw: Callable[[Outcome, Seen, str], Drawn]) -> Draw:
     def draw_all(experiment: Experiment, outcomes: Outcomes) -> Drawn:
         for outcome in first_runs(outcomes):
             arm, seen = outcome.arm, look(outcome.run, outcome.dataset)
@@ -207,34 +207,34 @@ def _of_first_runs(draw: Callable[[Outcome, HeldOut, str], Drawn]) -> Draw:
 
 
 @_of_first_runs
-def _draw(outcome: Outcome, seen: HeldOut, title: str) -> Drawn:
+def _draw(outcome: Outcome, seen: Seen, title: str) -> Drawn:
     yield from _draw_along_shared(seen, title)
     size = outcome.run.config.training.batch_size
     for name, kinds in comparisons(outcome.dataset).items():
         slug = name.replace(", ", "-").replace("_", "-").lower()
-        yield f"figure-7-{slug}", drawing.map_of_groups(seen, kinds, size, title)
+        yield f"figure-7-{slug}", groups.draw_map_of_groups(seen, kinds, size, title)
 
 
 @_of_first_runs
-def _draw_domains(outcome: Outcome, seen: HeldOut, title: str) -> Drawn:
+def _draw_domains(outcome: Outcome, seen: Seen, title: str) -> Drawn:
     size, paths = outcome.run.config.training.batch_size, {}
     (kinds,) = comparisons(outcome.dataset).values()
     first, second = kinds
     for part, ends in (("a", (first, second)), ("c", (second, second))):
         name = " to ".join(kind.name for kind in ends)
-        figure, path = drawing.between_kinds(seen, ends, size, f"{title}: {name}")
+        figure, path = groups.draw_between_kinds(seen, ends, size, f"{title}: {name}")
         yield f"figure-5{part}", figure
         if len(path):
             paths[name] = path
-    yield "figure-5b", drawing.map_of_groups(seen, kinds, size, title, paths)
+    yield "figure-5b", groups.draw_map_of_groups(seen, kinds, size, title, paths)
     yield from _draw_along_shared(seen, title)
 
 
-def _draw_along_shared(seen: HeldOut, title: str) -> Drawn:
+def _draw_along_shared(seen: Seen, title: str) -> Drawn:
     """Figure 3 of a UG-VAE's largest clusters, Figure 4 of an ML-VAE."""
     if seen.model.structure.group_size is not None:
         number = 3 if seen.clustered else 4
-        yield f"figure-{number}", drawing.along_shared(seen, title, _N_CLUSTERS)
+        yield f"figure-{number}", groups.draw_along_shared(seen, title, _N_CLUSTERS)
 
 
 def _model_of(arm: Arm) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from pyro_mfcvae.drawing.held_out import look
-from pyro_mfcvae.drawing.layers import components, resample
+from pyro_mfcvae.figures.layers import draw_components, draw_resampled_facets
+from pyro_mfcvae.runs.draw import look
 from pyro_mfcvae.studies.jobs import Arm
 from pyro_mfcvae.studies.papers.experiment import (
     Arms,
@@ -82,9 +82,9 @@ def draw(experiment: Experiment, outcomes: Outcomes) -> Drawn:
     """What each layer draws, and each of its clusters."""
     for outcome in first_runs(outcomes):
         label, seen = outcome.arm.label, look(outcome.run, outcome.dataset)
-        yield f"{label}-layers", resample(seen).figure
+        yield f"{label}-layers", draw_resampled_facets(seen)
         for j in seen.clustered:
-            yield f"{label}-clusters-facet-{j}", components(seen, j).figure
+            yield f"{label}-clusters-facet-{j}", draw_components(seen, j)
 
 
 register_experiments(

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pyro_mfcvae.config import Config, override
-from pyro_mfcvae.models.stand_in import check_given
-from pyro_mfcvae.plugins.user import check_given_once, guide_recorded, with_guide, with_model
+from pyro_mfcvae.plugins import check_given_once, with_guide, with_model
 from pyro_mfcvae.studies.engine import check_distinct, naming, relocate
 from pyro_mfcvae.studies.jobs import Arm
 from pyro_mfcvae.studies.sweep.spec import Spec, Values
@@ -24,8 +23,7 @@ def make_arms(
     """An arm for every setting: arguments as of :class:`~pyro_mfcvae.studies.sweep.Sweep`.
 
     Raises:
-        ConfigError: if a setting does not fit, the model does not do what it asks for, or two
-            settings are one model.
+        ConfigError: if a setting does not fit, or two settings are one model.
     """
     base = spec.config()
     if model is not None:
@@ -39,8 +37,6 @@ def make_arms(
     for values in spec.settings():
         label = in_words(values, names) or base.preset or base.data.name
         config = relocate(_change(base, values, label), data_dir, device)
-        with naming(label):
-            check_given(config, _assignments({**spec.set, **values}))
         arms.append(Arm(label, config, label, values=values))
     check_distinct(arms)
     return arms
@@ -76,8 +72,8 @@ def as_text(value: object) -> str:
 def _change(config: Config, values: Values, label: str) -> Config:
     with naming(label):
         config = override(config, _assignments(values))
-    by_name = "guide.name" in values and "guide.source" not in values
-    return guide_recorded(config) if by_name else config
+        by_name = "guide.name" in values and "guide.source" not in values
+        return with_guide(config, config.guide.name) if by_name else config
 
 
 def _assignments(values: Values) -> list[str]:

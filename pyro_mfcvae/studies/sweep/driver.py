@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pyro_mfcvae.drawing.saving import save_figure
+from pyro_mfcvae.figures import save_figure
 from pyro_mfcvae.files import write_whole
 from pyro_mfcvae.studies.engine import Study
-from pyro_mfcvae.studies.execution import Execution, InTurn
-from pyro_mfcvae.studies.jobs import Watch
+from pyro_mfcvae.studies.execution import InTurn
+from pyro_mfcvae.studies.jobs import Execution, Watch
 from pyro_mfcvae.studies.sweep.arms import make_arms
 from pyro_mfcvae.studies.sweep.results import as_page, draw, summarise
 from pyro_mfcvae.studies.sweep.spec import Spec

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -61,7 +60,7 @@ class Eager(Steps):
         return Noise(state.config.seed, state.step, state.engine.part(len(x)).rows)
 
     @override
-    def advance(self, x: Tensor, noise: Noise) -> Tensor:
+    def advance(self, x: Tensor, noise: Any) -> Tensor:
         state, engine = self.state, self.state.engine
         part = engine.part(len(x))
         own = x[part.start : part.stop]
@@ -98,5 +97,5 @@ class GivenNoise(Eager):
         }
 
     @override
-    def advance(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
+    def advance(self, x: Tensor, noise: dict[str, Tensor]) -> Tensor:
         return super().advance(x, Noise(noise))

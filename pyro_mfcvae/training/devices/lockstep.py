@@ -14,7 +14,7 @@ from pyro_mfcvae.training.state import TrainingState
 def take_steps_together(
     states: Sequence[TrainingState], callbacks: Sequence[Sequence[Callback]]
 ) -> None:
-    """As :func:`~pyro_mfcvae.training.loop.take_steps`, for runs that take their steps together.
+    """As :func:`~pyro_mfcvae.training.take_steps`, for runs that take their steps together.
 
     A run that breaks down ends alone; the others go on. Whatever interrupts the first one
     interrupts all.

@@ -8,7 +8,7 @@ optimiser and checkpoints are those of any other run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -65,7 +65,7 @@ class Together(Steps):
             state.end_step(own)
 
     @override
-    def advance(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
+    def advance(self, x: Tensor, noise: Tensors) -> Tensor:
         losses, values = vmap(self._one)(self.parameters, self.buffers, x, noise)
         learnt = {name: p for name, p in self.parameters.items() if p.requires_grad}
         grads = torch.autograd.grad(losses.sum(), list(learnt.values()), allow_unused=True)
@@ -108,7 +108,7 @@ def check_alike(configs: Sequence[Config]) -> None:
     Raises:
         ConfigError: if anything else does.
     """
-    first, *others = (_shared_settings(config) for config in configs)
+    first, *others = (shared_settings(config) for config in configs)
     for other in others:
         for path in sorted(first.keys() | other.keys()):
             if first.get(path) != other.get(path):
@@ -120,7 +120,8 @@ def check_alike(configs: Sequence[Config]) -> None:
                 )
 
 
-def _shared_settings(config: Config) -> dict[str, object]:
+def shared_settings(config: Config) -> dict[str, object]:
+    """What runs that are trained together have in common, by dotted paths."""
     may_differ = {"seed", "training.learning_rate", "training.mixture_learning_rate"}
     may_differ |= {f"model.facets.{j}.initial_variance" for j in range(len(config.model.facets))}
     if config.model.likelihood.name == "gaussian":

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -30,9 +30,11 @@ from pyro_mfcvae.inference.noise import derived_seed
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.registry import Registry
 from pyro_mfcvae.training.batches import batches_of
-from pyro_mfcvae.training.callbacks import Say
+from pyro_mfcvae.training.callbacks import Say, quiet
 from pyro_mfcvae.training.checks import check_last_batch
 from pyro_mfcvae.training.start.mirrored import Map, chain, mirrored_layers, posterior_mean
+
+_SECONDS_PER_LINE = 15.0
 
 PRETRAININGS: Registry[Callable[..., list[Stage]]] = Registry("pretraining")
 
@@ -164,11 +166,7 @@ def stacked_denoising(
 
 
 def pretrain(
-    model: FacetModel,
-    x: Observations,
-    stages: Sequence[Stage],
-    seed: int,
-    say: Say = lambda _: None,
+    model: FacetModel, x: Observations, stages: Sequence[Stage], seed: int, say: Say = quiet
 ) -> None:
     """Run the stages. Order and corruption are functions of the seed.
 
@@ -208,7 +206,7 @@ def _run(stage: Stage, x: Observations, seed: int, model: FacetModel, say: Say) 
     optimizer = torch.optim.Adam(parameters, lr=stage.learning_rate, fused=fused or None)
     batches = batches_of(x, stage.batch_size, seed, like.dtype, like.device)
     n_steps = stage.epochs * batches.per_epoch
-    progress = _Progress(stage, n_steps, say)
+    began = told = time.monotonic()
     total = like.new_zeros(())
     for step in range(n_steps):
         with torch.no_grad():
@@ -219,7 +217,14 @@ def _run(stage: Stage, x: Observations, seed: int, model: FacetModel, say: Say) 
         loss.backward()
         optimizer.step()
         total = loss.detach() + (total if step % batches.per_epoch else 0)
-        progress(step + 1, loss)
+        now = time.monotonic()
+        if now - told > _SECONDS_PER_LINE:  # only then the device is waited for
+            told = now
+            left = (now - began) / (step + 1) * (n_steps - step - 1)
+            say(
+                f"pretraining, {stage.name}: step {step + 1}/{n_steps}  "
+                f"mean squared error {loss.item():.5f}  {left:.0f} s left"
+            )
     return total.item() / batches.per_epoch
 
 
@@ -229,29 +234,6 @@ def _corrupted(inputs: Tensor, share: float, seed: int) -> Tensor:
     generator = torch.Generator(device=inputs.device).manual_seed(seed)
     noise = torch.rand(inputs.shape, generator=generator, device=inputs.device)
     return inputs * (noise >= share)
-
-
-@dataclass
-class _Progress:
-    """Says now and then how far a stage is; only then it waits for the device."""
-
-    stage: Stage
-    n_steps: int
-    say: Say
-    seconds_per_line: float = 15.0
-    started: float = field(default_factory=time.monotonic)
-    last_line: float = field(default_factory=time.monotonic)
-
-    def __call__(self, step: int, loss: Tensor) -> None:
-        now = time.monotonic()
-        if now - self.last_line < self.seconds_per_line:
-            return
-        self.last_line = now
-        left = (now - self.started) / step * (self.n_steps - step)
-        self.say(
-            f"pretraining, {self.stage.name}: step {step}/{self.n_steps}  "
-            f"mean squared error {loss.item():.5f}  {left:.0f} s left"
-        )
 
 
 def _whole(
