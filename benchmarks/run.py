@@ -31,9 +31,9 @@ from pyro_mfcvae.plugins import guide_class, model_class
 from pyro_mfcvae.presets import get_preset
 from pyro_mfcvae.registry import unknown
 from pyro_mfcvae.runs.run import commit
-from pyro_mfcvae.training.callbacks import Say
-from pyro_mfcvae.training.devices.engine import resolve_device
+from pyro_mfcvae.training.devices.launch import resolve_device
 from pyro_mfcvae.training.loop import cpu_threads, products_in
+from pyro_mfcvae.training.say import Say
 
 PARTS = ("steps", "scans", "streaming", "memory", "density", "imports")
 _OF_PRESETS = ("steps", "scans", "streaming", "memory")

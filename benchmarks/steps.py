@@ -34,8 +34,9 @@ from benchmarks.timing import (
 from benchmarks.workload import Workload
 from pyro_mfcvae.errors import TrainingError
 from pyro_mfcvae.training import Callback, TrainingState, new_state, take_steps
-from pyro_mfcvae.training.callbacks import MetricsLog, Say, StopAtNonsense
+from pyro_mfcvae.training.callbacks import MetricsLog, StopAtNonsense
 from pyro_mfcvae.training.checkpoints import Checkpoints
+from pyro_mfcvae.training.say import Say
 
 _TOLERANCE = 1e-8  # in float64, of gradients that are sums of a thousand terms
 _N_RARE_ROUNDS = 3  # of what happens once in hundreds of steps

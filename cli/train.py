@@ -116,7 +116,7 @@ def train(
     from pyro_mfcvae.runs import train as alone
     from pyro_mfcvae.studies.many_runs import seeds_and_settings
     from pyro_mfcvae.training.callbacks import ProgressBar
-    from pyro_mfcvae.training.devices.engine import launched
+    from pyro_mfcvae.training.devices.launch import launched
 
     screen = console()
     bar, say = ProgressBar(screen), sayer(screen)
@@ -154,7 +154,7 @@ def _resume(
     from pyro_mfcvae.runs import train as alone
     from pyro_mfcvae.runs.run import Run
     from pyro_mfcvae.training.callbacks import ProgressBar
-    from pyro_mfcvae.training.devices.engine import launched
+    from pyro_mfcvae.training.devices.launch import launched
 
     if any(value not in (None, ()) for value in given.values()):
         raise ConfigError(

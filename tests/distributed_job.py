@@ -14,7 +14,8 @@ from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.runs import train as experiment
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.training import Callback
-from pyro_mfcvae.training.devices.engine import Engine, launched
+from pyro_mfcvae.training.devices.launch import launched
+from pyro_mfcvae.training.engine import Engine
 
 
 class StopAt(Callback):

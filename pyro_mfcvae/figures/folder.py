@@ -13,7 +13,7 @@ import numpy as np
 from pyro_mfcvae.figures.registry import expand_figures, file_name
 from pyro_mfcvae.figures.seen import Recorded, Seen
 from pyro_mfcvae.files import write_whole
-from pyro_mfcvae.training.callbacks import Say
+from pyro_mfcvae.training.say import Say
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

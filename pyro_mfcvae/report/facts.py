@@ -26,8 +26,8 @@ from pyro_mfcvae.runs.complete import complete, is_drawn
 from pyro_mfcvae.runs.draw import draw_comparison
 from pyro_mfcvae.runs.measure import lacking
 from pyro_mfcvae.runs.run import Run
-from pyro_mfcvae.training.callbacks import Say
 from pyro_mfcvae.training.checkpoints import Checkpoint
+from pyro_mfcvae.training.say import Say
 
 # Figures of each facet with clusters.
 _FAILURES = (ConfigError, DataError, RunError, OSError)

@@ -26,7 +26,7 @@ from pyro_mfcvae.report.facts import Facts, gather
 from pyro_mfcvae.report.pictures import Picture, make_picture
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.tables import Table
-from pyro_mfcvae.training.callbacks import Say
+from pyro_mfcvae.training.say import Say
 
 _NAME = "report.html"
 _MARK = '<meta name="generator" content="mfcvae report'

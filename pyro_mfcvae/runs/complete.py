@@ -17,8 +17,8 @@ from pyro_mfcvae.runs.measure import evaluate_run, lacking
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import Parts, resume, train
 from pyro_mfcvae.training import Callback
-from pyro_mfcvae.training.callbacks import Say, quiet
 from pyro_mfcvae.training.checkpoints import checkpoints
+from pyro_mfcvae.training.say import Say, quiet
 
 _EXPECTED = ("clusters-facet-{}", "samples-facet-{}", "latents-facet-{}")
 

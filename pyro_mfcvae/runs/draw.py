@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pyro_mfcvae.figures import Recorded, Seen, draw_figures
 from pyro_mfcvae.runs.measure import open_trained
-from pyro_mfcvae.training.callbacks import Say
+from pyro_mfcvae.training.say import Say
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,8 +16,8 @@ from pyro_mfcvae.evaluation.results import Comparison, Evaluation
 from pyro_mfcvae.evaluation.slow import SLOW, Trained, check_slow
 from pyro_mfcvae.inference.weights import Weights
 from pyro_mfcvae.runs.run import Run
-from pyro_mfcvae.training.callbacks import Say, quiet
-from pyro_mfcvae.training.devices.engine import resolve_device
+from pyro_mfcvae.training.devices.launch import resolve_device
+from pyro_mfcvae.training.say import Say, quiet
 from pyro_mfcvae.training.state import kl_scale
 
 

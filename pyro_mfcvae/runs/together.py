@@ -13,13 +13,14 @@ from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import Parts, elsewhere, lock, run_callbacks
 from pyro_mfcvae.training import Callback, TrainingState
 from pyro_mfcvae.training.begin import initialise, prepare
-from pyro_mfcvae.training.callbacks import Say, add_timing, quiet
+from pyro_mfcvae.training.callbacks import add_timing
 from pyro_mfcvae.training.checkpoints import newest_checkpoint, restore
-from pyro_mfcvae.training.devices.engine import check_one_process
+from pyro_mfcvae.training.devices.launch import check_one_process
 from pyro_mfcvae.training.devices.lockstep import take_steps_together
 from pyro_mfcvae.training.devices.stepping import check_noise
 from pyro_mfcvae.training.devices.together import check_alike, check_together
 from pyro_mfcvae.training.preflight import check
+from pyro_mfcvae.training.say import Say, quiet
 
 Trained = tuple[list[Run], list[TrainingState], Dataset]
 

@@ -15,21 +15,15 @@ from pyro_mfcvae.errors import RunError
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.training import Callback, TrainingState, take_steps
 from pyro_mfcvae.training.begin import begin, prepare
-from pyro_mfcvae.training.callbacks import (
-    MetricsLog,
-    Say,
-    StopAtNonsense,
-    Timings,
-    add_timing,
-    quiet,
-)
+from pyro_mfcvae.training.callbacks import MetricsLog, StopAtNonsense, Timings, add_timing
 from pyro_mfcvae.training.checkpoints import (
     Checkpoints,
     newest_checkpoint,
     read_checkpoint,
     restore,
 )
-from pyro_mfcvae.training.devices.engine import ONE_PROCESS, EndedElsewhere, Engine
+from pyro_mfcvae.training.engine import ONE_PROCESS, EndedElsewhere, Engine
+from pyro_mfcvae.training.say import Say, quiet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +54,7 @@ def train(
         dataset: the data; None loads those that the settings name.
         judged: parts of the data that are measured as often as ``training.evaluate_every`` says.
         engine: this process and those that share the batches with it, from
-            :func:`~pyro_mfcvae.training.devices.engine.launched`. Process 0 alone writes, speaks
+            :func:`~pyro_mfcvae.training.devices.launch.launched`. Process 0 alone writes, speaks
             and has callbacks.
 
     Returns:

@@ -24,10 +24,10 @@ from pyro_mfcvae.runs.train import Parts
 from pyro_mfcvae.studies.jobs import Arm, Datasets, Execution, Job, Outcome, Record, Watch
 from pyro_mfcvae.training import Callback
 from pyro_mfcvae.training.begin import prepare
-from pyro_mfcvae.training.callbacks import Say, quiet
-from pyro_mfcvae.training.devices.engine import resolve_device
+from pyro_mfcvae.training.devices.launch import resolve_device
 from pyro_mfcvae.training.no_effect import warn_of_no_effect
 from pyro_mfcvae.training.preflight import check_objective_once
+from pyro_mfcvae.training.say import Say, quiet
 
 JUDGED: Parts = ("test", "train")  # clusters, while a run trains
 

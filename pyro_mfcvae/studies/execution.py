@@ -24,8 +24,9 @@ from pyro_mfcvae.runs.complete import Interrupted
 from pyro_mfcvae.studies.engine import train_and_measure
 from pyro_mfcvae.studies.jobs import Datasets, Execution, Job, Watch
 from pyro_mfcvae.training import Callback, TrainingState
-from pyro_mfcvae.training.callbacks import Metrics, Say, quiet
+from pyro_mfcvae.training.callbacks import Metrics
 from pyro_mfcvae.training.loop import cpu_threads
+from pyro_mfcvae.training.say import Say, quiet
 
 _SECONDS_BETWEEN_REPORTS = 0.5
 

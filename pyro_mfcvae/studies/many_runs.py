@@ -19,8 +19,8 @@ from pyro_mfcvae.studies.engine import JUDGED
 from pyro_mfcvae.studies.execution import attempt
 from pyro_mfcvae.studies.jobs import Datasets, Execution, Job, Watch
 from pyro_mfcvae.training import Callback
-from pyro_mfcvae.training.callbacks import Say, quiet
 from pyro_mfcvae.training.devices.together import check_alike, shared_settings
+from pyro_mfcvae.training.say import Say, quiet
 
 
 def seeds_and_settings(

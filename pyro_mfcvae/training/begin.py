@@ -11,10 +11,11 @@ from pyro_mfcvae.data import Dataset, load_dataset
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.inference.noise import derived_seed
 from pyro_mfcvae.plugins import build_model, guide_class, model_class
-from pyro_mfcvae.training.callbacks import Say, quiet
-from pyro_mfcvae.training.devices.engine import ONE_PROCESS, Engine, resolve_device
+from pyro_mfcvae.training.devices.launch import resolve_device
+from pyro_mfcvae.training.engine import ONE_PROCESS, Engine
 from pyro_mfcvae.training.loop import cpu_threads
 from pyro_mfcvae.training.preflight import check
+from pyro_mfcvae.training.say import Say, quiet
 from pyro_mfcvae.training.start.initialise import initialise_mixtures, initialise_networks
 from pyro_mfcvae.training.start.pretrain import pretrain, pretraining_stages
 from pyro_mfcvae.training.state import TrainingState, new_state

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,6 @@ from pyro_mfcvae.files import write_whole
 from pyro_mfcvae.training.state import TrainingState
 
 Metrics = dict[str, float]
-Say = Callable[[str], None]  # is told what is going on
-
-
-def quiet(_: str) -> None:
-    """Say nothing."""
-
-
 _RECORD = {"step", "epoch", "split", "values"}
 
 

@@ -10,9 +10,10 @@ from pyro_mfcvae.config import Config
 from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.training.begin import begin
-from pyro_mfcvae.training.callbacks import Callback, MetricsLog, Say, StopAtNonsense, quiet
+from pyro_mfcvae.training.callbacks import Callback, MetricsLog, StopAtNonsense
 from pyro_mfcvae.training.devices.stepping import stepper
 from pyro_mfcvae.training.loop import run_loop
+from pyro_mfcvae.training.say import Say, quiet
 from pyro_mfcvae.training.state import TrainingState
 
 

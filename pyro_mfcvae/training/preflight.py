@@ -13,10 +13,10 @@ from pyro.util import get_rng_state, set_rng_state
 from pyro_mfcvae.data.observations import as_float
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.inference.noise import Noise
-from pyro_mfcvae.training.callbacks import Say
 from pyro_mfcvae.training.checks import has_batch_norm
 from pyro_mfcvae.training.no_effect import warn_of_no_effect
 from pyro_mfcvae.training.objective import Objective
+from pyro_mfcvae.training.say import Say
 from pyro_mfcvae.training.state import TrainingState
 
 _N_LOOKED_AT = 64  # observations, which may be read from a file

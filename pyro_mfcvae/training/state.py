@@ -15,7 +15,7 @@ from pyro_mfcvae.inference.noise import derived_seed
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.training.batches import Batches, StreamedBatches, batches_of
 from pyro_mfcvae.training.checks import check_last_batch, check_objective
-from pyro_mfcvae.training.devices.engine import ONE_PROCESS, Engine
+from pyro_mfcvae.training.engine import ONE_PROCESS, Engine
 from pyro_mfcvae.training.objective import Objective
 from pyro_mfcvae.training.optimizer import adam, is_captured, set_learning_rates
 from pyro_mfcvae.training.start.cluster_network import fit_cluster_network

@@ -17,7 +17,8 @@ from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.inference.noise import Noise
 from pyro_mfcvae.runs.train import train
 from pyro_mfcvae.training.checks import check_last_batch
-from pyro_mfcvae.training.devices.engine import ONE_PROCESS, EndedElsewhere, Engine, launched
+from pyro_mfcvae.training.devices.launch import launched
+from pyro_mfcvae.training.engine import ONE_PROCESS, EndedElsewhere, Engine
 from pyro_mfcvae.training.objective import Objective
 
 

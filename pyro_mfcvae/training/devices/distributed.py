@@ -24,8 +24,8 @@ from torch import Tensor, distributed, nn
 from typing_extensions import override
 
 from pyro_mfcvae.errors import ConfigError, TrainingError
-from pyro_mfcvae.training.devices.engine import EndedElsewhere, Engine, T
 from pyro_mfcvae.training.devices.processes import others_started
+from pyro_mfcvae.training.engine import EndedElsewhere, Engine, T
 
 _ADDRESS = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
 

@@ -30,8 +30,8 @@ from pyro_mfcvae.inference.noise import derived_seed
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.registry import Registry
 from pyro_mfcvae.training.batches import batches_of
-from pyro_mfcvae.training.callbacks import Say, quiet
 from pyro_mfcvae.training.checks import check_last_batch
+from pyro_mfcvae.training.say import Say, quiet
 from pyro_mfcvae.training.start.mirrored import Map, chain, mirrored_layers, posterior_mean
 
 _SECONDS_PER_LINE = 15.0
