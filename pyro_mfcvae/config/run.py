@@ -21,7 +21,7 @@ from pyro_mfcvae.config.parts import (
 from pyro_mfcvae.config.training import TrainingConfig
 from pyro_mfcvae.errors import ConfigError, explain
 
-VERSION = 2
+VERSION: Literal[2] = 2
 
 
 @settings
@@ -51,7 +51,7 @@ class Config:
     def __post_init__(self) -> None:
         n_steps, n_facets = len(self.training.epochs_per_step), len(self.model.facets)
         warp = self.training.warp
-        if warp is not None and max(warp.facets or (0,)) >= n_facets:
+        if warp is not None and warp.facets and max(warp.facets) >= n_facets:
             raise ValueError(
                 f"training.warp.facets must be from 0 to {n_facets - 1}, got {list(warp.facets)}"
             )
@@ -63,7 +63,7 @@ class Config:
 
     def without_folders(self) -> Config:
         """The same settings, with nothing but their names for files of code of one's own."""
-        named = {
+        named: dict[str, Any] = {
             part: replace(config, source=config.source.without_folder())
             for part, config in (("model", self.model), ("guide", self.guide))
             if config.source is not None

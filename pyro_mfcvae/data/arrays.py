@@ -23,8 +23,13 @@ _RESERVED = ("x", "x_test", "labels", "labels_test", "label_names")
 class Shaped(Protocol):
     """An array in memory or in a file."""
 
-    shape: tuple[int, ...]
-    dtype: np.dtype
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the whole array."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of its values."""
 
     def __len__(self) -> int: ...
 

@@ -85,7 +85,7 @@ def celeba(
         for factor, column in zip(factors, values[chosen].T.copy(), strict=True)
     }
     places = torch.arange(len(chosen))
-    class_names = dict.fromkeys(factors, ("no", "yes"))
+    class_names: dict[str, tuple[str, ...]] = dict.fromkeys(factors, ("no", "yes"))
     return Dataset("celeba", x, places[: counts[0]], places[counts[0] :], labels, class_names)
 
 

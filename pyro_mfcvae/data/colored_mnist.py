@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import colorsys
-from typing import Annotated
+from typing import Annotated, cast
 
 import numpy as np
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from pyro_mfcvae.config.parts import Whole
 from pyro_mfcvae.data.observations import Dataset
@@ -74,7 +75,7 @@ def colored_mnist(
         if len(palette) > 1:
             labels[factor] = torch.from_numpy(draws)
             names[factor] = tuple(f"#{r:02x}{g:02x}{b:02x}" for r, g, b in palette)
-    x = torch.from_numpy(_painted(grey.x.numpy(), *colors))
+    x = torch.from_numpy(_painted(cast(Tensor, grey.x).numpy(), *colors))
     return Dataset("colored-mnist", x, grey.train, grey.test, labels, names)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -59,7 +60,7 @@ def file(
     arrays = known.read(place)
     layouts = observation_layouts(arrays, path)
     counts = [len(arrays[name]) for name in layouts]
-    labels, names = labels_from_arrays(arrays, sum(counts), path)
+    labels, names = labels_from_arrays(cast(Mapping[str, np.ndarray], arrays), sum(counts), path)
     x: Observations
     if known.rows is not None:
         rows = known.rows(place, layouts)

@@ -50,7 +50,8 @@ class Hdf5Rows:
         self.layout = self._layouts[0]
         self._size: int | None = None
         self._found: list[tuple[tuple[int, ...], np.dtype]] | None = None
-        self._process, self._opened = -1, []
+        self._process = -1
+        self._opened: list[Any] = []
         arrays = self._arrays()
         row_bytes = [math.prod(array.shape[1:]) * array.dtype.itemsize for array in arrays]
         chunks = [array.chunks[0] if array.chunks else 1 for array in arrays]

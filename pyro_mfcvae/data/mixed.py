@@ -23,7 +23,7 @@ from pyro_mfcvae.errors import DataError
 class Part(TypedDict):
     """One of the two: a data set's name and options, and whether to take 255 - x instead of x."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid")
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]  # as pydantic asks for
 
     name: str
     options: NotRequired[dict[str, Any]]

@@ -105,7 +105,7 @@ class StreamedObservations:
         if len(wrong):
             raise IndexError(f"expected indices of {n} observations, got {wrong[0]}")
         places = np.where(places < 0, places + n, places)
-        return places if self._rows is None else self._rows[places]
+        return places.astype(np.int64) if self._rows is None else self._rows[places]
 
     def split(self, n: int) -> Iterator[Tensor]:
         """Read all observations, n at a time."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, cast
 
 import pyro
 import torch
 from pyro.distributions import Independent
+from pyro.poutine.runtime import InferDict
 from torch import Tensor, nn
 
 from pyro_mfcvae.errors import ConfigError
@@ -18,7 +19,6 @@ from pyro_mfcvae.priors.clusters import ClusterCategorical
 from pyro_mfcvae.registry import Registry
 
 if TYPE_CHECKING:
-    from pyro_mfcvae.models.base import FacetModel
     from pyro_mfcvae.priors.densities import Mixture
 
 GUIDES: Registry[type[Guide]] = Registry("guide", "one of your own with --guide FILE.py:Name")
@@ -27,7 +27,69 @@ register_guide = GUIDES.register
 """Class decorator: make a guide known by name to models and the command line."""
 
 
-def build_guide(name: str, model: FacetModel) -> Guide:
+class DescribedFacet(Protocol):
+    """What guides ask of one facet; :class:`~pyro_mfcvae.models.structure.FacetStructure`."""
+
+    @property
+    def n_clusters(self) -> int:
+        """K; 1 where there are no clusters."""
+
+    @property
+    def is_gaussian(self) -> bool:
+        """Whether p(z | c) is normal."""
+
+
+class Description(Protocol):
+    """What guides ask of a model's facets; :class:`~pyro_mfcvae.models.structure.Structure`."""
+
+    @property
+    def facets(self) -> Sequence[DescribedFacet]:
+        """Shallow first."""
+
+    @property
+    def infers_clusters_first(self) -> bool:
+        """Whether a q(z | x, c) is told clusters."""
+
+    @property
+    def n_combinations(self) -> int:
+        """Combinations of the clusters that encoder and decoder see."""
+
+    @property
+    def max_combinations(self) -> int:
+        """How many of them may be enumerated."""
+
+
+class FacetedModel(Protocol):
+    """What guides know of a model; :class:`~pyro_mfcvae.models.base.FacetModel` has it."""
+
+    @property
+    def structure(self) -> Description:
+        """What the model states of its facets."""
+
+    @property
+    def n_features(self) -> Sequence[int]:
+        """F_j, sizes of the encoder's features."""
+
+    @property
+    def cluster_networks(self) -> list[nn.Module]:
+        """The networks behind :meth:`cluster_logits`, if the model's posterior has any."""
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """What the encoder makes of observations (B, *event): features (B, F_j)."""
+
+    def cluster_logits(self, x: Tensor, zs: Sequence[Tensor]) -> list[Tensor] | None:
+        """Log q(c_j | x) up to a constant, of networks of its own: J tensors (B, K_j)."""
+
+    def sample_posterior(
+        self, x: Tensor, guide: Guide, seen: Sequence[Tensor] | None = None
+    ) -> None:
+        """The sites z and c of a guide."""
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """As of any module."""
+
+
+def build_guide(name: str, model: FacetedModel) -> Guide:
     """The guide called ``name`` for a model, if :func:`check_guide` lets it pass.
 
     Raises:
@@ -44,7 +106,7 @@ def build_guide(name: str, model: FacetModel) -> Guide:
             f"guide {name!r} cannot be made: its __init__ failed with {told}; it is called with "
             "the model alone, so mend it, or choose another guide"
         ) from error
-    if any(module is model for module in guide.modules()):
+    if any(id(module) == id(model) for module in guide.modules()):
         raise ConfigError(
             f"guide {name!r} holds the model as a submodule, but the model owns its guides; leave "
             "such an assignment out: Guide.__init__ sets self.model, which is no submodule"
@@ -73,7 +135,7 @@ def _check_temperature(name: str, guide: Guide) -> None:
     )
 
 
-def check_guide(name: str, model: FacetModel | None) -> None:
+def check_guide(name: str, model: FacetedModel | None) -> None:
     """Raise a ConfigError if no guide has this name, or it does not fit the model, if given."""
     guide = GUIDES[name]
     if model is not None and (misfit := guide.misfit(model)):
@@ -115,9 +177,9 @@ class Guide(nn.Module, ABC):
             guide: the model owns its guides, not the other way round.
     """
 
-    model: FacetModel
+    model: FacetedModel
 
-    def __init__(self, model: FacetModel) -> None:
+    def __init__(self, model: FacetedModel) -> None:
         super().__init__()
         self.__dict__["model"] = model
 
@@ -137,7 +199,7 @@ class Guide(nn.Module, ABC):
             self.model.sample_posterior(x, self, seen)
 
     @classmethod
-    def misfit(cls, model: FacetModel) -> str:
+    def misfit(cls, model: FacetedModel) -> str:
         """Why the guide does not fit a model; empty if it does."""
         if model.structure.infers_clusters_first:
             return (
@@ -168,5 +230,5 @@ def enumerated_cluster(j: int, logits: Tensor) -> Tensor:
     return pyro.sample(
         f"c_{j}",
         ClusterCategorical(logits=logits, validate_args=False),
-        infer={"enumerate": "parallel", "facet": j},
+        infer=cast(InferDict, {"enumerate": "parallel", "facet": j}),
     )

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
 
 import pyro
 from pyro.distributions import Independent
 from torch import Tensor
 from typing_extensions import override
 
-from pyro_mfcvae.guides.base import Guide, Inferred, register_guide
-from pyro_mfcvae.inference.enumeration import ANALYTIC
-
-if TYPE_CHECKING:
-    from pyro_mfcvae.models.base import FacetModel
+from pyro_mfcvae.guides.base import FacetedModel, Guide, Inferred, register_guide
+from pyro_mfcvae.inference.enumeration import CLOSED_FORM
 
 
 class ClosedFormGuide(Guide):
@@ -25,6 +21,7 @@ class ClosedFormGuide(Guide):
 
     @override
     def logits(self, inferred: Inferred) -> Tensor:
+        assert inferred.z is not None  # misfit refuses models that tell q(z | x, c) clusters
         logits = inferred.prior.log_responsibilities(inferred.z)
         expected = logits.shape[-2:]
         averaged = self.over_samples(logits.reshape(-1, *expected))
@@ -91,7 +88,7 @@ class AnalyticGuide(Guide):
 
     @override
     @classmethod
-    def misfit(cls, model: FacetModel) -> str:
+    def misfit(cls, model: FacetedModel) -> str:
         facets = enumerate(model.structure.facets)
         without = [str(j) for j, facet in facets if not facet.is_gaussian]
         if without:
@@ -103,7 +100,7 @@ class AnalyticGuide(Guide):
 
     @override
     def latent(self, j: int, posterior: Independent) -> Tensor:
-        return pyro.sample(f"z_{j}", posterior, infer={ANALYTIC: True})
+        return pyro.sample(f"z_{j}", posterior, infer=CLOSED_FORM)
 
 
 @register_guide("expectation-analytic")
@@ -129,6 +126,7 @@ class AnalyticVadeGuide(AnalyticGuide):
 
     @override
     def logits(self, inferred: Inferred) -> Tensor:
+        assert inferred.posterior is not None
         prior, normal = inferred.prior, inferred.posterior.base_dist
         expected = prior.expected_component_log_prob(normal.loc, normal.scale)
         logits = (expected + prior.log_weights).log_softmax(-1)
@@ -147,6 +145,7 @@ class PosteriorGuide(Guide):
 
     @override
     def logits(self, inferred: Inferred) -> Tensor:
+        assert inferred.z is not None
         return inferred.prior.log_responsibilities(inferred.z)
 
 

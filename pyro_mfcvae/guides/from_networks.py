@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import pyro
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from pyro_mfcvae.guides.base import Guide, Inferred, register_guide
-from pyro_mfcvae.inference.enumeration import ANALYTIC
+from pyro_mfcvae.guides.base import FacetedModel, Guide, Inferred, register_guide
+from pyro_mfcvae.inference.enumeration import CLOSED_FORM
 from pyro_mfcvae.nets.heads import ClusterHeads
 from pyro_mfcvae.priors.clusters import RelaxedCluster
-
-if TYPE_CHECKING:
-    from pyro_mfcvae.models.base import FacetModel
 
 
 class NetworkGuide(Guide):
@@ -27,15 +23,15 @@ class NetworkGuide(Guide):
             are no clusters.
     """
 
-    def __init__(self, model: FacetModel) -> None:
+    def __init__(self, model: FacetedModel) -> None:
         super().__init__(model)
-        n_clusters = [facet.n_clusters for facet in model.facets]
+        n_clusters = [facet.n_clusters for facet in model.structure.facets]
         needs_own = not model.cluster_networks and any(k > 1 for k in n_clusters)
-        self.network = ClusterHeads(model.encoder.n_features, n_clusters) if needs_own else None
+        self.network = ClusterHeads(model.n_features, n_clusters) if needs_own else None
 
     @override
     @classmethod
-    def misfit(cls, model: FacetModel) -> str:
+    def misfit(cls, model: FacetedModel) -> str:
         return ""
 
     @property
@@ -60,6 +56,7 @@ class NetworkGuide(Guide):
         if inferred.logits is not None:
             return inferred.logits()
         assert self.network is not None
+        assert inferred.features is not None
         return self.network.logits(inferred.facet, inferred.features)
 
 
@@ -73,7 +70,7 @@ class AmortizedGuide(NetworkGuide):
 
     @override
     @classmethod
-    def misfit(cls, model: FacetModel) -> str:
+    def misfit(cls, model: FacetedModel) -> str:
         n, most = model.structure.n_combinations, model.structure.max_combinations
         if n <= most:
             return ""
@@ -101,7 +98,7 @@ class RelaxedGuide(NetworkGuide):
 
     temperature: Tensor
 
-    def __init__(self, model: FacetModel) -> None:
+    def __init__(self, model: FacetedModel) -> None:
         super().__init__(model)
         self.register_buffer("temperature", torch.ones(()))
 
@@ -109,4 +106,4 @@ class RelaxedGuide(NetworkGuide):
     def cluster(self, j: int, inferred: Inferred) -> Tensor:
         logits = self._network_logits(inferred)
         q = RelaxedCluster(self.temperature, logits=logits, validate_args=False)
-        return pyro.sample(f"c_{j}", q, infer={ANALYTIC: True})
+        return pyro.sample(f"c_{j}", q, infer=CLOSED_FORM)

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterable
+from typing import Protocol
 
 from pyro.poutine.runtime import _PYRO_STACK, effectful
 from torch import Tensor, nn
 
 
-def announce_parameters(module: nn.Module, name: str) -> None:
+class HasParameters(Protocol):
+    """A module, or whatever else knows its parameters by name."""
+
+    def named_parameters(self) -> Iterable[tuple[str, nn.Parameter]]:
+        """All of them."""
+
+
+def announce_parameters(module: HasParameters, name: str) -> None:
     """Tell Pyro's ``SVI`` which parameters a program uses.
 
     ``SVI.step`` optimises what it sees at ``param`` sites; the parameters of a plain

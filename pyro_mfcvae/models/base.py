@@ -6,7 +6,7 @@ import functools
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from pyro.distributions import Independent
@@ -23,7 +23,7 @@ from pyro_mfcvae.models.networks import FacetNetworks, Part, Seen
 from pyro_mfcvae.models.sites import data_plate
 from pyro_mfcvae.models.structure import Structure
 from pyro_mfcvae.priors.base import Prior
-from pyro_mfcvae.priors.densities import LatentDistribution
+from pyro_mfcvae.priors.densities import LatentDistribution, Mixture
 from pyro_mfcvae.priors.mixture import MixturePrior
 from pyro_mfcvae.priors.standard_normal import StandardNormal
 
@@ -134,7 +134,7 @@ class FacetModel(FacetNetworks, ABC):
                 person, who gives it to the model in place of its name.
         """
         if name in self.guides:
-            return self.guides[name]
+            return cast(Guide, self.guides[name])
         guide = build_guide(name, self)
         if guide.state_dict():
             raise ConfigError(
@@ -172,7 +172,7 @@ class FacetModel(FacetNetworks, ABC):
                     zs.insert(0, guide.latent(j, posteriors[0]))
             for j in self.structure.clustered:
                 with self.facet(j):
-                    prior = self.prior(j, zs)
+                    prior = cast(Mixture, self.prior(j, zs))
                     guide.cluster(j, Inferred(j, prior, zs[j], posteriors[j], features[j]))
 
     def cluster_logits(self, x: Tensor, zs: Sequence[Tensor]) -> list[Tensor] | None:

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pyro
 from torch import Tensor
@@ -72,7 +73,10 @@ class GMVAE(FacetModel):
         mixture_width: int = 500,
         mixture_variance: Variance = "exp",
     ) -> None:
-        self._mixture_options = {"width": mixture_width, "variance": mixture_variance}
+        self._mixture_options: dict[str, Any] = {
+            "width": mixture_width,
+            "variance": mixture_variance,
+        }
         super().__init__(observation, facets, likelihood, encoder, decoder)
 
     @override

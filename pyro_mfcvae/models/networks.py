@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, cast
 
 import torch
 from pyro.distributions import Independent
@@ -14,13 +15,23 @@ from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.models.structure import Structure
 from pyro_mfcvae.nets.heads import HeadGivenOthers, PosteriorHead, diagonal_normal
-from pyro_mfcvae.nets.registry import DECODERS, ENCODERS, LIKELIHOODS, build
+from pyro_mfcvae.nets.registry import DECODERS, ENCODERS, LIKELIHOODS, Likelihood, build
 from pyro_mfcvae.priors.base import Prior
 from pyro_mfcvae.registry import Registry
 
 Part = str | Component
 Seen = Sequence[Tensor]
 """What the encoder of each facet sees, J tensors (B, *event)."""
+
+
+class PriorList(nn.ModuleList):
+    """Modules each of which is a prior."""
+
+    if TYPE_CHECKING:  # nn.ModuleList's own return any module
+
+        def __getitem__(self, j: int) -> Prior: ...  # type: ignore[override]
+
+        def __iter__(self) -> Iterator[Prior]: ...
 
 
 class FacetNetworks(nn.Module):
@@ -46,6 +57,9 @@ class FacetNetworks(nn.Module):
         DataError: if the likelihood cannot describe the observations.
     """
 
+    facets: PriorList
+    fade: Tensor
+
     def __init__(
         self,
         observation: ObservationSpec,
@@ -58,20 +72,25 @@ class FacetNetworks(nn.Module):
     ) -> None:
         super().__init__()
         self.observation = observation
-        self.facets = nn.ModuleList(facets)
+        self.facets = PriorList(facets)
         self.structure = structure
         encoded, decoded = structure.encoded, structure.decoded
         shape, dims = observation.shape, [facet.latent_dim for facet in structure.facets]
         self.encoder = build_part(ENCODERS, encoder, shape, len(encoded))
         self.heads = nn.ModuleList(
-            PosteriorHead(n, dims[j]) for n, j in zip(self.encoder.n_features, encoded, strict=True)
+            PosteriorHead(n, dims[j]) for n, j in zip(self.n_features, encoded, strict=True)
         )
         self.decoder = build_part(DECODERS, decoder, shape, [dims[j] for j in decoded])
         self.likelihood = build_part(LIKELIHOODS, likelihood)
-        self.likelihood.check(observation)
+        cast(Likelihood, self.likelihood).check(observation)
         self.heads_given_others = _heads_given_others(posterior, dims)
         self.register_buffer("fade", torch.ones(len(dims)))
         self.training_dtype: torch.dtype | None = None
+
+    @property
+    def n_features(self) -> Sequence[int]:
+        """F_j, sizes of the encoder's features."""
+        return cast(Sequence[int], self.encoder.n_features)
 
     @property
     def n_facets(self) -> int:
@@ -98,7 +117,8 @@ class FacetNetworks(nn.Module):
         Returns:
             J distributions of batch shape (B,) and event shape (D_j,).
         """
-        parameters, posteriors = self._of_heads(self.features(x, seen)), []
+        parameters = self._of_heads(self.features(x, seen))
+        posteriors: list[Independent] = []
         zs: list[Tensor] = []
         for j in reversed(range(len(parameters))):
             posteriors.insert(0, self._posterior(j, parameters, zs))

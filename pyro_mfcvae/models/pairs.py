@@ -10,6 +10,7 @@ Made into the mixture that a guide infers clusters from, it gives the joint tabl
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import torch
 from pyro.distributions import Normal
@@ -17,7 +18,7 @@ from pyro.ops.indexing import Vindex
 from torch import Tensor
 from typing_extensions import override
 
-from pyro_mfcvae.guides import Guide, Inferred, enumerated_cluster
+from pyro_mfcvae.guides import Guide, Inferred, NetworkGuide, enumerated_cluster
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.models.sites import data_plate
 from pyro_mfcvae.priors.clusters import as_shares, check_clusters
@@ -39,7 +40,7 @@ class PairsOfClusters(Mixture):
         self.latent_dim = first.latent_dim + second.latent_dim
 
     @property
-    def loc(self) -> Tensor:
+    def loc(self) -> Tensor:  # type: ignore[override]  # nobody sets it
         """Means of the pairs, shape (K_0 K_1, D_0 + D_1)."""
         pairs = torch.arange(self.n_clusters, device=self.log_table.device)
         return torch.cat([p.loc[c] for p, c in zip(self.parts, self.of(pairs), strict=True)], -1)
@@ -91,7 +92,7 @@ class PairsOfClusters(Mixture):
                 torch.cat(zs, -1),
                 both,
                 None,
-                lambda: sums_of_pairs(*guide.cluster_logits(x, zs)),
+                lambda: sums_of_pairs(*cast(NetworkGuide, guide).cluster_logits(x, zs)),
             )
             log_q = guide.logits(inferred)
             if log_q is not None:

@@ -34,6 +34,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any, cast
 
 import pyro
 import torch
@@ -45,7 +46,7 @@ from pyro_mfcvae.config import FacetConfig
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import Guide, Inferred
-from pyro_mfcvae.inference.enumeration import ANALYTIC
+from pyro_mfcvae.inference.enumeration import CLOSED_FORM
 from pyro_mfcvae.inference.parameters import announce_parameters
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.models.networks import Part, Seen, build_part
@@ -56,6 +57,7 @@ from pyro_mfcvae.nets.experts import Experts, product_of_normals
 from pyro_mfcvae.nets.registry import ENCODERS
 from pyro_mfcvae.priors.base import Prior
 from pyro_mfcvae.priors.conditional import Variance, conditional_priors
+from pyro_mfcvae.priors.densities import Mixture
 
 
 @register_model("ugvae")
@@ -105,7 +107,10 @@ class UGVAE(FacetModel):
             raise ConfigError(
                 f"group_size and width must be 1 or more, got {group_size} and {width}"
             )
-        self._mixture_options = {"width": mixture_width, "variance": mixture_variance}
+        self._mixture_options: dict[str, Any] = {
+            "width": mixture_width,
+            "variance": mixture_variance,
+        }
         self._group_size = group_size
         super().__init__(observation, facets, likelihood, encoder, decoder)
         self.prior_as_factor = prior_as_factor
@@ -117,7 +122,7 @@ class UGVAE(FacetModel):
                 nn.Linear(local.latent_dim, width), nn.Tanh(), nn.Linear(width, n_clusters)
             )
         self.expert_encoder = build_part(ENCODERS, encoder, self.observation.shape, 1)
-        n_features = self.expert_encoder.n_features[0]
+        n_features = cast(Sequence[int], self.expert_encoder.n_features)[0]
         self.experts = Experts(n_features + n_clusters, shared.latent_dim, width)
 
     @property
@@ -159,9 +164,9 @@ class UGVAE(FacetModel):
         if z_0.dim() > 2:  # one for each sample, whatever the observation
             group = Independent(Normal(group.mean.unsqueeze(-2), group.stddev.unsqueeze(-2)), 1)
         with self.facet(1):
-            z_1 = pyro.sample("z_1", group, infer={ANALYTIC: True})
+            z_1 = pyro.sample("z_1", group, infer=CLOSED_FORM)
         if self.cluster_heads is not None:
-            prior = self.prior(0, {1: z_1})
+            prior = cast(Mixture, self.prior(0, {1: z_1}))
             logits = partial(self.cluster_heads, z_0)
             inferred = Inferred(0, prior, z_0, posterior, None, logits)
             with plate, self.facet(0):
@@ -217,6 +222,7 @@ class UGVAE(FacetModel):
 
     def grouped(self, means: Tensor, precisions: Tensor) -> Independent:
         """q(z_1 | X) of groups whose observations say this, each (..., B, D_1)."""
+        assert self.structure.group_size is not None
         counted = precisions * (self.structure.group_size / means.shape[-2])
         return product_of_normals(means, counted, self.prior_as_factor)
 

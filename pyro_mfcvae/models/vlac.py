@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import cast
 
 from pyro.distributions import Independent
 from torch import Tensor, nn
@@ -45,6 +46,7 @@ from pyro_mfcvae.nets.heads import ClusterHeads, PosteriorHead, diagonal_normal
 from pyro_mfcvae.nets.layers import scaled
 from pyro_mfcvae.nets.registry import ENCODERS
 from pyro_mfcvae.priors.base import Prior
+from pyro_mfcvae.priors.densities import Mixture
 
 
 @register_model("vlac")
@@ -92,7 +94,8 @@ class VLAC(MFCVAE):
         self.heads = nn.ModuleList(PosteriorHead(width, facet.latent_dim) for facet in self.facets)
         self.cluster_encoder = build_part(ENCODERS, encoder, self.observation.shape, self.n_facets)
         n_clusters = [facet.n_clusters for facet in self.structure.facets]
-        self.cluster_heads = ClusterHeads(self.cluster_encoder.n_features, n_clusters)
+        n_features = cast(Sequence[int], self.cluster_encoder.n_features)
+        self.cluster_heads = ClusterHeads(n_features, n_clusters)
 
     @override
     def describe(self, priors: Sequence[Prior]) -> Structure:
@@ -137,7 +140,9 @@ class VLAC(MFCVAE):
                     c = None
                     if j in self.structure.clustered:
                         logits = partial(scaled, all_logits[j], self.fade, j)
-                        c = guide.cluster(j, Inferred(j, facet(), None, None, None, logits))
+                        c = guide.cluster(
+                            j, Inferred(j, cast(Mixture, facet()), None, None, None, logits)
+                        )
                     posterior, h = self._layer(j, h, c)
                     guide.latent(j, posterior)
 

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from torch import nn
 
+from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.config.options import check_options
 from pyro_mfcvae.registry import Registry
+
+
+class Likelihood(Protocol):
+    """What a likelihood has beside what every module has."""
+
+    def check(self, observation: ObservationSpec) -> None:
+        """Raise a DataError if it cannot describe such observations."""
+
 
 ENCODERS: Registry[type[nn.Module]] = Registry("encoder")
 DECODERS: Registry[type[nn.Module]] = Registry("decoder")

@@ -173,6 +173,7 @@ def build_model(
 
 
 def _with_part(config: Config, kind: Kind, text: str) -> Config:
+    source: ModelSource | None
     if is_file(text):
         name, source = text.rpartition(":")[2], load(text, kind).source
     else:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pyro_mfcvae.presets.rows import FULL, facets, gaussian, model, part, preset, training
 
 # With a softplus of beta 1 the small initial variances grow slowly, and the mixtures move faster
 # than the networks: otherwise fewer clusters than hues survive while the deep facet trains alone.
 SLOW_VARIANCES = FULL | {"softplus_beta": 1.0}
-LADDERS = {
+LADDERS: dict[str, Any] = {
     "encoder": part("ladder", backbone=256, activation="elu"),
     "decoder": part("ladder", backbone=256, activation="elu", rungs=256),
 }

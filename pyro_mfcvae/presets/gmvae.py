@@ -5,6 +5,8 @@ Facet 0 clusters (z_0 is the paper's x, c_0 its z), facet 1 is the style w.
 
 from __future__ import annotations
 
+from typing import Any
+
 from pyro_mfcvae.config import Component, GuideConfig, ModelConfig
 from pyro_mfcvae.presets.rows import (
     BERNOULLI,
@@ -20,7 +22,7 @@ from pyro_mfcvae.presets.rows import (
 
 _GUIDE = GuideConfig(name="posterior-analytic")
 _CODE = "Dilokthanakul et al., 2016, and the settings of its code"
-_INFORMATIVE = {"min_information": 0.5}  # nats
+_INFORMATIVE: dict[str, Any] = {"min_information": 0.5}  # nats
 
 Networks = tuple[Component, Component]
 

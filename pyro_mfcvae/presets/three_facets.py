@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pyro_mfcvae.presets.default import LADDERS, SLOW_VARIANCES
 from pyro_mfcvae.presets.rows import facets, gaussian, model, part, preset, training
 
 # Means fitted to the untrained encoder merge hues of the deepest facet more often.
-_NETWORKS = LADDERS | {"mixture_initialisation": "glorot"}
+_NETWORKS: dict[str, Any] = LADDERS | {"mixture_initialisation": "glorot"}
 
 # What varies most over the pixels is learnt first, so the early steps are short: a deep facet that
 # trains alone for longer can begin to cluster by the next factor as well.

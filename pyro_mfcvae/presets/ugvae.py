@@ -21,12 +21,16 @@ _SOURCE = "UG-VAE, Section 4 and its supplement: latents, K, batch, rate and var
 
 
 def _model(
-    sizes: tuple[int, int, int], likelihood: Component, *networks: Component, group_size: int = 128
+    sizes: tuple[int, int, int],
+    likelihood: Component,
+    encoder: Component,
+    decoder: Component,
+    group_size: int = 128,
 ) -> ModelConfig:
     """K and D of each observation's own facet and D of the batch's; encoder and decoder."""
     n_clusters, own, shared = sizes
     both, options = facets((n_clusters, own), (1, shared)), {"group_size": group_size}
-    return model(both, likelihood, *networks, name="ugvae", options=options)
+    return model(both, likelihood, encoder, decoder, name="ugvae", options=options)
 
 
 def _dense(width: int) -> tuple[Component, Component]:

@@ -33,19 +33,30 @@ _IN_MFCVAE = "37.8 % (sd 2.2), says the MFCVAE paper, which does not say for whi
 _OF_DIGITS = "held-out majority accuracy of digits in facet 2"
 
 
-def _layers(sizes: Sizes, likelihood: Component, *networks: Component) -> ModelConfig:
+def _layers(
+    sizes: Sizes, likelihood: Component, encoder: Component, decoder: Component
+) -> ModelConfig:
     """Layers (K, D), shallow first. Components start out as wide as q(z | x, c) does."""
     layers = facets(*sizes, learn_weights=False, initial_variance=1.0)
-    return model(layers, likelihood, *networks, name="vlac", mixture_initialisation="random")
+    return model(layers, likelihood, encoder, decoder, name="vlac", mixture_initialisation="random")
 
 
 def _training(
-    sizes: Sizes, *numbers: Any, kl_warm_up: tuple[int, int], **more: Any
+    sizes: Sizes,
+    batch_size: int,
+    rate: float,
+    epochs: tuple[int, ...],
+    n_fade_in: int,
+    saved: int,
+    judged: int,
+    *,
+    kl_warm_up: tuple[int, int],
+    **more: Any,
 ) -> TrainingConfig:
     """A low weight of the KL terms until the mixtures, if there are any, are fitted."""
     fitted = kl_warm_up[:1] if _has_clusters(sizes) else ()
-    start = {"kl_start": 0.1, "kl_warm_up": kl_warm_up, "refit_mixtures": fitted}
-    return training(*numbers, **start, **more)
+    start: dict[str, Any] = {"kl_start": 0.1, "kl_warm_up": kl_warm_up, "refit_mixtures": fitted}
+    return training(batch_size, rate, epochs, n_fade_in, saved, judged, **start, **more)
 
 
 def _guide(sizes: Sizes) -> GuideConfig | None:

@@ -101,7 +101,7 @@ class ConditionalMixture(Prior):
 
     kind: ClassVar[PriorKind] = "conditional mixture"
     n_parents = 1
-    covariance = "diagonal"
+    covariance: Literal["diagonal"] = "diagonal"
 
     def __init__(
         self,

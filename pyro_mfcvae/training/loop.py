@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 
@@ -168,7 +169,7 @@ def cpu_threads(n_threads: int) -> Iterator[None]:
 @contextmanager
 def products_in(precision: str) -> Iterator[None]:
     """Let CUDA devices compute products in TF32 meanwhile, or keep them from it."""
-    names = torch.backends.cuda.matmul, torch.backends.cudnn
+    names: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
     before = [backend.allow_tf32 for backend in names]
     for backend in names:
         backend.allow_tf32 = precision == "tf32"

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from typing import cast
 
 import pyro
 import torch
@@ -44,6 +45,9 @@ class Objective(nn.Module):
         ConfigError: if the observations cannot be warped.
     """
 
+    kl_scale: Tensor | None
+    min_information: Tensor | None
+
     def __init__(self, model: FacetModel, config: Config) -> None:
         super().__init__()
         self.model = model
@@ -68,7 +72,7 @@ class Objective(nn.Module):
     @property
     def guide(self) -> Guide:
         """The model's guide: as a second submodule functional calls would leave it changed."""
-        return self.model.guides[self._guide_name]
+        return cast(Guide, self.model.guides[self._guide_name])
 
     @property
     def weights(self) -> Weights:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ from pyro_mfcvae.guides import NetworkGuide, temperature_of
 from pyro_mfcvae.inference.fade_in import FadeInSchedule
 from pyro_mfcvae.inference.noise import derived_seed
 from pyro_mfcvae.models.base import FacetModel
+from pyro_mfcvae.priors.conditional import ConditionalMixture
+from pyro_mfcvae.priors.mixture import MixturePrior
 from pyro_mfcvae.training.batches import Batches, StreamedBatches, batches_of
 from pyro_mfcvae.training.checks import check_last_batch, check_objective
 from pyro_mfcvae.training.engine import ONE_PROCESS, Engine
@@ -113,11 +116,11 @@ class TrainingState:
                 # A run that has broken down says so at its next log point, and alone.
                 can_refit = self.model.structure.facets[j].can_refit
                 if can_refit and self.weights[j] > 0 and bool(z.isfinite().all()):
-                    fit_mixture(facet, z, seed)
+                    fit_mixture(cast(MixturePrior | ConditionalMixture, facet), z, seed)
                     fitted.append(j)
             self.engine.equalise(self.model.facets.parameters())  # a fit magnifies rounding
             if fitted and isinstance(self.objective.guide, NetworkGuide):
-                fit_cluster_network(self.objective.guide, x, fitted)
+                fit_cluster_network(self.model, self.objective.guide, x, fitted)
                 networks = self.objective.guide.cluster_networks
                 self.engine.equalise(p for net in networks for p in net.parameters())
 

@@ -32,6 +32,9 @@ class Warp(nn.Module):
         n_numbers: P, of noise for each picture.
     """
 
+    places: Tensor
+    smooth: Tensor
+
     def __init__(self, config: WarpConfig, observation: ObservationSpec) -> None:
         super().__init__()
         if observation.kind != "image":

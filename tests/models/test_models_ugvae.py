@@ -187,7 +187,7 @@ def test_the_network_of_clusters_follows_its_mixture():
 
     first = cross_entropy()
     for _ in range(20):
-        fit_cluster_network(model.guides["amortized"], x, [0])
+        fit_cluster_network(model, model.guides["amortized"], x, [0])
     entropy = -torch.special.xlogy(targets, targets).sum(-1).mean().item()
     assert cross_entropy() - entropy < 0.5 * (first - entropy)
     assert all(map(torch.equal, model.encoder.parameters(), others))

@@ -251,7 +251,7 @@ def test_the_network_of_clusters_follows_a_mixture_that_was_fitted_anew(conditio
     shallow = [p.clone() for p in heads[0].parameters()]
     heads[1].weight.grad = gradient = torch.ones(4, 64).double()
     before = divergence()
-    cluster_network.fit_cluster_network(guide, x, [1])
+    cluster_network.fit_cluster_network(model, guide, x, [1])
     assert before > 0.5
     assert divergence() < 0.5 * before
     assert heads[1].weight.grad is gradient
@@ -264,7 +264,7 @@ def test_the_network_of_clusters_follows_a_mixture_that_was_fitted_anew(conditio
 def test_training_fits_a_network_after_a_refit_if_the_guide_has_one(guide, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        state, "fit_cluster_network", lambda model, x, facets: seen.append((len(x), facets))
+        state, "fit_cluster_network", lambda model, guide, x, facets: seen.append((len(x), facets))
     )
     config = tiny_config(
         **{"guide.name": guide, "training.refit_mixtures": "[1]", "training.epochs_per_step": "2"}

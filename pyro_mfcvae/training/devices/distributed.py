@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import cast
 
 import torch
 from lightning_fabric import Fabric
@@ -148,7 +149,7 @@ class Distributed(Engine):
         outcome = [self.on_all(work if self.is_writer else lambda: None)]
         with self.alert():
             distributed.broadcast_object_list(outcome, src=0, group=self._hosts)
-        return outcome[0]
+        return cast(T, outcome[0])
 
     @override
     @contextmanager

@@ -8,29 +8,33 @@ it is fitted to what the new mixture says.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from pyro_mfcvae.data.observations import Observations, as_float
 from pyro_mfcvae.guides import NetworkGuide
+from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.training.start.initialise import posterior_means
 
 _N_PASSES, _BATCH, _LEARNING_RATE = 5, 250, 1e-3
 
 
-def fit_cluster_network(guide: NetworkGuide, x: Observations, facets: Sequence[int]) -> None:
+def fit_cluster_network(
+    model: FacetModel, guide: NetworkGuide, x: Observations, facets: Sequence[int]
+) -> None:
     r"""Lead q(c_j | x) to :math:`p(c_j \mid z_j)` at the means of q(z_j | x), in evaluation mode.
 
     The cross-entropy of the two is lowered; nothing but the network changes, and its gradients
     stay as they are.
 
     Args:
-        guide: with such a network.
+        model: whose latents it is fitted to.
+        guide: of the model, with such a network.
         x: observations (N, *event), in no particular order.
         facets: which facets' clusters.
     """
-    model = guide.model
     parameters = [
         p for network in guide.cluster_networks for p in network.parameters() if p.requires_grad
     ]
@@ -50,7 +54,7 @@ def fit_cluster_network(guide: NetworkGuide, x: Observations, facets: Sequence[i
                     -(target[rows] * logits[j].log_softmax(-1)).sum(-1).mean()
                     for j, target in zip(facets, targets, strict=True)
                 )
-                gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+                gradients = torch.autograd.grad(cast(Tensor, loss), parameters, allow_unused=True)
                 _set_gradients(parameters, gradients)
                 optimizer.step()
     _set_gradients(parameters, before)

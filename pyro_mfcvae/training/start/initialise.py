@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -69,8 +70,9 @@ def initialise_mixtures(
         for j, facet in enumerate(model.facets):
             if not model.structure.facets[j].learns_components:
                 continue
-            noise = site_noise(seed, 0, f"mixture/{j}", facet.loc.shape, facet.loc)
-            facet.loc.copy_(noise * math.sqrt(2 / sum(facet.loc.shape)))
+            loc = cast(MixturePrior, facet).loc
+            noise = site_noise(seed, 0, f"mixture/{j}", loc.shape, loc)
+            loc.copy_(noise * math.sqrt(2 / sum(loc.shape)))
 
 
 @torch.no_grad()
@@ -90,10 +92,11 @@ def _fit_mixtures(
     if not any(facet.learns_components for facet in stated):
         return
     means = posterior_means(model, drawn(x, seed, max_observations))
-    for j, (facet, z) in enumerate(zip(model.facets, means, strict=True)):
+    for j, (prior, z) in enumerate(zip(model.facets, means, strict=True)):
         if not stated[j].learns_components:
             continue
-        covariance = facet.covariance if complete else "diagonal"
+        facet = cast(MixturePrior, prior)
+        covariance: Covariance = facet.covariance if complete else "diagonal"
         fitted = _fitted(facet, z, covariance, seed)
         if complete:
             facet.set_components(*fitted)
@@ -126,7 +129,8 @@ def _fitted(
         warnings.simplefilter("ignore", ConvergenceWarning)  # a start need not be a fit
         mixture.fit(z.double().cpu().numpy())
     fitted = (mixture.means_, mixture.covariances_, mixture.weights_)
-    return tuple(torch.from_numpy(values).to(z.device) for values in fitted)
+    means, covariances, weights = (torch.from_numpy(v).to(z.device) for v in fitted)
+    return means, covariances, weights
 
 
 def posterior_means(model: FacetModel, x: Observations) -> list[Tensor]:

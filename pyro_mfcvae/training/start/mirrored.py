@@ -38,7 +38,7 @@ def mirrored_layers(model: FacetModel) -> tuple[list[nn.Sequential], list[nn.Seq
 
 def _linear_layers(network: nn.Module) -> list[nn.Sequential]:
     """A fully connected network as linear layers, each with what follows it."""
-    after = (nn.BatchNorm1d, *(type(make()) for make in ACTIVATIONS.values()))
+    after: tuple[type, ...] = (nn.BatchNorm1d, *(type(make()) for make in ACTIVATIONS.values()))
     layers: list[list[nn.Module]] = []
     for part in network.modules():
         if isinstance(part, nn.Linear):
