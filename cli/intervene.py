@@ -164,9 +164,9 @@ def generate(
       mfcvae intervene generate runs/shapes-001 --clusters all
       mfcvae intervene generate runs/shapes-001 --facet 0 --clusters 3,5 --temperature 0.3
     """
-    which = {"clusters": clusters, "n_clusters": 10}
+    which: dict[str, Any] = {"clusters": clusters, "n_clusters": 10}
     if clusters == "all":
-        which = {"clusters": None, "n_clusters": None}
+        which: dict[str, Any] = {"clusters": None, "n_clusters": None}
     _draw("samples", "generated", facets, n_samples=n, **which, **given)
 
 

@@ -66,7 +66,7 @@ def _plain_warnings() -> Iterator[None]:
             else:
                 show(message, category, *place)
 
-        warnings.showwarning = show_plainly
+        warnings.showwarning = show_plainly  # type: ignore[assignment]  # passes the rest on
         yield
 
 

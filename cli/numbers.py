@@ -44,7 +44,5 @@ class NumbersOrAll(Numbers):
     """Numbers separated by commas, or ``all``."""
 
     @override
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[float, ...] | str:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return "all" if value == "all" else super().convert(value, param, ctx)

@@ -47,7 +47,14 @@ def watch_study(
         bars: False shows lines only, for trainings that show bars of their own.
     """
     from rich.markup import escape
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskID,
+        TextColumn,
+        TimeElapsedColumn,
+    )
 
     from pyro_mfcvae.studies.jobs import Job, Watch
 
@@ -66,7 +73,7 @@ def watch_study(
         def __init__(self) -> None:
             self.n_ended = n_ended
             self.all = progress.add_task(f"all {what}s", total=n, completed=n_ended)
-            self.running = {}
+            self.running: dict[str, TaskID] = {}
 
         def on_begin(self, job: Job) -> None:
             self.running[job.name] = progress.add_task(escape(str(job)), total=None)

@@ -120,7 +120,7 @@ def train(
 
     screen = console()
     bar, say = ProgressBar(screen), sayer(screen)
-    processes = {"n_devices": devices, "n_nodes": nodes, "timeout": timeout}
+    processes: dict[str, Any] = {"n_devices": devices, "n_nodes": nodes, "timeout": timeout}
     if (n_runs > 1 or vary or len(resumed) > 1) and (devices or nodes):
         raise ConfigError("several runs at once share one device; leave --devices and --nodes out")
     if resumed:

@@ -135,6 +135,7 @@ class _Measured:
     def row(self, name: str, n_samples: int, reference: _Measured | None) -> GuideResults:
         n = len(self.terms)
         elbos = [terms["elbo"] for terms in self.terms]
+        assert self.gradient_sum is not None
         mean_norm = self.gradient_sum.square().sum().item() / n**2
         return GuideResults(
             guide=name,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from torch import nn
 
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.guides import GUIDES, Guide, build_guide
+from pyro_mfcvae.guides import GUIDES, Guide, NetworkGuide, build_guide
 from pyro_mfcvae.models.base import FacetModel
+from pyro_mfcvae.nets.heads import ClusterHeads
 from pyro_mfcvae.plugins import loaded_parts
 
 
@@ -67,10 +69,10 @@ def _misfit(model: FacetModel, name: str) -> str:
 def _guide(model: FacetModel, name: str) -> Guide:
     """The model's own guide, or one beside it, which takes the network that was trained."""
     if name in model.guides:
-        return model.guides[name]
+        return cast(Guide, model.guides[name])
     parameter, guide = next(model.parameters()), build_guide(name, model)
     if getattr(guide, "network", None) is not None:
-        guide.network = _trained_network(model)
+        cast(NetworkGuide, guide).network = cast(ClusterHeads, _trained_network(model))
     return guide.to(parameter.device, parameter.dtype)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from pyro_mfcvae.data.observations import Dataset, Observations
 from pyro_mfcvae.errors import DataError
 from pyro_mfcvae.evaluation.predictions import BATCH_SIZE, Array, as_model_input
 from pyro_mfcvae.models.base import FacetModel
+from pyro_mfcvae.models.ugvae import UGVAE
 
 IntArray = NDArray[np.int64]
 
@@ -139,8 +141,9 @@ def group_latents(model: FacetModel, x: Observations, rows: IntArray) -> tuple[A
             for some in torch.from_numpy(used).split(BATCH_SIZE)
         )
         if model.structure.group_size is not None:
-            means, precisions = model.opinions(batches)
-            posterior = model.grouped(means[members], precisions[members])
+            shares = cast(UGVAE, model)
+            means, precisions = shares.opinions(batches)
+            posterior = shares.grouped(means[members], precisions[members])
             mean, deviation = posterior.mean, posterior.stddev
         else:
             own = [model.encode(batch)[0] for batch in batches]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyro
 import torch
@@ -49,5 +51,5 @@ def prior_weights(model: FacetModel, seed: int = 0) -> dict[int, Array]:
 
 def _of_site(trace: Trace, j: int, n_clusters: int) -> NDArray[np.float64]:
     """p(c_j) for each of the draws, or once for all of them, (S or 1, K)."""
-    probs = trace.nodes[f"c_{j}"]["fn"].probs
-    return probs.double().reshape(-1, n_clusters).cpu().numpy()
+    fn: Any = trace.nodes[f"c_{j}"]["fn"]
+    return fn.probs.double().reshape(-1, n_clusters).cpu().numpy()

@@ -15,6 +15,7 @@ import numpy as np
 
 from pyro_mfcvae.data.observations import Dataset
 from pyro_mfcvae.evaluation.groups import RANDOM, IntArray, Kind, draw_groups, group_latents
+from pyro_mfcvae.evaluation.measures import Part
 from pyro_mfcvae.evaluation.predictions import Array
 from pyro_mfcvae.models.base import FacetModel
 
@@ -85,7 +86,7 @@ def classify_groups(
         DataError: if a factor is missing, or a kind has too few observations for a group.
     """
     size = group_size or model.structure.group_size or 128
-    numbers = {"train": n_train, "test": n_test}
+    numbers: dict[Part, int] = {"train": n_train, "test": n_test}
     kinds = list(dict.fromkeys(kind for group in comparisons.values() for kind in group))
     kinds.append(RANDOM)
     latents: dict[str, dict[str, Array]] = {"samples": {}, "means": {}}
@@ -103,7 +104,8 @@ def classify_groups(
         kept = {part: np.isin(given, chosen) for part, given in classes.items()}
         return {
             name: told_apart(
-                *((z[part][kept[part]], classes[part][kept[part]]) for part in numbers),
+                (z["train"][kept["train"]], classes["train"][kept["train"]]),
+                (z["test"][kept["test"]], classes["test"][kept["test"]]),
                 standardised=name == "means",
             )
             for name, z in latents.items()

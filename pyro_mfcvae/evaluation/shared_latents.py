@@ -81,10 +81,17 @@ def between_groups(
         z_0 = own[0] + share * (own[1] - own[0])
         if model.structure.group_size is None:
             return decode_means(model, [z_0.unsqueeze(0)]), np.empty((0, 0))
-        b_0, b_1 = (model.summarise_group([as_model_input(model, x)]).mean for x in groups)
+        b_0, b_1 = (_shared_mean(model, as_model_input(model, x)) for x in groups)
         z_1 = b_0 + share * (b_1 - b_0)
         zs = [z_0.expand(n_steps, -1, -1), z_1.unsqueeze(1).expand(-1, n_steps, -1)]
     return decode_means(model, zs), z_1.cpu().numpy()
+
+
+def _shared_mean(model: FacetModel, x: Tensor) -> Tensor:
+    """Mean (D_1,) of what a group of observations (B, *event) says of its shared latent."""
+    group = model.summarise_group([x])
+    assert group is not None
+    return group.mean
 
 
 def domain_follows(
@@ -117,7 +124,7 @@ def domain_follows(
     with model.evaluating():
         parts = [as_model_input(model, spread_out(x[some], n_observations)) for some in rows]
         own = [model.encode(part)[0].mean for part in parts]
-        shared = [model.summarise_group([part]).mean for part in parts]
+        shared = [_shared_mean(model, part) for part in parts]
     kept, moved = (
         [
             decode_means(model, [z, z_1.expand(len(z), -1)]).reshape(len(z), -1)

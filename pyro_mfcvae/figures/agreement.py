@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -46,6 +47,7 @@ class Agreement(RunFigure[AgreementMatrices]):
     @override
     def compute(self, recorded: Recorded) -> AgreementMatrices:
         results = recorded.results
+        assert results is not None  # as ``reads`` says
         return AgreementMatrices(
             results.matrices(),
             results.factors,
@@ -57,7 +59,12 @@ class Agreement(RunFigure[AgreementMatrices]):
     def draw(self, result: AgreementMatrices) -> Figure:
         rows = [f"facet {j}, K = {n}" for j, n in enumerate(result.n_clusters)]
         columns = [readable(factor) for factor in result.factors]
-        style = {"cell": _CELL, "left": _LEFT, "write": _write, "least_width": _WIDTH}
+        style: dict[str, Any] = {
+            "cell": _CELL,
+            "left": _LEFT,
+            "write": _write,
+            "least_width": _WIDTH,
+        }
         panels = [
             HeatMap(find_measure(measure).title, values, rows, columns, **style)
             for measure, values in result.matrices.items()

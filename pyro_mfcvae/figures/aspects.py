@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -31,7 +32,7 @@ def clusters_needed(
         shares = [np.mean([run[2] for run in runs if run[:2] == place]) for place in places]
         x, y = np.array(places, dtype=float).T
         x += (0.07, -0.07)[i % 2]  # else one kind would hide the other
-        style = {"marker": "os"[i % 2], "s": 90, "edgecolors": "black", "zorder": 3}
+        style: dict[str, Any] = {"marker": "os"[i % 2], "s": 90, "edgecolors": "black", "zorder": 3}
         shown = axes.scatter(x, y, c=shares, cmap="RdYlGn", vmin=0.5, vmax=1, **style)
         for place, share in zip(zip(x, y, strict=True), shares, strict=True):
             offset, ha = ((8, -3), "left") if i % 2 == 0 else ((-8, -3), "right")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.cm import ScalarMappable
@@ -107,7 +108,9 @@ def _panel(
         ),
         _LEFT,
         _write if has_numbers else None,
-        np.flatnonzero(np.diff(counts[order].argmax(1))),  # clusters for other classes follow
+        np.flatnonzero(
+            np.diff(counts[order].argmax(1))
+        ).tolist(),  # clusters for other classes follow
     )
 
 
@@ -118,8 +121,10 @@ def _write(share: float) -> str:
 def _draw_color_bar(figure: Figure) -> None:
     width, height = figure.get_size_inches()
     axes = figure.add_axes((0.9 / width, 0.4 / height, 2.4 / width, 0.1 / height))
-    colors, style = ScalarMappable(Normalize(0, 1), COLORS), {"orientation": "horizontal"}
-    figure.colorbar(colors, cax=axes, format=PercentFormatter(1), ticks=[0, 0.5, 1], **style)
+    colors = ScalarMappable(Normalize(0, 1), COLORS)
+    figure.colorbar(
+        colors, cax=axes, format=PercentFormatter(1), ticks=[0, 0.5, 1], orientation="horizontal"
+    )
     axes.tick_params(labelsize=7)
-    at = {"transform": axes.transAxes, "va": "center"}
+    at: dict[str, Any] = {"transform": axes.transAxes, "va": "center"}
     axes.text(1.06, 0.5, "of the cluster's members", fontsize=8, **at)

@@ -7,6 +7,7 @@ Source: Peis et al., "Unsupervised Learning of Global Factors in Deep Generative
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -35,7 +36,7 @@ def draw_along_shared(seen: Seen, title: str, n_clusters: int | None = None) -> 
         n_clusters: how many at most, those with most observations first; None takes all that have
             any.
     """
-    panels = []
+    panels: list[Panel] = []
     for k in seen.most_used(0)[:n_clusters]:
         grid, *offsets = evaluation.shared_and_own(seen.model, k)
         labels, heads = ([_describe(value) for value in values] for values in offsets)
@@ -103,10 +104,10 @@ def draw_map_of_groups(
     axes = figure.subplots()
     colors = class_colors(len(kinds))
     for k, kind in enumerate(groups.kinds):
-        style = {"s": 60, "color": "0.75", "marker": ".", "zorder": 1}
+        style: dict[str, Any] = {"s": 60, "color": "0.75", "marker": ".", "zorder": 1}
         if kind is not RANDOM:
             marker = _MARKERS[k % len(_MARKERS)]
-            style = {"s": 22, "color": colors[k], "marker": marker, "zorder": 2}
+            style: dict[str, Any] = {"s": 22, "color": colors[k], "marker": marker, "zorder": 2}
         of_kind = points[groups.classes == k]
         axes.scatter(*of_kind.T, label=readable(kind.name), lw=0, alpha=0.8, **style)
     for i, (name, way) in enumerate(zip(paths, ways, strict=True)):

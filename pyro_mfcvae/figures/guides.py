@@ -41,6 +41,7 @@ class Guides(RunFigure[ComparedGuides]):
     @override
     def compute(self, recorded: Recorded) -> ComparedGuides:
         results = recorded.comparison
+        assert results is not None  # as ``reads`` says
         # The run may have gone on since.
         title = f"guides under the same noise after step {results.step}: "
         title += f"{results.observations}, {results.n_draws} draws"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -86,7 +87,7 @@ def draw_heat_maps(panels: Sequence[HeatMap], title: str = "", below: float = 0.
     lines = _arrange(panels)
     width = max(_LEAST_WIDTH, *(_MARGIN + sum(p.width for p in line) for line in lines))
     height = _TITLE + sum(max(p.height for p in line) for line in lines) + below
-    figure = Figure(figsize=(width, height), layout="none")
+    figure = Figure(figsize=(width, height), layout=None)
     top = height - _TITLE
     for line in lines:
         left = _MARGIN
@@ -126,7 +127,11 @@ def _draw(figure: Figure, panel: HeatMap, left: float, top: float) -> None:
     for i in panel.separators:
         axes.axhline(i + 0.5, color="0.5", lw=0.5)
     if panel.write is not None:
-        style = {"ha": "center", "va": "center", "fontsize": 7 if panel.cell[0] < 0.4 else 8}
+        style: dict[str, Any] = {
+            "ha": "center",
+            "va": "center",
+            "fontsize": 7 if panel.cell[0] < 0.4 else 8,
+        }
         for (i, k), value in np.ndenumerate(panel.values):
             if text := panel.write(value):
                 axes.text(k, i, text, color="white" if value > 0.6 else "black", **style)

@@ -125,7 +125,7 @@ class Latents(RunFigure[LatentSpace]):
             room = np.array([0.045, 0.03]) * size.max()
             if not scene.names[1]:
                 room = np.array([0.045, 0.06]) * size
-            number_apart(panels[-1], scene.used, scene.centers, room)
+            number_apart(panels[-1], scene.used.tolist(), scene.centers, room)
             panels[-1].set_title("colour: cluster", fontsize=9)
         return figure
 

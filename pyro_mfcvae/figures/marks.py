@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib import patheffects
 from matplotlib.axes import Axes
-from matplotlib.colors import hsv_to_rgb
+from matplotlib.colors import ListedColormap, hsv_to_rgb
 from matplotlib.patches import Ellipse
 from numpy.typing import NDArray
 
@@ -18,14 +19,14 @@ Array = NDArray[np.floating]
 def class_colors(n: int) -> Array:
     """Distinct colours for n classes, (n, 3); along a rainbow where there are more than ten."""
     if n <= 10:
-        return np.array(mpl.colormaps["tab10"].colors)[:n]
+        return np.array(cast(ListedColormap, mpl.colormaps["tab10"]).colors)[:n]
     return mpl.colormaps["turbo"](np.linspace(0.03, 0.97, n))[:, :3]
 
 
 def cluster_colors(n: int) -> Array:
     """Colours for n clusters, (n, 3), those of neighbours in the list far apart."""
     if n <= 10:
-        return np.array(mpl.colormaps["tab10"].colors)[:n]
+        return np.array(cast(ListedColormap, mpl.colormaps["tab10"]).colors)[:n]
     k = np.arange(n)
     hue = k * 0.618 % 1
     saturation, value = np.choose(k % 2, (0.85, 0.5)), np.choose(k // 2 % 2, (0.85, 0.65))
@@ -44,7 +45,7 @@ def draw_ellipse(axes: Axes, mean: Array, covariance: Array, color: str | Array)
 def number_apart(axes: Axes, numbers: Sequence[int], points: Array, room: Array) -> None:
     """Write numbers beside points (n, 2), the first ones first, where others leave room (2,)."""
     outline = [patheffects.withStroke(linewidth=1.5, foreground="white")]
-    style = {"textcoords": "offset points", "fontsize": 7, "path_effects": outline}
+    style: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7, "path_effects": outline}
     written: list[Array] = []
     for number, point in zip(numbers, points, strict=True):
         if all((np.abs(point - other) > room).any() for other in written):
@@ -55,5 +56,5 @@ def number_apart(axes: Axes, numbers: Sequence[int], points: Array, room: Array)
 def mark_single_points(axes: Axes) -> None:
     """Give a marker to every line through one point, which would draw nothing."""
     for line in axes.lines:
-        if len(line.get_xdata()) == 1 and line.get_marker() in ("None", None, ""):
+        if len(np.asarray(line.get_xdata())) == 1 and line.get_marker() in ("None", None, ""):
             line.set_marker("o")

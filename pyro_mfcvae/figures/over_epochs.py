@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -85,9 +86,7 @@ def term_over_steps(
     return figure
 
 
-def _draw_lines(
-    axes: Axes, title: str, xlabel: str, curves: Sequence[Curve], **style: float
-) -> None:
+def _draw_lines(axes: Axes, title: str, xlabel: str, curves: Sequence[Curve], **style: Any) -> None:
     for x, values in curves:
         axes.plot(x, values, lw=0.9, **style)
     mark_single_points(axes)
@@ -107,7 +106,7 @@ def _draw_spread(axes: Axes, curves: Sequence[Curve]) -> None:
         by_epoch = [dict(zip(*curve, strict=True)) for curve in curves]
         values = np.array([[run[epoch] for epoch in epochs] for run in by_epoch])
         mean, deviation = values.mean(0), values.std(0, ddof=1)
-        style = {"color": "C0", "alpha": 0.2, "lw": 0, "zorder": 0}
+        style: dict[str, Any] = {"color": "C0", "alpha": 0.2, "lw": 0, "zorder": 0}
         axes.fill_between(epochs, mean - deviation, mean + deviation, **style)
         last = f"{100 * mean[-1]:.1f} % (sd {100 * deviation[-1]:.1f}) over {len(curves)} runs"
     axes.text(0.97, 0.04, f"last: {last}", transform=axes.transAxes, ha="right", fontsize=8)

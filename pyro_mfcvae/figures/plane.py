@@ -93,7 +93,7 @@ def _draw(axes: Axes, plane: Plane) -> None:
     if plane.density is not None and plane.window is not None:
         axes.imshow(plane.density, origin="lower", extent=plane.window, cmap="magma", vmin=0)
     if plane.points is not None:
-        colors = "0.5"
+        colors: str | Array = "0.5"
         if plane.groups is not None:
             colors = cluster_colors(int(plane.groups.max()) + 1)[plane.groups]
         axes.scatter(*plane.points.T, c=colors, s=3, lw=0)

@@ -50,7 +50,7 @@ class RunFigure(ABC, Generic[Result]):
     place: ClassVar[int] = 100
     old_names: ClassVar[tuple[str, ...]] = ()
 
-    def fits(self, seen: Any, *facets: int) -> str | None:
+    def fits(self, seen: Any, *args: Any, **kwargs: Any) -> str | None:
         """Why it is left out, or None where it can be drawn."""
         return None
 
@@ -67,7 +67,7 @@ class RunFigure(ABC, Generic[Result]):
     def draw(self, result: Result) -> Figure:
         """The figure, which needs no model."""
 
-    def details(self, seen: Any, *facets: int) -> Iterable[str]:
+    def details(self, seen: Any, *args: Any, **kwargs: Any) -> Iterable[str]:
         """Sentences that the caption adds for the model at hand; empty ones are left out."""
         return ()
 
@@ -94,7 +94,7 @@ class SceneFigure(RunFigure[Scene]):
         yield from self.remarks(seen, *facets)
         yield self.of_groups * seen.has_groups
 
-    def remarks(self, seen: Seen, *facets: int) -> Iterable[str]:
+    def remarks(self, seen: Seen, *args: Any, **kwargs: Any) -> Iterable[str]:
         """Sentences on what the facets have to do with each other."""
         return ()
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 from typing_extensions import override
 
@@ -152,10 +153,10 @@ def _series(records: Records, split: str, name: str) -> tuple[np.ndarray, np.nda
 
 def _draw(figure: Figure, panels: Sequence[Axes], result: Lines) -> list[Axes]:
     """Draw the lines, with one legend for all panels; returns the panels that are used."""
-    handles = {}
+    handles: dict[str, Line2D] = {}
     for axes, lines in zip(panels, result.panels.values(), strict=False):
         for line in lines:
-            style = {"color": f"C{line.color % 10}", "lw": 1.2, "label": line.label}
+            style: dict[str, Any] = {"color": f"C{line.color % 10}", "lw": 1.2, "label": line.label}
             (drawn,) = axes.plot(line.epochs, line.values, line.style, **style)
             handles.setdefault(line.label, drawn)
         mark_single_points(axes)

@@ -54,7 +54,8 @@ class Samples(SceneFigure):
             raise ValueError(f"expected one facet that the clusters belong to, got {got}")
         n_samples = seen.canvas.n_samples if n_samples is None else n_samples
         temperature = seen.temperature if temperature is None else temperature
-        arrays, groups, which = {}, [], []
+        arrays: dict[str, np.ndarray] = {}
+        groups, which = [], []
         for j in facets:
             used = seen.surest(j)
             chosen = used[:n_clusters] if clusters is None else list(clusters)

@@ -102,8 +102,9 @@ class SwappedPairs(SceneFigure):
         """
         check_facet(seen.model, facet)
         pairs = seen.choose_pairs(inputs, donors, n, facet)
+        first, second = map(seen.take, pairs)
         arrays = {
-            "pictures": evaluation.swap_pairs(seen.model, *map(seen.take, pairs), facet),
+            "pictures": evaluation.swap_pairs(seen.model, first, second, facet),
             "x": np.stack([seen.observed(rows) for rows in pairs], 1),
             "indices": np.stack(pairs, 1),
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -78,7 +79,10 @@ def _draw(axes: Axes, name: str, assigned: NDArray[np.int64], pi: NDArray[np.flo
     bars = axes.bar(positions, shares[order], color="C0", label="observations assigned to it")
     (dots,) = axes.plot(positions, pi[order], "o", color="C1", ms=3, label="p(c) of the prior")
     shown = thinned(n_components, _MOST_LABELS)
-    style = {"fontsize": 8 if len(shown) <= 50 else 6, "rotation": 90 * (len(shown) > 30)}
+    style: dict[str, Any] = {
+        "fontsize": 8 if len(shown) <= 50 else 6,
+        "rotation": 90 * (len(shown) > 30),
+    }
     axes.set_xticks(shown, order[shown], **style)
     axes.set_xlim(-0.8, max(n_components, 8) - 0.2)
     axes.set_ylim(bottom=0)
@@ -89,5 +93,5 @@ def _draw(axes: Axes, name: str, assigned: NDArray[np.int64], pi: NDArray[np.flo
     axes.set_title(title, fontsize=9, loc="left")
     axes.grid(axis="y", alpha=0.3)
     axes.set_axisbelow(True)
-    beside = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderpad": 0}
+    beside: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderpad": 0}
     axes.legend(handles=[bars, dots], ncols=2, fontsize=8, frameon=False, **beside)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from types import MappingProxyType
+from typing import cast
 
 import torch
 from typing_extensions import override
@@ -83,7 +84,7 @@ class Processes(Execution):
                         watch.on_begin(job)
                         worker = _start(job, self.n_threads)
                         running[worker.connection] = worker
-                    for connection in wait(list(running)):
+                    for connection in cast("list[Connection]", wait(list(running))):
                         if not _listen(running[connection], watch):
                             del running[connection]
             except BaseException:

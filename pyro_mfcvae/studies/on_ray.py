@@ -83,7 +83,7 @@ def _train(
         return {"error": attempt(jobs[config["job"]], Datasets(), files=files)}
 
 
-def _reporter(tune: ModuleType, jobs: Sequence[Job], watch: Watch, ended: set[int]) -> object:
+def _reporter(tune: Any, jobs: Sequence[Job], watch: Watch, ended: set[int]) -> object:
     """A callback of Tune that passes on what happens."""
 
     class Reporter(tune.Callback):

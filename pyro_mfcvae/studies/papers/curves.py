@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pyro_mfcvae import figures
 from pyro_mfcvae.config import Config, override, with_facets
 from pyro_mfcvae.evaluation import ON_TRAINING
+from pyro_mfcvae.evaluation.measures import Part
 from pyro_mfcvae.evaluation.results import log_name
 from pyro_mfcvae.figures.names import readable
 from pyro_mfcvae.studies.jobs import Arm, Outcome
@@ -37,7 +38,7 @@ from pyro_mfcvae.studies.results import Entry
 
 # Appendix E.2.
 _ACCURACY = "majority_accuracy"
-_ON_PARTS = {
+_ON_PARTS: dict[Part, tuple[str, str, str]] = {
     "train": ("training set", ON_TRAINING, "91.85 (3.09), 10 seeds"),
     "test": ("test set", "test", "92.02 (3.02), 10 seeds"),
 }

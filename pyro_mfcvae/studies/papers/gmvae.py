@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from typing import cast
+
+from torch import Tensor
 
 from pyro_mfcvae import figures
 from pyro_mfcvae.config import Config, override
@@ -177,7 +180,7 @@ def _draw_arcs(experiment: Experiment, outcomes: Outcomes) -> Drawn:
     firsts = first_runs(outcomes)
     title = f"GMVAE, seed {firsts[0].seed}, beside a Gaussian mixture; held-out points"
     models = {o.arm.title: look(o.run, o.dataset) for o in firsts}
-    training = firsts[0].dataset.split("train")[0].cpu().numpy()
+    training = cast(Tensor, firsts[0].dataset.split("train")[0]).cpu().numpy()
     yield f"{experiment.name}-figure-2", draw_models_of_points(models, training, title)
     panels: dict[str, list[figures.Curve]] = {}
     for outcome in outcomes:

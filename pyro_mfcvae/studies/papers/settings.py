@@ -169,12 +169,13 @@ def _vade(preset: str, scale: Scale, *assignments: str) -> Config:
     return override(config, assignments)
 
 
+_EPOCHS_OF_VADE: dict[Scale, int] = {"full": 300, "reduced": 15, "quick": 60}
 WITH_VADE: Mapping[Scale, Sequence[str]] = {
     scale: (
         *SHORTER.get(scale, ()),
         f"VaDE trains for {n_epochs} epochs after pretraining (its authors' code: 3,000); of its "
         "convolutional networks nothing was published but the accuracies",
     )
-    for scale, n_epochs in (("full", 300), ("reduced", 15), ("quick", 60))
+    for scale, n_epochs in _EPOCHS_OF_VADE.items()
 }
 """What a reader must know of each scale where VaDE is trained."""

@@ -83,6 +83,7 @@ class Space:
             low, high = self.log_uniform
             value = math.exp(generator.uniform(math.log(low), math.log(high)))
         else:
+            assert self.uniform is not None  # as validation says: there is exactly one
             low, high = self.uniform
             value = generator.uniform(low, high)
         return min(max(float(f"{value:.{_DIGITS}g}"), low), high)
