@@ -113,16 +113,8 @@ def svhn(
 
     Y. Netzer et al., "Reading Digits in Natural Images with Unsupervised Feature Learning", NIPS
     Workshop on Deep Learning and Unsupervised Feature Learning, 2011: 73,257 training and 26,032
-    held-out pictures, uint8 (N, 3, 32, 32).
-
-    Args:
-        data_dir: folder that holds ``train_32x32.mat`` and ``test_32x32.mat``; all else is as for
-            :func:`mnist`.
-        n_train: take the first so many training digits only.
-        n_test: take the first so many held-out digits only.
-
-    Raises:
-        DataError, ConfigError: as for :func:`mnist`.
+    held-out pictures, uint8 (N, 3, 32, 32). The folder holds ``train_32x32.mat`` and
+    ``test_32x32.mat``; options and errors are those of :func:`mnist`.
     """
     return _load_digits("svhn", SVHN, data_dir, n_train, n_test)
 

@@ -29,16 +29,12 @@ class Projection:
 
 
 def project(z: Array, means: Array, covariances: Array) -> Projection:
-    r"""Latents and components on the first two principal axes of the latents.
+    r"""Latents z (N, D) and components on the first two principal axes of the latents.
 
-    With the axes as rows of A (2, D), an observation becomes :math:`A (z - \bar z)`, a component
+    Components have means (K, D) and covariances (K, D, D). With the axes as rows of A (2, D), an
+    observation becomes :math:`A (z - \bar z)`, a component
     :math:`\mathcal N(A (\mu_c - \bar z), A \Sigma_c A^\top)`. Up to two dimensions are left as
     they are.
-
-    Args:
-        z: latents (N, D).
-        means: of the components, (K, D).
-        covariances: of the components, (K, D, D).
 
     Raises:
         ValueError: if the shapes do not fit each other, or there are no latents.

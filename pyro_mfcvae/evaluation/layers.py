@@ -20,17 +20,10 @@ from pyro_mfcvae.models.base import FacetModel
 def resample_facets(
     model: FacetModel, x: Tensor, n_samples: int, temperature: float = 1.0, seed: int = 0
 ) -> Array:
-    """Observations redrawn with each facet in turn drawn from its prior.
+    """Observations x (N, *event) redrawn with each facet in turn drawn from its prior, S times.
 
     The other facets stay at the means of q(z | x). A prior that depends on other latents is taken
-    at those. Source: VLAC, Figure 2.
-
-    Args:
-        model: the model.
-        x: observations (N, *event).
-        n_samples: S draws of each facet for each observation.
-        temperature: tau; every component's covariance becomes tau * Sigma.
-        seed: of the draws.
+    at those. Every component's covariance becomes temperature times Sigma. Source: VLAC, Figure 2.
 
     Returns:
         pictures (J, N, S, *event): first with facet 0 drawn, then facet 1, and so on.
@@ -59,25 +52,17 @@ def sample_components(
     temperature: float = 1.0,
     seed: int = 0,
 ) -> Array:
-    """Pictures drawn from clusters of one facet, with one draw of the others for all of them.
+    """Pictures drawn from R clusters of facet j (from 0), with one draw of the others for all.
 
     Unlike :func:`~pyro_mfcvae.evaluation.sample_clusters`, which draws the others anew for every
-    picture: here what differs is due to this facet alone. Source: VLAC, Figure 3.
-
-    Args:
-        model: the model.
-        facet: j, from 0.
-        clusters: of this facet, R of them.
-        n_samples: S pictures of each.
-        temperature: tau; every component's covariance becomes tau * Sigma.
-        seed: of the draws.
+    picture: here what differs is due to this facet alone. Every component's covariance becomes
+    temperature times Sigma. Source: VLAC, Figure 3.
 
     Returns:
-        pictures (R, S, *event).
+        pictures (R, n_samples, *event).
 
     Raises:
-        ValueError: if the facet or a cluster does not exist, there is nothing to draw, or the
-            temperature is negative or not finite.
+        ValueError: as for :func:`~pyro_mfcvae.evaluation.sample_clusters`.
     """
     check_facet(model, facet)
     _check_draws(len(clusters), n_samples, temperature, "cluster")

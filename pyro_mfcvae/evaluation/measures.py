@@ -192,16 +192,10 @@ def agreement_matrices(
     cluster_maps: Sequence[Mapping[str, ArrayLike]] | None = None,
     responsibilities: Sequence[ArrayLike] | None = None,
 ) -> dict[str, NDArray[np.float64]]:
-    """All measures of agreement between J facets' clusters and F factors' classes.
+    """All measures of agreement between J facets and F factors: {measure: (J, F)}.
 
-    Args:
-        clusters: of J facets, (N,) each.
-        labels: classes (N,) of F factors.
-        cluster_maps: of J facets, ``cluster_map`` of :func:`agreement` by factor.
-        responsibilities: of J facets, (N, K_j).
-
-    Returns:
-        ``{measure: (J, F)}``, factors in the order of the labels.
+    Clusters (N,) and what else :func:`agreement` takes are given for each facet, labels (N,) for
+    each factor, whose order is that of the columns; the map of a facet is given by factor.
 
     Raises:
         ValueError: as :func:`agreement`, and if there is no facet or no factor.

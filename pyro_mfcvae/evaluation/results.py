@@ -33,13 +33,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class FactorResults:
-    """What a facet's clusters have to do with one factor.
-
-    Attributes:
-        n_classes: of the factor.
-        train: on training observations, by measure.
-        test: on held-out ones.
-    """
+    """What a facet's clusters have to do with one factor of n_classes, by part and measure."""
 
     n_classes: int
     train: Values
@@ -48,11 +42,9 @@ class FactorResults:
 
 @dataclass(frozen=True)
 class FacetResults:
-    """One facet.
+    """Facet j with K_j clusters and D_j latent dimensions.
 
     Attributes:
-        n_clusters: K_j.
-        latent_dim: D_j.
         measures: of the facet by itself: {measure: {part: number}}.
         factors: by name; none without labels, or without clusters.
     """
@@ -212,14 +204,9 @@ class Evaluation:
         factor: str | None = None,
         other_facet: int | None = None,
     ) -> float | None:
-        """One number; None where it was not measured.
+        """One number of a part of the data; None where it was not measured.
 
-        Args:
-            measure: its name.
-            part: of the data.
-            facet: j, for a measure of facets.
-            factor: for a measure of a facet and a factor.
-            other_facet: for a measure of two facets.
+        Facet j, a factor and another facet are given for measures that are of them.
         """
         return self.at(*path_of(measure, part, facet, factor, other_facet))
 

@@ -77,11 +77,7 @@ def register_slow(row: SlowMeasurement) -> None:
 
 
 def check_slow(trained: Trained, asked: Mapping[str, Any]) -> None:
-    """Refuse what cannot be measured, before anything is.
-
-    Args:
-        trained: the model and its data.
-        asked: what is asked for, by name of the row.
+    """Refuse what cannot be measured, before anything is; what is asked for comes by row's name.
 
     Raises:
         ConfigError: if a name or a distance is unknown, a package is not installed, or the model

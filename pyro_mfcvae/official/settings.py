@@ -200,11 +200,7 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
 
 
 def read_settings(values: Mapping[str, Any]) -> OfficialSettings:
-    """Their settings, checked.
-
-    Args:
-        values: by their names; those that say nothing about the model or its training are left
-            aside.
+    """Their settings by their names, checked; those of neither model nor training are left aside.
 
     Raises:
         ConfigError: if one is missing or has a wrong type or value.

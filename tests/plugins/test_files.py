@@ -53,7 +53,7 @@ from pyro_mfcvae.presets import get_preset
 from pyro_mfcvae.registry import Registry, take_back
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import train
-from pyro_mfcvae.studies.papers.running import run_folder
+from pyro_mfcvae.studies.engine import run_folder
 
 OWN = '''
 import torch
