@@ -51,7 +51,7 @@ def test_a_format_of_one_s_own():
     assert "lists" not in mfcvae("parts", "file format").output
     done = mfcvae("train", *given, "--model", "mine.py:MFCVAE")
     assert done.exit_code == 0, done.output
-    assert Run("run").evaluation()["facets"][0]["factors"].keys() == {"kind"}
+    assert Run("run").evaluation().facets[0].factors.keys() == {"kind"}
     assert "lists: .lists (JSON with lists by name)" in mfcvae("parts", "file format").output
     Path("mine.csv").touch()
     for option, error in (("mine.csv", "'.csv'"), ("nothing", "data set 'nothing'")):

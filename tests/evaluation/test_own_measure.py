@@ -14,7 +14,7 @@ from models import tiny_config
 from pyro_mfcvae.cli import main
 from pyro_mfcvae.evaluation import MEASURES, Measure, evaluate, register_measure
 from pyro_mfcvae.evaluation.results import log_name
-from pyro_mfcvae.report import facts, write_report
+from pyro_mfcvae.report import write_report
 from pyro_mfcvae.runs.measure import evaluate_run
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import train
@@ -60,7 +60,7 @@ def _mfcvae(*arguments: str) -> str:
 
 def test_it_is_found_everywhere(own, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(facts, "draw_run", lambda *_: None)
+    monkeypatch.setattr("pyro_mfcvae.runs.draw.draw_run", lambda *_: None)
     config = tiny_config(**{"training.epochs_per_step": "[1,1]", "training.evaluate_every": "2"})
     run, _, dataset = train(config, "run")
     evaluate_run(run, dataset)

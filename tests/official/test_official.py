@@ -190,7 +190,7 @@ def test_run_of_a_checkpoint(small, tmp_path):
     config = run.config
     assert (config.preset, config.seed, config.data) == (None, 3, Component(name="mnist"))
     assert [(f.latent_dim, f.n_clusters) for f in config.model.facets] == [(3, 5), (2, 4)]
-    assert all(f.learn_weights is None and f.covariance == "diagonal" for f in config.model.facets)
+    assert all(f.learn_weights and f.covariance == "diagonal" for f in config.model.facets)
     assert config.model.likelihood == Component(name="bernoulli")
     assert config.model.initialisation == "default"
     assert config.training == TrainingConfig(
@@ -299,7 +299,7 @@ def test_fixed_weights_for_each_facet():
         return [facet.learn_weights for facet in facets]
 
     assert learnt(fix_pi_p_c=True) == [False, False]
-    assert learnt(fix_pi_p_c=True, facet_to_fix_pi_p_c="facet_0") == [False, None]
+    assert learnt(fix_pi_p_c=True, facet_to_fix_pi_p_c="facet_0") == [False, True]
     assert learnt(fix_pi_p_c=True, facet_to_fix_pi_p_c="facet_1") == [True, False]
     assert learnt(fix_pi_p_c=False, facet_to_fix_pi_p_c="facet_1") == [True, True]
 

@@ -146,7 +146,7 @@ def test_a_guide():
     few = ("--samples", "3", "--n-draws", "2", "--n-observations", "6")
     compared = mfcvae("compare", "run", *few)
     assert compared.exit_code == 0, compared.output
-    elbos = {row["guide"]: row["elbo"] for row in run.comparison()["guides"]}
+    elbos = {row.guide: row.elbo for row in run.comparison().guides}
     assert elbos["vade"] > elbos["Sharper"]
     assert "Sharper" in compared.output
     values = ["vade", "Sharper"]
