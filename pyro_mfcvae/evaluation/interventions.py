@@ -20,7 +20,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyro_mfcvae.evaluation.predictions import Array, check_facet, decode_means, encoded, predict
+from pyro_mfcvae.evaluation.predictions import (
+    Array,
+    check_facet,
+    decode_means,
+    latent_means,
+    predict,
+)
 from pyro_mfcvae.models.base import FacetModel
 
 
@@ -36,7 +42,7 @@ def swap_facets(model: FacetModel, x: Tensor, donors: Tensor, facet: int) -> Arr
         ValueError: if the facet does not exist.
     """
     check_facet(model, facet)
-    own, given = _latents(model, x), _latents_of_each(model, donors)
+    own, given = latent_means(model, x), _latents_of_each(model, donors)
     n, m = len(x), len(donors)
     zs = [
         (given[j].expand(n, m, -1) if j == facet else own[j].unsqueeze(1).expand(n, m, -1))
@@ -95,7 +101,7 @@ def traverse(
         )
     with torch.no_grad():
         deviation = prior.at_origin().variance.sqrt()[dimension]
-        zs = [z.unsqueeze(1).repeat(1, len(offsets), 1) for z in _latents(model, x)]
+        zs = [z.unsqueeze(1).repeat(1, len(offsets), 1) for z in latent_means(model, x)]
         zs[facet][..., dimension] += deviation * torch.tensor(offsets).to(deviation)
     return _decoded(model, zs, [facet], x)
 
@@ -150,7 +156,7 @@ def interpolate(
     moving = range(model.n_facets) if facets is None else facets
     for facet in moving:
         check_facet(model, facet)
-    first, last = _latents(model, start), _latents(model, end)
+    first, last = latent_means(model, start), latent_means(model, end)
     shares = torch.linspace(0, 1, n_steps).to(first[0]).unsqueeze(-1)
     zs = [
         a.unsqueeze(1) + (shares if j in moving else 0 * shares) * (b - a).unsqueeze(1)
@@ -221,15 +227,9 @@ def _mean(model: FacetModel, j: int, zs: Sequence[Tensor], clusters: NDArray[np.
     return model.prior(j, zs).transform(torch.zeros_like(zs[j]), c)
 
 
-def _latents(model: FacetModel, x: Tensor) -> list[Tensor]:
-    """Means of q(z_j | x), J tensors (N, D_j), of observations that are one group."""
-    parts = [[q.mean for q in posteriors] for _, posteriors in encoded(model, x)]
-    return [torch.cat(facet) for facet in zip(*parts, strict=True)]
-
-
 def _latents_of_each(model: FacetModel, x: Tensor) -> list[Tensor]:
-    """The same, of observations each of which is a group by itself."""
+    """Means of q(z_j | x), J tensors (N, D_j), of observations each of which is a group."""
     if model.structure.group_size is None:
-        return _latents(model, x)
-    parts = [_latents(model, one) for one in x.split(1)]
+        return latent_means(model, x)
+    parts = [latent_means(model, one) for one in x.split(1)]
     return [torch.cat(facet) for facet in zip(*parts, strict=True)]

@@ -6,14 +6,19 @@ Gaussian Mixture Variational Ladder Autoencoders", 2019, Figures 2 and 3.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_mfcvae.evaluation.predictions import Array, check_facet, decode_means, encoded
+from pyro_mfcvae.evaluation.predictions import (
+    Array,
+    check_draws,
+    check_facet,
+    decode_means,
+    latent_means,
+)
 from pyro_mfcvae.models.base import FacetModel
 
 
@@ -31,10 +36,9 @@ def resample_facets(
     Raises:
         ValueError: if there is nothing to draw, or the temperature is negative or not finite.
     """
-    _check_draws(len(x), n_samples, temperature, "observation")
+    check_draws(len(x), n_samples, temperature, "observation")
     generator = torch.Generator().manual_seed(seed)
-    parts = [[q.mean for q in posteriors] for _, posteriors in encoded(model, x)]
-    own = [torch.cat(facet).unsqueeze(1) for facet in zip(*parts, strict=True)]
+    own = [z.unsqueeze(1) for z in latent_means(model, x)]
     shape = (len(x), n_samples)
     pictures = []
     for j in range(model.n_facets):
@@ -65,7 +69,7 @@ def sample_components(
         ValueError: as for :func:`~pyro_mfcvae.evaluation.sample_clusters`.
     """
     check_facet(model, facet)
-    _check_draws(len(clusters), n_samples, temperature, "cluster")
+    check_draws(len(clusters), n_samples, temperature, "cluster")
     generator = torch.Generator().manual_seed(seed)
     others = model.sample_prior((), temperature=temperature, generator=generator)
     shape = (len(clusters), n_samples)
@@ -73,12 +77,3 @@ def sample_components(
     drawn = model.prior(facet, others).sample(shape, chosen, temperature, generator)
     zs = [drawn if j == facet else z.expand(*shape, -1) for j, z in enumerate(others)]
     return decode_means(model, zs)
-
-
-def _check_draws(n: int, n_samples: int, temperature: float, what: str) -> None:
-    if n < 1 or n_samples < 1:
-        raise ValueError(
-            f"expected at least one {what} and one sample of each, got {n} and {n_samples}"
-        )
-    if not 0 <= temperature < math.inf:
-        raise ValueError(f"expected a temperature from 0 on, got {temperature}")

@@ -137,13 +137,7 @@ def sample_clusters(
             temperature is negative or not finite.
     """
     check_facet(model, facet)
-    if not len(clusters) or n_samples < 1:
-        raise ValueError(
-            f"expected at least one cluster and one sample of each, got {len(clusters)} clusters "
-            f"and {n_samples} samples"
-        )
-    if not 0 <= temperature < math.inf:
-        raise ValueError(f"expected a temperature from 0 on, got {temperature}")
+    check_draws(len(clusters), n_samples, temperature, "cluster")
     generator = torch.Generator().manual_seed(seed)
     shape = (len(clusters), n_samples)
     chosen = {facet: torch.tensor(clusters).unsqueeze(-1)}
@@ -167,6 +161,22 @@ def check_facet(model: FacetModel, facet: int) -> None:
     """Raise a ValueError if the model has no such facet."""
     if not 0 <= facet < model.n_facets:
         raise ValueError(f"expected a facet from 0 to {model.n_facets - 1}, got {facet}")
+
+
+def check_draws(n: int, n_samples: int, temperature: float, what: str) -> None:
+    """Raise a ValueError if there is nothing to draw, or no such temperature."""
+    if n < 1 or n_samples < 1:
+        raise ValueError(
+            f"expected at least one {what} and one sample of each, got {n} and {n_samples}"
+        )
+    if not 0 <= temperature < math.inf:
+        raise ValueError(f"expected a temperature from 0 on, got {temperature}")
+
+
+def latent_means(model: FacetModel, x: Observations) -> list[Tensor]:
+    """Means of q(z_j | x), J tensors (N, D_j), of observations that are one group."""
+    parts = [[q.mean for q in posteriors] for _, posteriors in encoded(model, x)]
+    return [torch.cat(facet) for facet in zip(*parts, strict=True)]
 
 
 def batches(model: FacetModel, x: Observations, batch_size: int = BATCH_SIZE) -> Iterator[Tensor]:
