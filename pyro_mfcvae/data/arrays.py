@@ -31,17 +31,11 @@ class Shaped(Protocol):
 
 @dataclass(frozen=True)
 class Layout:
-    """How an array of rows or pictures becomes observations.
+    """How an array of rows or pictures becomes observations."""
 
-    Attributes:
-        event: shape of one observation, (features,) or (channels, height, width).
-        dtype: of observations, uint8 or float32.
-        channels_last: whether the array has the channels in its last place.
-    """
-
-    event: tuple[int, ...]
-    dtype: torch.dtype
-    channels_last: bool
+    event: tuple[int, ...]  # shape of one observation, (features,) or (channels, height, width)
+    dtype: torch.dtype  # of observations, uint8 or float32
+    channels_last: bool  # whether the array has the channels in its last place
 
     @property
     def row_bytes(self) -> int:

@@ -26,23 +26,17 @@ class DigitFiles:
     """Where the files of a data set of digits are, and how torchvision reads them.
 
     Attributes:
-        title: what people call the data set.
-        folder: where its files lie in the data folder.
-        train_names: of the files with the training part.
-        test_names: of the files with the held-out part.
-        shape: of a picture, (channels, height, width).
-        source: where to get the files.
         read: (torchvision.datasets, data folder, train, download) -> pictures, uint8
             (N, channels, height, width), and their digits, integers (N,).
         inseparable: whether torchvision reads a part only where the other one's files are, too.
     """
 
-    title: str
-    folder: str
-    train_names: tuple[str, ...]
-    test_names: tuple[str, ...]
-    shape: tuple[int, int, int]
-    source: str
+    title: str  # what people call the data set
+    folder: str  # where its files lie in the data folder
+    train_names: tuple[str, ...]  # of the files with the training part
+    test_names: tuple[str, ...]  # of the files with the held-out part
+    shape: tuple[int, int, int]  # of a picture, (channels, height, width)
+    source: str  # where to get the files
     read: Callable[[ModuleType, Path, bool, bool], Digits]
     inseparable: bool = False
 

@@ -66,72 +66,43 @@ class FacetResults:
 
 @dataclass(frozen=True)
 class Bound:
-    """The importance-weighted bound, in nats per observation.
+    """The importance-weighted bound, in nats per observation."""
 
-    Attributes:
-        n_samples: S.
-        n_observations: that it was measured on, by part.
-        train: on training observations.
-        test: on held-out ones.
-        elbo: of the same observations, by part.
-    """
-
-    n_samples: int
-    n_observations: dict[Part, int]
-    train: float
-    test: float
-    elbo: dict[Part, float] = field(default_factory=dict)
+    n_samples: int  # S
+    n_observations: dict[Part, int]  # that it was measured on, by part
+    train: float  # on training observations
+    test: float  # on held-out ones
+    elbo: dict[Part, float] = field(default_factory=dict)  # of the same observations, by part
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Held-out accuracies of a classifier that sees sampled latents.
+    """Held-out accuracies of a classifier that sees sampled latents."""
 
-    Attributes:
-        n_train: observations that it was trained on.
-        n_test: that it is judged by.
-        facets: from each facet's latents: {factor: accuracy}.
-        all_facets: from all of them together.
-        most_frequent_class: what knowing nothing gives.
-    """
-
-    n_train: int
-    n_test: int
-    facets: list[Values]
-    all_facets: Values
-    most_frequent_class: Values
+    n_train: int  # observations that it was trained on
+    n_test: int  # that it is judged by
+    facets: list[Values]  # from each facet's latents: {factor: accuracy}
+    all_facets: Values  # from all of them together
+    most_frequent_class: Values  # what knowing nothing gives
 
 
 @dataclass(frozen=True)
 class Diversity:
-    """Mean distances of random pairs of observations, and of samples of the model.
+    """Mean distances of random pairs of observations, and of samples of the model."""
 
-    Attributes:
-        n_pairs: how many.
-        distances: {distance: {"data" | "samples": mean}}.
-        n_samples: of the model, that pairs are drawn from.
-        temperature: of these samples.
-    """
-
-    n_pairs: int
-    distances: dict[str, Values]
-    n_samples: int | None = None
-    temperature: float | None = None
+    n_pairs: int  # how many
+    distances: dict[str, Values]  # {distance: {"data" | "samples": mean}}
+    n_samples: int | None = None  # of the model, that pairs are drawn from
+    temperature: float | None = None  # of these samples
 
 
 @dataclass(frozen=True)
 class Term:
-    """One term of the objective.
+    """One term of the objective."""
 
-    Attributes:
-        title: in words.
-        weight: that it has in the ELBO; None for the ELBO and the reconstruction.
-        values: by part, in nats per observation.
-    """
-
-    title: str
-    weight: float | None
-    values: dict[Part, float]
+    title: str  # in words
+    weight: float | None  # that it has in the ELBO; None for the ELBO and the reconstruction
+    values: dict[Part, float]  # by part, in nats per observation
 
 
 @dataclass(frozen=True)

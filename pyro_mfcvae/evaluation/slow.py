@@ -33,21 +33,13 @@ DISTANCES = {"pixels": pixel_diversity, "lpips": perceptual_diversity}
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A run's model, ready to be looked at.
+    """A run's model, ready to be looked at."""
 
-    Attributes:
-        config: the run's settings.
-        model: on the run's device, in evaluation mode.
-        dataset: the run's data.
-        step: steps done.
-        checksum: of the model.
-    """
-
-    config: Config
-    model: FacetModel
-    dataset: Dataset
-    step: int
-    checksum: str
+    config: Config  # the run's settings
+    model: FacetModel  # on the run's device, in evaluation mode
+    dataset: Dataset  # the run's data
+    step: int  # steps done
+    checksum: str  # of the model
 
 
 @dataclass(frozen=True)

@@ -33,21 +33,13 @@ _LADDER = tuple(
 
 @dataclass(frozen=True)
 class OfficialData:
-    """What their code fixes by data set.
+    """What their code fixes by data set."""
 
-    Attributes:
-        name: of the data set here.
-        shape: (channels, height, width).
-        likelihood: p(x | z).
-        output_activation: of its mean.
-        n_train: training observations; None where the settings say it.
-    """
-
-    name: str
-    shape: tuple[int, int, int]
-    likelihood: str
-    output_activation: str | None
-    n_train: int | None = None
+    name: str  # of the data set here
+    shape: tuple[int, int, int]  # (channels, height, width)
+    likelihood: str  # p(x | z)
+    output_activation: str | None  # of its mean
+    n_train: int | None = None  # training observations; None where the settings say it
 
 
 _DATA: dict[str, OfficialData] = {
