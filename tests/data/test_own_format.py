@@ -1,4 +1,4 @@
-"""A file format of one's own: one registration, and every list has it."""
+"""The file format of CONTRIBUTING.md: one registration, and every list has it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from own_files import SETTINGS, mfcvae, nothing_loaded
+from own_files import SETTINGS, mfcvae, nothing_loaded, recipe
 
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.data import load_dataset
@@ -15,21 +15,7 @@ from pyro_mfcvae.errors import ConfigError, DataError
 from pyro_mfcvae.plugins import load_model_file
 from pyro_mfcvae.runs.run import Run
 
-FORMAT = """
-import json
-
-import numpy as np
-
-from pyro_mfcvae import MFCVAE
-from pyro_mfcvae.data.formats import FORMATS, Format
-
-
-def read(path):
-    return {name: np.array(values) for name, values in json.loads(path.read_text()).items()}
-
-
-FORMATS.add(Format("lists", (".lists",), "JSON with lists by name", read))
-"""
+FORMAT = recipe("A data format")
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from models import tiny_config
+from own_files import recipe
 
 from pyro_mfcvae.cli import main
 from pyro_mfcvae.evaluation import MEASURES, Measure, evaluate, register_measure
@@ -34,8 +35,9 @@ def _name(level: str) -> str:
 
 @pytest.fixture
 def own():
-    """One measure of each level, which counts its observations."""
+    """The recipe's measure, and one of each level, which counts its observations."""
     before = dict(MEASURES)
+    exec(recipe("A measure"), {})
     for level, function in LEVELS.items():
         register_measure(
             Measure(
@@ -70,6 +72,8 @@ def test_it_is_found_everywhere(own, tmp_path, monkeypatch):
     assert stored["facets"][1][_name("facet")] == stored[_name("run")] == n
     assert stored["facets"][0]["factors"]["shape"]["test"][_name("factor")] == n["test"]
     assert stored[_name("pair")]["train"] == [[n["train"]] * 2] * 2
+    shares = stored["facets"][1]["largest_cluster"]
+    assert {part: round(n[part] * shares[part]) / n[part] for part in n} == pytest.approx(shares)
     # the log of held-out observations
     values = [record["values"] for record in run.metrics() if record["split"] == "test"][-1]
     assert values[log_name(_name("facet"), 1)] == n["test"]
@@ -78,8 +82,10 @@ def test_it_is_found_everywhere(own, tmp_path, monkeypatch):
     printed, everything = _mfcvae("evaluate", "run"), _mfcvae("evaluate", "run", "--all")
     assert all(f"MINE-{level}" in printed for level in ("factor", "pair", "run"))
     assert all(f"MINE-{level}" in everything for level in LEVELS)
+    assert "largest cluster" in everything
     for command in ("evaluate", "sweep"):
         text = _mfcvae(command, "--help")
+        assert "largest_cluster Share of the observations in the largest cluster." in text
         assert all(f"{_name(level)} Length of what a {level} is" in text for level in LEVELS)
     # a page, and a comparison of two runs
     page = write_report([run.path]).read_text()
