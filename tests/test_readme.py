@@ -136,7 +136,7 @@ def test_plain_pyro_trains_a_model():
 
 
 def test_a_whole_training(workplace, capsys):
-    exec(_block("evaluate_run(run, dataset)"), {})
+    exec(_block("complete(run, dataset)"), {})
     assert "majority_accuracy_training_map" in capsys.readouterr().out
     names = {}
     exec(_block('Run("runs/mine-001")'), names)
