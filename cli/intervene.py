@@ -166,7 +166,7 @@ def generate(
     """
     which: dict[str, Any] = {"clusters": clusters, "n_clusters": 10}
     if clusters == "all":
-        which: dict[str, Any] = {"clusters": None, "n_clusters": None}
+        which = {"clusters": None, "n_clusters": None}
     _draw("samples", "generated", facets, n_samples=n, **which, **given)
 
 

@@ -108,6 +108,8 @@ def sweep(
             return record.state
         entry = planned.spec.objective.entry(record.job.arm.label)
         value = entry.value(record.outcome.evaluation)
+        if value is None:
+            return record.state
         return f"{100 * value:.2f} %" if entry.percent else f"{value:.3f}"
 
     try:

@@ -42,6 +42,7 @@ class Agreement(RunFigure[AgreementMatrices]):
 
     @override
     def fits(self, recorded: Recorded) -> str | None:
+        assert recorded.results is not None  # as ``reads`` says
         return None if recorded.results.matrices() else "the data have no labels"
 
     @override
@@ -73,6 +74,7 @@ class Agreement(RunFigure[AgreementMatrices]):
 
     @override
     def details(self, recorded: Recorded) -> Iterable[str]:
+        assert recorded.results is not None
         if not all(facet.has_clusters for facet in recorded.results.facets):
             yield "What is measured of clusters is empty for a facet with one only."
 

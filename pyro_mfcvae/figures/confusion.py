@@ -108,9 +108,8 @@ def _panel(
         ),
         _LEFT,
         _write if has_numbers else None,
-        np.flatnonzero(
-            np.diff(counts[order].argmax(1))
-        ).tolist(),  # clusters for other classes follow
+        # Clusters for other classes follow.
+        np.flatnonzero(np.diff(counts[order].argmax(1))).tolist(),
     )
 
 

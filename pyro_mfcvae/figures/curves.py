@@ -10,7 +10,6 @@ from typing import Any, cast
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from typing_extensions import override
 
@@ -20,7 +19,7 @@ from pyro_mfcvae.figures.registry import RunFigure, register_figure
 from pyro_mfcvae.figures.seen import Recorded
 
 # Not the colours of the facets.
-_FACTOR_COLORS = cast(ListedColormap, mpl.colormaps["Dark2"]).colors
+_FACTOR_COLORS = cast(Any, mpl.colormaps["Dark2"]).colors
 
 Records = Sequence[dict[str, Any]]
 

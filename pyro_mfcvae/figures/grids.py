@@ -120,7 +120,7 @@ def draw_panels(
     top = above + heads
     key = _key(example.shape)
     size = (width, top + max(h for h, _ in sizes) + _MARGIN + _KEY * bool(key))
-    figure = Figure(figsize=size, layout="none")
+    figure = Figure(figsize=size, layout="none")  # type: ignore[arg-type]  # the stubs lack it
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, size[0]), ylim=(size[1], 0))
     axes.set_axis_off()
     x = 0.0
@@ -155,8 +155,8 @@ def _draw(panel: Panel, axes: Axes, at: Pair, cell: Pair, limits: Pair) -> None:
     for k, head in enumerate(panel.heads):
         y, x = panel.corner(0, k, cell)
         _write(axes, left + x + width / 2, top - 0.03, head, 8, "center", "bottom")
-    for i, row in enumerate(panel.captions):
-        for k, caption in enumerate(row):
+    for i, captions in enumerate(panel.captions):
+        for k, caption in enumerate(captions):
             y, x = panel.corner(i, k, cell)
             _write(axes, left + x + width / 2, top + y - 0.005, caption, 7, "center", "bottom")
 

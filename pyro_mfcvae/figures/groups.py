@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pyro_mfcvae import evaluation
-from pyro_mfcvae.evaluation.embedding import neighbour_embedding
 from pyro_mfcvae.evaluation.groups import RANDOM, Kind, draw_groups, group_latents
+from pyro_mfcvae.evaluation.latents import neighbour_embedding
 from pyro_mfcvae.figures.grids import Panel
 from pyro_mfcvae.figures.marks import class_colors
 from pyro_mfcvae.figures.names import describe_shares, readable
@@ -107,7 +107,7 @@ def draw_map_of_groups(
         style: dict[str, Any] = {"s": 60, "color": "0.75", "marker": ".", "zorder": 1}
         if kind is not RANDOM:
             marker = _MARKERS[k % len(_MARKERS)]
-            style: dict[str, Any] = {"s": 22, "color": colors[k], "marker": marker, "zorder": 2}
+            style = {"s": 22, "color": colors[k], "marker": marker, "zorder": 2}
         of_kind = points[groups.classes == k]
         axes.scatter(*of_kind.T, label=readable(kind.name), lw=0, alpha=0.8, **style)
     for i, (name, way) in enumerate(zip(paths, ways, strict=True)):

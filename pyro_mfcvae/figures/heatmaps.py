@@ -87,7 +87,7 @@ def draw_heat_maps(panels: Sequence[HeatMap], title: str = "", below: float = 0.
     lines = _arrange(panels)
     width = max(_LEAST_WIDTH, *(_MARGIN + sum(p.width for p in line) for line in lines))
     height = _TITLE + sum(max(p.height for p in line) for line in lines) + below
-    figure = Figure(figsize=(width, height), layout=None)
+    figure = Figure(figsize=(width, height), layout="none")  # type: ignore[arg-type]  # the stubs lack it
     top = height - _TITLE
     for line in lines:
         left = _MARGIN

@@ -70,7 +70,7 @@ class Means(SceneFigure):
     @override
     def draw(self, result: Scene) -> Figure:
         pictures, *clusters = result.arrays.values()
-        return result.canvas.draw_means(pictures, clusters, result.title)
+        return result.canvas.draw_means(pictures, [k.tolist() for k in clusters], result.title)
 
     @override
     def details(self, seen: Seen, *facets: int) -> Iterable[str]:

@@ -87,7 +87,9 @@ class Pictures(Canvas):
     def draw_means(self, pictures: Array, clusters: Sequence[Sequence[int]], title: str) -> Figure:
         names = [[str(k) for k in chosen] for chosen in clusters]
         if len(clusters) > 1:
-            return self.draw_panels([Panel([list(row) for row in pictures], *names)], title)
+            return self.draw_panels(
+                [Panel([list(row) for row in pictures], names[0], names[1])], title
+            )
         n = math.ceil(math.sqrt(2 * len(pictures)))
         starts = range(0, len(pictures), n)
         rows = [list(pictures[i : i + n]) for i in starts]

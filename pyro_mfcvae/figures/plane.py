@@ -108,6 +108,7 @@ def _draw(axes: Axes, plane: Plane) -> None:
 
 
 def _draw_components(axes: Axes, plane: Plane) -> None:
+    assert plane.means is not None
     color = "black" if plane.density is None else "white"
     if plane.covariances is not None:
         for mean, covariance in zip(plane.means, plane.covariances, strict=True):

@@ -108,7 +108,7 @@ class Points(Canvas):
     @override
     def draw_means(self, pictures: Array, clusters: Sequence[Sequence[int]], title: str) -> Figure:
         names = [f"row {k}" for k in clusters[0]] if len(clusters) > 1 else [""]
-        drawn = pictures if len(clusters) > 1 else pictures[None]
+        drawn = [*pictures] if len(clusters) > 1 else [pictures]
         figure, panels = self._panels(names, title, drawn)
         for axes, points in zip(panels, drawn, strict=True):
             axes.scatter(*points.T, s=12, color="C0", lw=0)

@@ -124,7 +124,7 @@ class AccuracyOfRuns(OverEpochs):
         n_rows = -(-len(result.panels) // n_columns)
         figure = Figure(figsize=(9, 0.8 + 2.9 * n_rows), layout="constrained")
         panels = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False).ravel()
-        for axes, factor in zip(_draw(figure, panels, result), result.panels, strict=True):
+        for axes, factor in zip(_draw(figure, list(panels), result), result.panels, strict=True):
             axes.set_title(readable(factor), fontsize=10)
             axes.yaxis.set_major_formatter(PercentFormatter(1))
             axes.set_ylim(0, 1.02)

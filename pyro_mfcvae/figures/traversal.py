@@ -77,7 +77,7 @@ class Traversal(SceneFigure):
 
     @override
     def draw(self, result: Scene) -> Figure:
-        arrays, heads = result.arrays, describe_steps(result.arrays["offsets"])
+        arrays, heads = result.arrays, describe_steps(result.arrays["offsets"].tolist())
         return result.canvas.draw_paths(
             arrays["pictures"], result.labels, heads, result.title, arrays["x"]
         )

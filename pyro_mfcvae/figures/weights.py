@@ -79,11 +79,8 @@ def _draw(axes: Axes, name: str, assigned: NDArray[np.int64], pi: NDArray[np.flo
     bars = axes.bar(positions, shares[order], color="C0", label="observations assigned to it")
     (dots,) = axes.plot(positions, pi[order], "o", color="C1", ms=3, label="p(c) of the prior")
     shown = thinned(n_components, _MOST_LABELS)
-    style: dict[str, Any] = {
-        "fontsize": 8 if len(shown) <= 50 else 6,
-        "rotation": 90 * (len(shown) > 30),
-    }
-    axes.set_xticks(shown, order[shown], **style)
+    size, rotation = 8 if len(shown) <= 50 else 6, 90 * (len(shown) > 30)
+    axes.set_xticks(shown, order[shown], fontsize=size, rotation=rotation)
     axes.set_xlim(-0.8, max(n_components, 8) - 0.2)
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(PercentFormatter(1))

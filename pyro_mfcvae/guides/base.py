@@ -47,6 +47,10 @@ class Description(Protocol):
         """Shallow first."""
 
     @property
+    def clustered(self) -> Sequence[int]:
+        """Facets with clusters."""
+
+    @property
     def infers_clusters_first(self) -> bool:
         """Whether a q(z | x, c) is told clusters."""
 

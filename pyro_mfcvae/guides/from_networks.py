@@ -26,7 +26,7 @@ class NetworkGuide(Guide):
     def __init__(self, model: FacetedModel) -> None:
         super().__init__(model)
         n_clusters = [facet.n_clusters for facet in model.structure.facets]
-        needs_own = not model.cluster_networks and any(k > 1 for k in n_clusters)
+        needs_own = model.structure.clustered and not model.cluster_networks
         self.network = ClusterHeads(model.n_features, n_clusters) if needs_own else None
 
     @override

@@ -180,8 +180,8 @@ def _run_sections(facts: Facts) -> list[Section]:
         Section(
             f"facet-{j}",
             f"Facet {j}",
-            make(lambda results, j=j: tables.facet_table(results, j)),
-            take(lambda picture, j=j: picture.facets == (j,)),
+            make(lambda results, j=j: tables.facet_table(results, j)),  # type: ignore[misc]
+            take(lambda picture, j=j: picture.facets == (j,)),  # type: ignore[misc]
             " ".join(
                 [
                     *([summary.describe_facet(facts, j)] if found else []),

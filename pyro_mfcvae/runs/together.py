@@ -67,7 +67,7 @@ def train_together(
     check(states[0], say)  # they differ in nothing that it depends on
     check_noise(states)
     seconds = [
-        initialise(state, lambda text, name=name: say(f"{name}: {text}"))
+        initialise(state, lambda text, name=name: say(f"{name}: {text}"))  # type: ignore[misc]
         for name, state in zip(configs, states, strict=True)
     ]
     runs = [Run.create(config, folders[name]) for name, config in configs.items()]

@@ -201,7 +201,7 @@ register_experiments(
             title=f"accuracy over training: {title}",
             source=f"MFCVAE, Figure {number}",
             n_seeds=_SEEDS,
-            arms=lambda scale, cases=cases: mfcvae_arms(scale, *cases),
+            arms=lambda scale, cases=cases: mfcvae_arms(scale, *cases),  # type: ignore[misc]
             numbers=own_accuracies,
             draw=over_epochs(),
         )

@@ -140,7 +140,7 @@ register_experiments(
             name=f"figure-{number}",
             title=title,
             source=f"MFCVAE, Figure {number}",
-            arms=lambda scale, cases=cases: mfcvae_arms(scale, *cases),
+            arms=lambda scale, cases=cases: mfcvae_arms(scale, *cases),  # type: ignore[misc]
             draw=pictures(picture),
             remarks=[f"{number} (b) shows another paper's model (LTVAE) and is left out"]
             * (number in _OF_ANOTHER_PAPER),

@@ -208,7 +208,10 @@ def read_spec(path: Path) -> Spec:
         spec = spec_from_dict(yaml.load(path.read_text(), _Loader))
     except (OSError, UnicodeError, RecursionError, yaml.YAMLError, ConfigError) as error:
         raise ConfigError(f"{path} cannot be used: {error}") from None
-    return spec if spec.base is None else replace(spec, base=path.parent / spec.base.expanduser())
+    if spec.base is None:
+        return spec
+    base = path.parent / spec.base.expanduser()
+    return replace(spec, base=base)  # type: ignore[type-var]  # pydantic's dataclass, too
 
 
 def spec_from_dict(values: Any) -> Spec:
