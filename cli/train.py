@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pyro_mfcvae.cli.options import DATA_DIR, GUIDE, MODEL, OUT, again, sayer
+from pyro_mfcvae.cli.options import (
+    COUNT,
+    DATA_DIR,
+    DEVICE,
+    GUIDE,
+    MODEL,
+    NATURAL,
+    OUT,
+    PATH,
+    again,
+    comma_separated,
+    option,
+    say_plainly,
+    sayer,
+    settings_of,
+)
 from pyro_mfcvae.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,62 +39,39 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("preset", required=False)
-@click.option(
-    "--data", metavar="NAME|FILE", help='A data set, or a file of your own (see "mfcvae parts").'
-)
+@option("--data", 'A data set, or a file of your own (see "mfcvae parts").', None, "NAME|FILE")
 @DATA_DIR
 @MODEL
 @GUIDE
-@click.option("--facets", metavar="D:K,D:K", help="Latent dimensions and clusters, shallow first.")
-@click.option(
-    "--set",
-    "assignments",
-    metavar="PATH=VALUE",
-    multiple=True,
-    help="Change any setting, such as training.learning_rate=1e-3.",
-)
-@click.option("--seed", type=click.IntRange(min=0), help="Of weights, order and noise.")
+@option("--facets", "Latent dimensions and clusters, shallow first.", None, "D:K,D:K")
+@settings_of("any setting, such as training.learning_rate=1e-3")
+@option("--seed", "Of weights, order and noise.", NATURAL)
 @OUT
-@click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, ...")
-@click.option(
-    "--devices",
-    metavar="N",
-    type=click.IntRange(min=1),
-    help="Share each batch out over so many devices [1].",
-)
-@click.option(
-    "--nodes",
-    metavar="M",
-    type=click.IntRange(min=1),
-    help="On so many machines, each of which is given this command [1].",
-)
-@click.option(
+@DEVICE
+@option("--devices", "Share each batch out over so many devices [1].", COUNT, "N")
+@option("--nodes", "On so many machines, each of which is given this command [1].", COUNT, "M")
+@option(
     "--timeout",
-    metavar="SECONDS",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Wait so long for a device that does not answer [1800].",
+    "Wait so long for a device that does not answer [1800].",
+    click.FloatRange(min=0, min_open=True),
+    "SECONDS",
 )
-@click.option(
-    "--runs",
-    "n_runs",
-    metavar="R",
-    type=click.IntRange(min=1),
-    default=1,
-    help="Train so many seeds at once, counted on from --seed.",
+@option(
+    "--runs n_runs", "Train so many seeds at once, counted on from --seed.", COUNT, "R", default=1
 )
-@click.option(
+@option(
     "--vary",
-    metavar="PATH=VALUE,VALUE",
+    "Train every one of these values at once, each with all seeds.",
+    None,
+    "PATH=VALUE,VALUE",
     multiple=True,
-    help="Train every one of these values at once, each with all seeds.",
 )
-@click.option(
-    "--resume",
-    "resumed",
-    metavar="RUN",
+@option(
+    "--resume resumed",
+    "Go on with an interrupted run, or with runs trained at once.",
+    PATH,
+    "RUN",
     multiple=True,
-    type=click.Path(path_type=Path),
-    help="Go on with an interrupted run, or with runs trained at once.",
 )
 def train(
     resumed: tuple[Path, ...],
@@ -186,7 +179,7 @@ def _values(text: str) -> tuple[str, list[str]]:
             "expected --vary PATH=VALUE,VALUE, such as training.learning_rate=0.001,0.002, got "
             f"{text!r}"
         )
-    return path.strip(), [value.strip() for value in values.split(",")]
+    return path.strip(), comma_separated(values)
 
 
 def _settings(
@@ -239,12 +232,11 @@ def _finish(
     screen: Console, besides: str, runs: Mapping[str, Run], state: TrainingState, dataset: Dataset
 ) -> None:
     """Evaluate and draw runs by their names, and show the results; state is that of the first."""
-    from pyro_mfcvae.cli.show import show_evaluation, show_runs
+    from pyro_mfcvae.cli.show import show_evaluation, show_tables
+    from pyro_mfcvae.evaluation.tables import runs_table
     from pyro_mfcvae.runs.complete import complete
 
-    def tell(text: str) -> None:
-        screen.print(text, highlight=False, soft_wrap=True, markup=False)
-
+    tell = partial(say_plainly, screen)
     if not state.engine.is_writer:
         sys.exit()
     if state.interrupted:
@@ -271,5 +263,5 @@ def _finish(
         show_evaluation(screen, *results.values())
         tell(f"figures and results: {folders}")
     else:
-        show_runs(screen, results)
+        show_tables(screen, runs_table(results))
         tell(f"side by side: mfcvae report {folders}{besides}")

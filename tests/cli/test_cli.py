@@ -18,7 +18,7 @@ from models import tiny_config
 
 import pyro_mfcvae
 from pyro_mfcvae.cli import main
-from pyro_mfcvae.cli.commands import COMMANDS
+from pyro_mfcvae.cli.main import COMMANDS
 from pyro_mfcvae.config import config_to_dict
 from pyro_mfcvae.runs.run import Run
 
