@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from typing_extensions import override
 
 from pyro_mfcvae.figures.canvas import Array, Canvas, Group
-from pyro_mfcvae.figures.marks import cluster_colors, number_apart
+from pyro_mfcvae.figures.marks import cluster_colors, number_apart, panel_grid
 
 _PANEL, _ALONE = 2.1, 4.5  # inches, of one among several and of the only one
 _N_COLUMNS = 5
@@ -129,15 +129,11 @@ class Points(Canvas):
         """
         low, high = self._window(np.concatenate(drawn))
         n_columns = min(len(names), _N_COLUMNS)
-        n_rows = -(-len(names) // n_columns)
         panel = _PANEL if len(names) > 1 else _ALONE
-        size = (max(panel * n_columns + 0.5, 5.0), panel * n_rows + 0.7)
-        figure = Figure(figsize=size, layout="constrained")
-        grid = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
-        panels = list(grid.flat)
-        for axes in panels[len(names) :]:
-            axes.remove()
-        panels = panels[: len(names)]
+        more = max(0.5, 5.0 - panel * n_columns)
+        figure, panels = panel_grid(
+            len(names), n_columns, (panel, panel), (more, 0.7), sharex=True, sharey=True
+        )
         for axes, name, points in zip(panels, names, drawn, strict=True):
             self._prepare(axes, low, high)
             axes.set_title(name, fontsize=8)

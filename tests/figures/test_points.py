@@ -14,6 +14,7 @@ from PIL import Image
 from pyro_mfcvae import evaluation
 from pyro_mfcvae.cli import main
 from pyro_mfcvae.config import Component
+from pyro_mfcvae.evaluation.results import Evaluation, FacetResults
 from pyro_mfcvae.figures import (
     Recorded,
     Seen,
@@ -281,7 +282,7 @@ def test_nothing_is_added_where_nothing_is_special():
     names = ("curves", "weights", "reconstructions", "means-facets-0-1")
     assert [_details(seen, name) for name in names] == [""] * 4
     for n_clusters, expected in ((3, ""), (1, "empty for a facet with one only")):
-        recorded = Recorded(results={"facets": [{"n_clusters": n_clusters}]})
+        recorded = Recorded(results=Evaluation({}, {}, [FacetResults(n_clusters, 2, {})]))
         assert expected in " ".join(get_figure("agreement").details(recorded))
 
 
