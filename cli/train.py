@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pyro_mfcvae.data import Dataset
     from pyro_mfcvae.runs.run import Run
     from pyro_mfcvae.training import TrainingState
+    from pyro_mfcvae.training.callbacks import ProgressBar, Say
 
 
 @click.command()
@@ -117,8 +118,9 @@ def train(
     if (n_runs > 1 or vary or len(resumed) > 1) and (devices or nodes):
         raise ConfigError("several runs at once share one device; leave --devices and --nodes out")
     if resumed:
+        files = {"model": model, "guide": guide}
         fixed = {"out": out, "vary": vary, "runs": None if n_runs == 1 else n_runs, **given}
-        runs, state, dataset = _resume(screen, resumed, processes, model, guide, **fixed)
+        runs, state, dataset = _resume(resumed, bar, say, processes, files, **fixed)
     elif n_runs > 1 or vary:
         config = _settings(model, guide, **given)
         configs = seeds_and_settings(config, n_runs, dict(map(_values, vary)))
@@ -133,11 +135,11 @@ def train(
 
 
 def _resume(
-    screen: Console,
     folders: tuple[Path, ...],
+    bar: ProgressBar,
+    say: Say,
     processes: dict[str, Any],
-    model: str | None,
-    guide: str | None,
+    files: dict[str, str | None],
     data_dir: Path | None,
     device: str | None,
     **given: Any,
@@ -146,7 +148,6 @@ def _resume(
     from pyro_mfcvae.runs import together
     from pyro_mfcvae.runs import train as alone
     from pyro_mfcvae.runs.run import Run
-    from pyro_mfcvae.training.callbacks import ProgressBar
     from pyro_mfcvae.training.devices.engine import launched
 
     if any(value not in (None, ()) for value in given.values()):
@@ -155,13 +156,11 @@ def _resume(
             "--device, --devices, --nodes and, for a model or guide from a file, --model and "
             "--guide may be given"
         )
-    if model is not None:
-        load_model_file(model)
-    if guide is not None:
-        load_guide_file(guide)
+    for kind, load in (("model", load_model_file), ("guide", load_guide_file)):
+        if files[kind] is not None:
+            load(files[kind])
     runs = [Run(folder) for folder in folders]
     named = dict(zip(map(str, folders), runs, strict=True))
-    bar, say = ProgressBar(screen), sayer(screen)
     if len(folders) > 1:
         _, states, dataset = together.resume_together(runs, [bar], say, data_dir, device)
         return named, states[0], dataset
@@ -206,12 +205,10 @@ def _settings(
 
     paths = [assignment.partition("=")[0].strip() for assignment in assignments]
     config = get_preset(preset or default_preset(model)).config
-    if model is not None:
-        check_given_once("model", paths)
-        config = with_model(config, model)
-    if guide is not None:
-        check_given_once("guide", paths)
-        config = with_guide(config, guide)
+    for kind, text, change in (("model", model, with_model), ("guide", guide, with_guide)):
+        if text is not None:
+            check_given_once(kind, paths)
+            config = change(config, text)
     if facets is not None:
         config = with_facets(config, facets)
     values: dict[str, Any] = config_to_dict(config)
