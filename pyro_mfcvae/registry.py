@@ -105,14 +105,7 @@ def take_back(home: str) -> Taken:
 
 
 def unknown(what: str, name: object, known: Iterable[str], otherwise: str = "") -> ConfigError:
-    """The error for a name that is none of the known ones.
-
-    Args:
-        what: in words, such as ``"guide"``.
-        name: what was given.
-        known: the names that could be meant.
-        otherwise: what else could be given, in words.
-    """
+    """The error for a name that is none of the known ones, nor what could be given otherwise."""
     known = list(known)
     close = get_close_matches(str(name).rpartition(".")[2], known, n=1)
     told = f", or {otherwise}" if otherwise else ""

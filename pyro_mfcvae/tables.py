@@ -16,40 +16,24 @@ _GAP = 3  # letters between columns there
 
 @dataclass(frozen=True)
 class Cell:
-    """One number or word.
+    """One number or word."""
 
-    Attributes:
-        text: what stands there.
-        share: from 0 to 1, drawn as a bar.
-        best: whether it is the best of its row.
-        note: in small letters below.
-    """
-
-    text: str
-    share: float | None = None
-    best: bool = False
-    note: str = ""
+    text: str  # what stands there
+    share: float | None = None  # from 0 to 1, drawn as a bar
+    best: bool = False  # whether it is the best of its row
+    note: str = ""  # in small letters below
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under named columns.
+    """Rows under named columns."""
 
-    Attributes:
-        caption: what the numbers are, with their unit.
-        columns: names of all columns.
-        rows: of cells, one per column.
-        n_headers: how many of the first columns name a row.
-        is_text: whether the cells are words to be read, not numbers to be compared.
-        note: what a reader should know, in sentences.
-    """
-
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    n_headers: int = 1
-    is_text: bool = False
-    note: str = ""
+    caption: str  # what the numbers are, with their unit
+    columns: tuple[str, ...]  # names of all columns
+    rows: tuple[tuple[Cell, ...], ...]  # of cells, one per column
+    n_headers: int = 1  # how many of the first columns name a row
+    is_text: bool = False  # whether the cells are words to be read, not numbers to be compared
+    note: str = ""  # what a reader should know, in sentences
 
 
 def make_table(

@@ -182,7 +182,7 @@ class ModelContract(ModelCase):
             message = re.escape(f"guide {name!r} does not fit this model: {misfit}")
             with pytest.raises(ConfigError, match=message):
                 build_guide(name, model)
-        with pytest.raises(ConfigError, match="unknown guide 'other'; choose one of amortized,"):
+        with pytest.raises(ConfigError, match=r"unknown guide 'other'.*amortized,"):
             build_guide("other", model)
 
     @pytest.mark.filterwarnings("ignore:TraceEnum_ELBO found no sample sites")

@@ -1,9 +1,10 @@
-"""Tiny settings and a fresh start, for tests of files with models and guides of one's own."""
+"""Recipes, tiny settings and a fresh start, for tests of files of one's own."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from click.testing import CliRunner, Result
+from conftest import ROOT
 
 from pyro_mfcvae.cli import main
 from pyro_mfcvae.config import Config, config_to_dict, override, with_facets
@@ -34,6 +36,14 @@ SETTINGS = {
 TINY = [word for item in SETTINGS.items() for word in ("--set", "=".join(item))]
 TINY += ["--data", "mine.npz", "--facets", "2:3,2:2"]
 _PARTS = ("likelihood", "encoder", "decoder")
+
+
+def recipe(title: str) -> str:
+    """The Python of a recipe in CONTRIBUTING.md, by its heading."""
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    (section,) = re.findall(rf"^### {title}$(.*?)(?=^### |\Z)", page, re.DOTALL | re.MULTILINE)
+    (code,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    return code
 
 
 def write_data(folder: Path) -> None:

@@ -102,10 +102,10 @@ def _assign(values: Any, path: str, value: Any) -> None:
         free = free or key == "options"
     if not (free and isinstance(values, dict)):
         _member(values, last, path, path)
-    key = int(last) if isinstance(values, list) else last
-    old = values.get(key) if isinstance(values, dict) else None
+    old = values.get(last) if isinstance(values, dict) else None
     is_part = isinstance(old, dict) and old.keys() == {"name", "options"}
-    values[key] = {"name": value, "options": {}} if is_part and isinstance(value, str) else value
+    new = {"name": value, "options": {}} if is_part and isinstance(value, str) else value
+    values[int(last) if isinstance(values, list) else last] = new
 
 
 def _member(values: Any, key: str, so_far: str, path: str) -> Any:

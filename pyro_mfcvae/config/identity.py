@@ -50,7 +50,7 @@ def _same_run(part: Any, path: str = "") -> Iterator[str]:
         members = {str(i): member for i, member in enumerate(part)}
     elif is_dataclass(part):
         members = vars(part)
-        yield from (f"{path}{name}" for name in _marked(type(part)))
+        yield from (f"{path}{name}" for name in _marked(part.__class__))
     else:
         return
     for name, member in members.items():

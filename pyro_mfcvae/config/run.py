@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -21,7 +21,7 @@ from pyro_mfcvae.config.parts import (
 from pyro_mfcvae.config.training import TrainingConfig
 from pyro_mfcvae.errors import ConfigError, explain
 
-VERSION = 2
+VERSION: Final = 2
 
 
 @settings
@@ -52,9 +52,8 @@ class Config:
         n_steps, n_facets = len(self.training.epochs_per_step), len(self.model.facets)
         warp = self.training.warp
         if warp is not None and max(warp.facets or (0,)) >= n_facets:
-            raise ValueError(
-                f"training.warp.facets must be from 0 to {n_facets - 1}, got {list(warp.facets)}"
-            )
+            given = list(warp.facets or ())
+            raise ValueError(f"training.warp.facets must be from 0 to {n_facets - 1}, got {given}")
         if n_steps not in (1, n_facets):
             raise ValueError(
                 f"training.epochs_per_step needs one entry per facet ({n_facets}) or a single one "
@@ -63,12 +62,12 @@ class Config:
 
     def without_folders(self) -> Config:
         """The same settings, with nothing but their names for files of code of one's own."""
-        named = {
-            part: replace(config, source=config.source.without_folder())
-            for part, config in (("model", self.model), ("guide", self.guide))
-            if config.source is not None
-        }
-        return replace(self, **named)
+        model, guide = self.model, self.guide
+        if model.source is not None:
+            model = replace(model, source=model.source.without_folder())
+        if guide.source is not None:
+            guide = replace(guide, source=guide.source.without_folder())
+        return replace(self, model=model, guide=guide)
 
 
 @functools.cache

@@ -31,17 +31,11 @@ class Shaped(Protocol):
 
 @dataclass(frozen=True)
 class Layout:
-    """How an array of rows or pictures becomes observations.
+    """How an array of rows or pictures becomes observations."""
 
-    Attributes:
-        event: shape of one observation, (features,) or (channels, height, width).
-        dtype: of observations, uint8 or float32.
-        channels_last: whether the array has the channels in its last place.
-    """
-
-    event: tuple[int, ...]
-    dtype: torch.dtype
-    channels_last: bool
+    event: tuple[int, ...]  # shape of one observation, (features,) or (channels, height, width)
+    dtype: torch.dtype  # of observations, uint8 or float32
+    channels_last: bool  # whether the array has the channels in its last place
 
     @property
     def row_bytes(self) -> int:
@@ -63,12 +57,7 @@ class Layout:
 
 
 def layout_of(shape: tuple[int, ...], dtype: np.dtype, what: str) -> Layout:
-    """The layout of an array of rows (N, features) or pictures.
-
-    Args:
-        shape: of the array.
-        dtype: of the array.
-        what: the array in words, for messages.
+    """The layout of an array of rows (N, features) or pictures, which messages call ``what``.
 
     Raises:
         DataError: if the array has another number of dimensions or a type that is no number.
@@ -98,9 +87,7 @@ def layout_of(shape: tuple[int, ...], dtype: np.dtype, what: str) -> Layout:
 def observation_layouts(arrays: Mapping[str, Shaped], path: str) -> dict[str, Layout]:
     """Layouts of a file's array ``x`` and, where there is one, of ``x_test``, which must be equal.
 
-    Args:
-        arrays: all of the file's by name, read or not.
-        path: of the file, for messages.
+    The arrays are all of the file's by name, read or not.
 
     Raises:
         DataError: if there is no ``x``, or one of them is not such as it must be.
@@ -140,12 +127,9 @@ def check_column(factor: str, shape: tuple[int, ...], n: int, path: str) -> None
 def labels_from_arrays(
     arrays: Mapping[str, np.ndarray], n: int, path: str
 ) -> tuple[dict[str, Tensor], dict[str, tuple[str, ...]]]:
-    """Each factor's classes counted from 0, and the classes' names.
+    """Each factor's n classes counted from 0, and the classes' names.
 
-    Args:
-        arrays: all of the file's by name, or at least those that are labels.
-        n: observations.
-        path: of the file, for messages.
+    The arrays are all of the file's by name, or at least those that are labels.
 
     Raises:
         DataError: if there is not one label per observation and factor, or labels are no classes.

@@ -37,25 +37,12 @@ def colored_mnist(
 
     with colours drawn independently of each other and of the digit. Hues are evenly spaced;
     foregrounds are bright and pale, backgrounds dark and saturated. A digit keeps its colours
-    whatever n_train and n_test are.
-
-    Args:
-        data_dir: folder that holds ``MNIST/raw``; None takes MFCVAE_DATA, or ``data`` in the
-            working folder. What is missing there is downloaded.
-        n_train: take the first so many training digits only.
-        n_test: take the first so many held-out digits only.
-        n_foregrounds: colours to draw the digit's from.
-        n_backgrounds: colours to draw the ground's from.
-        color_seed: seed of the draws.
+    whatever n_train and n_test are. These options, data_dir and the errors are those of
+    :func:`~pyro_mfcvae.data.vision.mnist`.
 
     Returns:
         pictures, uint8 (N, 3, 28, 28), with the labels ``digit``, ``foreground`` and
         ``background``; a colour that does not vary has no label.
-
-    Raises:
-        DataError: if files are missing and cannot be downloaded, or cannot be read, or hold
-            something else.
-        ConfigError: if a number of digits is out of range.
     """
     grey = mnist(data_dir, n_train, n_test)
     palettes = {

@@ -29,16 +29,11 @@ def cache_folder() -> Path:
 def memoise(
     name: str, key: object, shape: Sequence[int], make: Callable[[], Iterable[np.ndarray]]
 ) -> np.ndarray:
-    """An array from the cache folder, which is made first if it is not there or damaged.
+    """An array, uint8, from the cache folder, which is made first if it is not there or damaged.
 
     It stays in its file, of which the system holds in memory what is used; what is written to it
-    does not reach the file.
-
-    Args:
-        name: that its file begins with.
-        key: all that it depends on, as JSON can hold it.
-        shape: of the array.
-        make: returns the array, uint8, in parts along its first place.
+    does not reach the file. The file begins with the name; the key is all that it depends on, as
+    JSON can hold it; ``make`` returns the array in parts along its first place.
 
     Raises:
         DataError: if the cache folder cannot hold it.

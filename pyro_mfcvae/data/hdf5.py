@@ -28,17 +28,9 @@ class Hdf5Rows:
     """The rows of one or several data sets of a file, one after the other, as observations.
 
     HDF5 unpacks whole chunks and is slow at scattered rows. Rows are therefore read in blocks of
-    neighbours, each a whole number of chunks.
-
-    Args:
-        path: of the file.
-        layouts: of the data sets, which have observations of one shape and type, by their names.
-
-    Attributes:
-        layout: of the observations.
-        block_rows: rows of the largest block.
-        chunk_rows: rows of the largest chunk.
-        chunk_bytes: bytes of these rows, unpacked.
+    neighbours, each a whole number of chunks. The layouts, by the data sets' names, have
+    observations of one shape and type. Attributes are those of
+    :class:`~pyro_mfcvae.data.formats.FileRows`.
 
     Raises:
         DataError: if the file is missing, damaged, or lacks one of them.
@@ -79,11 +71,9 @@ class Hdf5Rows:
         return self._first_blocks[i] + (rows - self._starts[i]) // self._steps[i]
 
     def read(self, rows: NDArray[np.int64], out: Tensor | None = None) -> Tensor:
-        """Observations in rows (n,), in their order: (n, *event).
+        """Observations in rows (n,) of all data sets together, in their order: (n, *event).
 
-        Args:
-            rows: of all data sets together.
-            out: on the CPU, where to put them.
+        ``out``, on the CPU, is where to put them.
 
         Raises:
             DataError: if the file can no longer be read, or has changed.

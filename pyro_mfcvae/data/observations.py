@@ -141,10 +141,8 @@ def spread_out(x: Observations, n: int) -> Tensor:
 def own_split(counts: Sequence[int], test_fraction: float, seed: int) -> tuple[Tensor, Tensor]:
     """Indices of the training and held-out part of a person's own data.
 
-    Args:
-        counts: observations of ``x`` and, where there is one, of ``x_test``, which follow them.
-        test_fraction: share that is held out where there is no ``x_test``.
-        seed: of the random split.
+    The counts are those of ``x`` and, where there is one, of ``x_test``, which follow them; without
+    it a share is held out, drawn by the seed.
 
     Raises:
         DataError: if the fraction is needed and not between 0 and 1.

@@ -16,14 +16,9 @@ _AT_ONCE = 1000  # pictures
 
 
 def resized(x: Tensor, size: int) -> Tensor:
-    """Pictures resized bilinearly, without aliasing where they shrink.
+    """Pictures (N, C, H, W) resized bilinearly, without aliasing where they shrink.
 
-    Args:
-        x: pictures (N, C, H, W), uint8 or floating point.
-        size: height and width in pixels.
-
-    Returns:
-        pictures of the same type, (N, C, size, size); uint8 is rounded.
+    They keep their type, (N, C, size, size); uint8 is rounded.
     """
     if x.shape[-2:] == (size, size):
         return x.contiguous()

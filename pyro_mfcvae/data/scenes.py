@@ -208,14 +208,9 @@ def _check_factors(factors: np.ndarray) -> np.ndarray:
 
 
 def render_scenes(factors: np.ndarray, *, size: int = 64) -> np.ndarray:
-    """Render scenes, deterministically.
+    """Render scenes (N, 6), deterministically, as RGB pictures, uint8 (N, size, size, 3).
 
-    Args:
-        factors: integer factor indices (N, 6), columns in the order of `FACTORS`.
-        size: height and width of the pictures, in pixels.
-
-    Returns:
-        RGB pictures, uint8 (N, size, size, 3).
+    A scene is integer factor indices, columns in the order of `FACTORS`.
 
     Raises:
         ValueError: if `factors` has another shape or dtype, an index is out of range, or `size`

@@ -79,9 +79,8 @@ def factor_labels(
 ) -> tuple[dict[str, Tensor], dict[str, tuple[str, ...]]]:
     """Labels and class names of the factors that vary.
 
-    Args:
-        grid: {factor: sorted indices of its values}, as of `factor_grid`.
-        indices: of the scenes' values (N, 6), columns in the order of the grid.
+    The grid is that of :func:`factor_grid`, and gives the order of the columns of the indices
+    (N, 6) of the scenes' values.
 
     Returns:
         {factor: long (N,)}, places in the grid's indices, and {factor: names of its classes}.

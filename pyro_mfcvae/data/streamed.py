@@ -83,9 +83,7 @@ class StreamedObservations:
     def read(self, places: NDArray[np.integer], out: Tensor | None = None) -> Tensor:
         """Observations at some places among these (n,), in any order: (n, *event).
 
-        Args:
-            places: from 0, or from -1 backwards.
-            out: on the CPU, where to put them.
+        Places count from 0, or from -1 backwards; ``out``, on the CPU, is where to put them.
 
         Raises:
             IndexError: if one of them does not exist, or they are no whole numbers.

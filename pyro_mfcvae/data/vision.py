@@ -26,23 +26,17 @@ class DigitFiles:
     """Where the files of a data set of digits are, and how torchvision reads them.
 
     Attributes:
-        title: what people call the data set.
-        folder: where its files lie in the data folder.
-        train_names: of the files with the training part.
-        test_names: of the files with the held-out part.
-        shape: of a picture, (channels, height, width).
-        source: where to get the files.
         read: (torchvision.datasets, data folder, train, download) -> pictures, uint8
             (N, channels, height, width), and their digits, integers (N,).
         inseparable: whether torchvision reads a part only where the other one's files are, too.
     """
 
-    title: str
-    folder: str
-    train_names: tuple[str, ...]
-    test_names: tuple[str, ...]
-    shape: tuple[int, int, int]
-    source: str
+    title: str  # what people call the data set
+    folder: str  # where its files lie in the data folder
+    train_names: tuple[str, ...]  # of the files with the training part
+    test_names: tuple[str, ...]  # of the files with the held-out part
+    shape: tuple[int, int, int]  # of a picture, (channels, height, width)
+    source: str  # where to get the files
     read: Callable[[ModuleType, Path, bool, bool], Digits]
     inseparable: bool = False
 
@@ -113,16 +107,8 @@ def svhn(
 
     Y. Netzer et al., "Reading Digits in Natural Images with Unsupervised Feature Learning", NIPS
     Workshop on Deep Learning and Unsupervised Feature Learning, 2011: 73,257 training and 26,032
-    held-out pictures, uint8 (N, 3, 32, 32).
-
-    Args:
-        data_dir: folder that holds ``train_32x32.mat`` and ``test_32x32.mat``; all else is as for
-            :func:`mnist`.
-        n_train: take the first so many training digits only.
-        n_test: take the first so many held-out digits only.
-
-    Raises:
-        DataError, ConfigError: as for :func:`mnist`.
+    held-out pictures, uint8 (N, 3, 32, 32). The folder holds ``train_32x32.mat`` and
+    ``test_32x32.mat``; options and errors are those of :func:`mnist`.
     """
     return _load_digits("svhn", SVHN, data_dir, n_train, n_test)
 

@@ -20,7 +20,6 @@ from pyro_mfcvae.evaluation.bound import importance_weighted_bound
 from pyro_mfcvae.evaluation.compare import compare_guides
 from pyro_mfcvae.evaluation.conditional import prior_log_density, traverse_condition
 from pyro_mfcvae.evaluation.diversity import pixel_diversity
-from pyro_mfcvae.evaluation.embedding import neighbour_embedding
 from pyro_mfcvae.evaluation.evaluate import evaluate
 from pyro_mfcvae.evaluation.groups import Kind, draw_groups, group_latents, values_of
 from pyro_mfcvae.evaluation.held_out import ON_TRAINING, HeldOutLog, held_out_metrics
@@ -32,7 +31,7 @@ from pyro_mfcvae.evaluation.interventions import (
     traverse,
     traverse_dimensions,
 )
-from pyro_mfcvae.evaluation.latents import Projection, project
+from pyro_mfcvae.evaluation.latents import Projection, neighbour_embedding, project
 from pyro_mfcvae.evaluation.layers import resample_facets, sample_components
 from pyro_mfcvae.evaluation.measures import (
     MEASURES,

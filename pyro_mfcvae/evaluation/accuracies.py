@@ -22,16 +22,9 @@ def contingency(
     n_classes: int | None = None,
     n_clusters: int | None = None,
 ) -> IntArray:
-    """How often each cluster meets each class.
+    """How often each cluster meets each class: counts (n_clusters, n_classes).
 
-    Args:
-        labels: classes (N,).
-        clusters: clusters (N,).
-        n_classes: number of classes; None takes the largest label.
-        n_clusters: number of clusters; None takes the largest cluster.
-
-    Returns:
-        counts (n_clusters, n_classes).
+    A number that is not given is taken from the largest label or cluster.
 
     Raises:
         ValueError: if the arrays are empty, differ in length, or hold negative numbers.
@@ -103,12 +96,9 @@ def hungarian_accuracy(labels: ArrayLike, clusters: ArrayLike) -> float:
 def exemplar_accuracy(labels: ArrayLike, responsibilities: ArrayLike) -> float:
     """Accuracy where each cluster stands for the class of its most confident exemplar.
 
-    One observation speaks for a whole cluster, the first of several that are equally sure. Several
-    clusters may stand for one class. It is the accuracy of the GMVAE paper.
-
-    Args:
-        labels: classes (N,).
-        responsibilities: q(c | x), (N, K).
+    Of labels (N,) and responsibilities q(c | x), (N, K). One observation speaks for a whole
+    cluster, the first of several that are equally sure. Several clusters may stand for one class.
+    It is the accuracy of the GMVAE paper.
 
     Raises:
         ValueError: if there are none, or lengths differ.
@@ -157,11 +147,8 @@ def occupied_clusters(clusters: ArrayLike) -> int:
 def assignment_entropy(responsibilities: ArrayLike) -> float:
     """Mean entropy of q(c | x) in nats: 0 is certain, log K is knowing nothing.
 
-    Args:
-        responsibilities: rows (N, K) that sum to 1.
-
     Raises:
-        ValueError: if there are none, or a row is no distribution.
+        ValueError: if there are no rows (N, K), or one of them is no distribution.
     """
     from scipy.special import entr
 

@@ -26,18 +26,9 @@ _ROWS = 4000  # decoded at a time
 def importance_weighted_bound(
     model: FacetModel, x: Tensor, n_samples: int = 64, seed: int = 0
 ) -> Tensor:
-    """The bound of every observation, in nats.
+    """The bound of every observation x (N, *event), in nats: (N,), float64, on the CPU.
 
     It is on the evidence of the model with its rungs as they are faded, so the KLs are not weighed.
-
-    Args:
-        model: the model, on any device.
-        x: observations (N, *event).
-        n_samples: S.
-        seed: of the noise.
-
-    Returns:
-        shape (N,), float64, on the CPU.
 
     Raises:
         ValueError: if there are no samples, or the model has no such bound.

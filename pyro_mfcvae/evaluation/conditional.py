@@ -19,22 +19,13 @@ _PAIRS = 2_000_000  # of observations and samples that are held at a time
 def prior_log_density(
     model: FacetModel, x: Tensor, n_samples: int = 10_000, seed: int = 0
 ) -> NDArray[np.float64]:
-    r"""Log p(x) with latents drawn from the prior, for observations of few dimensions.
+    r"""Log p(x), (N,), with latents drawn from the prior, for observations x (N, D) with few D.
 
     .. math::
         \log p(x) \approx \log \frac1S \sum_s p(x \mid z^{(s)}), \qquad z^{(s)} \sim p(z)
 
     The average is unbiased; its spread is small where many samples lie within the likelihood's
     scale of x, which pictures are out of reach of.
-
-    Args:
-        model: the model.
-        x: observations (N, D).
-        n_samples: S.
-        seed: of the draws.
-
-    Returns:
-        shape (N,).
 
     Raises:
         ValueError: if observations are no rows of numbers, or there are no samples.
@@ -61,16 +52,11 @@ def traverse_condition(
     n_dimensions: int = 2,
     offsets: Sequence[float] = (-2.0, -1.0, 0.0, 1.0, 2.0),
 ) -> tuple[NDArray[np.int64], Array]:
-    """Pictures at the means of clusters of facet 0 while facet 1, which they depend on, moves.
+    """Pictures at means of R clusters of facet 0 while facet 1, which they depend on, moves.
 
-    Source: Dilokthanakul et al., "Deep Unsupervised Clustering with Gaussian Mixture Variational
-    Autoencoders", 2016, Figure 5b.
-
-    Args:
-        model: such as a GMVAE.
-        clusters: of facet 0, R of them.
-        n_dimensions: of facet 1: those whose moves change the pictures of these clusters most.
-        offsets: M of them, from its prior's mean, in standard deviations.
+    Of facet 1 those dimensions move that change the pictures of these clusters most. The M offsets
+    are from its prior's mean, in standard deviations. Source: Dilokthanakul et al., "Deep
+    Unsupervised Clustering with Gaussian Mixture Variational Autoencoders", 2016, Figure 5b.
 
     Returns:
         the dimensions (n,), and pictures (R, n, M, *event).

@@ -48,18 +48,9 @@ def mean_distance(
     batch_size: int,
     device: torch.device | str,
 ) -> float:
-    """Mean of a distance over random pairs of pictures.
+    """Mean of a distance, (B, *event) and (B, *event) -> (B,), over random pairs of pictures.
 
-    Args:
-        distance: (B, *event) and (B, *event) -> (B,).
-        pictures: (N, *event), N at least 2, floating point, or uint8, read as values / 255.
-        n_pairs: how many pairs.
-        seed: of the pairs.
-        batch_size: pairs at a time.
-        device: where distances are computed.
-
-    Raises:
-        ValueError: if there are fewer than two pictures, no pairs, or values that are not finite.
+    The other arguments and errors are those of :func:`pixel_diversity`.
     """
     pictures = torch.as_tensor(pictures)
     parts = []

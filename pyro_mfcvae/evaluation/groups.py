@@ -49,17 +49,11 @@ SEX = (Kind("male", "Male", (1,)), Kind("female", "Male", (0,)))
 
 @dataclass(frozen=True, eq=False)
 class Groups:
-    """Groups of observations, each of one kind.
+    """Groups of observations, each of one kind."""
 
-    Attributes:
-        rows: of the observations, (G, B).
-        classes: each group's kind, counted from 0, (G,).
-        kinds: R of them.
-    """
-
-    rows: IntArray
-    classes: IntArray
-    kinds: tuple[Kind, ...]
+    rows: IntArray  # of the observations, (G, B)
+    classes: IntArray  # each group's kind, counted from 0, (G,)
+    kinds: tuple[Kind, ...]  # R of them
 
 
 def values_of(dataset: Dataset, factor: str) -> tuple[Kind, ...]:

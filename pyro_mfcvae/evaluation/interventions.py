@@ -20,20 +20,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyro_mfcvae.evaluation.predictions import Array, check_facet, decode_means, encoded, predict
+from pyro_mfcvae.evaluation.predictions import (
+    Array,
+    check_facet,
+    decode_means,
+    latent_means,
+    predict,
+)
 from pyro_mfcvae.models.base import FacetModel
 
 
 def swap_facets(model: FacetModel, x: Tensor, donors: Tensor, facet: int) -> Array:
-    """Observations redrawn with one facet's latent taken from each of some donors.
+    """Observations x (N, *event) redrawn with facet j (from 0) of each of some donors (M, *event).
 
-    Source: MFCVAE, Figure 5.
-
-    Args:
-        model: the model.
-        x: observations (N, *event), which give all other facets.
-        donors: observations (M, *event), which give this facet.
-        facet: j, from 0.
+    All other facets stay those of x. Source: MFCVAE, Figure 5.
 
     Returns:
         pictures (N, M, *event).
@@ -42,7 +42,7 @@ def swap_facets(model: FacetModel, x: Tensor, donors: Tensor, facet: int) -> Arr
         ValueError: if the facet does not exist.
     """
     check_facet(model, facet)
-    own, given = _latents(model, x), _latents_of_each(model, donors)
+    own, given = latent_means(model, x), _latents_of_each(model, donors)
     n, m = len(x), len(donors)
     zs = [
         (given[j].expand(n, m, -1) if j == facet else own[j].unsqueeze(1).expand(n, m, -1))
@@ -52,15 +52,9 @@ def swap_facets(model: FacetModel, x: Tensor, donors: Tensor, facet: int) -> Arr
 
 
 def swap_pairs(model: FacetModel, first: Tensor, second: Tensor, facet: int) -> Array:
-    """Pairs of observations redrawn after exchanging one facet's latents.
+    """Pairs of observations (N, *event) and (N, *event) redrawn after exchanging facet j (from 0).
 
     Source: MFCVAE, Section 4.2, Appendix E.4 and Figure 17.
-
-    Args:
-        model: the model.
-        first: observations (N, *event).
-        second: observations (N, *event), their partners.
-        facet: j, from 0.
 
     Returns:
         pictures (N, 2, *event): the first with the second's facet, the second with the first's.
@@ -87,15 +81,10 @@ def traverse(
     dimension: int,
     offsets: Sequence[float] = (-3, -2, -1, 0, 1, 2, 3),
 ) -> Array:
-    """Observations redrawn with one latent dimension moved.
+    """Observations x (N, *event) redrawn with one dimension (from 0) of facet j (from 0) moved.
 
-    Args:
-        model: the model.
-        x: observations (N, *event).
-        facet: j, from 0.
-        dimension: of z_j, from 0.
-        offsets: M steps away from the mean of q(z_j | x), in standard deviations of z_j under
-            its prior.
+    The M offsets are steps away from the mean of q(z_j | x), in standard deviations of z_j under
+    its prior.
 
     Returns:
         pictures (N, M, *event).
@@ -112,7 +101,7 @@ def traverse(
         )
     with torch.no_grad():
         deviation = prior.at_origin().variance.sqrt()[dimension]
-        zs = [z.unsqueeze(1).repeat(1, len(offsets), 1) for z in _latents(model, x)]
+        zs = [z.unsqueeze(1).repeat(1, len(offsets), 1) for z in latent_means(model, x)]
         zs[facet][..., dimension] += deviation * torch.tensor(offsets).to(deviation)
     return _decoded(model, zs, [facet], x)
 
@@ -124,18 +113,11 @@ def traverse_dimensions(
     n_dimensions: int | None = None,
     offsets: Sequence[float] = (-3, -2, -1, 0, 1, 2, 3),
 ) -> tuple[list[int], Array]:
-    """Each dimension of a facet moved, those first that change the pictures most.
-
-    Args:
-        model: the model.
-        x: observations (N, *event).
-        facet: j, from 0.
-        n_dimensions: how many at most; None takes all.
-        offsets: M steps, as in :func:`traverse`.
+    """Each dimension of facet j moved as by :func:`traverse`, those that change most first.
 
     Returns:
-        R dimensions by the variance over the steps, averaged over pixels and observations,
-        falling; and pictures (R, N, M, *event).
+        R dimensions (at most n_dimensions; None takes all) by the variance over the steps, averaged
+        over pixels and observations, falling; and pictures (R, N, M, *event).
 
     Raises:
         ValueError: if the facet does not exist.
@@ -155,17 +137,12 @@ def interpolate(
     n_steps: int = 8,
     facets: Sequence[int] | None = None,
 ) -> Array:
-    """Straight lines between the latents of pairs of observations.
+    """Straight lines between the latents of pairs of observations, (N, *event) and (N, *event).
 
-    Args:
-        model: the model.
-        start: observations (N, *event), which give the facets that stay.
-        end: observations (N, *event).
-        n_steps: pictures from start to end, both included.
-        facets: which of them move; None moves all.
+    The given facets move, or all for None; the others stay those of ``start``.
 
     Returns:
-        pictures (N, n_steps, *event).
+        pictures (N, n_steps, *event), start and end included.
 
     Raises:
         ValueError: if a facet does not exist, start and end differ in shape, or there are fewer
@@ -179,7 +156,7 @@ def interpolate(
     moving = range(model.n_facets) if facets is None else facets
     for facet in moving:
         check_facet(model, facet)
-    first, last = _latents(model, start), _latents(model, end)
+    first, last = latent_means(model, start), latent_means(model, end)
     shares = torch.linspace(0, 1, n_steps).to(first[0]).unsqueeze(-1)
     zs = [
         a.unsqueeze(1) + (shares if j in moving else 0 * shares) * (b - a).unsqueeze(1)
@@ -232,13 +209,9 @@ def cluster_means(
 
 
 def _decoded(model: FacetModel, zs: Sequence[Tensor], changed: Collection[int], x: Tensor) -> Array:
-    """Pictures at latents (N, M, D_j) of which some facets were changed.
+    """Pictures at latents (N, M, D_j) in which some facets were changed.
 
-    Args:
-        model: the model.
-        zs: latents of every facet.
-        changed: facets.
-        x: observations (N, *event), or (N * M, *event), that everything else is of.
+    Everything else is of observations x, (N, *event) or (N * M, *event).
     """
     decoded = model.structure.decoded
     if not set(changed) & set(decoded):
@@ -254,15 +227,9 @@ def _mean(model: FacetModel, j: int, zs: Sequence[Tensor], clusters: NDArray[np.
     return model.prior(j, zs).transform(torch.zeros_like(zs[j]), c)
 
 
-def _latents(model: FacetModel, x: Tensor) -> list[Tensor]:
-    """Means of q(z_j | x), J tensors (N, D_j), of observations that are one group."""
-    parts = [[q.mean for q in posteriors] for _, posteriors in encoded(model, x)]
-    return [torch.cat(facet) for facet in zip(*parts, strict=True)]
-
-
 def _latents_of_each(model: FacetModel, x: Tensor) -> list[Tensor]:
-    """The same, of observations each of which is a group by itself."""
+    """Means of q(z_j | x), J tensors (N, D_j), of observations each of which is a group."""
     if model.structure.group_size is None:
-        return _latents(model, x)
-    parts = [_latents(model, one) for one in x.split(1)]
+        return latent_means(model, x)
+    parts = [latent_means(model, one) for one in x.split(1)]
     return [torch.cat(facet) for facet in zip(*parts, strict=True)]

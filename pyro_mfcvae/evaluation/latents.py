@@ -1,4 +1,4 @@
-"""A facet's latent space in at most two dimensions, to be looked at."""
+"""Latents and other points in at most two dimensions, to be looked at."""
 
 from __future__ import annotations
 
@@ -29,16 +29,12 @@ class Projection:
 
 
 def project(z: Array, means: Array, covariances: Array) -> Projection:
-    r"""Latents and components on the first two principal axes of the latents.
+    r"""Latents z (N, D) and components on the first two principal axes of the latents.
 
-    With the axes as rows of A (2, D), an observation becomes :math:`A (z - \bar z)`, a component
+    Components have means (K, D) and covariances (K, D, D). With the axes as rows of A (2, D), an
+    observation becomes :math:`A (z - \bar z)`, a component
     :math:`\mathcal N(A (\mu_c - \bar z), A \Sigma_c A^\top)`. Up to two dimensions are left as
     they are.
-
-    Args:
-        z: latents (N, D).
-        means: of the components, (K, D).
-        covariances: of the components, (K, D, D).
 
     Raises:
         ValueError: if the shapes do not fit each other, or there are no latents.
@@ -68,3 +64,20 @@ def _principal_axes(z: Array) -> tuple[Array, Array]:
     with np.errstate(invalid="ignore"):  # 0 / 0 where the latents do not vary
         pca = PCA(2, svd_solver="full").fit(z if len(z) > 1 else z.repeat(2, axis=0))
     return pca.components_, np.nan_to_num(pca.explained_variance_ratio_)
+
+
+def neighbour_embedding(z: Array, seed: int = 0) -> Array:
+    """t-SNE of points (N, D), scikit-learn's as it comes: (N, 2).
+
+    With few points it looks at fewer neighbours than its 30 (a perplexity of a third of them).
+
+    Raises:
+        ValueError: if there are fewer than 4 points.
+    """
+    from sklearn.manifold import TSNE
+
+    if len(z) < 4:
+        raise ValueError(f"expected 4 points or more to embed, got {len(z)}")
+    perplexity = min(30.0, (len(z) - 1) / 3)
+    flat = np.asarray(z, dtype=np.float64)
+    return TSNE(perplexity=perplexity, random_state=seed, init="pca").fit_transform(flat)

@@ -6,31 +6,29 @@ Gaussian Mixture Variational Ladder Autoencoders", 2019, Figures 2 and 3.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_mfcvae.evaluation.predictions import Array, check_facet, decode_means, encoded
+from pyro_mfcvae.evaluation.predictions import (
+    Array,
+    check_draws,
+    check_facet,
+    decode_means,
+    latent_means,
+)
 from pyro_mfcvae.models.base import FacetModel
 
 
 def resample_facets(
     model: FacetModel, x: Tensor, n_samples: int, temperature: float = 1.0, seed: int = 0
 ) -> Array:
-    """Observations redrawn with each facet in turn drawn from its prior.
+    """Observations x (N, *event) redrawn with each facet in turn drawn from its prior, S times.
 
     The other facets stay at the means of q(z | x). A prior that depends on other latents is taken
-    at those. Source: VLAC, Figure 2.
-
-    Args:
-        model: the model.
-        x: observations (N, *event).
-        n_samples: S draws of each facet for each observation.
-        temperature: tau; every component's covariance becomes tau * Sigma.
-        seed: of the draws.
+    at those. Every component's covariance becomes temperature times Sigma. Source: VLAC, Figure 2.
 
     Returns:
         pictures (J, N, S, *event): first with facet 0 drawn, then facet 1, and so on.
@@ -38,10 +36,9 @@ def resample_facets(
     Raises:
         ValueError: if there is nothing to draw, or the temperature is negative or not finite.
     """
-    _check_draws(len(x), n_samples, temperature, "observation")
+    check_draws(len(x), n_samples, temperature, "observation")
     generator = torch.Generator().manual_seed(seed)
-    parts = [[q.mean for q in posteriors] for _, posteriors in encoded(model, x)]
-    own = [torch.cat(facet).unsqueeze(1) for facet in zip(*parts, strict=True)]
+    own = [z.unsqueeze(1) for z in latent_means(model, x)]
     shape = (len(x), n_samples)
     pictures = []
     for j in range(model.n_facets):
@@ -59,28 +56,20 @@ def sample_components(
     temperature: float = 1.0,
     seed: int = 0,
 ) -> Array:
-    """Pictures drawn from clusters of one facet, with one draw of the others for all of them.
+    """Pictures drawn from R clusters of facet j (from 0), with one draw of the others for all.
 
     Unlike :func:`~pyro_mfcvae.evaluation.sample_clusters`, which draws the others anew for every
-    picture: here what differs is due to this facet alone. Source: VLAC, Figure 3.
-
-    Args:
-        model: the model.
-        facet: j, from 0.
-        clusters: of this facet, R of them.
-        n_samples: S pictures of each.
-        temperature: tau; every component's covariance becomes tau * Sigma.
-        seed: of the draws.
+    picture: here what differs is due to this facet alone. Every component's covariance becomes
+    temperature times Sigma. Source: VLAC, Figure 3.
 
     Returns:
-        pictures (R, S, *event).
+        pictures (R, n_samples, *event).
 
     Raises:
-        ValueError: if the facet or a cluster does not exist, there is nothing to draw, or the
-            temperature is negative or not finite.
+        ValueError: as for :func:`~pyro_mfcvae.evaluation.sample_clusters`.
     """
     check_facet(model, facet)
-    _check_draws(len(clusters), n_samples, temperature, "cluster")
+    check_draws(len(clusters), n_samples, temperature, "cluster")
     generator = torch.Generator().manual_seed(seed)
     others = model.sample_prior((), temperature=temperature, generator=generator)
     shape = (len(clusters), n_samples)
@@ -88,12 +77,3 @@ def sample_components(
     drawn = model.prior(facet, others).sample(shape, chosen, temperature, generator)
     zs = [drawn if j == facet else z.expand(*shape, -1) for j, z in enumerate(others)]
     return decode_means(model, zs)
-
-
-def _check_draws(n: int, n_samples: int, temperature: float, what: str) -> None:
-    if n < 1 or n_samples < 1:
-        raise ValueError(
-            f"expected at least one {what} and one sample of each, got {n} and {n_samples}"
-        )
-    if not 0 <= temperature < math.inf:
-        raise ValueError(f"expected a temperature from 0 on, got {temperature}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -192,16 +192,10 @@ def agreement_matrices(
     cluster_maps: Sequence[Mapping[str, ArrayLike]] | None = None,
     responsibilities: Sequence[ArrayLike] | None = None,
 ) -> dict[str, NDArray[np.float64]]:
-    """All measures of agreement between J facets' clusters and F factors' classes.
+    """All measures of agreement between J facets and F factors: {measure: (J, F)}.
 
-    Args:
-        clusters: of J facets, (N,) each.
-        labels: classes (N,) of F factors.
-        cluster_maps: of J facets, ``cluster_map`` of :func:`agreement` by factor.
-        responsibilities: of J facets, (N, K_j).
-
-    Returns:
-        ``{measure: (J, F)}``, factors in the order of the labels.
+    Clusters (N,) and what else :func:`agreement` takes are given for each facet, labels (N,) for
+    each factor, whose order is that of the columns; the map of a facet is given by factor.
 
     Raises:
         ValueError: as :func:`agreement`, and if there is no facet or no factor.
@@ -228,73 +222,48 @@ def agreement_matrices(
     }
 
 
+def _accuracy(function: Callable[..., float], title: str, name: str = "", **flags: Any) -> Measure:
+    """A row of :mod:`~pyro_mfcvae.evaluation.accuracies`, by default of the function's name."""
+    return Measure(name or function.__name__, title, function, **flags)
+
+
+_BOUND = "A tighter bound on log p(x), from several samples of z."
+_PROBE = "Held-out accuracy of a classifier that sees one sample of q(z | x)."
+
 for _row in (
     Measure("elbo", "ELBO", None, "Bound on log p(x), by the run's guide.", unit="nats"),
-    Measure(
-        "importance_weighted_bound",
-        "importance-weighted bound",
-        None,
-        "A tighter bound on log p(x), from several samples of z.",
-        unit="nats",
-    ),
-    Measure(
-        "occupied_clusters",
-        "clusters in use",
+    Measure("importance_weighted_bound", "importance-weighted bound", None, _BOUND, unit="nats"),
+    _accuracy(
         accuracies.occupied_clusters,
+        "clusters in use",
         unit="count",
         more_is_better=None,
         is_logged=True,
     ),
-    Measure(
-        "assignment_entropy",
-        "entropy of q(c | x), nats",
+    _accuracy(
         accuracies.assignment_entropy,
+        "entropy of q(c | x), nats",
         unit="nats",
         more_is_better=False,
         is_brief=False,
     ),
-    Measure(
-        "normalized_assignment_entropy",
-        "entropy of q(c | x), % of log K",
+    _accuracy(
         accuracies.normalized_assignment_entropy,
+        "entropy of q(c | x), % of log K",
         more_is_better=False,
         is_brief=False,
     ),
-    Measure(MAIN_ACCURACY, "majority accuracy, training map", accuracies.mapped_accuracy),
-    Measure(
-        "majority_accuracy",
-        "majority accuracy, own map",
-        accuracies.majority_accuracy,
-        is_logged=True,
-        is_brief=False,
+    _accuracy(accuracies.mapped_accuracy, "majority accuracy, training map", MAIN_ACCURACY),
+    _accuracy(
+        accuracies.majority_accuracy, "majority accuracy, own map", is_logged=True, is_brief=False
     ),
-    Measure(
-        "class_weighted_accuracy",
-        "class-weighted accuracy",
-        accuracies.class_weighted_accuracy,
-        is_brief=False,
-    ),
-    Measure(
-        "exemplar_accuracy",
-        "exemplar accuracy",
-        accuracies.exemplar_accuracy,
-        is_logged=True,
-        is_brief=False,
-    ),
-    Measure("hungarian_accuracy", "Hungarian accuracy", accuracies.hungarian_accuracy),
-    Measure("nmi", "NMI", accuracies.normalized_mutual_information, is_logged=True),
-    Measure("ari", "ARI", accuracies.adjusted_rand_index),
-    Measure("homogeneity", "homogeneity", accuracies.homogeneity),
-    Measure(
-        "probe_accuracy",
-        "probe accuracy",
-        None,
-        "Held-out accuracy of a classifier that sees one sample of q(z | x).",
-        ("labels", "z_mean"),
-        is_brief=False,
-    ),
-    Measure(
-        "redundancy", "NMI of two facets' clusterings", accuracies.redundancy, more_is_better=False
-    ),
+    _accuracy(accuracies.class_weighted_accuracy, "class-weighted accuracy", is_brief=False),
+    _accuracy(accuracies.exemplar_accuracy, "exemplar accuracy", is_logged=True, is_brief=False),
+    _accuracy(accuracies.hungarian_accuracy, "Hungarian accuracy"),
+    _accuracy(accuracies.normalized_mutual_information, "NMI", "nmi", is_logged=True),
+    _accuracy(accuracies.adjusted_rand_index, "ARI", "ari"),
+    _accuracy(accuracies.homogeneity, "homogeneity"),
+    Measure("probe_accuracy", "probe accuracy", None, _PROBE, ("labels", "z_mean"), is_brief=False),
+    _accuracy(accuracies.redundancy, "NMI of two facets' clusterings", more_is_better=False),
 ):
     register_measure(_row)

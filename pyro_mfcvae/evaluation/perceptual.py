@@ -36,16 +36,11 @@ def perceptual_diversity(
     device: torch.device | str = "cpu",
     network: nn.Module | None = None,
 ) -> float:
-    """Mean LPIPS distance of random pairs of pictures.
+    """Mean LPIPS distance of random pairs of pictures (N, C, H, W), C 1 or 3.
 
-    Args:
-        pictures: (N, C, H, W), N at least 2, C 1 or 3, floating point in [0, 1], or uint8, read
-            as values / 255.
-        n_pairs: how many pairs.
-        seed: of the pairs.
-        batch_size: pairs at a time; without influence on the result but for rounding.
-        device: where distances are computed.
-        network: ``lpips.LPIPS``; None takes :func:`lpips_network`.
+    Values are in [0, 1], or uint8, read as values / 255. The other arguments are those of
+    :func:`~pyro_mfcvae.evaluation.pixel_diversity`, and the network is ``lpips.LPIPS``; None takes
+    :func:`lpips_network`.
 
     Raises:
         ConfigError: if the package is not installed.
@@ -63,12 +58,8 @@ def perceptual_distance(network: nn.Module, a: Tensor, b: Tensor) -> Tensor:
     """LPIPS distance of pictures in [0, 1], (B, C, H, W) and (B, C, H, W) -> (B,).
 
     Grey ones are repeated in three channels. Ones with a side shorter than 32 pixels are enlarged
-    bilinearly until it has 32, so that distances depend on it.
-
-    Args:
-        network: ``lpips.LPIPS``, on the pictures' device.
-        a: pictures.
-        b: other pictures.
+    bilinearly until it has 32, so that distances depend on it. The network is ``lpips.LPIPS``, on
+    the pictures' device.
 
     Raises:
         DataError: if values lie outside of [0, 1].
@@ -98,15 +89,10 @@ def lpips_network() -> nn.Module:
 
 
 def require_lpips() -> Path:
-    """Make sure that LPIPS can be computed, before any long work.
-
-    The AlexNet's weights are downloaded if they are missing.
-
-    Returns:
-        the file with the weights.
+    """The file with the AlexNet's weights, downloaded if it is missing, before any long work.
 
     Raises:
-        ConfigError: if the package is not installed.
+        ConfigError: if the package lpips is not installed.
         DataError: if the weights are missing and cannot be downloaded.
     """
     if importlib.util.find_spec("lpips") is None:

@@ -42,12 +42,9 @@ class Predictions:
 
 
 def predict(model: FacetModel, x: Observations, batch_size: int = BATCH_SIZE) -> Predictions:
-    """Clusters and latents of all observations, in evaluation mode.
+    """Clusters and latents of observations x (N, *event), uint8 or real, in evaluation mode.
 
-    Args:
-        model: the model, on any device.
-        x: observations, uint8 or floating point, (N, *event), on any device.
-        batch_size: observations at a time; without influence on the result.
+    The batch size is without influence on the result.
     """
     responsibilities: list[list[Tensor]] = [[] for _ in model.facets]
     means: list[list[Tensor]] = [[] for _ in model.facets]
@@ -71,7 +68,7 @@ def elbo_means(
     seed: int = 0,
     batch_size: int = BATCH_SIZE,
 ) -> dict[str, float]:
-    """Every term of the ELBO, averaged over all observations (N, *event).
+    """Every term of the ELBO, averaged over all observations x (N, *event).
 
     Args:
         model: the model.
@@ -100,16 +97,9 @@ def reconstruct(model: FacetModel, x: Tensor) -> Array:
 
 
 def sample(model: FacetModel, n_samples: int, temperature: float = 1.0, seed: int = 0) -> Array:
-    """Pictures drawn from the model, with every facet from its prior.
+    """Means of p(x | z), (n_samples, *event), with every facet drawn from its prior.
 
-    Args:
-        model: the model.
-        n_samples: how many pictures, N.
-        temperature: tau; every component's covariance becomes tau * Sigma.
-        seed: of the draws.
-
-    Returns:
-        means of p(x | z), (N, *event).
+    Every component's covariance becomes temperature times Sigma.
 
     Raises:
         ValueError: if there are no samples, or the temperature is negative.
@@ -134,33 +124,20 @@ def sample_clusters(
     temperature: float = 1.0,
     seed: int = 0,
 ) -> Array:
-    """Pictures drawn from clusters of one facet, with the other facets from their priors.
+    """Means of p(x | z) with facet j (from 0) drawn from R clusters, the others from their priors.
 
-    Source: MFCVAE, Section 4.4 and Figure 6.
-
-    Args:
-        model: the model.
-        facet: j, from 0.
-        clusters: clusters of this facet, R of them.
-        n_samples: pictures of each.
-        temperature: tau; every component's covariance becomes tau * Sigma.
-        seed: of the draws.
+    Every component's covariance becomes temperature times Sigma. Source: MFCVAE, Section 4.4 and
+    Figure 6.
 
     Returns:
-        means of p(x | z), (R, n_samples, *event).
+        pictures (R, n_samples, *event).
 
     Raises:
         ValueError: if the facet or a cluster does not exist, there is nothing to draw, or the
             temperature is negative or not finite.
     """
     check_facet(model, facet)
-    if not len(clusters) or n_samples < 1:
-        raise ValueError(
-            f"expected at least one cluster and one sample of each, got {len(clusters)} clusters "
-            f"and {n_samples} samples"
-        )
-    if not 0 <= temperature < math.inf:
-        raise ValueError(f"expected a temperature from 0 on, got {temperature}")
+    check_draws(len(clusters), n_samples, temperature, "cluster")
     generator = torch.Generator().manual_seed(seed)
     shape = (len(clusters), n_samples)
     chosen = {facet: torch.tensor(clusters).unsqueeze(-1)}
@@ -184,6 +161,22 @@ def check_facet(model: FacetModel, facet: int) -> None:
     """Raise a ValueError if the model has no such facet."""
     if not 0 <= facet < model.n_facets:
         raise ValueError(f"expected a facet from 0 to {model.n_facets - 1}, got {facet}")
+
+
+def check_draws(n: int, n_samples: int, temperature: float, what: str) -> None:
+    """Raise a ValueError if there is nothing to draw, or no such temperature."""
+    if n < 1 or n_samples < 1:
+        raise ValueError(
+            f"expected at least one {what} and one sample of each, got {n} and {n_samples}"
+        )
+    if not 0 <= temperature < math.inf:
+        raise ValueError(f"expected a temperature from 0 on, got {temperature}")
+
+
+def latent_means(model: FacetModel, x: Observations) -> list[Tensor]:
+    """Means of q(z_j | x), J tensors (N, D_j), of observations that are one group."""
+    parts = [[q.mean for q in posteriors] for _, posteriors in encoded(model, x)]
+    return [torch.cat(facet) for facet in zip(*parts, strict=True)]
 
 
 def batches(model: FacetModel, x: Observations, batch_size: int = BATCH_SIZE) -> Iterator[Tensor]:

@@ -15,19 +15,12 @@ _AT_ONCE, _AT_MOST = 250, 5000  # draws
 
 
 def prior_weights(model: FacetModel, seed: int = 0) -> dict[int, Array]:
-    r"""p(c_j) as the Pyro program :meth:`FacetModel.model` has it.
+    r"""{facet: p(c_j), (K_j,)} as :meth:`FacetModel.model` has them, where it has a site c_j.
 
     .. math::
         p(c_j) \approx \frac1S \sum_s p(c_j \mid \mathrm{parents}^{(s)})
 
     Exact where a cluster depends on nothing; otherwise the mean over draws of what it depends on.
-
-    Args:
-        model: the model.
-        seed: of the draws.
-
-    Returns:
-        {facet: shape (K_j,)} of the facets that have a site c_j.
     """
     parameter = next(model.parameters())
     device = parameter.device

@@ -33,13 +33,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class FactorResults:
-    """What a facet's clusters have to do with one factor.
-
-    Attributes:
-        n_classes: of the factor.
-        train: on training observations, by measure.
-        test: on held-out ones.
-    """
+    """What a facet's clusters have to do with one factor of n_classes, by part and measure."""
 
     n_classes: int
     train: Values
@@ -48,11 +42,9 @@ class FactorResults:
 
 @dataclass(frozen=True)
 class FacetResults:
-    """One facet.
+    """Facet j with K_j clusters and D_j latent dimensions.
 
     Attributes:
-        n_clusters: K_j.
-        latent_dim: D_j.
         measures: of the facet by itself: {measure: {part: number}}.
         factors: by name; none without labels, or without clusters.
     """
@@ -74,72 +66,43 @@ class FacetResults:
 
 @dataclass(frozen=True)
 class Bound:
-    """The importance-weighted bound, in nats per observation.
+    """The importance-weighted bound, in nats per observation."""
 
-    Attributes:
-        n_samples: S.
-        n_observations: that it was measured on, by part.
-        train: on training observations.
-        test: on held-out ones.
-        elbo: of the same observations, by part.
-    """
-
-    n_samples: int
-    n_observations: dict[Part, int]
-    train: float
-    test: float
-    elbo: dict[Part, float] = field(default_factory=dict)
+    n_samples: int  # S
+    n_observations: dict[Part, int]  # that it was measured on, by part
+    train: float  # on training observations
+    test: float  # on held-out ones
+    elbo: dict[Part, float] = field(default_factory=dict)  # of the same observations, by part
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Held-out accuracies of a classifier that sees sampled latents.
+    """Held-out accuracies of a classifier that sees sampled latents."""
 
-    Attributes:
-        n_train: observations that it was trained on.
-        n_test: that it is judged by.
-        facets: from each facet's latents: {factor: accuracy}.
-        all_facets: from all of them together.
-        most_frequent_class: what knowing nothing gives.
-    """
-
-    n_train: int
-    n_test: int
-    facets: list[Values]
-    all_facets: Values
-    most_frequent_class: Values
+    n_train: int  # observations that it was trained on
+    n_test: int  # that it is judged by
+    facets: list[Values]  # from each facet's latents: {factor: accuracy}
+    all_facets: Values  # from all of them together
+    most_frequent_class: Values  # what knowing nothing gives
 
 
 @dataclass(frozen=True)
 class Diversity:
-    """Mean distances of random pairs of observations, and of samples of the model.
+    """Mean distances of random pairs of observations, and of samples of the model."""
 
-    Attributes:
-        n_pairs: how many.
-        distances: {distance: {"data" | "samples": mean}}.
-        n_samples: of the model, that pairs are drawn from.
-        temperature: of these samples.
-    """
-
-    n_pairs: int
-    distances: dict[str, Values]
-    n_samples: int | None = None
-    temperature: float | None = None
+    n_pairs: int  # how many
+    distances: dict[str, Values]  # {distance: {"data" | "samples": mean}}
+    n_samples: int | None = None  # of the model, that pairs are drawn from
+    temperature: float | None = None  # of these samples
 
 
 @dataclass(frozen=True)
 class Term:
-    """One term of the objective.
+    """One term of the objective."""
 
-    Attributes:
-        title: in words.
-        weight: that it has in the ELBO; None for the ELBO and the reconstruction.
-        values: by part, in nats per observation.
-    """
-
-    title: str
-    weight: float | None
-    values: dict[Part, float]
+    title: str  # in words
+    weight: float | None  # that it has in the ELBO; None for the ELBO and the reconstruction
+    values: dict[Part, float]  # by part, in nats per observation
 
 
 @dataclass(frozen=True)
@@ -212,14 +175,9 @@ class Evaluation:
         factor: str | None = None,
         other_facet: int | None = None,
     ) -> float | None:
-        """One number; None where it was not measured.
+        """One number of a part of the data; None where it was not measured.
 
-        Args:
-            measure: its name.
-            part: of the data.
-            facet: j, for a measure of facets.
-            factor: for a measure of a facet and a factor.
-            other_facet: for a measure of two facets.
+        Facet j, a factor and another facet are given for measures that are of them.
         """
         return self.at(*path_of(measure, part, facet, factor, other_facet))
 

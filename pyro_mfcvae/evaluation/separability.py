@@ -33,10 +33,8 @@ def told_apart(
 ) -> dict[str, dict[str, float]]:
     """Accuracies of scikit-learn's ``SVC`` as it comes, linear and with radial basis functions.
 
-    Args:
-        train: latents (G, D) and classes (G,) to train on.
-        test: likewise, to judge by.
-        standardised: whether every dimension is brought to mean 0 and variance 1 first.
+    Latents (G, D) and classes (G,) are given to train on, and others to judge by; ``standardised``
+    brings every dimension to mean 0 and variance 1 first.
 
     Returns:
         ``{"linear" | "rbf": {"train" | "test": accuracy}}``.

@@ -25,16 +25,11 @@ OWN_REACH_WITHOUT_CLUSTERS = 1.0
 def shared_and_own(
     model: FacetModel, cluster: int = 0, n_rows: int = 7, n_columns: int = 7
 ) -> tuple[Array, Array, Array]:
-    """Pictures of one cluster along the diagonals of the shared and of the own latent.
+    """Pictures of one cluster of facet 0 along the diagonals of the shared and of the own latent.
 
-    Source: Figures 3 and 4.
-
-    Args:
-        model: with a shared latent in facet 1.
-        cluster: of facet 0, that z_0 belongs to.
-        n_rows: values of z_1, from -1 to 1 in every dimension.
-        n_columns: values of z_0, from 3 below to 3 above the cluster's mean at this z_1 in every
-            dimension; from -1 to 1 where there are no clusters.
+    Rows have values of z_1 from -1 to 1 in every dimension, columns values of z_0 from 3 below to 3
+    above the cluster's mean at this z_1; from -1 to 1 where there are no clusters. Source: Figures
+    3 and 4.
 
     Returns:
         pictures (n_rows, n_columns, *event), and the offsets of rows and columns.
@@ -63,17 +58,13 @@ def between_groups(
 ) -> tuple[Array, Array]:
     """Pictures between the shared latents of two groups, and between two observations' own.
 
-    Source: Figures 5 and 6.
-
-    Args:
-        model: with a shared latent in facet 1, or with none.
-        groups: observations (B, *event) of two groups; their q(z_1 | X) has means b_0 and b_1.
-        ends: two observations (*event), whose q(z_0 | x) have means a_0 and a_1.
-        n_steps: M, values of either latent.
+    The observations (B, *event) of the groups have q(z_1 | X) with means b_0 and b_1, the two ends
+    (*event) have q(z_0 | x) with means a_0 and a_1. Source: Figures 5 and 6.
 
     Returns:
-        pictures (M, M, *event), rows from b_0 to b_1, columns from a_0 to a_1, and the shared
-        latents (M, D_1); for a model without groups pictures (1, M, *event) and none.
+        pictures (n_steps, n_steps, *event), rows from b_0 to b_1, columns from a_0 to a_1, and the
+        shared latents (n_steps, D_1); for a model without groups pictures (1, n_steps, *event) and
+        none.
     """
     share = torch.linspace(0, 1, n_steps).to(next(model.parameters())).unsqueeze(-1)
     with model.evaluating():
@@ -92,15 +83,10 @@ def domain_follows(
 ) -> dict[str, float]:
     """Which latent a picture's domain comes with, as a judge of domains says.
 
-    Observations of one domain are redrawn with the shared latent of the other one. A linear
-    classifier of pixels, trained on reconstructions with the shared latent of their own domain,
-    then says which domain the pictures are of.
-
-    Args:
-        model: with a shared latent in facet 1.
-        x: observations (N, *event).
-        domains: 0 or 1 of each, (N,).
-        n_observations: of each domain at most, evenly spread.
+    Observations x (N, *event) of one domain (0 or 1 of each, (N,)) are redrawn with the shared
+    latent of the other one. A linear classifier of pixels, trained on reconstructions with the
+    shared latent of their own domain, then says which domain the pictures are of. Of each domain at
+    most n_observations are taken, evenly spread.
 
     Returns:
         ``{"shared": share of redrawn pictures in the domain of the shared latent, "own": in that

@@ -33,21 +33,13 @@ DISTANCES = {"pixels": pixel_diversity, "lpips": perceptual_diversity}
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A run's model, ready to be looked at.
+    """A run's model, ready to be looked at."""
 
-    Attributes:
-        config: the run's settings.
-        model: on the run's device, in evaluation mode.
-        dataset: the run's data.
-        step: steps done.
-        checksum: of the model.
-    """
-
-    config: Config
-    model: FacetModel
-    dataset: Dataset
-    step: int
-    checksum: str
+    config: Config  # the run's settings
+    model: FacetModel  # on the run's device, in evaluation mode
+    dataset: Dataset  # the run's data
+    step: int  # steps done
+    checksum: str  # of the model
 
 
 @dataclass(frozen=True)
@@ -77,11 +69,7 @@ def register_slow(row: SlowMeasurement) -> None:
 
 
 def check_slow(trained: Trained, asked: Mapping[str, Any]) -> None:
-    """Refuse what cannot be measured, before anything is.
-
-    Args:
-        trained: the model and its data.
-        asked: what is asked for, by name of the row.
+    """Refuse what cannot be measured, before anything is; what is asked for comes by row's name.
 
     Raises:
         ConfigError: if a name or a distance is unknown, a package is not installed, or the model

@@ -90,14 +90,15 @@ def use_table(evaluation: Evaluation) -> Table:
     measured = evaluation.measured("facet")
     rows = []
     for j, facet in enumerate(evaluation.facets):
-        values = [
-            None
-            if not facet.has_clusters and "responsibilities" in row.needs  # nothing to be sure of
-            else evaluation.value(row.name, part, j)
+        texts = [
+            row.text(
+                None
+                if not facet.has_clusters and "responsibilities" in row.needs  # sure anyway
+                else evaluation.value(row.name, part, j)
+            )
             for row in measured
             for part in PARTS
         ]
-        texts = (row.text(v) for row, v in zip(_each(measured), values, strict=True))
         rows.append([f"facet {j}", str(facet.n_clusters), str(facet.latent_dim), *texts])
     columns = (f"{row.title}, {title}" for row in measured for title in PARTS.values())
     return make_table(
@@ -105,10 +106,6 @@ def use_table(evaluation: Evaluation) -> Table:
         ["", "K", "latent dimensions", *columns],
         rows,
     )
-
-
-def _each(measured: Sequence[Measure]) -> list[Measure]:
-    return [row for row in measured for _ in PARTS]
 
 
 def elbo_table(evaluation: Evaluation, guide: str = "") -> Table:

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pyro_mfcvae import evaluation
-from pyro_mfcvae.evaluation.embedding import neighbour_embedding
 from pyro_mfcvae.evaluation.groups import RANDOM, Kind, draw_groups, group_latents
+from pyro_mfcvae.evaluation.latents import neighbour_embedding
 from pyro_mfcvae.figures.grids import Panel
 from pyro_mfcvae.figures.marks import class_colors
 from pyro_mfcvae.figures.names import describe_shares, readable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pyro
 import torch
@@ -168,5 +168,5 @@ def enumerated_cluster(j: int, logits: Tensor) -> Tensor:
     return pyro.sample(
         f"c_{j}",
         ClusterCategorical(logits=logits, validate_args=False),
-        infer={"enumerate": "parallel", "facet": j},
+        infer=cast(Any, {"enumerate": "parallel", "facet": j}),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pyro
 from pyro.distributions import Independent
@@ -25,6 +25,7 @@ class ClosedFormGuide(Guide):
 
     @override
     def logits(self, inferred: Inferred) -> Tensor:
+        assert inferred.z is not None
         logits = inferred.prior.log_responsibilities(inferred.z)
         expected = logits.shape[-2:]
         averaged = self.over_samples(logits.reshape(-1, *expected))
@@ -103,7 +104,7 @@ class AnalyticGuide(Guide):
 
     @override
     def latent(self, j: int, posterior: Independent) -> Tensor:
-        return pyro.sample(f"z_{j}", posterior, infer={ANALYTIC: True})
+        return pyro.sample(f"z_{j}", posterior, infer=cast(Any, {ANALYTIC: True}))
 
 
 @register_guide("expectation-analytic")
@@ -129,6 +130,7 @@ class AnalyticVadeGuide(AnalyticGuide):
 
     @override
     def logits(self, inferred: Inferred) -> Tensor:
+        assert inferred.posterior is not None
         prior, normal = inferred.prior, inferred.posterior.base_dist
         expected = prior.expected_component_log_prob(normal.loc, normal.scale)
         logits = (expected + prior.log_weights).log_softmax(-1)
@@ -147,6 +149,7 @@ class PosteriorGuide(Guide):
 
     @override
     def logits(self, inferred: Inferred) -> Tensor:
+        assert inferred.z is not None
         return inferred.prior.log_responsibilities(inferred.z)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pyro
 import torch
@@ -29,9 +29,10 @@ class NetworkGuide(Guide):
 
     def __init__(self, model: FacetModel) -> None:
         super().__init__(model)
-        n_clusters = [facet.n_clusters for facet in model.facets]
-        needs_own = not model.cluster_networks and any(k > 1 for k in n_clusters)
-        self.network = ClusterHeads(model.encoder.n_features, n_clusters) if needs_own else None
+        n_clusters = [facet.n_clusters for facet in model.structure.facets]
+        needs_own = model.structure.clustered and not model.cluster_networks
+        n_features = cast("Sequence[int]", model.encoder.n_features)
+        self.network = ClusterHeads(n_features, n_clusters) if needs_own else None
 
     @override
     @classmethod
@@ -60,6 +61,7 @@ class NetworkGuide(Guide):
         if inferred.logits is not None:
             return inferred.logits()
         assert self.network is not None
+        assert inferred.features is not None
         return self.network.logits(inferred.facet, inferred.features)
 
 
@@ -109,4 +111,4 @@ class RelaxedGuide(NetworkGuide):
     def cluster(self, j: int, inferred: Inferred) -> Tensor:
         logits = self._network_logits(inferred)
         q = RelaxedCluster(self.temperature, logits=logits, validate_args=False)
-        return pyro.sample(f"c_{j}", q, infer={ANALYTIC: True})
+        return pyro.sample(f"c_{j}", q, infer=cast(Any, {ANALYTIC: True}))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import pyro
 from pyro import poutine
 from pyro.poutine.messenger import Messenger
-from pyro.poutine.runtime import Message
 from pyro.poutine.util import site_is_subsample
 
 from pyro_mfcvae.inference.fade_in import LeaveUnscaled
@@ -25,7 +24,7 @@ _SAMPLES = "samples"
 
 
 def run_programs(
-    model: Program, guide: Program, n_samples: int, args: tuple, kwargs: Mapping[str, Any]
+    model: Program, guide: Program, n_samples: int, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> tuple[list[Site], list[Site]]:
     """Run the guide, then the model on the guide's values.
 
@@ -49,13 +48,19 @@ def run_programs(
     return guide_sites, model_sites
 
 
-def run_guide(guide: Program, n_samples: int, args: tuple, kwargs: Mapping[str, Any]) -> list[Site]:
+def run_guide(
+    guide: Program, n_samples: int, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> list[Site]:
     """Run a guide alone, as :func:`run_programs` does; returns its sample sites."""
     return _run(guide, n_samples, args, kwargs, Enumerate())
 
 
 def _run(
-    program: Program, n_samples: int, args: tuple, kwargs: Mapping[str, Any], *handlers: Messenger
+    program: Program,
+    n_samples: int,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    *handlers: Messenger,
 ) -> list[Site]:
     """Sample sites of a program under handlers, the first of which stands outermost."""
     with contextlib.ExitStack() as stack:
@@ -80,7 +85,7 @@ class Enumerate(Messenger):
         super().__init__()
         self.n_sites = 0
 
-    def _pyro_sample(self, msg: Message) -> None:
+    def _pyro_sample(self, msg: dict[str, Any]) -> None:
         if msg["done"] or msg["is_observed"] or msg["infer"].get("enumerate") != "parallel":
             return
         dim = SAMPLES_DIM - 1 - self.n_sites
@@ -102,7 +107,7 @@ class Replay(Messenger):
         super().__init__()
         self.sites = {site["name"]: site for site in guide_sites}
 
-    def _pyro_sample(self, msg: Message) -> None:
+    def _pyro_sample(self, msg: dict[str, Any]) -> None:
         site = self.sites.get(msg["name"])
         if site is None or msg["is_observed"]:
             return
@@ -194,6 +199,6 @@ class ScaleShared(Messenger):
         super().__init__()
         self.scale = scale
 
-    def _pyro_sample(self, msg: Message) -> None:
-        if not in_data_plate(msg) and not site_is_subsample(msg):
+    def _pyro_sample(self, msg: dict[str, Any]) -> None:
+        if not in_data_plate(msg) and not site_is_subsample(cast(Any, msg)):
             msg["scale"] = msg["scale"] * self.scale

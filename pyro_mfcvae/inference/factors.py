@@ -68,7 +68,7 @@ class _Programs:
 
     def summed_dims(self, site: Site) -> set[int]:
         """Dimensions that tie a model site to clusters that are summed out."""
-        own = {enumerated_dim(site)} & self.model_dims
+        own = {dim for dim in self.model_dims if dim == enumerated_dim(site)}
         return _dims(self.log_probs[id(site)], self.model_dims) | own
 
 

@@ -21,10 +21,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from pyro.poutine.messenger import Messenger
-from pyro.poutine.runtime import Message, effectful
+from pyro.poutine.runtime import effectful
 from torch import Tensor
 
 from pyro_mfcvae.errors import ConfigError
@@ -109,7 +109,7 @@ class Fade(Messenger):
         self.facet = facet
         self.weight = weight
 
-    def _pyro_sample(self, msg: Message) -> None:
+    def _pyro_sample(self, msg: dict[str, Any]) -> None:
         msg["infer"]["facet"] = self.facet
         if self.weight is None:
             return
@@ -121,6 +121,6 @@ class Fade(Messenger):
 class LeaveUnscaled(Messenger):
     """Has :class:`Fade` label sites and leave their scale: the objective weighs its terms."""
 
-    def _pyro_fade_scaling(self, msg: Message) -> None:
+    def _pyro_fade_scaling(self, msg: dict[str, Any]) -> None:
         msg["value"] = False
         msg["done"] = True

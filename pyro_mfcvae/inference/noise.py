@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from pyro.distributions import Independent, Normal
 from pyro.poutine.messenger import Messenger
-from pyro.poutine.runtime import Message
 from torch import Tensor
 
 from pyro_mfcvae.inference.enumeration import in_data_plate
@@ -59,7 +58,7 @@ class Noise(Messenger):
         self.rows = rows
         self.shapes: dict[str, torch.Size] = {}
 
-    def _pyro_sample(self, msg: Message) -> None:
+    def _pyro_sample(self, msg: dict[str, Any]) -> None:
         fn = msg["fn"]
         if msg["done"] or msg["is_observed"] or not getattr(fn, "has_rsample", False):
             return

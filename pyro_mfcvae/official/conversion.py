@@ -84,11 +84,7 @@ def model_config(neutral: Mapping[str, Any]) -> ModelConfig:
 def run_config(
     settings: OfficialSettings, dtype: Literal["float32", "float64"] = "float32"
 ) -> Config:
-    """The whole run that their settings describe.
-
-    Args:
-        settings: theirs.
-        dtype: of the parameters.
+    """The whole run that their settings describe, with parameters of this dtype.
 
     Raises:
         ConfigError: if this library cannot express them.

@@ -33,21 +33,13 @@ _LADDER = tuple(
 
 @dataclass(frozen=True)
 class OfficialData:
-    """What their code fixes by data set.
+    """What their code fixes by data set."""
 
-    Attributes:
-        name: of the data set here.
-        shape: (channels, height, width).
-        likelihood: p(x | z).
-        output_activation: of its mean.
-        n_train: training observations; None where the settings say it.
-    """
-
-    name: str
-    shape: tuple[int, int, int]
-    likelihood: str
-    output_activation: str | None
-    n_train: int | None = None
+    name: str  # of the data set here
+    shape: tuple[int, int, int]  # (channels, height, width)
+    likelihood: str  # p(x | z)
+    output_activation: str | None  # of its mean
+    n_train: int | None = None  # training observations; None where the settings say it
 
 
 _DATA: dict[str, OfficialData] = {
@@ -200,11 +192,7 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
 
 
 def read_settings(values: Mapping[str, Any]) -> OfficialSettings:
-    """Their settings, checked.
-
-    Args:
-        values: by their names; those that say nothing about the model or its training are left
-            aside.
+    """Their settings by their names, checked; those of neither model nor training are left aside.
 
     Raises:
         ConfigError: if one is missing or has a wrong type or value.

@@ -69,7 +69,7 @@ def import_official(state_dict: StateDict, config: Mapping[str, Any]) -> MFCVAE:
         values = _mixtures(there, config) | _heads(there, len(config["z_dims"]))
         for here, name in NETWORKS[config["model_type"]](there, config):
             values[here] = there.take(name)
-        values["fade"] = model.fade  # a fade-in is no part of their file
+        values["fade"] = torch.ones(model.n_facets)  # a fade-in is no part of their file
     except KeyError as error:
         raise ConfigError(f"the settings of the model lack {error}") from None
     _check_shapes(values, model.state_dict())

@@ -31,23 +31,14 @@ _PREFIX = "mfcvae_file_"  # of modules' names
 
 @dataclass(frozen=True, eq=False)
 class Kind:
-    """What a class in a file is for.
+    """What a class in a file is for."""
 
-    Attributes:
-        name: such as ``"guide"``.
-        base: what the class inherits.
-        made_of: arguments that it is made of.
-        has_options: whether it may need further ones.
-        registry: of the classes that need no file.
-        is_named: whether a loaded class is known there, too, by its own name.
-    """
-
-    name: str
-    base: type
-    made_of: tuple[str, ...]
-    has_options: bool
-    registry: Registry[Any]
-    is_named: bool
+    name: str  # such as ``"guide"``
+    base: type  # what the class inherits
+    made_of: tuple[str, ...]  # arguments that it is made of
+    has_options: bool  # whether it may need further ones
+    registry: Registry[Any]  # of the classes that need no file
+    is_named: bool  # whether a loaded class is known there, too, by its own name
 
     def has(self, value: object) -> bool:
         """Whether a value is such a class."""
@@ -56,15 +47,10 @@ class Kind:
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """A class that was loaded.
+    """A class that was loaded."""
 
-    Attributes:
-        source: its file.
-        part: the class.
-    """
-
-    source: ModelSource
-    part: type
+    source: ModelSource  # its file
+    part: type  # the class
 
 
 _LOADED: dict[tuple[str, str], Loaded] = {}

@@ -22,14 +22,11 @@ _KINDS = {kind.name: kind for kind in (_MODEL, _GUIDE)}
 
 
 def load_model_file(text: str) -> ModelSource:
-    """Import a file or module, and make one of its models known to settings that record it.
+    """Import ``path/to/file.py:Name`` or ``package.module:Name`` for settings that record it.
 
     Guides, likelihoods and so on that it registers are known by their names. Its folder is not
     searched for other modules. A file is imported once, and anew after a change, which replaces
     everything that it registered before.
-
-    Args:
-        text: ``path/to/file.py:Name`` or ``package.module:Name``.
 
     Returns:
         the file and its checksum.
@@ -44,17 +41,7 @@ def load_model_file(text: str) -> ModelSource:
 def load_guide_file(text: str) -> ModelSource:
     """Import a file or module, and make one of its guides known by the name of its class.
 
-    All else is as for :func:`load_model_file`.
-
-    Args:
-        text: ``path/to/file.py:Name`` or ``package.module:Name``.
-
-    Returns:
-        the file and its checksum.
-
-    Raises:
-        ConfigError: if there is no such file or guide, the file cannot be imported, a name is
-            taken, or the guide cannot be made of a model alone.
+    All else is as for :func:`load_model_file`; a guide must be made of a model alone.
     """
     return load(text, _GUIDE).source
 
@@ -73,9 +60,7 @@ def load_again(files: Files) -> None:
 def with_model(config: Config, text: str) -> Config:
     """Settings with another model, and all else as it was.
 
-    Args:
-        config: the settings.
-        text: a registered name, or what :func:`load_model_file` takes, which loads it.
+    It is a registered name, or what :func:`load_model_file` takes, which loads it.
 
     Raises:
         ConfigError: if there is no such model, or as for :func:`load_model_file`.
@@ -86,10 +71,8 @@ def with_model(config: Config, text: str) -> Config:
 def with_guide(config: Config, text: str) -> Config:
     """Settings with another guide, and all else as it was.
 
-    Args:
-        config: the settings.
-        text: a registered name, or what :func:`load_guide_file` takes, which loads it. Where a
-            guide of this name was loaded, its file is recorded.
+    It is a registered name, or what :func:`load_guide_file` takes, which loads it. Where a guide of
+    this name was loaded, its file is recorded.
 
     Raises:
         ConfigError: if there is no such guide, or as for :func:`load_guide_file`.
@@ -98,10 +81,7 @@ def with_guide(config: Config, text: str) -> Config:
 
 
 def guide_name(text: str) -> str:
-    """The name of a guide, which is loaded if that needs a file.
-
-    Args:
-        text: a name, or what :func:`load_guide_file` takes.
+    """The name of a guide; what :func:`load_guide_file` takes is loaded for it.
 
     Raises:
         ConfigError: as for :func:`load_guide_file`.
@@ -110,14 +90,10 @@ def guide_name(text: str) -> str:
 
 
 def check_given_once(kind: str, paths: Iterable[str]) -> None:
-    """Refuse a model or guide that is given and then replaced by settings.
-
-    Args:
-        kind: ``"model"`` or ``"guide"``, of which one is given.
-        paths: dotted paths of what is set besides.
+    """Refuse a ``"model"`` or ``"guide"`` that is given and then replaced by settings.
 
     Raises:
-        ConfigError: if one of them says which model or guide it is.
+        ConfigError: if one of the dotted paths that are set besides says which it is.
     """
     for path in paths:
         if path in (kind, f"{kind}.name") or path.startswith(f"{kind}.source"):
@@ -134,11 +110,7 @@ def model_class(config: ModelConfig) -> type[FacetModel]:
 
 
 def guide_class(config: GuideConfig) -> type[Guide]:
-    """The class that the settings of a guide mean. Nothing is imported for it.
-
-    Raises:
-        ConfigError: if there is none, or its file was not loaded.
-    """
+    """The class that the settings of a guide mean, as :func:`model_class` finds it."""
     return _find(config, _GUIDE)
 
 
@@ -147,10 +119,7 @@ def build_model(
 ) -> FacetModel:
     """The model that the settings describe, for observations of this kind.
 
-    Args:
-        config: settings of the model.
-        observation: what one observation looks like.
-        guide: settings of a guide that the model is made with, which it then owns and saves.
+    With settings of a guide, the model is made with it, and owns and saves it.
 
     Raises:
         ConfigError: if the model, one of its parts or the guide is unknown or does not fit.

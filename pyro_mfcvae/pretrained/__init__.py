@@ -27,12 +27,8 @@ def open_pretrained(
     """Put a model that comes with the library into a run folder of its own.
 
     It evaluates, draws, predicts and generates like any run; it has no optimiser, so it cannot be
-    trained further.
-
-    Args:
-        name: of the model.
-        out: the run folder, which must not exist; None numbers one, ``runs/NAME-pretrained-001``.
-        data_dir: folder of downloaded data to write into its settings.
+    trained further. The folder ``out`` must not exist; None numbers one,
+    ``runs/NAME-pretrained-001``. A ``data_dir`` of downloaded data is written into the settings.
 
     Raises:
         ConfigError: if there is no such model, or the folder exists.

@@ -31,10 +31,10 @@ class ClusterCategorical(Categorical):
                 "relaxed clusters have no probability of their own: use FacetELBO, which takes the "
                 "KL of the discrete ones, or another guide"
             )
-        return super().log_prob(value)  # type: ignore[no-untyped-call]
+        return super().log_prob(value)
 
 
-class RelaxedCluster(RelaxedOneHotCategorical):  # type: ignore[misc]  # Pyro's has no type
+class RelaxedCluster(RelaxedOneHotCategorical):  # Pyro's has no type
     r"""A Gumbel-softmax sample of a cluster, whose KL is that of the discrete one.
 
     .. math::

@@ -62,7 +62,7 @@ def half_squared_norm(x: Tensor) -> Tensor:
     """Vectors (..., D) -> half their squared lengths, (...)."""
     if x.numel() < _FEW:
         return 0.5 * x.square().sum(-1)
-    return HalfSquaredNorm.apply(x)  # type: ignore[no-untyped-call]
+    return HalfSquaredNorm.apply(x)
 
 
 class InverseOfTriangular(torch.autograd.Function):
@@ -93,4 +93,4 @@ class InverseOfTriangular(torch.autograd.Function):
 
 def inverse_of_triangular(factors: Tensor) -> Tensor:
     """Lower triangular matrices (..., D, D) -> their inverses."""
-    return InverseOfTriangular.apply(factors)  # type: ignore[no-untyped-call]
+    return InverseOfTriangular.apply(factors)

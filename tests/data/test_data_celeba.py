@@ -88,6 +88,9 @@ def test_pictures_are_decoded_once(folder, tmp_path, monkeypatch):
     assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".npy"]
     with monkeypatch.context() as patched:
         patched.setattr(celeba_module, "_square", None)
+        again = _load(size=16).x
+        assert torch.equal(again, first)
+        again.zero_()  # which does not reach the cache
         assert torch.equal(_load(size=16).x, first)
         with pytest.raises(TypeError):
             _load(size=16, crop=100)  # other pictures
@@ -101,30 +104,13 @@ def test_pictures_are_decoded_once(folder, tmp_path, monkeypatch):
     assert (_load(size=16).x[0, 0] > 250).all()
 
 
-def test_what_is_done_to_observations_stays_out_of_the_cache(folder):
-    data = _load(size=16)
-    before = data.x.clone()
-    data.x.zero_()
-    assert torch.equal(_load(size=16).x, before)
-
-
 def test_missing_files_are_named_before_anything_is_read(folder, monkeypatch):
     monkeypatch.setattr(celeba_module, "_lines", None)
     (folder / PARTITION).unlink()
     (folder / PICTURES).rename(folder / "elsewhere")
-    with pytest.raises(DataError) as caught:
+    lacking = f"{folder} lacks {PARTITION}, {PICTURES} .*https://mmlab.*--data-dir"
+    with pytest.raises(DataError, match=lacking):
         _load()
-    for part in (
-        str(folder),
-        PARTITION,
-        "img_align_celeba.zip unpacked",
-        "Large-scale CelebFaces Attributes (CelebA) Dataset",
-        "mmlab.ie.cuhk.edu.hk",
-        "--data-dir",
-        "MFCVAE_DATA",
-    ):
-        assert part in str(caught.value)
-    assert ATTRIBUTES not in str(caught.value)
 
 
 def test_missing_pictures(folder, tmp_path):
@@ -163,29 +149,17 @@ def test_damaged_lists(folder, file, old, new, message):
     assert str(path) in str(caught.value)
 
 
-def _write_nothing(path):
-    path.write_bytes(b"no picture")
-
-
-def _write_small(path):
-    Image.new("RGB", (120, 218)).save(path)
-
-
-def _write_half(path):
-    path.write_bytes(path.read_bytes()[:2000])
-
-
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (_write_nothing, "000005.jpg cannot be read as a picture of CelebA .*; get it anew"),
-        (_write_small, r"000005.jpg .*it is \(120, 218\), smaller than a square of 148 pixels"),
-        (_write_half, "000005.jpg cannot be read as a picture of CelebA .*truncated"),
+        (lambda path: path.write_bytes(b"no picture"), "cannot be read as a picture of CelebA"),
+        (lambda path: Image.new("RGB", (120, 218)).save(path), r"\(120, 218\), .* of 148 pixels"),
+        (lambda path: path.write_bytes(path.read_bytes()[:2000]), "cannot be read .*truncated"),
     ],
 )
 def test_damaged_pictures(folder, tmp_path, damage, message):
     damage(folder / PICTURES / "000005.jpg")
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=f"000005.jpg .*{message}"):
         _load()
     assert list((tmp_path / "cache").iterdir()) == []
 

@@ -133,17 +133,9 @@ def test_bad_options_of_shapes3d_are_refused(tmp_path, options, message):
 
 
 def test_missing_shapes3d(tmp_path):
-    with pytest.raises(DataError) as caught:
+    places = f"{tmp_path}/3dshapes.h5 nor at {tmp_path}/Shapes3D/3dshapes.h5"
+    with pytest.raises(DataError, match=rf"{places}.*https://.*/3d-shapes.*--data-dir"):
         _load(tmp_path)
-    for part in (
-        str(tmp_path / "3dshapes.h5"),
-        str(tmp_path / "Shapes3D/3dshapes.h5"),
-        "https://console.cloud.google.com/storage/browser/3d-shapes",
-        "https://github.com/google-deepmind/3d-shapes",
-        "--data-dir",
-        "MFCVAE_DATA",
-    ):
-        assert part in str(caught.value)
 
 
 PICTURES = np.zeros((2, 64, 64, 3), np.uint8)

@@ -1,4 +1,4 @@
-"""A file format of one's own: one registration, and every list has it."""
+"""The file format of CONTRIBUTING.md: one registration, and every list has it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from own_files import SETTINGS, mfcvae, nothing_loaded
+from own_files import SETTINGS, mfcvae, nothing_loaded, recipe
 
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.data import load_dataset
@@ -15,21 +15,7 @@ from pyro_mfcvae.errors import ConfigError, DataError
 from pyro_mfcvae.plugins import load_model_file
 from pyro_mfcvae.runs.run import Run
 
-FORMAT = """
-import json
-
-import numpy as np
-
-from pyro_mfcvae import MFCVAE
-from pyro_mfcvae.data.formats import FORMATS, Format
-
-
-def read(path):
-    return {name: np.array(values) for name, values in json.loads(path.read_text()).items()}
-
-
-FORMATS.add(Format("lists", (".lists",), "JSON with lists by name", read))
-"""
+FORMAT = recipe("A data format")
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +37,7 @@ def test_a_format_of_one_s_own():
     assert "lists" not in mfcvae("parts", "file format").output
     done = mfcvae("train", *given, "--model", "mine.py:MFCVAE")
     assert done.exit_code == 0, done.output
-    assert Run("run").evaluation()["facets"][0]["factors"].keys() == {"kind"}
+    assert Run("run").evaluation().facets[0].factors.keys() == {"kind"}
     assert "lists: .lists (JSON with lists by name)" in mfcvae("parts", "file format").output
     Path("mine.csv").touch()
     for option, error in (("mine.csv", "'.csv'"), ("nothing", "data set 'nothing'")):

@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from distributed_job import StopAt
 from hdf5_files import integers, load, numbered, write
 from models import tiny_config
 
@@ -25,7 +26,7 @@ from pyro_mfcvae.runs.draw import draw_run
 from pyro_mfcvae.runs.measure import compare_run, evaluate_run
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import resume, train
-from pyro_mfcvae.training import Callback, batches, take_steps
+from pyro_mfcvae.training import batches, take_steps
 from pyro_mfcvae.training.batches import Batches, StreamedBatches, batches_of
 from pyro_mfcvae.training.begin import prepare
 
@@ -206,14 +207,6 @@ def test_memory_is_bounded_and_does_not_grow():
     assert first - before < 60  # two buffers, HDF5's cache and batches are 20; the rest libraries
     assert later[-1] - first < 16  # what the allocator keeps; all buffers would be 160
     assert split - before < 70  # another two pieces of 4 MB
-
-
-class StopAt(Callback):
-    def __init__(self, step):
-        self.step = step
-
-    def on_step(self, state):
-        state.interrupted = state.step == self.step
 
 
 def _config(memory="stream", **settings):

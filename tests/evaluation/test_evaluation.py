@@ -297,41 +297,25 @@ def _evaluate(run: Path, *arguments: str):
     return CliRunner().invoke(main, ["evaluate", str(run), *arguments], prog_name="mfcvae")
 
 
-def _without_checkpoint(run: Path) -> None:
-    shutil.rmtree(run / "checkpoints")
-
-
-def _damaged_results(run: Path) -> None:
-    (run / "evaluation.json").write_text('{"elbo": ')
-
-
-def _results_of_another_kind(run: Path) -> None:
-    (run / "evaluation.json").write_text("[1, 2]")
-
-
-def _damaged_settings(run: Path) -> None:
-    (run / "config.json").write_text("{}}")
-
-
-def _damaged_model(run: Path) -> None:
-    for file in run.glob("checkpoints/*/model.safetensors"):
-        file.write_bytes(file.read_bytes()[:-1])
-
-
-def _emptied(run: Path) -> None:
+def _empty(run: Path) -> None:
     shutil.rmtree(run)
     run.mkdir()
+
+
+def _damage_model(run: Path) -> None:
+    for file in run.glob("checkpoints/*/model.safetensors"):
+        file.write_bytes(file.read_bytes()[:-1])
 
 
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (_emptied, "is no run folder: it has no config.json"),
-        (_without_checkpoint, "checkpoint"),
-        (_damaged_results, r"evaluation.json is damaged .*; remove it and measure again"),
-        (_results_of_another_kind, "evaluation.json is damaged .*; remove it and measure again"),
-        (_damaged_settings, "config.json cannot be used"),
-        (_damaged_model, "checkpoint"),
+        (_empty, "is no run folder: it has no config.json"),
+        (lambda run: shutil.rmtree(run / "checkpoints"), "checkpoint"),
+        (lambda run: (run / "evaluation.json").write_text('{"elbo": '), "evaluation.json is damag"),
+        (lambda run: (run / "evaluation.json").write_text("[1, 2]"), "evaluation.json is damaged"),
+        (lambda run: (run / "config.json").write_text("{}}"), "config.json cannot be used"),
+        (_damage_model, "checkpoint"),
     ],
 )
 def test_a_damaged_run_is_refused_and_left_as_it_was(run, damage, message):

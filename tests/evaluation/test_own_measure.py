@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from models import tiny_config
+from own_files import recipe
 
 from pyro_mfcvae.cli import main
 from pyro_mfcvae.evaluation import MEASURES, Measure, evaluate, register_measure
 from pyro_mfcvae.evaluation.results import log_name
-from pyro_mfcvae.report import facts, write_report
+from pyro_mfcvae.report import write_report
 from pyro_mfcvae.runs.measure import evaluate_run
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import train
@@ -34,8 +35,9 @@ def _name(level: str) -> str:
 
 @pytest.fixture
 def own():
-    """One measure of each level, which counts its observations."""
+    """The recipe's measure, and one of each level, which counts its observations."""
     before = dict(MEASURES)
+    exec(recipe("A measure"), {})
     for level, function in LEVELS.items():
         register_measure(
             Measure(
@@ -60,7 +62,7 @@ def _mfcvae(*arguments: str) -> str:
 
 def test_it_is_found_everywhere(own, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(facts, "draw_run", lambda *_: None)
+    monkeypatch.setattr("pyro_mfcvae.runs.draw.draw_run", lambda *_: None)
     config = tiny_config(**{"training.epochs_per_step": "[1,1]", "training.evaluate_every": "2"})
     run, _, dataset = train(config, "run")
     evaluate_run(run, dataset)
@@ -70,6 +72,8 @@ def test_it_is_found_everywhere(own, tmp_path, monkeypatch):
     assert stored["facets"][1][_name("facet")] == stored[_name("run")] == n
     assert stored["facets"][0]["factors"]["shape"]["test"][_name("factor")] == n["test"]
     assert stored[_name("pair")]["train"] == [[n["train"]] * 2] * 2
+    shares = stored["facets"][1]["largest_cluster"]
+    assert {part: round(n[part] * shares[part]) / n[part] for part in n} == pytest.approx(shares)
     # the log of held-out observations
     values = [record["values"] for record in run.metrics() if record["split"] == "test"][-1]
     assert values[log_name(_name("facet"), 1)] == n["test"]
@@ -78,8 +82,10 @@ def test_it_is_found_everywhere(own, tmp_path, monkeypatch):
     printed, everything = _mfcvae("evaluate", "run"), _mfcvae("evaluate", "run", "--all")
     assert all(f"MINE-{level}" in printed for level in ("factor", "pair", "run"))
     assert all(f"MINE-{level}" in everything for level in LEVELS)
+    assert "largest cluster" in everything
     for command in ("evaluate", "sweep"):
         text = _mfcvae(command, "--help")
+        assert "largest_cluster Share of the observations in the largest cluster." in text
         assert all(f"{_name(level)} Length of what a {level} is" in text for level in LEVELS)
     # a page, and a comparison of two runs
     page = write_report([run.path]).read_text()

@@ -275,7 +275,7 @@ def test_nothing_is_added_where_nothing_is_special():
     names = ("curves", "weights", "reconstructions", "means-facets-0-1")
     assert [_details(seen, name) for name in names] == [""] * 4
     for n_clusters, expected in ((3, ""), (1, "empty for a facet with one only")):
-        recorded = Recorded(results=Evaluation({}, {}, [FacetResults(n_clusters, 2, {})]))
+        recorded = Recorded(results=Evaluation({}, {}, [FacetResults(n_clusters, 2)]))
         assert expected in " ".join(get_figure("agreement").details(recorded))
 
 

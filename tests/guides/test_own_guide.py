@@ -150,6 +150,6 @@ def _check_example():
     few = ("--samples", "3", "--n-draws", "2", "--n-observations", "6")
     done = mfcvae("compare", "cooled", "--guides", f"vade,{given[1]}", *few)
     assert done.exit_code == 0, done.output
-    elbos = {row["guide"]: row["elbo"] for row in Run("cooled").comparison()["guides"]}
+    elbos = {row.guide: row.elbo for row in Run("cooled").comparison().guides}
     assert elbos.keys() == {"enumerate", "vade", "Tempered"}
     assert elbos["enumerate"] > elbos["vade"] > elbos["Tempered"]

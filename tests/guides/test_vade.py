@@ -494,7 +494,7 @@ def test_presets_are_vade_s_own_settings(name):
     assert all(number in preset.expected for number in [*numbers, "not measured at this length"])
     (facet,) = config.model.facets
     assert (facet.n_clusters, facet.latent_dim, facet.covariance) == (10, 10, "diagonal")
-    assert facet.learn_weights
+    assert facet.learn_weights is not False
     assert config.guide.name == "expectation-analytic"
     assert config.model.mixture_initialisation == "gmm-complete"
     training = config.training

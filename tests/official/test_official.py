@@ -190,7 +190,7 @@ def test_run_of_a_checkpoint(small, tmp_path):
     config = run.config
     assert (config.preset, config.seed, config.data) == (None, 3, Component(name="mnist"))
     assert [(f.latent_dim, f.n_clusters) for f in config.model.facets] == [(3, 5), (2, 4)]
-    assert all(f.learn_weights is None and f.covariance == "diagonal" for f in config.model.facets)
+    assert all(f.learn_weights and f.covariance == "diagonal" for f in config.model.facets)
     assert config.model.likelihood == Component(name="bernoulli")
     assert config.model.initialisation == "default"
     assert config.training == TrainingConfig(
@@ -246,12 +246,8 @@ def test_files_of_old_torch_and_of_tensors_alone(small, tmp_path):
     run = import_run(alone, settings, tmp_path / "b")
     _same(run.model(), model, x)
     assert run.config == Run(tmp_path / "a").config
-
-
-def test_yaml_replaces_the_settings_in_the_file(small, tmp_path):
-    settings = tmp_path / "mnist.yml"
     settings.write_text(yaml.safe_dump(MNIST | {"seed": 11, "init_lr": 1e-3}))
-    config = import_run(small[1], settings, tmp_path / "run").config
+    config = import_run(old, settings, tmp_path / "c").config  # it replaces those in the file
     assert (config.seed, config.training.learning_rate) == (11, 1e-3)
 
 
@@ -303,12 +299,12 @@ def test_fixed_weights_for_each_facet():
         return [facet.learn_weights for facet in facets]
 
     assert learnt(fix_pi_p_c=True) == [False, False]
-    assert learnt(fix_pi_p_c=True, facet_to_fix_pi_p_c="facet_0") == [False, None]
+    assert learnt(fix_pi_p_c=True, facet_to_fix_pi_p_c="facet_0") == [False, True]
     assert learnt(fix_pi_p_c=True, facet_to_fix_pi_p_c="facet_1") == [True, False]
     assert learnt(fix_pi_p_c=False, facet_to_fix_pi_p_c="facet_1") == [True, True]
 
 
-def test_settings_of_3dshapes():
+def test_settings_of_3dshapes_and_svhn():
     settings = read_settings(SHAPES)
     config = run_config(settings)
 
@@ -321,13 +317,13 @@ def test_settings_of_3dshapes():
         name="conv-ladder", options={"activation": "elu", "rung_batch_norm": True}
     )
     assert config.training.epochs_per_step == (100, 301)
-
-
-def test_settings_of_svhn():
-    settings = read_settings(SHAPES | {"dataset": "fast_svhn"})
-    config = run_config(settings)
-    assert (config.data, settings.n_train) == (Component(name="svhn"), 73_257)
+    svhn = read_settings(SHAPES | {"dataset": "fast_svhn"})
+    config = run_config(svhn)
+    assert (config.data, svhn.n_train) == (Component(name="svhn"), 73_257)
     assert config.model.likelihood.options == {"scale": 0.6, "output_activation": "sigmoid"}
+    assert config.sampling_temperature == 1
+    cold = read_settings(SHAPES | {"temp_sample_generation": 0.3})
+    assert run_config(cold).sampling_temperature == 0.3
 
 
 def test_kl_floor():
@@ -342,19 +338,29 @@ def test_kl_floor():
         floor(0.1, 0.2)
 
 
-def test_training_all_facets_at_once(small, tmp_path):
-    args = MNIST | {"do_progressive_training": False, "n_epochs_per_progressive_step": None}
-    run = import_run(_save(tmp_path / "a.pt", _their_tensors(small[0]), args), out=tmp_path / "a")
-    assert run.config.training.epochs_per_step == (200,)
-    assert (run.step(), run.fade()) == (200 * 118, (1.0, 1.0))
-
-
-def test_fade_weights_where_training_was_too_short(small, tmp_path):
-    args = MNIST | {"n_epochs_per_progressive_step": [3, 2]}
-    run = import_run(_save(tmp_path / "a.pt", _their_tensors(small[0]), args), out=tmp_path / "a")
-    expected = FadeInSchedule((2 * 118, 2 * 118), 15_000)(4 * 118)
-    assert run.fade() == expected
-    assert 0 < expected[0] < 1
+@pytest.mark.parametrize(
+    ("args", "epochs", "n_steps", "fade"),
+    [
+        (
+            {"do_progressive_training": False, "n_epochs_per_progressive_step": None},
+            (200,),
+            200 * 118,
+            (1.0, 1.0),
+        ),
+        (
+            {"n_epochs_per_progressive_step": [3, 2]},  # shorter than the fade-in
+            (2, 2),
+            4 * 118,
+            FadeInSchedule((2 * 118, 2 * 118), 15_000)(4 * 118),
+        ),
+    ],
+)
+def test_steps_and_fade_weights_at_the_end(small, tmp_path, args, epochs, n_steps, fade):
+    path = _save(tmp_path / "a.pt", _their_tensors(small[0]), MNIST | args)
+    run = import_run(path, out=tmp_path / "a")
+    assert run.config.training.epochs_per_step == epochs
+    assert (run.step(), run.fade()) == (n_steps, fade)
+    assert (0 < fade[0] < 1) == (n_steps == 4 * 118)
 
 
 def test_encoders_of_their_own(tmp_path):
@@ -411,15 +417,12 @@ def test_encoders_of_their_own(tmp_path):
     torch.testing.assert_close(model.decode(zs).mean.flatten(1), expected)
 
 
-def _changed(change):
-    """A file made from the small model's tensors and settings, after a change to both."""
-
-    def make(path: Path, state: dict) -> Path:
-        args = dict(MNIST)
-        change(state, args)
-        return _save(path, state, args)
-
-    return make
+def _is_refused(path: Path, error: type[Exception], message: str, settings: Path | None = None):
+    """With this message, and nothing is written."""
+    out = path.parent / "run"
+    with pytest.raises(error, match=message):
+        import_run(path, settings, out)
+    assert not out.exists()
 
 
 def _truncated(path: Path, state: dict) -> Path:
@@ -441,125 +444,66 @@ def _text(path: Path, state: dict) -> Path:
     return path
 
 
-BROKEN = {
-    "missing file": (lambda path, state: path, RunError, "cannot be read"),
-    "folder": (lambda path, state: path.parent, RunError, "cannot be read"),
-    "truncated": (_truncated, RunError, "damaged"),
-    "text": (_text, RunError, r"no file of torch\.save"),
-    "another model": (
-        _content({"state_dict": {"net.0.weight": torch.ones(2)}}),
-        RunError,
-        r"no model of the first authors.* 1 tensors",
-    ),
-    "a list": (_content([torch.ones(2)]), RunError, "got a list"),
-    "no tensors": (
-        _content({"epoch": 3, "model": {}}),
-        RunError,
-        "got other things under epoch, model",
-    ),
-    "no names": (_content({3: torch.ones(2)}), RunError, "got other things under 3"),
-    "settings missing": (
-        _changed(lambda state, args: [args.pop(name) for name in ("seed", "dataset")]),
-        ConfigError,
-        "the settings lack dataset, seed$",
-    ),
-    "settings of the ladder missing": (
-        _changed(lambda state, args: args.pop("dec_rung_dims")),
-        ConfigError,
-        "the settings lack dec_rung_dims",
-    ),
-    "model_type": (
-        _changed(lambda state, args: args.update(model_type="resnet")),
-        ConfigError,
-        r"model_type: Input should be 'fc_vlae', .* got 'resnet'",
-    ),
-    "dataset": (
-        _changed(lambda state, args: args.update(dataset="celeba")),
-        ConfigError,
-        r"dataset: Input should be 'fast_mnist', .* got 'celeba'",
-    ),
-    "type": (
-        _changed(lambda state, args: args.update(z_j_dim_list=["5", "5"])),
-        ConfigError,
-        r"z_j_dim_list\.0: Input should be a valid integer, got '5'",
-    ),
-    "number of facets": (
-        _changed(lambda state, args: args.update(n_clusters_j_list=[5, 4, 3])),
-        ConfigError,
-        "n_clusters_j_list needs one entry for each of the 2 facets",
-    ),
-    "fixed facet": (
-        _changed(lambda state, args: args.update(fix_pi_p_c=True, facet_to_fix_pi_p_c="facet_2")),
-        ConfigError,
-        "facet_to_fix_pi_p_c must be one of all, facet_0, facet_1, got 'facet_2'",
-    ),
-    "no epoch that trains": (
-        _changed(lambda state, args: args.update(n_epochs_per_progressive_step=[1, 9])),
-        ConfigError,
-        "must begin with at least 2",
-    ),
-    "clusters": (
-        _changed(lambda state, args: args.update(n_clusters_j_list=[60, 4])),
-        ConfigError,
-        r"settings: facet 0 has 5 clusters in the file, 60 in the settings \(facets.0.loc\)$",
-    ),
-    "latent dimensions": (
-        _changed(lambda state, args: args.update(z_j_dim_list=[3, 6])),
-        ConfigError,
-        r"settings: facet 1 has 2 latent dimensions in the file, 6 in the settings \(\S+\)$",
-    ),
-    "covariance": (
-        _changed(lambda state, args: args.update(cov_type_p_z_c="full")),
-        ConfigError,
-        "covariance is diag in the file and full in the settings",
-    ),
-    "networks": (
-        _changed(lambda state, args: args.update(SHAPES, cov_type_p_z_c="diag")),
-        ConfigError,
-        "model_type is fc_vlae in the file and conv_vlae in the settings",
-    ),
-    "widths": (
-        _changed(lambda state, args: args.update(enc_backbone_dims=[10, 12])),
-        ConfigError,
-        r"encoder\.backbone\.0\.0\.bias has shape \(8,\) in the file, shape \(10,\) in the "
-        r"settings; .* and 1 more$",
-    ),
-    "layers": (
-        _changed(lambda state, args: args.update(enc_rung_dims=[4, 4], enc_rung_n_hidden=[1, 1])),
-        ConfigError,
-        r"encoder\.rungs\.0\.0\.bias has no tensor in the file, shape \(4,\) in the settings",
-    ),
-    "data": (
-        _changed(lambda state, args: args.update(dataset="fast_svhn")),
-        ConfigError,
-        r"shape \(784,\) in the file, shape \(3072,\) in the settings",
-    ),
-    "batch norm": (
-        _changed(lambda state, args: args.update(do_fc_batch_norm=True)),
-        ConfigError,
-        r"the file has no tensor 'encoder\.fc_backbone\.0\.2\.weight'",
-    ),
-    "tensors left over": (
-        _changed(lambda state, args: state.update({"classifier.weight": torch.ones(2, 2)})),
-        ConfigError,
-        r"tensors that the settings leave out: classifier\.weight",
-    ),
-    "a third facet": (
-        _changed(lambda state, args: state.update({"mu_p_z_j_c_j_list.2": torch.ones(2, 2)})),
-        ConfigError,
-        "the file has 3 facets, the settings have 2",
-    ),
-    "halves": (
-        _changed(lambda state, args: state.update({"fc_mu_q_z_x_list.0.bias": torch.ones(9)})),
-        ConfigError,
-        r"must have one shape, got \(9,\) and \(3,\)",
-    ),
-    "dtype": (
-        _changed(lambda state, args: state.update({k: v.half() for k, v in state.items()})),
-        ConfigError,
-        "must hold float32 or float64 tensors, got torch.float16",
-    ),
-}
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path, state: path, "cannot be read"),
+        (lambda path, state: path.parent, "cannot be read"),
+        (_truncated, "damaged"),
+        (_text, r"no file of torch\.save"),
+        (_content({"state_dict": {"net.0.weight": torch.ones(2)}}), "no model of .* 1 tensors"),
+        (_content([torch.ones(2)]), "got a list"),
+        (_content({"epoch": 3, "model": {}}), "under epoch, model"),
+        (_content({3: torch.ones(2)}), "under 3"),
+    ],
+)
+def test_files_that_hold_no_model_of_theirs(tmp_path, make, message):
+    path = make(tmp_path / "model.pt", _their_tensors(_small_ladder()))
+    _is_refused(path, RunError, message)
+
+
+LEFT_OUT = object()
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ({"seed": LEFT_OUT, "dataset": LEFT_OUT}, "lack dataset, seed$"),
+        ({"dec_rung_dims": LEFT_OUT}, "lack dec_rung_dims"),
+        ({"model_type": "resnet"}, "model_type: .*'fc_vlae', .* got 'resnet'"),
+        ({"dataset": "celeba"}, "dataset: .*'fast_mnist', .* got 'celeba'"),
+        ({"z_j_dim_list": ["5", "5"]}, r"z_j_dim_list\.0: .* got '5'"),
+        ({"n_clusters_j_list": [5, 4, 3]}, "n_clusters_j_list .* 2 facets"),
+        ({"fix_pi_p_c": True, "facet_to_fix_pi_p_c": "facet_2"}, "facet_to_fix.* facet_1, got"),
+        ({"n_epochs_per_progressive_step": [1, 9]}, "n_epochs_per_progressive_step .* at least 2"),
+        ({"n_clusters_j_list": [60, 4]}, r"facet 0 has 5 clusters .* 60 .* \(facets.0.loc\)$"),
+        ({"z_j_dim_list": [3, 6]}, r"facet 1 has 2 latent dimensions .* 6 in .* \(\S+\)$"),
+        ({"cov_type_p_z_c": "full"}, "covariance is diag in the file and full"),
+        (SHAPES | {"cov_type_p_z_c": "diag"}, "model_type is fc_vlae in the file and conv_vlae"),
+        ({"enc_backbone_dims": [10, 12]}, r"0\.0\.bias has shape \(8,\) .* \(10,\) .* and 1 more$"),
+        ({"enc_rung_dims": [4, 4], "enc_rung_n_hidden": [1, 1]}, r"bias has no tensor .* \(4,\)"),
+        ({"dataset": "fast_svhn"}, r"shape \(784,\) in the file, shape \(3072,\)"),
+        ({"do_fc_batch_norm": True}, r"no tensor 'encoder\.fc_backbone\.0\.2\.weight'"),
+    ],
+)
+def test_settings_that_do_not_fit_the_tensors(tmp_path, args, message):
+    args = {name: value for name, value in (MNIST | args).items() if value is not LEFT_OUT}
+    path = _save(tmp_path / "model.pt", _their_tensors(_small_ladder()), args)
+    _is_refused(path, ConfigError, message)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: {"classifier.weight": torch.ones(2, 2)}, r"leave out: classifier\.weight"),
+        (lambda state: {"mu_p_z_j_c_j_list.2": torch.ones(2, 2)}, "3 facets, the settings have 2"),
+        (lambda state: {"fc_mu_q_z_x_list.0.bias": torch.ones(9)}, r"got \(9,\) and \(3,\)"),
+        (lambda state: {k: v.half() for k, v in state.items()}, "got torch.float16"),
+    ],
+)
+def test_tensors_that_do_not_fit_the_settings(tmp_path, change, message):
+    state = _their_tensors(_small_ladder())
+    _is_refused(_save(tmp_path / "model.pt", state | change(state), MNIST), ConfigError, message)
 
 
 MEANS = "mu_p_z_j_c_j_list.1"
@@ -581,9 +525,8 @@ def test_tensors_that_no_layer_can_have(tmp_path, change, message):
     for name in (MEANS, "layer_x_hat_z.bias"):
         state = _their_tensors(_small_ladder())
         state[name] = change(state[name][..., :4] if name == MEANS else state[name][:8])
-        with pytest.raises(ConfigError, match=rf"{name} must be .*{message}"):
-            import_run(_save(tmp_path / "model.pt", state, MNIST), out=tmp_path / "run")
-    assert not (tmp_path / "run").exists()
+        path = _save(tmp_path / "model.pt", state, MNIST)
+        _is_refused(path, ConfigError, rf"{name} must be .*{message}")
 
 
 def test_counts_of_batches_are_integers(tmp_path):
@@ -591,8 +534,7 @@ def test_counts_of_batches_are_integers(tmp_path):
     name = "encoder.fc_backbone.0.2.num_batches_tracked"
     state[name] = state[name].float()
     path = _save(tmp_path / "model.pt", state, MNIST | {"do_fc_batch_norm": True})
-    with pytest.raises(ConfigError, match=rf"{name} must be a count, .* got torch.float32"):
-        import_run(path, out=tmp_path / "run")
+    _is_refused(path, ConfigError, rf"{name} must be a count, .* got torch.float32")
 
 
 @pytest.mark.parametrize("kind", ["diag", "full"])
@@ -602,18 +544,8 @@ def test_variances_beyond_all_numbers(tmp_path, kind, raw):
     name = f"_{'l_mat' if kind == 'full' else 'sigma_square'}_p_z_j_c_j_list.1"
     state[name].fill_(raw)
     args = MNIST | {"cov_type_p_z_c": kind, "init_type_p_z_c": "glorot"}
-    with pytest.raises(ConfigError, match=rf"{name} must hold logarithms .* {raw:g} to {raw:g}"):
-        import_run(_save(tmp_path / "model.pt", state, args), out=tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize("case", BROKEN)
-def test_nothing_is_written_of_what_cannot_be_used(case, tmp_path):
-    make, error, message = BROKEN[case]
-    path = make(tmp_path / "model.pt", _their_tensors(_small_ladder()))
-    with pytest.raises(error, match=message):
-        import_run(path, out=tmp_path / "run")
-    assert not (tmp_path / "run").exists()
+    path = _save(tmp_path / "model.pt", state, args)
+    _is_refused(path, ConfigError, rf"{name} must hold logarithms .* {raw:g} to {raw:g}")
 
 
 def test_shared_decoder_that_was_not_faded(tmp_path):
@@ -661,12 +593,6 @@ def test_training_part_is_the_one_that_the_data_set_draws():
         assert settings.n_train == len(train)
 
 
-def test_temperature_of_samples():
-    assert run_config(read_settings(MNIST)).sampling_temperature == 1
-    settings = read_settings(SHAPES | {"temp_sample_generation": 0.3})
-    assert run_config(settings).sampling_temperature == 0.3
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -680,11 +606,8 @@ def test_temperature_of_samples():
 def test_yaml_that_is_no_settings(small, tmp_path, text, message):
     settings = tmp_path / "settings.yml"
     settings.write_text(text)
-    with pytest.raises(ConfigError, match=message):
-        import_run(small[1], settings, tmp_path / "run")
-    with pytest.raises(ConfigError, match="cannot be read as YAML"):
-        import_run(small[1], tmp_path / "missing.yml", tmp_path / "run")
-    assert not (tmp_path / "run").exists()
+    _is_refused(small[1], ConfigError, message, settings)
+    _is_refused(small[1], ConfigError, "cannot be read as YAML", tmp_path / "missing.yml")
 
 
 class _Touches:
@@ -712,10 +635,8 @@ def test_foreign_classes_do_not_run(small, tmp_path, new_format):
             torch.save(
                 {"state_dict": state, "args": args}, path, _use_new_zipfile_serialization=new_format
             )
-            with pytest.raises(RunError, match=rf"asks for \S*{name}, which could run code"):
-                import_run(path, out=tmp_path / "run")
+            _is_refused(path, RunError, rf"asks for \S*{name}, which could run code")
     assert not witness.exists()
-    assert not (tmp_path / "run").exists()
 
 
 def test_no_half_written_run_is_left(small, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""A likelihood, a model and a guide, each one file with one registration, appear everywhere."""
+"""The likelihood, model and guide of CONTRIBUTING.md, each registered once, appear everywhere."""
 
 from __future__ import annotations
 
@@ -7,55 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from own_files import TINY, forget_all, mfcvae, nothing_loaded, write_data, write_sweep
+from own_files import TINY, forget_all, mfcvae, nothing_loaded, recipe, write_data, write_sweep
 
 from pyro_mfcvae.runs.run import Run
-
-LIKELIHOOD = '''
-import pyro.distributions as dist
-from torch import nn
-
-from pyro_mfcvae import MFCVAE
-from pyro_mfcvae.nets.registry import register_likelihood
-
-
-@register_likelihood("laplace")
-class Laplace(nn.Module):
-    """x_i ~ Laplace(h_i, scale), which forgives outliers."""
-
-    def __init__(self, scale: float = 0.3) -> None:
-        super().__init__()
-        self.scale = scale
-
-    def forward(self, h, event_dim):
-        return dist.Laplace(h, self.scale).to_event(event_dim)
-
-    def check(self, observation):
-        """Any real numbers will do."""
-'''
-MODEL = '''
-from pyro_mfcvae import MFCVAE
-from pyro_mfcvae.models import register_model
-
-
-@register_model("halved")
-class Halved(MFCVAE):
-    """Latents are halved before they are decoded."""
-
-    def decode(self, zs):
-        return super().decode([z / 2 for z in zs])
-'''
-GUIDE = '''
-from pyro_mfcvae.guides import ClosedFormGuide, register_guide
-
-
-@register_guide("Sharper")
-class Sharper(ClosedFormGuide):
-    """Twice as sure of c as the best guide."""
-
-    def over_samples(self, log_responsibilities):
-        return 2 * log_responsibilities.mean(0)
-'''
 
 
 def _train(*given: str, out: str = "run") -> Run:
@@ -105,7 +59,7 @@ def _new_process(tmp_path, monkeypatch):
 
 
 def test_a_likelihood():
-    Path("mine.py").write_text(LIKELIHOOD)
+    Path("mine.py").write_text(recipe("A likelihood"))
     given, named = ("--model", "mine.py:MFCVAE"), ("--set", "model.likelihood=laplace")
     assert "laplace" not in _listed("likelihood")
     run = _train(*given, *named, "--set", "model.likelihood.options.scale=0.5")
@@ -121,7 +75,7 @@ def test_a_likelihood():
 
 
 def test_a_model():
-    Path("mine.py").write_text(MODEL)
+    Path("mine.py").write_text(recipe("A model"))
     given = ("--model", "mine.py:Halved")
     run = _train(*given)
     assert type(run.model()).__name__ == "Halved"
@@ -136,7 +90,7 @@ def test_a_model():
 
 
 def test_a_guide():
-    Path("mine.py").write_text(GUIDE)
+    Path("mine.py").write_text(recipe("A guide"))
     given = ("--guide", "mine.py:Sharper")
     run = _train(*given)
     assert "Sharper: Twice as sure of c" in _listed("guide")
@@ -146,7 +100,7 @@ def test_a_guide():
     few = ("--samples", "3", "--n-draws", "2", "--n-observations", "6")
     compared = mfcvae("compare", "run", *few)
     assert compared.exit_code == 0, compared.output
-    elbos = {row["guide"]: row["elbo"] for row in run.comparison()["guides"]}
+    elbos = {row.guide: row.elbo for row in run.comparison().guides}
     assert elbos["vade"] > elbos["Sharper"]
     assert "Sharper" in compared.output
     values = ["vade", "Sharper"]

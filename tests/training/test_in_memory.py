@@ -38,7 +38,7 @@ def test_it_is_the_run_of_a_folder_bit_for_bit_and_touches_no_file(settings):
     assert not fitted.interrupted
     assert not fitted.model.training
     results = evaluate(fitted.model, fitted.dataset, config.guide.name)
-    assert results["elbo"] == evaluate_run(run, dataset)["elbo"]
+    assert results.elbo == evaluate_run(run, dataset).elbo
 
 
 def test_it_loads_the_data_and_stops_where_it_is_told():

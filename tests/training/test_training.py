@@ -480,9 +480,9 @@ def test_figures_sample_at_the_settings_temperature(monkeypatch):
     seen = []
     original = evaluation.sample_clusters
 
-    def spy(*arguments, temperature=None, **options):
+    def spy(model, facet, clusters, n_samples, temperature, seed):
         seen.append(temperature)
-        return original(*arguments, temperature=temperature, **options)
+        return original(model, facet, clusters, n_samples, temperature, seed)
 
     monkeypatch.setattr(evaluation, "sample_clusters", spy)
     draw_run(run, dataset)

@@ -191,7 +191,7 @@ def summarise(
         "arms": {arm.label: config_to_dict(arm.config) for arm in arms if arm.label in trained},
         "runs": runs,
         "table": [
-            table_line(entry, {o.seed: o.measures for o in outcomes if o.arm.label == entry.arm})
+            table_line(entry, {o.seed: o.evaluation for o in outcomes if o.arm.label == entry.arm})
             for entry in experiment.entries(arms)
             if entry.arm in trained
         ],
