@@ -1,4 +1,4 @@
-"""Looking at a run: tables, figures, guides side by side."""
+"""Looking at a run: tables, figures, guides side by side, a page."""
 
 from __future__ import annotations
 
@@ -8,34 +8,39 @@ from typing import Any
 import click
 from typing_extensions import override
 
-from pyro_mfcvae.cli.numbers import Numbers
-from pyro_mfcvae.cli.options import DATA_DIR, RUN, ListsMeasures, own_files, sayer
+from pyro_mfcvae.cli.options import (
+    COUNT,
+    DATA_DIR,
+    NATURAL,
+    PATH,
+    RUN,
+    ListsMeasures,
+    Numbers,
+    comma_separated,
+    option,
+    own_files,
+    say_plainly,
+    sayer,
+)
 
 
 @click.command(cls=ListsMeasures)
 @RUN
-@click.option(
-    "--probe",
-    "probe",
-    is_flag=True,
-    help="Classify every factor from every facet's latents, too; takes minutes.",
-)
-@click.option(
-    "--bound",
-    "importance_weighted_bound",
-    metavar="S",
-    type=click.IntRange(min=0),
+@option("--probe", "Classify every factor from every facet's latents, too; takes minutes.")
+@option(
+    "--bound importance_weighted_bound",
+    "The importance-weighted bound with S samples, too.",
+    NATURAL,
+    "S",
     default=0,
-    help="The importance-weighted bound with S samples, too.",
 )
-@click.option(
+@option(
     "--diversity",
-    "diversity",
-    type=click.Choice(["pixels", "lpips"]),
+    "Mean distance of random pairs of observations and of samples, too; can be repeated.",
+    click.Choice(["pixels", "lpips"]),
     multiple=True,
-    help="Mean distance of random pairs of observations and of samples, too; can be repeated.",
 )
-@click.option("--all", "everything", is_flag=True, help="Print every measure, for both parts.")
+@option("--all everything", "Print every measure, for both parts.")
 @own_files
 @DATA_DIR
 def evaluate(run: Path, everything: bool, data_dir: Path | None, **slow: Any) -> None:
@@ -95,29 +100,15 @@ def figures(run: Path, data_dir: Path | None) -> None:
 
 @click.command()
 @RUN
-@click.option("--guides", metavar="NAME,FILE.py:Name", help="Which ones [all that fit].")
-@click.option(
-    "--samples",
-    metavar="S,S",
-    type=Numbers(least=1),
-    default="1,2,8,32",
-    show_default=True,
-    help="Samples of z per observation.",
-)
-@click.option(
-    "--n-draws",
-    type=click.IntRange(min=2),
-    default=20,
-    show_default=True,
-    help="Draws of the noise.",
-)
-@click.option(
+@option("--guides", "Which ones [all that fit].", None, "NAME,FILE.py:Name")
+@option("--samples", "Samples of z per observation.", Numbers(least=1), "S,S", default="1,2,8,32")
+@option("--n-draws", "Draws of the noise.", click.IntRange(min=2), default=20)
+@option(
     "--n-observations",
-    type=click.IntRange(min=1),
+    "Held-out observations; of a model whose batches share a latent, one batch as in training "
+    "instead.",
+    COUNT,
     default=100,
-    show_default=True,
-    help="Held-out observations; of a model whose batches share a latent, one batch "
-    "as in training instead.",
 )
 @own_files
 @DATA_DIR
@@ -150,7 +141,7 @@ def compare(
     from pyro_mfcvae.runs.measure import compare_run
     from pyro_mfcvae.runs.run import Run
 
-    names = None if guides is None else [guide_name(text.strip()) for text in guides.split(",")]
+    names = guides and [guide_name(text) for text in comma_separated(guides)]
     opened, screen = Run(run), console()
     with Progress(console=screen, transient=True) as progress:
         task = progress.add_task("comparing", total=None)
@@ -165,4 +156,26 @@ def compare(
         )
     show_comparison(screen, results)
     for path in draw_comparison(opened):
-        screen.print(f"figure: {path}", highlight=False, soft_wrap=True, markup=False)
+        say_plainly(screen, f"figure: {path}")
+
+
+@click.command()
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=PATH)
+@option("--out", "The page [report.html in RUN, or here for several runs].", PATH, "FILE")
+@own_files
+@DATA_DIR
+def report(runs: tuple[Path, ...], out: Path | None, data_dir: Path | None) -> None:
+    """Write one HTML page on RUN, or on several runs side by side.
+
+    The page is a single file that opens in any browser and loads nothing. What has not been
+    measured or drawn is done first. An earlier report is replaced; no other file is.
+
+    \b
+    Examples:
+      mfcvae report runs/shapes-001
+      mfcvae report runs/shapes-001 runs/shapes-002 --out both.html
+    """
+    from pyro_mfcvae.cli.show import console
+    from pyro_mfcvae.report import write_report
+
+    click.echo(write_report(runs, out, data_dir, sayer(console())))

@@ -9,64 +9,39 @@ from typing import Any
 
 import click
 
-from pyro_mfcvae.cli.options import DATA_DIR, sayer
+from pyro_mfcvae.cli.options import (
+    COUNT,
+    DATA_DIR,
+    FOLDER,
+    comma_separated,
+    option,
+    say_plainly,
+    sayer,
+    settings_of,
+)
 
 _BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"  # beside this folder in a checkout
 
 
 @click.command()
 @click.argument("presets", metavar="[PRESET]...", nargs=-1)
-@click.option(
-    "--device",
-    metavar="NAME",
-    default="auto",
-    show_default=True,
-    help="auto, cpu, cuda, cuda:1, ...",
+@option("--device", "auto, cpu, cuda, cuda:1, ...", None, "NAME", default="auto")
+@option("--threads n_threads", "CPU threads of all candidates.", COUNT, "N")
+@option("--quick", "Few short rounds, under a minute on two cores.")
+@option(
+    "--only", "Only these: steps, scans, streaming, memory, density, imports.", None, "PART,PART"
 )
-@click.option(
-    "--threads",
-    "n_threads",
-    metavar="N",
-    type=click.IntRange(min=1),
-    help="CPU threads of all candidates.",
-)
-@click.option("--quick", is_flag=True, help="Few short rounds, under a minute on two cores.")
-@click.option(
-    "--only",
-    metavar="PART,PART",
-    help="Only these: steps, scans, streaming, memory, density, imports.",
-)
-@click.option(
-    "--rounds",
-    "n_rounds",
-    metavar="N",
-    type=click.IntRange(min=1),
-    help="Turns of every candidate [15, with --quick 5].",
-)
-@click.option(
+@option("--rounds n_rounds", "Turns of every candidate [15, with --quick 5].", COUNT, "N")
+@option(
     "--clock",
-    type=click.Choice(["wall", "cpu"]),
+    "cpu leaves out what other processes take; for one thread.",
+    click.Choice(["wall", "cpu"]),
     default="wall",
-    show_default=True,
-    help="cpu leaves out what other processes take; for one thread.",
 )
-@click.option("--full", is_flag=True, help="Train whole runs as well; on a CPU this takes hours.")
-@click.option(
-    "--set",
-    "assignments",
-    metavar="PATH=VALUE",
-    multiple=True,
-    help="Change a setting of all presets, such as training.precision=bf16.",
-)
+@option("--full", "Train whole runs as well; on a CPU this takes hours.")
+@settings_of("a setting of all presets, such as training.precision=bf16")
 @DATA_DIR
-@click.option(
-    "--out",
-    metavar="DIR",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("bench"),
-    show_default=True,
-    help="Folder of bench.json and bench.png.",
-)
+@option("--out", "Folder of bench.json and bench.png.", FOLDER, "DIR", default=Path("bench"))
 def bench(only: str | None, out: Path, **given: Any) -> None:
     """Time training against the same model written by hand in PyTorch.
 
@@ -91,8 +66,7 @@ def bench(only: str | None, out: Path, **given: Any) -> None:
     from pyro_mfcvae.figures import save_figure
     from pyro_mfcvae.files import write_whole
 
-    parts = [part.strip() for part in only.split(",")] if only else ()
-    request = Request(parts=parts, **given)
+    request = Request(parts=comma_separated(only), **given)
     request.check()
     out.mkdir(parents=True, exist_ok=True)  # rather now than after an hour of measuring
     screen = console()
@@ -106,12 +80,7 @@ def bench(only: str | None, out: Path, **given: Any) -> None:
         save_figure(out / "bench.png", bench_figure(record))
         written.append("bench.png")
     show_record(screen, record)
-    screen.print(
-        f"results: {', '.join(str(out / name) for name in written)}",
-        highlight=False,
-        soft_wrap=True,
-        markup=False,
-    )
+    say_plainly(screen, f"results: {', '.join(str(out / name) for name in written)}")
 
 
 def _find_benchmarks() -> None:

@@ -1,4 +1,4 @@
-"""Settings and models that come with the library, come in, or go out."""
+"""What the library knows by name, and models that come with it, come in, or go out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pyro_mfcvae.cli.options import DATA_DIR, OUT, RUN, own_files, paragraph
+from pyro_mfcvae.cli.options import DATA_DIR, OUT, PATH, RUN, option, own_files, paragraph
 
 if TYPE_CHECKING:
     from pyro_mfcvae.runs.run import Run
@@ -36,14 +36,8 @@ def presets(name: str | None) -> None:
 
 
 @click.command("import")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option(
-    "--config",
-    "settings",
-    metavar="YAML",
-    type=click.Path(path_type=Path),
-    help="Its settings, where FILE holds none.",
-)
+@click.argument("file", type=PATH)
+@option("--config settings", "Its settings, where FILE holds none.", PATH, "YAML")
 @OUT
 def import_(file: Path, settings: Path | None, out: Path | None) -> None:
     """Turn a checkpoint of the first authors into a run.
@@ -63,8 +57,8 @@ def import_(file: Path, settings: Path | None, out: Path | None) -> None:
 
 @click.command()
 @RUN
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--half", is_flag=True, help="Store numbers with 16 bits.")
+@click.argument("folder", type=PATH)
+@option("--half", "Store numbers with 16 bits.")
 @own_files
 def export(run: Path, folder: Path, half: bool) -> None:
     """Copy RUN to FOLDER, to share it.
@@ -109,3 +103,36 @@ def _say_how_to_go_on(run: Run) -> None:
         f"{run.path} is ready. Go on with\n    mfcvae evaluate {run.path}\n"
         f"    mfcvae figures {run.path}"
     )
+
+
+@click.command()
+@click.argument("kind", required=False)
+@own_files
+def parts(kind: str | None) -> None:
+    """List models, guides, likelihoods, networks, data sets and file formats.
+
+    KIND is one of those in the singular. With --model or --guide what their files register is
+    listed, too.
+
+    \b
+    Examples:
+      mfcvae parts
+      mfcvae parts guide
+      mfcvae parts likelihood --model mine.py:Own
+    """
+    from pyro_mfcvae.data.formats import FORMATS
+    from pyro_mfcvae.data.registry import DATASETS
+    from pyro_mfcvae.guides import GUIDES
+    from pyro_mfcvae.models import MODELS
+    from pyro_mfcvae.nets.registry import DECODERS, ENCODERS, LIKELIHOODS
+    from pyro_mfcvae.registry import unknown
+    from pyro_mfcvae.training.start.pretrain import PRETRAININGS
+
+    tables = (MODELS, GUIDES, LIKELIHOODS, ENCODERS, DECODERS, DATASETS, FORMATS, PRETRAININGS)
+    known = {table.what: table for table in tables}
+    if kind is not None and kind not in known:
+        raise unknown("kind", kind, known)
+    for table in known.values() if kind is None else [known[kind]]:
+        click.echo(f"{table.what}:")
+        for name in sorted(table):
+            click.echo(paragraph(f"  {name}: ", table.describe(name)))

@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING, Any
 import click
 from typing_extensions import override
 
-from pyro_mfcvae.cli.numbers import Numbers, NumbersOrAll
-from pyro_mfcvae.cli.options import DATA_DIR, RUN, own_files
+from pyro_mfcvae.cli.options import (
+    COUNT,
+    DATA_DIR,
+    NATURAL,
+    PATH,
+    RUN,
+    Numbers,
+    NumbersOrAll,
+    option,
+    own_files,
+)
 from pyro_mfcvae.errors import ConfigError, DataError, RunError
 
 if TYPE_CHECKING:
@@ -50,35 +59,24 @@ def intervene() -> None:
     """
 
 
-def _option(name: str, text: str, kind: Any = None, metavar: str | None = None, **more: Any) -> Any:
-    shows = more.get("default") is not None
-    return click.option(name, help=text, type=kind, metavar=metavar, show_default=shows, **more)
-
-
 def _file(name: str, suffix: str, text: str) -> Any:
-    kind = click.Path(path_type=Path)
     check = {"callback": lambda _ctx, _param, path: _check(path, suffix)}
-    return _option(name, text, kind, f"FILE{suffix}", **check)
+    return option(name, text, PATH, f"FILE{suffix}", **check)
 
 
 def _facet(text: str) -> Any:
-    return click.option(
-        "--facet",
-        "facets",
-        metavar="J",
-        type=Numbers(),
-        multiple=True,
-        callback=lambda _ctx, _param, values: [j for some in values for j in some],
-        help=text,
-    )
+    def flatten(_ctx: Any, _param: Any, values: tuple[tuple[int, ...], ...]) -> list[int]:
+        return [j for some in values for j in some]
+
+    return option("--facet facets", text, Numbers(), "J", multiple=True, callback=flatten)
 
 
 def _command(*options: Any) -> Callable[[Callable[..., None]], click.Command]:
     """Decorator: a command with these options, and those that all commands have after them."""
 
     def decorate(function: Callable[..., None]) -> click.Command:
-        for option in reversed((*options, RUN, _OUT, _ARRAYS, own_files, DATA_DIR)):
-            function = option(function)
+        for decorator in reversed((*options, RUN, _OUT, _ARRAYS, own_files, DATA_DIR)):
+            function = decorator(function)
         return intervene.command()(function)
 
     return decorate
@@ -103,22 +101,22 @@ _OUT = _file("--out", ".png", "The figure [RUN/figures/...].")
 _ARRAYS = _file(
     "--arrays", ".npz", "Write the arrays, too: pictures in the data's own range, indices."
 )
-_N, _I = click.IntRange(min=1), (Numbers(), "I,I")
-_INPUTS = _option("--inputs", "Held-out observations, by number [evenly spread].", *_I)
+_I = (Numbers(), "I,I")
+_INPUTS = option("--inputs", "Held-out observations, by number [evenly spread].", *_I)
 
 
 @_command(
     _facet("The facet that is swapped [the deepest]."),
     _INPUTS,
-    _option("--donors", "Observations that give the facet [the surest ones of clusters].", *_I),
-    _option(
+    option("--donors", "Observations that give the facet [the surest ones of clusters].", *_I),
+    option(
         "--clusters",
         "Clusters whose surest members are the donors [the ten surest].",
         Numbers(),
         "K,K",
     ),
-    _option("--pairs", "Exchange the facet between inputs and donors, pair by pair.", is_flag=True),
-    _option("--n", "Inputs at most.", _N, default=8),
+    option("--pairs", "Exchange the facet between inputs and donors, pair by pair."),
+    option("--n", "Inputs at most.", COUNT, default=8),
 )
 def swap(facets: list[int], pairs: bool, clusters: tuple[int, ...] | None, **given: Any) -> None:
     """Observations with one facet taken from other observations.
@@ -139,20 +137,20 @@ def swap(facets: list[int], pairs: bool, clusters: tuple[int, ...] | None, **giv
 
 @_command(
     _facet("Facets beside each other, such as 0,1 [all that have clusters]."),
-    _option(
+    option(
         "--clusters",
         "Clusters of the facet, or all that are in use [the ten surest].",
         NumbersOrAll(),
         "K,K|all",
     ),
-    _option("--n", "Samples of each.", _N, default=10),
-    _option(
+    option("--n", "Samples of each.", COUNT, default=10),
+    option(
         "--temperature",
         "Covariances are multiplied with it [that of the run].",
         click.FloatRange(min=0),
         "TAU",
     ),
-    _option("--seed", "", click.IntRange(min=0), default=0),
+    option("--seed", "", NATURAL, default=0),
 )
 def generate(
     facets: list[int], clusters: tuple[int, ...] | str | None, n: int, **given: Any
@@ -172,18 +170,18 @@ def generate(
 
 @_command(
     _facet("The facet [the deepest]."),
-    _option(
+    option(
         "--dimension", "Of the facet's latents [those that change most, for one input].", int, "D"
     ),
     _INPUTS,
-    _option(
+    option(
         "--offsets",
         "Steps, in standard deviations of the prior.",
         Numbers(float),
         "S,S",
         default="-3,-2,-1,0,1,2,3",
     ),
-    _option("--n", "Inputs [8] or dimensions [10] at most.", _N),
+    option("--n", "Inputs [8] or dimensions [10] at most.", COUNT),
 )
 def traverse(facets: list[int], **given: Any) -> None:
     """Observations with one latent dimension moved.
@@ -200,9 +198,9 @@ def traverse(facets: list[int], **given: Any) -> None:
 @_command(
     _facet("Facets that move, such as 0,1 [all]."),
     _INPUTS,
-    _option("--ends", "Where the lines end, one per input.", *_I),
-    _option("--steps", "Pictures on each line.", click.IntRange(min=2), default=8),
-    _option("--n", "Lines at most.", _N, default=6),
+    option("--ends", "Where the lines end, one per input.", *_I),
+    option("--steps", "Pictures on each line.", click.IntRange(min=2), default=8),
+    option("--n", "Lines at most.", COUNT, default=6),
 )
 def interpolate(facets: list[int], steps: int, **given: Any) -> None:
     """Straight lines between the latents of pairs of observations.
@@ -216,14 +214,14 @@ def interpolate(facets: list[int], steps: int, **given: Any) -> None:
 
 @_command(
     _facet("One facet or a pair of them, such as 0,1 [the deepest that has clusters]."),
-    _option(
+    option(
         "--clusters",
         "Clusters, once for each facet, or all in use [the most used].",
         NumbersOrAll(),
         "K,K",
         multiple=True,
     ),
-    _option("--n", "Clusters at most [all; 12 of each of a pair].", _N),
+    option("--n", "Clusters at most [all; 12 of each of a pair].", COUNT),
 )
 def means(facets: list[int], **given: Any) -> None:
     """Pictures at the means of clusters of one facet, or of pairs of clusters of two.

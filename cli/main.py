@@ -13,7 +13,13 @@ from typing_extensions import override
 
 from pyro_mfcvae import __version__
 from pyro_mfcvae.allocator import keep_memory
-from pyro_mfcvae.cli.commands import COMMANDS
+from pyro_mfcvae.cli.analyse import compare, evaluate, figures, report
+from pyro_mfcvae.cli.bench import bench
+from pyro_mfcvae.cli.exchange import export, import_, parts, presets, pretrained
+from pyro_mfcvae.cli.intervene import intervene
+from pyro_mfcvae.cli.reproduce import reproduce
+from pyro_mfcvae.cli.sweep import sweep
+from pyro_mfcvae.cli.train import train
 from pyro_mfcvae.errors import (
     ConfigError,
     DamagedCheckpointWarning,
@@ -23,6 +29,23 @@ from pyro_mfcvae.errors import (
     OtherModelWarning,
     RunError,
     TrainingError,
+)
+
+COMMANDS = (  # each imports the library when it runs, so that --help is quick
+    train,
+    evaluate,
+    figures,
+    intervene,
+    compare,
+    report,
+    reproduce,
+    bench,
+    sweep,
+    import_,
+    export,
+    pretrained,
+    presets,
+    parts,
 )
 
 _OWN = (DamagedCheckpointWarning, NoEffectWarning, OtherDataWarning, OtherModelWarning)

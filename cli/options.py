@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import shutil
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from typing_extensions import override
@@ -15,13 +16,96 @@ from typing_extensions import override
 if TYPE_CHECKING:
     from rich.console import Console
 
-RUN = click.argument("run", type=click.Path(path_type=Path))
-DATA_DIR = click.option(
-    "--data-dir",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    help="Folder of the data's files, downloaded or your own.",
+PATH = click.Path(path_type=Path)
+FOLDER = click.Path(path_type=Path, file_okay=False)
+COUNT, NATURAL = click.IntRange(min=1), click.IntRange(min=0)
+
+
+class Numbers(click.ParamType):
+    """Numbers separated by commas.
+
+    Args:
+        kind: of the numbers.
+        least: the smallest one that is allowed.
+    """
+
+    name = "numbers"
+
+    def __init__(self, kind: type[int] | type[float] = int, least: float = -math.inf) -> None:
+        self.kind, self.least = kind, least
+
+    @override
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            numbers = tuple(self.kind(part) for part in value.split(","))
+        except ValueError:
+            numbers = ()
+        if not numbers or not all(map(math.isfinite, numbers)):
+            what = "whole" if self.kind is int else "finite"
+            self.fail(f"expected {what} numbers separated by commas, such as 0,5,9; got {value!r}")
+        if min(numbers) < self.least:
+            self.fail(f"expected numbers from {self.least:g} on, got {value!r}")
+        return numbers
+
+
+class NumbersOrAll(Numbers):
+    """Numbers separated by commas, or ``all``."""
+
+    @override
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return "all" if value == "all" else super().convert(value, param, ctx)
+
+
+def option(
+    names: str, text: str | None, kind: Any = None, metavar: str | None = None, **more: Any
+) -> Any:
+    """An option whose help shows its default.
+
+    Args:
+        names: the option, and after a blank the name of its argument if that is another.
+        text: help.
+        kind: its type.
+        metavar: what stands for its value.
+        **more: what ``click.option`` takes; without a type, metavar and default it is a flag.
+    """
+    shows = more.get("default") is not None
+    if kind is None and metavar is None and not more:
+        more["is_flag"] = True
+    return click.option(
+        *names.split(), help=text, type=kind, metavar=metavar, show_default=shows, **more
+    )
+
+
+RUN = click.argument("run", type=PATH)
+DATA_DIR = option("--data-dir", "Folder of the data's files, downloaded or your own.", PATH, "DIR")
+DEVICE = option("--device", "auto, cpu, cuda, cuda:1, ...", None, "NAME")
+JOBS = option(
+    "--jobs n_jobs",
+    "Runs at a time, each in a process; they share the CPU threads.",
+    COUNT,
+    "N",
+    default=1,
 )
+_OWN = "or one of your own: FILE.py:Name, or package.module:Name."
+MODEL = option(
+    "--model", f'Another model (see "mfcvae parts model"), {_OWN}', None, "NAME|FILE.py:Name"
+)
+GUIDE = option(
+    "--guide",
+    f'What happens with c: a guide (see "mfcvae parts guide"), {_OWN}',
+    None,
+    "NAME|FILE.py:Name",
+)
+OUT = option("--out", "A new run folder [runs/NAME-001].", PATH)
+
+
+def settings_of(whose: str) -> Any:
+    """The option ``--set``; its help says whose settings it changes."""
+    return option("--set assignments", f"Change {whose}.", None, "PATH=VALUE", multiple=True)
 
 
 def _load(ctx: click.Context, param: click.Parameter, files: tuple[str, ...]) -> None:
@@ -35,33 +119,15 @@ def _load(ctx: click.Context, param: click.Parameter, files: tuple[str, ...]) ->
 def own_files(command: Callable[..., None]) -> Callable[..., None]:
     """Decorator: options that import what a run was trained with, which its folder only names."""
     for kind in ("guide", "model"):
-        option = click.option(
-            f"--{kind}",
-            metavar="FILE.py:Name",
-            multiple=True,
-            expose_value=False,
-            callback=_load,
-            help=f"Import FILE.py, for a run whose {kind} is Name of that file; can be repeated.",
-        )
-        command = option(command)
+        text = f"Import FILE.py, for a run whose {kind} is Name of that file; can be repeated."
+        more = {"multiple": True, "expose_value": False, "callback": _load}
+        command = option(f"--{kind}", text, None, "FILE.py:Name", **more)(command)
     return command
 
 
-MODEL = click.option(
-    "--model",
-    metavar="NAME|FILE.py:Name",
-    help='Another model (see "mfcvae parts model"), or one of your own: FILE.py:Name, or '
-    "package.module:Name.",
-)
-GUIDE = click.option(
-    "--guide",
-    metavar="NAME|FILE.py:Name",
-    help='What happens with c: a guide (see "mfcvae parts guide"), or one of your own: '
-    "FILE.py:Name, or package.module:Name.",
-)
-OUT = click.option(
-    "--out", type=click.Path(path_type=Path), help="A new run folder [runs/NAME-001]."
-)
+def comma_separated(text: str | None) -> list[str]:
+    """The parts of a text, without blanks around them."""
+    return [part.strip() for part in text.split(",")] if text else []
 
 
 class ListsMeasures(click.Command):
@@ -86,17 +152,16 @@ def again(model: str | None, guide: str | None) -> str:
 
 def paragraph(head: str, text: str) -> str:
     """Text beside its head, as wide as the terminal, or 100 letters where there is none."""
-    width = shutil.get_terminal_size((100, 24)).columns
-    return textwrap.fill(
-        head + text,
-        max(width, 2 * len(head)),
-        subsequent_indent=" " * len(head),
-        break_on_hyphens=False,
-    )
+    width = max(shutil.get_terminal_size((100, 24)).columns, 2 * len(head))
+    indent = " " * len(head)
+    return textwrap.fill(head + text, width, subsequent_indent=indent, break_on_hyphens=False)
+
+
+def say_plainly(screen: Console, text: str, style: str | None = None) -> None:
+    """Print a line as it is: nothing in it is highlighted, cut or read as markup."""
+    screen.print(text, style=style, highlight=False, soft_wrap=True, markup=False)
 
 
 def sayer(screen: Console) -> Callable[[str], None]:
     """What prints a line on what is going on."""
-    return lambda text: screen.print(
-        text, style="dim", highlight=False, soft_wrap=True, markup=False
-    )
+    return lambda text: say_plainly(screen, text, "dim")

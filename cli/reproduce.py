@@ -8,8 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pyro_mfcvae.cli.options import DATA_DIR, paragraph, sayer
-from pyro_mfcvae.cli.studies import DEVICE, JOBS, say_plainly, watch_study
+from pyro_mfcvae.cli.options import (
+    COUNT,
+    DATA_DIR,
+    DEVICE,
+    FOLDER,
+    JOBS,
+    NATURAL,
+    comma_separated,
+    option,
+    paragraph,
+    say_plainly,
+    sayer,
+    settings_of,
+)
+from pyro_mfcvae.cli.studies import watch_study
 from pyro_mfcvae.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,61 +33,25 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1)
-@click.option(
-    "--seeds",
-    "n_seeds",
-    metavar="N",
-    type=click.IntRange(min=1),
-    help="Seeds of every model [the experiment's own].",
-)
-@click.option(
-    "--first-seed",
-    metavar="N",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Counted on from here.",
-)
-@click.option("--quick", is_flag=True, help="Small models and data of our own, under 3 minutes.")
-@click.option("--reduced", is_flag=True, help="The same settings in fewer epochs.")
-@click.option("--only", metavar="LABEL,LABEL", help="Only these of its models.")
-@click.option(
-    "--probe",
-    "probed",
-    is_flag=True,
-    help="Of a preset: train classifiers on each facet's latents, too.",
-)
-@click.option(
-    "--set",
-    "assignments",
-    metavar="PATH=VALUE",
-    multiple=True,
-    help="Change a setting of all models.",
-)
+@option("--seeds n_seeds", "Seeds of every model [the experiment's own].", COUNT, "N")
+@option("--first-seed", "Counted on from here.", NATURAL, "N", default=0)
+@option("--quick", "Small models and data of our own, under 3 minutes.")
+@option("--reduced", "The same settings in fewer epochs.")
+@option("--only", "Only these of its models.", None, "LABEL,LABEL")
+@option("--probe probed", "Of a preset: train classifiers on each facet's latents, too.")
+@settings_of("a setting of all models")
 @DATA_DIR
 @DEVICE
 @JOBS
-@click.option(
-    "--out",
-    metavar="DIR",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("reproduced"),
-    show_default=True,
-    help="Folder of results and runs.",
-)
+@option("--out", "Folder of results and runs.", FOLDER, "DIR", default=Path("reproduced"))
 def reproduce(
     names: tuple[str, ...],
-    n_seeds: int | None,
-    first_seed: int,
     quick: bool,
     reduced: bool,
     only: str | None,
     probed: bool,
-    assignments: tuple[str, ...],
-    data_dir: Path | None,
-    device: str | None,
     n_jobs: int,
-    out: Path,
+    **given: Any,
 ) -> None:
     """Run experiments of the papers, or presets with several seeds.
 
@@ -105,13 +82,8 @@ def reproduce(
         raise ConfigError("--quick and --reduced exclude each other; give one of them")
     request = Request(
         scale="quick" if quick else "reduced" if reduced else "full",
-        n_seeds=n_seeds,
-        first_seed=first_seed,
-        only=[label.strip() for label in only.split(",")] if only else (),
-        assignments=assignments,
-        data_dir=data_dir,
-        device=device,
-        out=out,
+        only=comma_separated(only),
+        **given,
     )
     screen = console()
     say = sayer(screen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
+from pyro_mfcvae.cli.options import say_plainly
 from pyro_mfcvae.evaluation import tables
 from pyro_mfcvae.evaluation.results import Comparison, Evaluation
 from pyro_mfcvae.tables import Table, show_table
@@ -17,7 +18,7 @@ def console() -> Console:
 
 def show_comparison(screen: Console, comparison: Comparison) -> None:
     """Print what a comparison of guides measured."""
-    _show(screen, tables.guide_terms_table(comparison), tables.guides_table(comparison))
+    show_tables(screen, tables.guide_terms_table(comparison), tables.guides_table(comparison))
 
 
 def show_evaluation(screen: Console, evaluation: Evaluation, everything: bool = False) -> None:
@@ -30,32 +31,21 @@ def show_evaluation(screen: Console, evaluation: Evaluation, everything: bool = 
     """
     step, n_steps = evaluation.step, evaluation.n_steps
     if step < n_steps:
-        screen.print(f"not finished: after step {step} of {n_steps}", highlight=False)
+        say_plainly(screen, f"not finished: after step {step} of {n_steps}")
     for part in evaluation.elbo:
         elbo = evaluation.value("elbo", part)
-        screen.print(f"ELBO, {part}: {elbo:.2f} nats per observation", highlight=False)
-    further = (tables.run_table, tables.bound_table, tables.pairs_table, tables.diversity_table)
-    _show(
-        screen,
-        tables.agreement_table(evaluation),
-        *(make(evaluation) for make in (*further, tables.probe_table)),
-    )
+        say_plainly(screen, f"ELBO, {part}: {elbo:.2f} nats per observation")
+    makers = [tables.agreement_table, tables.run_table, tables.bound_table, tables.pairs_table]
+    makers += [tables.diversity_table, tables.probe_table]
     if everything:
-        facets = range(len(evaluation.facets))
-        _show(
-            screen,
-            tables.elbo_table(evaluation),
-            tables.use_table(evaluation),
-            *(tables.facet_table(evaluation, j) for j in facets),
-        )
+        makers += [tables.elbo_table, tables.use_table]
+    show_tables(screen, *(make(evaluation) for make in makers))
+    for j in range(len(evaluation.facets)) if everything else ():
+        show_tables(screen, tables.facet_table(evaluation, j))
 
 
-def show_runs(screen: Console, evaluations: dict[str, Evaluation]) -> None:
-    """Print for several runs what each facet agrees with most, one run in a row."""
-    _show(screen, tables.runs_table(evaluations))
-
-
-def _show(screen: Console, *found: Table | None) -> None:
+def show_tables(screen: Console, *found: Table | None) -> None:
+    """Print those tables that there are."""
     for table in found:
         if table is not None:
             show_table(screen, table)

@@ -1,4 +1,4 @@
-"""What studies share on the terminal: options, and a bar for each run that is being trained."""
+"""What studies share on the terminal: a bar for each run that is being trained."""
 
 from __future__ import annotations
 
@@ -6,29 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import click
+from pyro_mfcvae.cli.options import say_plainly
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from pyro_mfcvae.studies.engine import Study
     from pyro_mfcvae.studies.jobs import Record, Watch
-
-JOBS = click.option(
-    "--jobs",
-    "n_jobs",
-    metavar="N",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Runs at a time, each in a process; they share the CPU threads.",
-)
-DEVICE = click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, ...")
-
-
-def say_plainly(screen: Console, text: str) -> None:
-    """Print a line as it is: nothing in it is highlighted, cut or read as markup."""
-    screen.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 @contextmanager

@@ -10,8 +10,20 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from pyro_mfcvae.cli.options import DATA_DIR, GUIDE, MODEL, ListsMeasures, sayer
-from pyro_mfcvae.cli.studies import DEVICE, JOBS, say_plainly, watch_study
+from pyro_mfcvae.cli.options import (
+    DATA_DIR,
+    DEVICE,
+    FOLDER,
+    GUIDE,
+    JOBS,
+    MODEL,
+    PATH,
+    ListsMeasures,
+    option,
+    say_plainly,
+    sayer,
+)
+from pyro_mfcvae.cli.studies import watch_study
 from pyro_mfcvae.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,44 +34,29 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=ListsMeasures)
-@click.argument("spec", required=False, type=click.Path(path_type=Path))
-@click.option(
-    "--out",
-    metavar="DIR",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of results and runs [sweeps/NAME OF SPEC].",
-)
+@click.argument("spec", required=False, type=PATH)
+@option("--out", "Folder of results and runs [sweeps/NAME OF SPEC].", FOLDER, "DIR")
 @JOBS
-@click.option(
-    "--engine",
-    "engine_name",
-    type=click.Choice(["local", "together", "ray"]),
+@option(
+    "--engine engine_name",
+    "What trains the trials: this machine, as one program where shapes are equal, or Ray.",
+    click.Choice(["local", "together", "ray"]),
     default="local",
-    show_default=True,
-    help="What trains the trials: this machine, as one program where shapes are equal, or Ray.",
 )
-@click.option(
-    "--cpus-per-trial",
-    metavar="N",
-    type=click.FloatRange(min=0, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="With Ray.",
-)
-@click.option(
+@option("--cpus-per-trial", "With Ray.", click.FloatRange(min=0, min_open=True), "N", default=1.0)
+@option(
     "--gpus-per-trial",
-    metavar="N",
-    type=click.FloatRange(min=0),
+    "With Ray; 0.5 shares one, 0 hides all.",
+    click.FloatRange(min=0),
+    "N",
     default=0.0,
-    show_default=True,
-    help="With Ray; 0.5 shares one, 0 hides all.",
 )
 @MODEL
 @GUIDE
 @DEVICE
 @DATA_DIR
-@click.option("--dry-run", is_flag=True, help="Check everything, list the trials, train nothing.")
-@click.option("--example", is_flag=True, help="Print an example of SPEC.")
+@option("--dry-run", "Check everything, list the trials, train nothing.")
+@option("--example", "Print an example of SPEC.")
 @click.pass_context
 def sweep(
     ctx: click.Context,
@@ -76,10 +73,10 @@ def sweep(
     """Train many settings with several seeds, and compare them.
 
     SPEC is a YAML or JSON file; without it an example is printed. Its objective is one of the
-    measures below. DIR gets sweep.json (every
-    trial), table.md (mean and standard deviation over seeds, the best setting first) and
-    trials.png, after every trial; each trial is a run in DIR/runs. Finished trials are not
-    repeated, interrupted ones go on, and one that fails does not end the others.
+    measures below. DIR gets sweep.json (every trial), table.md (mean and standard deviation over
+    seeds, the best setting first) and trials.png, after every trial; each trial is a run in
+    DIR/runs. Finished trials are not repeated, interrupted ones go on, and one that fails does not
+    end the others.
 
     \b
     Examples:
@@ -148,11 +145,11 @@ def _engine(
 
 def _say_how_to_go_on(screen: Console, ctx: click.Context) -> None:
     words = ["mfcvae", "sweep"]
-    for option in ctx.command.params:
-        if ctx.get_parameter_source(option.name) is not ParameterSource.COMMANDLINE:
+    for given in ctx.command.params:
+        if ctx.get_parameter_source(given.name) is not ParameterSource.COMMANDLINE:
             continue
-        value = str(ctx.params[option.name])
-        words += [value] if isinstance(option, click.Argument) else [option.opts[0], value]
+        value = str(ctx.params[given.name])
+        words += [value] if isinstance(given, click.Argument) else [given.opts[0], value]
     say_plainly(screen, f"Interrupted; nothing is lost. Go on with\n    {shlex.join(words)}")
 
 

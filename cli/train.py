@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pyro_mfcvae.cli.options import DATA_DIR, GUIDE, MODEL, OUT, again, sayer
+from pyro_mfcvae.cli.options import (
+    COUNT,
+    DATA_DIR,
+    DEVICE,
+    GUIDE,
+    MODEL,
+    NATURAL,
+    OUT,
+    PATH,
+    again,
+    comma_separated,
+    option,
+    say_plainly,
+    sayer,
+    settings_of,
+)
 from pyro_mfcvae.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,66 +35,45 @@ if TYPE_CHECKING:
     from pyro_mfcvae.data import Dataset
     from pyro_mfcvae.runs.run import Run
     from pyro_mfcvae.training import TrainingState
+    from pyro_mfcvae.training.callbacks import ProgressBar
+    from pyro_mfcvae.training.say import Say
 
 
 @click.command()
 @click.argument("preset", required=False)
-@click.option(
-    "--data", metavar="NAME|FILE", help='A data set, or a file of your own (see "mfcvae parts").'
-)
+@option("--data", 'A data set, or a file of your own (see "mfcvae parts").', None, "NAME|FILE")
 @DATA_DIR
 @MODEL
 @GUIDE
-@click.option("--facets", metavar="D:K,D:K", help="Latent dimensions and clusters, shallow first.")
-@click.option(
-    "--set",
-    "assignments",
-    metavar="PATH=VALUE",
-    multiple=True,
-    help="Change any setting, such as training.learning_rate=1e-3.",
-)
-@click.option("--seed", type=click.IntRange(min=0), help="Of weights, order and noise.")
+@option("--facets", "Latent dimensions and clusters, shallow first.", None, "D:K,D:K")
+@settings_of("any setting, such as training.learning_rate=1e-3")
+@option("--seed", "Of weights, order and noise.", NATURAL)
 @OUT
-@click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, ...")
-@click.option(
-    "--devices",
-    metavar="N",
-    type=click.IntRange(min=1),
-    help="Share each batch out over so many devices [1].",
-)
-@click.option(
-    "--nodes",
-    metavar="M",
-    type=click.IntRange(min=1),
-    help="On so many machines, each of which is given this command [1].",
-)
-@click.option(
+@DEVICE
+@option("--devices", "Share each batch out over so many devices [1].", COUNT, "N")
+@option("--nodes", "On so many machines, each of which is given this command [1].", COUNT, "M")
+@option(
     "--timeout",
-    metavar="SECONDS",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Wait so long for a device that does not answer [1800].",
+    "Wait so long for a device that does not answer [1800].",
+    click.FloatRange(min=0, min_open=True),
+    "SECONDS",
 )
-@click.option(
-    "--runs",
-    "n_runs",
-    metavar="R",
-    type=click.IntRange(min=1),
-    default=1,
-    help="Train so many seeds at once, counted on from --seed.",
+@option(
+    "--runs n_runs", "Train so many seeds at once, counted on from --seed.", COUNT, "R", default=1
 )
-@click.option(
+@option(
     "--vary",
-    metavar="PATH=VALUE,VALUE",
+    "Train every one of these values at once, each with all seeds.",
+    None,
+    "PATH=VALUE,VALUE",
     multiple=True,
-    help="Train every one of these values at once, each with all seeds.",
 )
-@click.option(
-    "--resume",
-    "resumed",
-    metavar="RUN",
+@option(
+    "--resume resumed",
+    "Go on with an interrupted run, or with runs trained at once.",
+    PATH,
+    "RUN",
     multiple=True,
-    type=click.Path(path_type=Path),
-    help="Go on with an interrupted run, or with runs trained at once.",
 )
 def train(
     resumed: tuple[Path, ...],
@@ -124,8 +119,9 @@ def train(
     if (n_runs > 1 or vary or len(resumed) > 1) and (devices or nodes):
         raise ConfigError("several runs at once share one device; leave --devices and --nodes out")
     if resumed:
+        files = {"model": model, "guide": guide}
         fixed = {"out": out, "vary": vary, "runs": None if n_runs == 1 else n_runs, **given}
-        runs, state, dataset = _resume(screen, resumed, processes, model, guide, **fixed)
+        runs, state, dataset = _resume(resumed, bar, say, processes, files, **fixed)
     elif n_runs > 1 or vary:
         config = _settings(model, guide, **given)
         configs = seeds_and_settings(config, n_runs, dict(map(_values, vary)))
@@ -140,11 +136,11 @@ def train(
 
 
 def _resume(
-    screen: Console,
     folders: tuple[Path, ...],
+    bar: ProgressBar,
+    say: Say,
     processes: dict[str, Any],
-    model: str | None,
-    guide: str | None,
+    files: dict[str, str | None],
     data_dir: Path | None,
     device: str | None,
     **given: Any,
@@ -153,7 +149,6 @@ def _resume(
     from pyro_mfcvae.runs import together
     from pyro_mfcvae.runs import train as alone
     from pyro_mfcvae.runs.run import Run
-    from pyro_mfcvae.training.callbacks import ProgressBar
     from pyro_mfcvae.training.devices.launch import launched
 
     if any(value not in (None, ()) for value in given.values()):
@@ -162,13 +157,11 @@ def _resume(
             "--device, --devices, --nodes and, for a model or guide from a file, --model and "
             "--guide may be given"
         )
-    if model is not None:
-        load_model_file(model)
-    if guide is not None:
-        load_guide_file(guide)
+    for kind, load in (("model", load_model_file), ("guide", load_guide_file)):
+        if (file := files[kind]) is not None:
+            load(file)
     runs = [Run(folder) for folder in folders]
     named = dict(zip(map(str, folders), runs, strict=True))
-    bar, say = ProgressBar(screen), sayer(screen)
     if len(folders) > 1:
         _, states, dataset = together.resume_together(runs, [bar], say, data_dir, device)
         return named, states[0], dataset
@@ -186,7 +179,7 @@ def _values(text: str) -> tuple[str, list[str]]:
             "expected --vary PATH=VALUE,VALUE, such as training.learning_rate=0.001,0.002, got "
             f"{text!r}"
         )
-    return path.strip(), [value.strip() for value in values.split(",")]
+    return path.strip(), comma_separated(values)
 
 
 def _settings(
@@ -213,12 +206,10 @@ def _settings(
 
     paths = [assignment.partition("=")[0].strip() for assignment in assignments]
     config = get_preset(preset or default_preset(model)).config
-    if model is not None:
-        check_given_once("model", paths)
-        config = with_model(config, model)
-    if guide is not None:
-        check_given_once("guide", paths)
-        config = with_guide(config, guide)
+    for kind, text, change in (("model", model, with_model), ("guide", guide, with_guide)):
+        if text is not None:
+            check_given_once(kind, paths)
+            config = change(config, text)
     if facets is not None:
         config = with_facets(config, facets)
     values: dict[str, Any] = config_to_dict(config)
@@ -239,12 +230,11 @@ def _finish(
     screen: Console, besides: str, runs: Mapping[str, Run], state: TrainingState, dataset: Dataset
 ) -> None:
     """Evaluate and draw runs by their names, and show the results; state is that of the first."""
-    from pyro_mfcvae.cli.show import show_evaluation, show_runs
+    from pyro_mfcvae.cli.show import show_evaluation, show_tables
+    from pyro_mfcvae.evaluation.tables import runs_table
     from pyro_mfcvae.runs.complete import complete
 
-    def tell(text: str) -> None:
-        screen.print(text, highlight=False, soft_wrap=True, markup=False)
-
+    tell = partial(say_plainly, screen)
     if not state.engine.is_writer:
         sys.exit()
     if state.interrupted:
@@ -271,5 +261,5 @@ def _finish(
         show_evaluation(screen, *results.values())
         tell(f"figures and results: {folders}")
     else:
-        show_runs(screen, results)
+        show_tables(screen, runs_table(results))
         tell(f"side by side: mfcvae report {folders}{besides}")

@@ -17,8 +17,7 @@ from pyro_mfcvae.figures import (  # noqa: F401
     traversal,
     weights,
 )
-from pyro_mfcvae.figures.ablation import changed_settings
-from pyro_mfcvae.figures.aspects import clusters_needed, latent_spaces
+from pyro_mfcvae.figures.experiments import changed_settings, clusters_needed, latent_spaces
 from pyro_mfcvae.figures.folder import draw_figures, left_out, save_arrays, save_figure
 from pyro_mfcvae.figures.over_epochs import Curve, spread_over_epochs, term_over_steps
 from pyro_mfcvae.figures.registry import (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import matplotlib as mpl
@@ -24,17 +23,8 @@ _FACTOR_COLORS = cast(Any, mpl.colormaps["Dark2"]).colors
 Records = Sequence[dict[str, Any]]
 
 
-@dataclass(frozen=True, eq=False)
-class Logged:
-    """Log points of the training part, at least one, and those of held-out observations."""
-
-    train: Records
-    test: Records
-    title: str = ""
-
-
 @register_figure("curves")
-class Curves(RunFigure[Logged]):
+class Curves(RunFigure[Recorded]):
     """ELBO, weighted KLs, agreement of each facet's clusters with labels, and fade weights."""
 
     heading = "Training curves"
@@ -48,13 +38,12 @@ class Curves(RunFigure[Logged]):
         return None if split_records(recorded.metrics, "train") else "there are no log points"
 
     @override
-    def compute(self, recorded: Recorded) -> Logged:
-        train, test = (split_records(recorded.metrics, split) for split in ("train", "test"))
-        return Logged(train, test, recorded.name)
+    def compute(self, recorded: Recorded) -> Recorded:
+        return recorded
 
     @override
-    def draw(self, result: Logged) -> Figure:
-        train, test = result.train, result.test
+    def draw(self, result: Recorded) -> Figure:
+        train, test = (split_records(result.metrics, split) for split in ("train", "test"))
         factors = _factors(test)
         heights = [2.6, 2.6, *(1.8 for _ in factors), 1.0]
         size = (9, 0.7 + sum(heights))
@@ -72,7 +61,7 @@ class Curves(RunFigure[Logged]):
             axes.tick_params(labelsize=8)
         panels[-1].set_xlabel("step", fontsize=9)
         figure.align_ylabels()
-        panels[0].set_title(result.title.replace("$", r"\$"), fontsize=10, loc="left")
+        panels[0].set_title(result.name.replace("$", r"\$"), fontsize=10, loc="left")
         return figure
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,16 +14,8 @@ from pyro_mfcvae.figures.registry import RunFigure, register_figure
 from pyro_mfcvae.figures.seen import Recorded
 
 
-@dataclass(frozen=True)
-class ComparedGuides:
-    """What :func:`~pyro_mfcvae.evaluation.compare_guides` returns, and what stands above it."""
-
-    results: Comparison
-    title: str = ""
-
-
 @register_figure("guides")
-class Guides(RunFigure[ComparedGuides]):
+class Guides(RunFigure[Comparison]):
     """Gap to the reference, variance of the gradient and time over the number of samples.
 
     Without a reference the ELBO itself takes the place of the gap.
@@ -39,17 +30,13 @@ class Guides(RunFigure[ComparedGuides]):
     place = 16
 
     @override
-    def compute(self, recorded: Recorded) -> ComparedGuides:
-        results = recorded.comparison
-        assert results is not None  # as ``reads`` says
-        # The run may have gone on since.
-        title = f"guides under the same noise after step {results.step}: "
-        title += f"{results.observations}, {results.n_draws} draws"
-        return ComparedGuides(results, title)
+    def compute(self, recorded: Recorded) -> Comparison:
+        assert recorded.comparison is not None  # as ``reads`` says
+        return recorded.comparison
 
     @override
-    def draw(self, result: ComparedGuides) -> Figure:
-        rows, reference = result.results.guides, result.results.reference
+    def draw(self, result: Comparison) -> Figure:
+        rows, reference = result.guides, result.reference
         guides = list(dict.fromkeys(row.guide for row in rows))
         figure = Figure(figsize=(11, 4.3), layout="constrained")
         bounds, variances, times = figure.subplots(1, 3)
@@ -90,7 +77,9 @@ class Guides(RunFigure[ComparedGuides]):
             _over_samples(axes, [row.n_samples for row in rows])
         style = {"loc": "outside lower center", "fontsize": 8, "frameon": False, "ncols": 6}
         figure.legend(*bounds.get_legend_handles_labels(), **style)
-        figure.suptitle(result.title, fontsize=11)
+        # The run may have gone on since.
+        title = f"guides under the same noise after step {result.step}: "
+        figure.suptitle(f"{title}{result.observations}, {result.n_draws} draws", fontsize=11)
         return figure
 
 

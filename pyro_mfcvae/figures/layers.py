@@ -1,7 +1,8 @@
-"""What each layer of a ladder holds: facets drawn anew one at a time, and one facet's clusters.
+"""Pictures of the papers on VLAC and GMVAE, which runs do not have by themselves.
 
-Source: Willetts et al., "Disentangling to Cluster: Gaussian Mixture Variational Ladder
-Autoencoders", 2019 (VLAC), Figures 2 and 3.
+VLAC: Willetts et al., "Disentangling to Cluster: Gaussian Mixture Variational Ladder Autoencoders",
+2019, Figures 2 and 3. GMVAE: Dilokthanakul et al., "Deep Unsupervised Clustering with Gaussian
+Mixture Variational Autoencoders", 2016, Figure 5b.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from matplotlib.figure import Figure
 
 from pyro_mfcvae import evaluation
 from pyro_mfcvae.figures.grids import Panel
-from pyro_mfcvae.figures.names import describe_part
+from pyro_mfcvae.figures.names import describe_part, describe_steps
 from pyro_mfcvae.figures.seen import Seen
+
+OFFSETS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 
 
 def draw_resampled_facets(seen: Seen, n: int = 6, n_samples: int = 5) -> Figure:
@@ -55,3 +58,29 @@ def draw_components(
     rows = [list(row) for row in pictures.swapaxes(0, 1)]
     panel = Panel(rows, [""] * len(rows), [str(k) for k in chosen])
     return seen.pictures.draw_panels([panel], title)
+
+
+def draw_moved_condition(seen: Seen, title: str, n_dimensions: int = 2) -> Figure:
+    """Means of every cluster of facet 0 that has members, along dimensions of facet 1.
+
+    Source: GMVAE, Figure 5b.
+
+    Args:
+        seen: a model such as a GMVAE, and observations.
+        title: above all, before what the figure shows.
+        n_dimensions: of facet 1, those that change the pictures most.
+
+    Raises:
+        ValueError: if the clusters depend on nothing, or there is nothing to draw.
+    """
+    clusters, heads = seen.surest(0), describe_steps(OFFSETS)
+    dimensions, pictures = evaluation.traverse_condition(
+        seen.model, clusters, n_dimensions, OFFSETS
+    )
+    labels = [f"cluster {k}" for k in clusters]
+    panels = [
+        Panel([list(row) for row in of_dimension], labels, heads, title=f"dimension {d}")
+        for d, of_dimension in zip(dimensions, pictures.swapaxes(0, 1), strict=True)
+    ]
+    what = "means of components of facet 0 while facet 1, which they depend on, moves"
+    return seen.pictures.draw_panels(panels, f"{title}: {what}")

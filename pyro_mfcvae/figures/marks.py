@@ -10,10 +10,33 @@ import numpy as np
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, hsv_to_rgb
+from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 from numpy.typing import NDArray
 
 Array = NDArray[np.floating]
+
+
+def panel_grid(
+    n: int, n_columns: int, size: tuple[float, float], margin: tuple[float, float], **shared: Any
+) -> tuple[Figure, list[Axes]]:
+    """A figure with n panels in rows, the places behind the last one left empty.
+
+    Args:
+        n: panels, one at least.
+        n_columns: at most.
+        size: width and height of each, in inches.
+        margin: what is added to the width and the height of all.
+        **shared: what ``Figure.subplots`` shares between the panels.
+    """
+    n_columns = min(n, n_columns)
+    n_rows = -(-n // n_columns)
+    width, height = margin[0] + size[0] * n_columns, margin[1] + size[1] * n_rows
+    figure = Figure(figsize=(width, height), layout="constrained")
+    panels = list(figure.subplots(n_rows, n_columns, squeeze=False, **shared).flat)
+    for axes in panels[n:]:
+        axes.remove()
+    return figure, panels[:n]
 
 
 def class_colors(n: int) -> Array:

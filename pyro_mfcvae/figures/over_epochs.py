@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from pyro_mfcvae.figures.marks import mark_single_points
+from pyro_mfcvae.figures.marks import mark_single_points, panel_grid
 
 Curve = tuple[Sequence[float], Sequence[float]]
 
@@ -33,23 +33,12 @@ def spread_over_epochs(
     Raises:
         ValueError: if there is nothing to draw.
     """
-    if not any(len(epochs) for curves in panels.values() for epochs, _ in curves):
-        raise ValueError("no run was measured while it trained; set training.evaluate_every")
-    n_columns = min(len(panels), _N_COLUMNS)
-    n_rows = -(-len(panels) // n_columns)
-    figure = Figure(figsize=(1 + 3.9 * n_columns, 0.9 + 3.2 * n_rows), layout="constrained")
-    axes = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False)
-    for panel, (name, curves) in zip(axes.flat, panels.items(), strict=False):
-        curves = [curve for curve in curves if len(curve[0])]
-        _draw_lines(panel, name, "epoch", curves, ms=4)
-        _draw_spread(panel, curves)
+    setting = "no run was measured while it trained; set training.evaluate_every"
+    figure, axes = _panels(panels, _N_COLUMNS, 3.2, 0.9, "epoch", ylabel, title, setting, ms=4)
+    for panel, curves in zip(axes, panels.values(), strict=True):
+        _draw_spread(panel, [curve for curve in curves if len(curve[0])])
         panel.set_ylim(0, 1)
         panel.yaxis.set_major_formatter(PercentFormatter(1))
-    for panel in list(axes.flat)[len(panels) :]:
-        panel.remove()
-    for row in axes:
-        row[0].set_ylabel(ylabel, fontsize=9)
-    figure.suptitle(title, fontsize=11)
     if note:
         figure.supxlabel(note, fontsize=8, color="0.35")
     return figure
@@ -72,28 +61,43 @@ def term_over_steps(
     Raises:
         ValueError: if there is nothing to draw.
     """
-    if not any(len(steps) for curves in panels.values() for steps, _ in curves):
-        raise ValueError("no run has log points to draw; set training.log_every below its steps")
-    figure = Figure(figsize=(1 + 3.9 * len(panels), 3.7), layout="constrained")
-    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for panel, (name, curves) in zip(axes, panels.items(), strict=True):
-        _draw_lines(panel, name, "step", curves)
+    setting = "no run has log points to draw; set training.log_every below its steps"
+    figure, axes = _panels(panels, len(panels), 3.7, 0, "step", ylabel, title, setting)
+    for panel, name in zip(axes, panels, strict=True):
         if name in thresholds:
             panel.axhline(thresholds[name], color="black", ls=":", lw=1)
     axes[0].set_ylim(bottom=0)  # last: from here on the height of all panels is fixed
-    axes[0].set_ylabel(ylabel, fontsize=9)
-    figure.suptitle(title, fontsize=11)
     return figure
 
 
-def _draw_lines(axes: Axes, title: str, xlabel: str, curves: Sequence[Curve], **style: Any) -> None:
-    for x, values in curves:
-        axes.plot(x, values, lw=0.9, **style)
-    mark_single_points(axes)
-    axes.set_title(title, fontsize=10)
-    axes.set_xlabel(xlabel, fontsize=9)
-    axes.tick_params(labelsize=8)
-    axes.grid(alpha=0.3)
+def _panels(
+    panels: Mapping[str, Sequence[Curve]],
+    n_columns: int,
+    height: float,
+    above: float,
+    xlabel: str,
+    ylabel: str,
+    title: str,
+    setting: str,
+    **style: Any,
+) -> tuple[Figure, list[Axes]]:
+    """Panels of one height with a line for each run; a ValueError tells the setting if none has."""
+    if not any(len(x) for curves in panels.values() for x, _ in curves):
+        raise ValueError(setting)
+    size, margin = (3.9, height), (1, above)
+    figure, axes = panel_grid(len(panels), n_columns, size, margin, sharey=True)
+    for panel, (name, curves) in zip(axes, panels.items(), strict=True):
+        for x, values in curves:
+            panel.plot(x, values, lw=0.9, **style)
+        mark_single_points(panel)
+        panel.set_title(name, fontsize=10)
+        panel.set_xlabel(xlabel, fontsize=9)
+        panel.tick_params(labelsize=8)
+        panel.grid(alpha=0.3)
+    for panel in axes[::n_columns]:
+        panel.set_ylabel(ylabel, fontsize=9)
+    figure.suptitle(title, fontsize=11)
+    return figure, axes
 
 
 def _draw_spread(axes: Axes, curves: Sequence[Curve]) -> None:

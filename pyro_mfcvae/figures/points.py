@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import matplotlib as mpl
 import numpy as np
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from typing_extensions import override
 
 from pyro_mfcvae.figures.canvas import Array, Canvas, Group
-from pyro_mfcvae.figures.marks import cluster_colors, number_apart
+from pyro_mfcvae.figures.marks import cluster_colors, number_apart, panel_grid
 
 _PANEL, _ALONE = 2.1, 4.5  # inches, of one among several and of the only one
 _N_COLUMNS = 5
@@ -129,21 +129,17 @@ class Points(Canvas):
         """
         low, high = self._window(np.concatenate(drawn))
         n_columns = min(len(names), _N_COLUMNS)
-        n_rows = -(-len(names) // n_columns)
         panel = _PANEL if len(names) > 1 else _ALONE
-        size = (max(panel * n_columns + 0.5, 5.0), panel * n_rows + 0.7)
-        figure = Figure(figsize=size, layout="constrained")
-        grid = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
-        panels = list(grid.flat)
-        for axes in panels[len(names) :]:
-            axes.remove()
-        panels = panels[: len(names)]
+        more = max(0.5, 5.0 - panel * n_columns)
+        figure, panels = panel_grid(
+            len(names), n_columns, (panel, panel), (more, 0.7), sharex=True, sharey=True
+        )
         for axes, name, points in zip(panels, names, drawn, strict=True):
             self._prepare(axes, low, high)
             axes.set_title(name, fontsize=8)
             n_outside = (~((points >= low) & (points <= high)).all(1)).sum()
             if n_outside:
-                at = {"fontsize": 6, "ha": "right", "transform": axes.transAxes}
+                at: dict[str, Any] = {"fontsize": 6, "ha": "right", "transform": axes.transAxes}
                 axes.text(0.98, 0.02, f"{n_outside} outside", **at)
         for axes in panels[-n_columns:]:  # there may be none below
             axes.tick_params(labelbottom=True)

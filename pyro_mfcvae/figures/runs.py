@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from pyro_mfcvae.evaluation.results import log_name, logged_factors
 from pyro_mfcvae.figures.curves import Records, set_limits
-from pyro_mfcvae.figures.marks import mark_single_points
+from pyro_mfcvae.figures.marks import mark_single_points, panel_grid
 from pyro_mfcvae.figures.names import readable
 from pyro_mfcvae.figures.registry import RunFigure, register_figure
 
@@ -43,11 +43,7 @@ class Line:
     style: str
 
 
-@dataclass(frozen=True, eq=False)
-class Lines:
-    """By title of a panel: the lines in it."""
-
-    panels: Mapping[str, Sequence[Line]]
+Lines = Mapping[str, Sequence[Line]]  # by title of a panel
 
 
 class OverEpochs(RunFigure[Lines]):
@@ -59,7 +55,7 @@ class OverEpochs(RunFigure[Lines]):
 
     @override
     def fits(self, runs: Mapping[str, Records]) -> str | None:
-        return None if any(self.compute(runs).panels.values()) else "no run has such log points"
+        return None if any(self.compute(runs).values()) else "no run has such log points"
 
 
 @register_figure("elbo-of-runs")
@@ -77,15 +73,16 @@ class ElboOfRuns(OverEpochs):
             for color, (name, records) in enumerate(runs.items())
             for split, style, what in (("train", "-", ""), ("test", "--", ", held out"))
         ]
-        return Lines({"": [line for line in lines if len(line.values)]})
+        return {"": [line for line in lines if len(line.values)]}
 
     @override
     def draw(self, result: Lines) -> Figure:
         figure = Figure(figsize=(9, 4.5), layout="constrained")
-        (axes,) = _draw(figure, [figure.subplots()], result)
+        axes = figure.subplots()
+        _draw(figure, [axes], result)
         shown = [
             line.values[line.epochs >= 0.1 * line.epochs[-1]]
-            for lines in result.panels.values()
+            for lines in result.values()
             for line in lines
         ]
         low = min(float(np.quantile(values, 0.02)) for values in shown)
@@ -116,20 +113,17 @@ class AccuracyOfRuns(OverEpochs):
                 panels.setdefault(factor, []).append(line)
         # Those first that some facet of some run tells best in the end.
         best = sorted(panels, key=lambda factor: -max(line.values[-1] for line in panels[factor]))
-        return Lines({factor: panels[factor] for factor in best[:_N_PANELS]})
+        return {factor: panels[factor] for factor in best[:_N_PANELS]}
 
     @override
     def draw(self, result: Lines) -> Figure:
-        n_columns = min(2, len(result.panels))
-        n_rows = -(-len(result.panels) // n_columns)
-        figure = Figure(figsize=(9, 0.8 + 2.9 * n_rows), layout="constrained")
-        panels = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False).ravel()
-        for axes, factor in zip(_draw(figure, list(panels), result), result.panels, strict=True):
+        width = 9 / min(2, len(result))
+        figure, panels = panel_grid(len(result), 2, (width, 2.9), (0, 0.8), sharey=True)
+        _draw(figure, panels, result)
+        for axes, factor in zip(panels, result, strict=True):
             axes.set_title(readable(factor), fontsize=10)
             axes.yaxis.set_major_formatter(PercentFormatter(1))
             axes.set_ylim(0, 1.02)
-        for axes in panels[len(result.panels) :]:
-            axes.set_axis_off()
         panels[0].set_ylabel("majority accuracy, held out")
         return figure
 
@@ -151,10 +145,10 @@ def _series(records: Records, split: str, name: str) -> tuple[np.ndarray, np.nda
     return np.array([record["epoch"] for record in own], dtype=float), values
 
 
-def _draw(figure: Figure, panels: Sequence[Axes], result: Lines) -> list[Axes]:
-    """Draw the lines, with one legend for all panels; returns the panels that are used."""
+def _draw(figure: Figure, panels: Sequence[Axes], result: Lines) -> None:
+    """Draw the lines, with one legend for all panels."""
     handles: dict[str, Line2D] = {}
-    for axes, lines in zip(panels, result.panels.values(), strict=False):
+    for axes, lines in zip(panels, result.values(), strict=True):
         for line in lines:
             style: dict[str, Any] = {"color": f"C{line.color % 10}", "lw": 1.2, "label": line.label}
             (drawn,) = axes.plot(line.epochs, line.values, line.style, **style)
@@ -165,4 +159,3 @@ def _draw(figure: Figure, panels: Sequence[Axes], result: Lines) -> list[Axes]:
         axes.tick_params(labelsize=8)
     style = {"loc": "outside lower center", "fontsize": 8, "frameon": False, "ncols": 2}
     figure.legend(handles.values(), handles.keys(), **style)
-    return list(panels[: len(result.panels)])

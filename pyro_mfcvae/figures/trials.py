@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 
+from pyro_mfcvae.figures.marks import panel_grid
 from pyro_mfcvae.figures.names import readable
 
 Settings = Mapping[str, Any]
@@ -60,23 +61,19 @@ def all_trials(
     if not names:
         settings, names, best = [{"seed": seed} for seed in seeds], {"seed": "seed"}, None
     n_columns = _N_COLUMNS.get(len(names), 3)
-    n_rows = -(-len(names) // n_columns)
-    figure = Figure(figsize=(1.2 + 3.7 * n_columns, 1.1 + 3 * n_rows), layout="constrained")
-    grid = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False)
-    for axes, (path, name) in zip(grid.flat, names.items(), strict=False):
+    figure, panels = panel_grid(len(names), n_columns, (3.7, 3), (1.2, 1.1), sharey=True)
+    for axes, (path, name) in zip(panels, names.items(), strict=True):
         places = _places(axes, [given[path] for given in settings], path in logarithmic)
         _draw(axes, places, settings, objectives, path, best)
         axes.set_xlabel(readable(name, 40), fontsize=9)
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.3)
-    for axes in list(grid.flat)[len(names) :]:
-        axes.remove()
     if more_is_better:
-        _limit(grid[0, 0], np.asarray(objectives))
-    for row in grid:
-        row[0].set_ylabel(readable(objective, 60), fontsize=9)
+        _limit(panels[0], np.asarray(objectives))
+    for axes in panels[::n_columns]:
+        axes.set_ylabel(readable(objective, 60), fontsize=9)
         if percent:
-            row[0].yaxis.set_major_formatter(PercentFormatter(1))
+            axes.yaxis.set_major_formatter(PercentFormatter(1))
     figure.suptitle(readable(title, 100), fontsize=11)
     several = len({_key(given) for given in settings}) < len(settings)
     note = "dots: trials" + "; bars: means over seeds" * several

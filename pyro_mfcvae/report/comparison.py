@@ -9,6 +9,7 @@ from typing import Any
 
 from pyro_mfcvae.config import config_to_dict, digest, identity
 from pyro_mfcvae.evaluation.measures import MAIN_ACCURACY, MEASURES, PARTS, Level, Measure, Part
+from pyro_mfcvae.evaluation.results import Evaluation
 from pyro_mfcvae.report.facts import Facts
 from pyro_mfcvae.report.origin import written
 from pyro_mfcvae.report.summary import status
@@ -32,6 +33,11 @@ class Compared:
     certain: bool
 
     @property
+    def evaluations(self) -> list[Evaluation]:
+        """Of the runs that have one."""
+        return [facts.evaluation for facts in self.runs if facts.evaluation]
+
+    @property
     def comparable_elbo(self) -> bool:
         """Whether ELBOs are on one scale: the same data under the same likelihood."""
         likelihoods = [facts.run.config.model.likelihood for facts in self.runs]
@@ -41,7 +47,8 @@ class Compared:
         """Positions of runs that differ in nothing but their seed, by settings."""
         groups: dict[Any, list[int]] = {}
         for i, facts in enumerate(self.runs):
-            groups.setdefault((facts.data, *_essential(facts)), []).append(i)
+            essential = (facts.data, digest(facts.run.config), status(facts))
+            groups.setdefault(essential, []).append(i)
         return [
             tuple(group)
             for group in groups.values()
@@ -69,7 +76,7 @@ def compare(runs: Sequence[Facts]) -> Compared:
 
 def differing_settings(compared: Compared) -> Table | None:
     """Settings that are not the same in all runs."""
-    settings = [_settings(facts) for facts in compared.runs]
+    settings = [written(config_to_dict(facts.run.config)) for facts in compared.runs]
     rows = [
         [name, *(own.get(name, "–") for own in settings)]
         for name in dict.fromkeys(name for own in settings for name in own)
@@ -209,25 +216,14 @@ def _means(compared: Compared, values: Sequence[float | None], measure: Measure)
     return cells
 
 
-def _settings(facts: Facts) -> dict[str, str]:
-    return written(config_to_dict(facts.run.config))
-
-
-def _essential(facts: Facts) -> tuple[str, str]:
-    """Settings that make a run what it is, but for the seed, and how far it has come."""
-    return digest(facts.run.config), status(facts)
-
-
 def _measures(compared: Compared, level: Level) -> list[Measure]:
     """The brief measures of a level that some run has."""
-    found = [facts.evaluation.measured(level) for facts in compared.runs if facts.evaluation]
-    rows = {row.name: row for measured in found for row in measured if row.is_brief}
-    return list(rows.values())
+    found = [row for results in compared.evaluations for row in results.measured(level)]
+    return list({row.name: row for row in found if row.is_brief}.values())
 
 
 def _factors(compared: Compared) -> list[str]:
-    found = [facts.evaluation.factors for facts in compared.runs if facts.evaluation]
-    return list(dict.fromkeys(factor for factors in found for factor in factors))
+    return list(dict.fromkeys(f for results in compared.evaluations for f in results.factors))
 
 
 def _value(
@@ -244,8 +240,7 @@ def _value(
 
 
 def _same_number_of_samples(compared: Compared) -> bool:
-    found = [facts.evaluation for facts in compared.runs if facts.evaluation]
-    bounds = [each.importance_weighted_bound for each in found]
+    bounds = [results.importance_weighted_bound for results in compared.evaluations]
     return len({bound.n_samples for bound in bounds if bound}) <= 1
 
 

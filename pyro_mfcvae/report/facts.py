@@ -29,7 +29,6 @@ from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.training.checkpoints import Checkpoint
 from pyro_mfcvae.training.say import Say
 
-# Figures of each facet with clusters.
 _FAILURES = (ConfigError, DataError, RunError, OSError)
 _WARNINGS = (DamagedCheckpointWarning, OtherDataWarning, OtherModelWarning)
 
@@ -131,14 +130,14 @@ def _complete(
     """Evaluate and draw, where that is not done for this checkpoint; notes say what failed."""
     before = run.evaluation()
     try:
-        if not (_is_measured(run) and is_drawn(run)):
+        if not ((lacking(run) is None) and is_drawn(run)):
             say(f"{run.path}: preparing the data")
             dataset = run.dataset(data_dir)
             complete(run, dataset, lambda text: say(f"{run.path}: {text}"), anew=False)
         elif run.comparison() and not (run.figures / "guides.png").exists():
             draw_comparison(run)
     except _FAILURES as error:
-        done = {"measured": _is_measured(run), "drawn": is_drawn(run)}
+        done = {"measured": (lacking(run) is None), "drawn": is_drawn(run)}
         missing = " and ".join(name for name in done if not done[name])
         notes.append(f"The newest checkpoint could not be {missing} for this page: {error}")
         if before is not None and not done["measured"]:
@@ -146,10 +145,6 @@ def _complete(
                 f"The measures are those of step {before.step}; the newest checkpoint is of "
                 f"step {checkpoint.step}."
             )
-
-
-def _is_measured(run: Run) -> bool:
-    return lacking(run) is None
 
 
 def _environment(run: Run, notes: list[str]) -> dict[str, Any]:

@@ -76,11 +76,10 @@ def write_report(
         RunError: if a folder is no run, or there is nothing to report on it.
     """
     runs = [Run(path) for path in paths]
-    seen: set[Path] = set()
-    for run in runs:
-        if run.path.resolve() in seen:
+    folders = [run.path.resolve() for run in runs]
+    for i, run in enumerate(runs):
+        if folders[i] in folders[:i]:
             raise ConfigError(f"{run.path} is given twice; name every run once")
-        seen.add(run.path.resolve())
     path = Path(out) if out is not None else (runs[0].path if len(runs) == 1 else Path()) / _NAME
     _check_destination(path)
     gathered = [gather(run, data_dir, say) for run in runs]
@@ -103,7 +102,7 @@ def run_page(facts: Facts) -> str:
         facts=facts,
         summary=summary.summarise(facts),
         overview=found and tables.overview_table(found),
-        sections=[section for section in _run_sections(facts) if _filled(section)],
+        sections=[s for s in _run_sections(facts) if s.tables or s.pictures or s.text],
         finding=lambda picture: _finding(facts, picture),
         settings=origin.settings_table(facts.run.config),
         config=config_to_json(facts.run.config),
@@ -182,17 +181,12 @@ def _run_sections(facts: Facts) -> list[Section]:
             f"Facet {j}",
             make(lambda results, j=j: tables.facet_table(results, j)),  # type: ignore[misc]
             take(lambda picture, j=j: picture.facets == (j,)),  # type: ignore[misc]
-            " ".join(
-                [
-                    *([summary.describe_facet(facts, j)] if found else []),
-                    *summary.explain_missing(facts, (j,)),
-                ]
-            ),
+            f"{summary.describe_facet(facts, j)} {summary.explain_missing(facts, (j,))}".strip(),
         )
         for j in range(len(facts.run.config.model.facets))
     ]
     together = take(lambda p: len(p.facets) > 1 or p.kind.section == "together")
-    missing = " ".join(summary.explain_missing(facts, ()))
+    missing = summary.explain_missing(facts, ())
     use = make(tables.use_table, tables.pairs_table)
     sections.append(Section("together", "All facets together", use, together, missing))
     guide = facts.run.config.guide
@@ -210,10 +204,6 @@ def _run_sections(facts: Facts) -> list[Section]:
     sections.append(Section("guides", "Guides", tuple(filter(None, made)), guides))
     sections.append(Section("further", "Further figures", (), tuple(pictures)))
     return sections
-
-
-def _filled(section: Section) -> bool:
-    return bool(section.tables or section.pictures or section.text)
 
 
 def _finding(facts: Facts, picture: Picture) -> str:

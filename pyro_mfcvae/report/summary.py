@@ -103,15 +103,15 @@ def summarise(facts: Facts) -> str:
     return " ".join(filter(None, [*_progress(found), *sentences]))
 
 
-def explain_missing(facts: Facts, facets: tuple[int, ...]) -> list[str]:
+def explain_missing(facts: Facts, facets: tuple[int, ...]) -> str:
     """Sentences on the figures that are left out, of these facets or, without any, of all."""
     n_facets = len(facts.run.config.model.facets)
-    sentences = []
-    for name, reason in facts.left_out.items():
-        figure, about = find_figure(name, n_facets)
-        if about == facets:
-            sentences.append(f"There is no figure of the {figure.heading.lower()}: {reason}.")
-    return sentences
+    found = [(*find_figure(name, n_facets), why) for name, why in facts.left_out.items()]
+    return " ".join(
+        f"There is no figure of the {figure.heading.lower()}: {reason}."
+        for figure, about, reason in found
+        if about == facets
+    )
 
 
 def status(facts: Facts) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from models import tiny_config
 
 import pyro_mfcvae
 from pyro_mfcvae.cli import main
-from pyro_mfcvae.cli.commands import COMMANDS
+from pyro_mfcvae.cli.main import COMMANDS
 from pyro_mfcvae.config import config_to_dict
 from pyro_mfcvae.runs.run import Run
 
@@ -118,21 +119,9 @@ def test_data_of_one_s_own():
     kind = generator.integers(3, size=80)
     x = kind[:, None] + 0.1 * generator.normal(size=(80, 5))
     np.savez("mine.npz", x=x.astype(np.float32), kind=kind, **{"[/b]": kind})
-    result = _mfcvae(
-        "train",
-        "--data",
-        "mine.npz",
-        "--facets",
-        "2:4",
-        "--guide",
-        "enumerate",
-        "--seed",
-        "3",
-        "--set",
-        "training.epochs_per_step=[2]",
-        "--out",
-        "mine",
-    )
+    options = "--data mine.npz --facets 2:4 --guide enumerate --seed 3 --out mine"
+    epochs = ("--set", "training.epochs_per_step=[2]")
+    result = _mfcvae("train", *options.split(), *epochs)
     assert result.exit_code == 0, result.output
     assert "kind (3)" in result.output
     config = Run("mine").config
@@ -140,91 +129,70 @@ def test_data_of_one_s_own():
     assert config.seed == 3
     assert config.data.options["path"] == str(Path("mine.npz").resolve())
     np.savez("unlabelled.npz", x=x.astype(np.float32))
-    result = _mfcvae(
-        "train",
-        "--data",
-        "unlabelled.npz",
-        "--facets",
-        "2:4",
-        "--set",
-        "training.epochs_per_step=[1]",
-    )
+    result = _mfcvae("train", "--data", "unlabelled.npz", "--facets", "2:4", *epochs)
     assert result.exit_code == 0, result.output
     assert Path("runs/unlabelled-001/evaluation.json").exists()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "message"),
+    ("command", "status", "message"),
     [
-        (["train", "cifar"], 2, "unknown preset 'cifar'; choose one of"),
-        (["train", "--colour", "3"], 2, "No such option"),
-        (["train", "--set", "training.rate=1"], 2, "unknown setting 'training.rate'"),
-        (["train", "--set", "model.encoder.options.depth=3"], 2, "unknown option depth of encoder"),
-        (["train", "--set", "data.options.colour=3"], 2, "unknown option colour of data set"),
-        (["train", "--facets", "2:3:4"], 2, "D:K,D:K"),
-        (["train", "--facets", "0:3"], 2, "D:K,D:K"),
-        (["train", "--facets", "2:5000"], 2, "5000 clusters but there are only 3840 training"),
-        (["train", "--set", "training.batch_size=-1"], 2, "greater than or equal to 1, got -1"),
-        (["train", "--seed", "-1"], 2, "--seed"),
-        (["train", "--set", "model.encoder.options.batch_norm=no"], 2, "valid boolean, got 'no'"),
-        (["train", "--set", "model.likelihood.options.scale=true"], 2, "valid number, got True"),
+        ("train cifar", 2, "unknown preset 'cifar'; choose one of"),
+        ("train --colour 3", 2, "No such option"),
+        ("train --set training.rate=1", 2, "unknown setting 'training.rate'"),
+        ("train --set model.encoder.options.depth=3", 2, "unknown option depth of encoder"),
+        ("train --set data.options.colour=3", 2, "unknown option colour of data set"),
+        ("train --facets 2:3:4", 2, "D:K,D:K"),
+        ("train --facets 0:3", 2, "D:K,D:K"),
+        ("train --facets 2:5000", 2, "5000 clusters but there are only 3840 training"),
+        ("train --set training.batch_size=-1", 2, "greater than or equal to 1, got -1"),
+        ("train --seed -1", 2, "--seed"),
+        ("train --set model.encoder.options.batch_norm=no", 2, "valid boolean, got 'no'"),
+        ("train --set model.likelihood.options.scale=true", 2, "valid number, got True"),
         (
-            [
-                "train",
-                "--set",
-                "model.encoder=conv-ladder",
-                "--set",
-                'model.encoder.options={"channels": 0}',
-            ],
+            "train --set model.encoder=conv-ladder "
+            """--set 'model.encoder.options={"channels": 0}'""",
             2,
             "channels must be positive",
         ),
-        (["train", "--set", "data.options.test_fraction=abc"], 2, "valid number, got 'abc'"),
-        (["train", "--set", "data.options.factors.shape=[7]"], 2, "from 0 to 3"),
-        (["train", "--set", "data.options.factors=5"], 2, "factors of data set"),
-        (["train", "--device", "tpu"], 2, "device 'tpu' cannot be used here"),
-        (["train", "--guide", "oracle"], 2, "unknown guide 'oracle'"),
-        (["train", "--data", "nowhere.npz"], 1, "no such file"),
-        (["train", "--data", "nothing"], 2, "unknown data set 'nothing'"),
+        ("train --set data.options.test_fraction=abc", 2, "valid number, got 'abc'"),
+        ("train --set 'data.options.factors.shape=[7]'", 2, "from 0 to 3"),
+        ("train --set data.options.factors=5", 2, "factors of data set"),
+        ("train --device tpu", 2, "device 'tpu' cannot be used here"),
+        ("train --guide oracle", 2, "unknown guide 'oracle'"),
+        ("train --data nowhere.npz", 1, "no such file"),
+        ("train --data nothing", 2, "unknown data set 'nothing'"),
         (
-            [
-                "train",
-                "--data",
-                "wide.npz",
-                "--set",
-                "model.likelihood.name=bernoulli",
-                "--set",
-                "model.likelihood.options={}",
-            ],
+            "train --data wide.npz --set model.likelihood=bernoulli",
             1,
             r"needs values in \[0, 1\], got \[0, 9\]",
         ),
-        (["train", "--data", "flat.npz"], 1, r"got shape \(5,\)"),
-        (["train", "--out", "taken"], 2, "taken exists already"),
-        (["train", "--out", "taken/mine.txt/run"], 2, "mine.txt is no folder to write in"),
-        (["train", "--resume", "taken"], 1, "no run folder"),
-        (["train", "--resume", "taken", "--seed", "3"], 2, "only --data-dir, --device, --devices"),
-        (["evaluate", "nowhere"], 1, "no run folder"),
-        (["evaluate"], 2, "Missing argument"),
-        (["figures", "taken"], 1, "no run folder"),
-        (["presets", "cifar"], 2, "unknown preset"),
-        (["compare", "taken"], 1, "no run folder"),
-        (["compare", "taken", "--samples", "1,0"], 2, "--samples.*from 1 on"),
-        (["compare", "taken", "--n-draws", "1"], 2, "--n-draws"),
-        (["export", "taken", "copy"], 1, "no run folder"),
-        (["pretrained", "cifar"], 2, "unknown pretrained model 'cifar'; choose one of mnist"),
-        (["pretrained", "mnist", "--out", "taken"], 2, "taken exists already"),
-        (["fly"], 2, "No such command"),
+        ("train --data flat.npz", 1, r"got shape \(5,\)"),
+        ("train --out taken", 2, "taken exists already"),
+        ("train --out taken/mine.txt/run", 2, "mine.txt is no folder to write in"),
+        ("train --resume taken", 1, "no run folder"),
+        ("train --resume taken --seed 3", 2, "only --data-dir, --device, --devices"),
+        ("evaluate nowhere", 1, "no run folder"),
+        ("evaluate", 2, "Missing argument"),
+        ("figures taken", 1, "no run folder"),
+        ("presets cifar", 2, "unknown preset"),
+        ("compare taken", 1, "no run folder"),
+        ("compare taken --samples 1,0", 2, "--samples.*from 1 on"),
+        ("compare taken --n-draws 1", 2, "--n-draws"),
+        ("export taken copy", 1, "no run folder"),
+        ("pretrained cifar", 2, "unknown pretrained model 'cifar'; choose one of mnist"),
+        ("pretrained mnist --out taken", 2, "taken exists already"),
+        ("fly", 2, "No such command"),
     ],
 )
-def test_one_clear_message_and_nothing_overwritten(arguments, status, message):
+def test_one_clear_message_and_nothing_overwritten(command, status, message):
     Path("taken").mkdir()
     Path("taken/mine.txt").write_text("mine")
     x = np.zeros((10, 4), np.float32)
     x[0, 0] = 9
     np.savez("wide.npz", x=np.repeat(x, 30, axis=0))
     np.savez("flat.npz", x=np.zeros(5))
-    result = _mfcvae(*arguments)
+    result = _mfcvae(*shlex.split(command))
     assert result.exit_code == status, result.output
     assert re.search(message, result.output), result.output
     assert "Traceback" not in result.output

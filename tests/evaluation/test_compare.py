@@ -16,7 +16,7 @@ from pyro_mfcvae.config import Component
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.evaluation import compare_guides
 from pyro_mfcvae.evaluation.results import Comparison, GuideResults
-from pyro_mfcvae.figures.guides import ComparedGuides, Guides
+from pyro_mfcvae.figures.guides import Guides
 from pyro_mfcvae.guides import GUIDES, AmortizedGuide
 
 DENSE = {
@@ -151,7 +151,7 @@ def test_without_a_reference_there_are_no_gaps():
     for row in results.guides:
         assert row.gap is row.predicted_gap is row.least_gap is None
         assert row.gradient_norm > 0
-    bounds, *_ = Guides().draw(ComparedGuides(results)).axes
+    bounds, *_ = Guides().draw(results).axes
     assert bounds.get_ylabel() == "ELBO ± standard error, nats"
     screen = Console(width=100, file=io.StringIO())
     show_comparison(screen, results)
@@ -303,7 +303,7 @@ def test_what_cannot_be_compared(arguments, message):
 
 def test_the_figure_shows_what_was_measured(compared):
     *_, rows, results = compared
-    gaps, variances, times = Guides().draw(ComparedGuides(results, "title")).axes
+    gaps, variances, times = Guides().draw(results).axes
     lines = {line.get_label(): line for line in gaps.lines}
     assert gaps.get_ylabel() == "ELBO of enumerate - ELBO, nats"
     assert "enumerate (reference)" in lines

@@ -13,19 +13,10 @@ from pyro_mfcvae.evaluation import Comparison, Projection, project
 from pyro_mfcvae.evaluation.results import GuideResults
 from pyro_mfcvae.figures.canvas import Group
 from pyro_mfcvae.figures.confusion import Confused
-from pyro_mfcvae.figures.curves import Logged, split_records
 from pyro_mfcvae.figures.grids import Panel, draw_panels
-from pyro_mfcvae.figures.guides import ComparedGuides
 from pyro_mfcvae.figures.latents import LatentSpace
 from pyro_mfcvae.figures.marks import class_colors, cluster_colors, draw_ellipse
-from pyro_mfcvae.figures.names import (
-    class_labels,
-    describe_part,
-    describe_shares,
-    describe_steps,
-    readable,
-    thinned,
-)
+from pyro_mfcvae.figures.names import class_labels, readable, thinned
 from pyro_mfcvae.figures.pictures import Pictures
 from pyro_mfcvae.figures.weights import MixtureWeights
 
@@ -37,9 +28,7 @@ def _draw(name, result):
 
 
 def _curves(records, title=""):
-    return _draw(
-        "curves", Logged(split_records(records, "train"), split_records(records, "test"), title)
-    )
+    return _draw("curves", figures.Recorded(metrics=records, name=title))
 
 
 def _confusion(labels, clusters, names, title=""):
@@ -397,18 +386,10 @@ def test_names_of_people():
     assert thinned(200, 80).tolist() == list(range(0, 200, 3))
 
 
-def test_numbers_in_words():
-    told = [describe_part(n, n_all, "cluster in use", "surest") for n, n_all in ((1, 1), (3, 3))]
-    assert told == ["the only cluster in use", "all 3 clusters in use"]
-    assert describe_part(2, 9, "dimension", "best") == "the 2 best of 9 dimensions"
-    assert describe_steps([-1.5, 0, 2]) == ["-1.5 sd", "0", "+2 sd"]
-    assert describe_shares(3) == ["0 %", "50 %", "100 %"]
-
-
 def test_the_reference_of_a_comparison_comes_from_its_results():
     numbers = {"gap": 0.5, "predicted_gap": 0.25, "gradient_variance": 2.0, "seconds": 0.001}
     rows = [GuideResults(guide, 3, 0, 0, **numbers) for guide in ("enumerate", "other")]
-    figure = _draw("guides", ComparedGuides(Comparison("other", 1, 2, rows), "title"))
+    figure = _draw("guides", Comparison("other", 1, 2, rows))
     gaps = figure.axes[0]
     assert gaps.get_ylabel() == "ELBO of other - ELBO, nats"
     drawn = {line.get_label(): list(line.get_ydata()) for line in gaps.lines}
@@ -416,7 +397,7 @@ def test_the_reference_of_a_comparison_comes_from_its_results():
     assert drawn["other (reference)"] == [0, 0]
     assert "other" not in drawn
     assert [text.get_text() for text in gaps.get_xticklabels()] == ["3"]
-    assert figure.get_suptitle() == "title"
+    assert ", 2 draws" in figure.get_suptitle()
 
 
 def test_spread_over_epochs():
@@ -614,3 +595,81 @@ def test_rows_of_a_table_are_strips_with_a_key(tmp_path):
         bottom = max(image.get_extent()[2] for image in figure.axes[0].images)
         assert text.get_position()[1] > bottom + 0.1  # inches, from above
     assert _labels(_grid([[np.ones((1, 2, 2))]])) == ["0"]
+
+
+def _trials(settings, objectives=None, **given):
+    names = {path: path for path in settings[0]}
+    values = range(len(settings)) if objectives is None else objectives
+    figure = figures.all_trials(settings, values, [0] * len(settings), names, "a measure", **given)
+    figure.canvas.draw()
+    return figure.axes
+
+
+@pytest.mark.parametrize(
+    ("values", "scale", "ticks"),
+    [
+        ([0.0005, 0.001, 0.002], "log", ["0.0005", "0.001", "0.002"]),
+        ([5, 10, 15], "linear", ["5", "10", "15"]),
+        ([0.1, 0.2], "linear", ["0.1", "0.2"]),
+        ([0.0, 2.0, 10.0], "linear", ["0", "2", "10"]),
+        ([0.0, 1.0, 1.1, 2.0], "linear", None),
+        (["vade", "enumerate"], "linear", ["vade", "enumerate"]),
+        ([[5, 20], [10, 40]], "linear", ["[5, 20]", "[10, 40]"]),
+        ([True, False], "linear", ["true", "false"]),
+        ([None, 0.5], "linear", ["null", "0.5"]),
+    ],
+)
+def test_axes_of_all_trials(values, scale, ticks):
+    (axes,) = _trials([{"a": value} for value in values])
+    assert axes.get_xscale() == scale
+    if ticks is not None:  # else they would overlap
+        assert [label.get_text() for label in axes.get_xticklabels()] == ticks
+    else:
+        assert "1.1" not in [label.get_text() for label in axes.get_xticklabels()]
+
+
+def test_all_trials_have_every_trial_and_means_over_seeds():
+    settings = [{"a": a, "b": b} for a in (1, 2, 3) for b in ("x", "y") for _ in range(2)]
+    objectives = np.arange(12.0) ** 2
+    panels = _trials(settings, objectives, best=settings[-1], logarithmic=["a"])
+    assert [axes.get_xscale() for axes in panels] == ["log", "linear"]
+    for axes, places in zip(panels, ([1, 1, 2, 2, 3, 3], [0, 1] * 3), strict=True):
+        dots = [line for line in axes.lines if line.get_marker() == "o"]
+        assert [list(line.get_ydata()) for line in dots] == objectives.reshape(6, 2).tolist()
+        bars = [line for line in axes.lines if line.get_marker() == "_"]
+        means = objectives.reshape(6, 2).mean(1)
+        assert [float(bar.get_ydata()[0]) for bar in bars] == list(means)
+        assert [float(bar.get_xdata()[0]) for bar in bars] == places
+        assert [bar.get_color() for bar in bars] == ["C0"] * 5 + ["C1"]
+    lines = [line for line in panels[0].lines if line.get_color() == "0.6"]
+    assert [list(line.get_ydata()) for line in lines] == [list(means[0::2]), list(means[1::2])]
+    for axes, expected in zip(
+        panels, (means.reshape(3, 2).mean(1), means.reshape(3, 2).mean(0)), strict=True
+    ):
+        (black,) = (line for line in axes.lines if line.get_color() == "black")
+        assert list(black.get_ydata()) == pytest.approx(list(expected), rel=1e-12)
+    (alone,) = _trials([{"a": 1}, {"a": 2}])
+    assert all(line.get_color() != "black" for line in alone.lines)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 6])
+def test_a_panel_for_every_setting(n):
+    panels = _trials([{f"s{i}": value + i for i in range(n)} for value in range(3)])
+    assert [axes.get_xlabel() for axes in panels] == [f"s{i}" for i in range(n)]
+
+
+def test_seeds_alone_have_a_panel():
+    figure = figures.all_trials([{}, {}], [1.0, 2.0], [3, 5], {}, "ELBO")
+    (axes,) = figure.axes
+    assert axes.get_xlabel() == "seed"
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["3", "5"]
+
+
+def test_an_outlier_does_not_squeeze_the_figure():
+    (axes,) = _trials([{"a": i} for i in range(9)], [*range(8), -1e6])
+    assert axes.get_ylim()[0] > -5
+    (whole,) = _trials([{"a": i} for i in range(9)], [*range(8), -1e6], more_is_better=False)
+    assert whole.get_ylim()[0] < -1e6
+    assert axes.get_title(loc="left") == "trials below: 1"
+    with pytest.raises(ValueError, match="no finished trials"):
+        figures.all_trials([], [], [], {}, "ELBO")

@@ -11,7 +11,7 @@ from torch import Tensor
 from pyro_mfcvae import figures
 from pyro_mfcvae.config import Config, override
 from pyro_mfcvae.evaluation.results import log_name
-from pyro_mfcvae.figures.conditional import draw_moved_condition
+from pyro_mfcvae.figures.layers import draw_moved_condition
 from pyro_mfcvae.figures.plane import draw_models_of_points
 from pyro_mfcvae.presets import get_preset
 from pyro_mfcvae.runs.draw import look
