@@ -283,3 +283,36 @@ def test_means_are_of_one_facet_or_a_pair():
     assert _compute("means", seen, 2, 0).arrays["pictures"].ndim == 5
     with pytest.raises(ValueError, match="one or two facets"):
         _compute("means", seen)
+
+
+def test_titles_say_what_moves_and_what_is_fixed():
+    seen = look(Run("run"))
+    n_used = [len(set(c.tolist())) for c in seen.predictions.clusters]
+    titles = [
+        result.title
+        for result in (
+            _compute("swaps", seen, 1),
+            _compute("swapped-pairs", seen, 0),
+            _compute("traversal", seen, 0),
+            _compute("traversal", seen, 1, dimension=0),
+            _compute("interpolation", seen),
+            _compute("interpolation", seen, 1),
+            _compute("samples", seen, 1, clusters=[2, 3], temperature=0.25),
+            _compute("means", seen, 0, n=1),
+            _compute("means", seen, 1, 0, clusters=[[2]]),
+        )
+    ]
+    assert titles == [
+        "facet 1 from the donors, other facets from the inputs",
+        "pairs with facet 0 exchanged, other facets unchanged",
+        "facet 0: all 3 dimensions moved by standard deviations of its prior, for held-out "
+        "observation 9, other facets unchanged",
+        "facet 1: dimension 0 moved by standard deviations of its prior, for held-out "
+        "observations, other facets unchanged",
+        "facets 0 and 1 on a straight line from one input to the other",
+        "facet 1 on a straight line from one input to the other, facet 0 as in the first",
+        "samples of facet 1: 2 clusters, other facets from their priors, temperature 0.25",
+        f"means of facet 0, the 1 most used of {n_used[0]} clusters in use, other facets at the "
+        "means of their priors",
+        f"means of rows: facet 1, 1 clusters; columns: facet 0, all {n_used[0]} clusters in use",
+    ]

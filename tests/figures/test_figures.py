@@ -16,7 +16,14 @@ from pyro_mfcvae.figures.confusion import Confused
 from pyro_mfcvae.figures.grids import Panel, draw_panels
 from pyro_mfcvae.figures.latents import LatentSpace
 from pyro_mfcvae.figures.marks import class_colors, cluster_colors, draw_ellipse
-from pyro_mfcvae.figures.names import class_labels, readable, thinned
+from pyro_mfcvae.figures.names import (
+    class_labels,
+    describe_part,
+    describe_shares,
+    describe_steps,
+    readable,
+    thinned,
+)
 from pyro_mfcvae.figures.pictures import Pictures
 from pyro_mfcvae.figures.weights import MixtureWeights
 
@@ -673,3 +680,11 @@ def test_an_outlier_does_not_squeeze_the_figure():
     assert axes.get_title(loc="left") == "trials below: 1"
     with pytest.raises(ValueError, match="no finished trials"):
         figures.all_trials([], [], [], {}, "ELBO")
+
+
+def test_numbers_in_words():
+    told = [describe_part(n, n_all, "cluster in use", "surest") for n, n_all in ((1, 1), (3, 3))]
+    assert told == ["the only cluster in use", "all 3 clusters in use"]
+    assert describe_part(2, 9, "dimension", "best") == "the 2 best of 9 dimensions"
+    assert describe_steps([-1.5, 0, 2]) == ["-1.5 sd", "0", "+2 sd"]
+    assert describe_shares(3) == ["0 %", "50 %", "100 %"]

@@ -253,15 +253,22 @@ AT_ZERO = "where the facet that they depend on is 0."
     [
         (_gmvae((1, 3, 3)), "swaps-facet-1", f"donors in the top row. {FOLLOWS}", KEPT),
         (_gmvae((1, 3, 3)), "swaps-facet-0", KEPT, "batch"),
+        (_gmvae(), "swaps-facet-1", "Each donor has a panel", "row"),
         (_gmvae(), "traversal-facet-1", FOLLOWS, "Standard deviations"),
         (_gmvae(), "traversal-facet-0", "Standard deviations are those where", FOLLOWS),
+        (_gmvae(), "latents-facet-1", "has one component", "each component"),
         (_gmvae(), "latents-facet-0", "each component in use, as it is where the", "has one"),
         (_gmvae(), "means-facet-0", AT_ZERO, "priors"),
+        (_gmvae(), "clusters-facet-0", "the ten surest in black", "row"),
         (_ugvae(), "swaps-facet-1", f"{KEPT} The inputs count as one batch, each", FOLLOWS),
         (_ugvae(), "traversal-facet-1", "The input counts as a batch of its own.", FOLLOWS),
+        (_ugvae(), "means-facet-0", AT_ZERO, "priors"),
         (_ugvae(), "reconstructions", "They count as one batch.", "rings"),
+        (_ugvae(), "interpolation", "Starts count as one batch", "stars"),
+        (_mfcvae(), "latents-facet-1", "each component in use.", "depends"),
         (_mfcvae(), "means-facet-1", "All else is at the means of the priors.", "0"),
         (_mfcvae(), "swaps-facet-1", KEPT, "batch"),
+        (_mfcvae((2,)), "means-facets-0-1", "Each row's cluster has a panel", "priors"),
     ],
 )
 def test_details_are_true_of_the_model(model, name, expected, absent):
