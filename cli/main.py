@@ -24,6 +24,7 @@ from pyro_mfcvae.errors import (
     ConfigError,
     DamagedCheckpointWarning,
     DataError,
+    DataWarning,
     NoEffectWarning,
     OtherDataWarning,
     OtherModelWarning,
@@ -48,7 +49,7 @@ COMMANDS = (  # each imports the library when it runs, so that --help is quick
     parts,
 )
 
-_OWN = (DamagedCheckpointWarning, NoEffectWarning, OtherDataWarning, OtherModelWarning)
+_OWN = (DamagedCheckpointWarning, DataWarning, NoEffectWarning, OtherDataWarning, OtherModelWarning)
 
 
 class Commands(click.Group):

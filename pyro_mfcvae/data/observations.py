@@ -19,6 +19,7 @@ from pyro_mfcvae.errors import DataError
 
 Observations = Tensor | StreamedObservations
 
+_MOST = 1e18  # of a value: its square must fit into float32
 _AT_ONCE = 1000  # observations whose limits are looked for
 
 
@@ -30,7 +31,8 @@ class Dataset:
         name: how to call it.
         x: observations, uint8 (N, *shape), read as values / 255, or float32 (N, *shape); in
             memory, or in a file that they are read from as they are needed.
-        labels: {factor: long tensor (N,)}, classes counted from 0; may be empty.
+        labels: {factor: whole numbers (N,)}, classes counted from 0, or -1 where one is missing;
+            may be empty.
         class_names: {factor: names of its classes}, where known.
         train: indices of the training observations, long (N_train,).
         test: indices of the held-out observations, long (N_test,).
@@ -38,6 +40,8 @@ class Dataset:
             to chance. These are no labels: training knows which observations are of one stratum.
             For domain alignment a stratum is a domain (Peis et al., "Unsupervised Learning of
             Global Factors in Deep Generative Models", 2020, Section 4.2).
+        feature_names: of the columns (features,); empty where they have none.
+        row_names: of the observations (N,), such as an index or file names; empty likewise.
     """
 
     name: str
@@ -47,6 +51,8 @@ class Dataset:
     labels: dict[str, Tensor] = field(default_factory=dict)
     class_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
     strata: Tensor | None = None
+    feature_names: tuple[str, ...] = ()
+    row_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n_observations = len(self.x)
@@ -54,14 +60,20 @@ class Dataset:
             raise DataError(f"{self.name}: there are no observations")
         if self.x.dtype not in (torch.uint8, torch.float32):
             raise DataError(f"{self.name}: x must be uint8 or float32, got {self.x.dtype}")
-        if self.x.is_floating_point() and not all(map(math.isfinite, self._limits)):
-            raise DataError(f"{self.name}: x has values that are infinite or not a number")
+        if self.x.is_floating_point():
+            self._limits  # noqa: B018  (it checks the values)
         for factor, values in self.labels.items():
+            if values.is_floating_point() or values.long().min() < -1:
+                raise DataError(
+                    f"{self.name}: labels {factor!r} must be whole numbers from 0, or -1 for a "
+                    f"missing one, got {values.dtype} from {values.min()}"
+                )
             if values.shape != (n_observations,):
                 raise DataError(
                     f"{self.name}: labels {factor!r} must have shape ({n_observations},), one for "
                     f"each observation, got {tuple(values.shape)}"
                 )
+        object.__setattr__(self, "labels", {name: v.long() for name, v in self.labels.items()})
         if self.strata is not None and (
             self.strata.shape != (n_observations,) or self.strata.dtype != torch.long
         ):
@@ -85,10 +97,7 @@ class Dataset:
 
     @functools.cached_property
     def _limits(self) -> tuple[float, float]:
-        """The smallest and the largest value; not a number where one of them is not."""
-        batches = self.x.split(_AT_ONCE)
-        limits = torch.stack([torch.stack(batch.aminmax()) for batch in batches])
-        return limits[:, 0].min().item(), limits[:, 1].max().item()
+        return finite_limits(self.x, self.name, self.feature_names)
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -123,6 +132,37 @@ class Dataset:
 def as_float(x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """Observations as the model sees them: uint8 becomes values / 255."""
     return x.to(dtype) / 255 if x.dtype == torch.uint8 else x.to(dtype)
+
+
+def finite_limits(
+    x: Observations, name: str, feature_names: Sequence[str] = ()
+) -> tuple[float, float]:
+    """The smallest and the largest value of real observations (N, *event).
+
+    Raises:
+        DataError: if a value is infinite, not a number, or so large that its square is infinite; it
+            says where, under the names that are given.
+    """
+    limits = torch.stack([torch.stack(batch.aminmax()) for batch in x.split(_AT_ONCE)])
+    low, high = limits[:, 0].min().item(), limits[:, 1].max().item()
+    if abs(low) < _MOST and abs(high) < _MOST:
+        return low, high
+    wrong = [(~(batch.abs() < _MOST)).flatten(1) for batch in x.split(_AT_ONCE)]
+    rows = torch.cat([batch.any(1) for batch in wrong])
+    row = int(rows.long().argmax())
+    column = int(wrong[row // _AT_ONCE][row % _AT_ONCE].long().argmax())
+    value = x[row].flatten()[column].item()
+    where = f"row {row}, column {column}" if len(x.shape) == 2 else f"picture {row}"
+    if feature_names:
+        where += f" ({feature_names[column]!r})"
+    what = f"beyond {_MOST:.0e}, whose squares 32 bits cannot hold"
+    if not math.isfinite(value):
+        what = "that are infinite or not a number"
+    raise DataError(
+        f"{name}: {int(rows.sum())} of {len(x)} observations have values of x {what}, first "
+        f"{value:g} in {where}; leave these observations out, or fill in what is missing (as "
+        "scikit-learn's SimpleImputer does)"
+    )
 
 
 def select(x: Observations, rows: Tensor) -> Observations:
