@@ -62,7 +62,7 @@ def in_folder(settings: Component, folder: Path | str) -> Component:
 
 def data_settings(text: str) -> Component:
     """Settings of the data set that a person named: a registered name or a path to a file."""
-    if text not in DATASETS and ("." in text or "/" in text):
+    if text not in DATASETS and ("." in text or "/" in text or Path(text).is_dir()):
         return Component(name="file", options={"path": str(_from_anywhere(text))})
     return Component(name=text)
 
