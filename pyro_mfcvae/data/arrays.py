@@ -10,7 +10,7 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -117,25 +117,6 @@ def layout_of(shape: tuple[int, ...], dtype: np.dtype, what: str) -> Layout:
         f"{what} has shape {shape}: pictures need 1, 3 or 4 channels in the second or the last "
         "place"
     )
-
-
-def observations_of(x: object, event: tuple[int, ...] | None = None) -> Tensor:
-    """Observations (N, *event) from a tensor, an array or a data frame, read as from a file.
-
-    A tensor that has the shape of observations, where that is known, stays as it is.
-
-    Raises:
-        DataError: if these are no such observations.
-    """
-    if isinstance(x, Tensor) and x.shape[1:] == event:
-        return x
-    array = x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
-    layout = layout_of(array.shape, array.dtype, "x")
-    if event is not None and array.shape[1:] == event:
-        layout = replace(layout, event=event, channels_last=False)
-    if event not in (None, layout.event):
-        raise DataError(f"x must have observations of shape {event}, got shape {array.shape}")
-    return layout.tensor(array)
 
 
 def observation_layouts(arrays: Mapping[str, Shaped], path: str) -> dict[str, Layout]:

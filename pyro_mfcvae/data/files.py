@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from pyro_mfcvae.data import folder, frames, hdf5, npz  # noqa: F401  (they register)
+from pyro_mfcvae.data import folder, frames, h5ad, hdf5, npz  # noqa: F401  (they register)
 from pyro_mfcvae.data.arrays import (
     MISSING,
     Shaped,

@@ -20,7 +20,9 @@ _UNNAMED = "Unnamed: 0"  # as pandas calls an index that was written to a CSV
 def as_frame(data: object) -> nw.DataFrame[Any] | None:
     """The data if they are a data frame of pandas, polars or the like, else None."""
     frame = nw.from_native(data, eager_only=True, pass_through=True)
-    return frame if isinstance(frame, nw.DataFrame) else None
+    if not isinstance(frame, nw.DataFrame):
+        return None
+    return frame.rename({name: str(name) for name in frame.columns})
 
 
 def plan_columns(frame: nw.DataFrame[Any], labels: Sequence[str] | None = None) -> list[Column]:
@@ -40,7 +42,7 @@ def plan_columns(frame: nw.DataFrame[Any], labels: Sequence[str] | None = None) 
 
 def _plan(column: nw.Series[Any], labels: Sequence[str] | None) -> Column:
     name, dtype = str(column.name), column.dtype
-    is_number = dtype.is_numeric() or dtype == nw.Boolean
+    is_number = _is_number_type(dtype)
     kind = "numbers" if is_number else "text" if _is_text(dtype) else str(dtype).lower()
 
     def used(use: Use, why: str) -> Column:
@@ -143,8 +145,8 @@ def arrays_of_frame(
         raise DataError(f"{what}: there are no rows with numbers, only {_told(columns)}{hint}")
     if odd := [each for each in columns if each.use != "observations" and each.why[:2] != "as"]:
         warnings.warn(f"{what}: {_told(odd)}", DataWarning, stacklevel=2)
-    x = np.column_stack([frame[name].cast(nw.Float64).to_numpy() for name in features])
-    arrays: dict[str, Shaped] = {"x": x, "feature_names": np.array(features, dtype=object)}
+    arrays: dict[str, Shaped] = {"x": numbers_of(frame.select(features))}
+    arrays |= {"feature_names": np.array(features, dtype=object)}
     for each in columns:
         if each.use == "label":
             arrays[each.name] = _label(frame[each.name])
@@ -154,6 +156,17 @@ def arrays_of_frame(
     if index is not None and list(index) != list(range(len(frame))):
         arrays["row_names"] = np.array(list(map(str, index)), dtype=object)
     return arrays
+
+
+def numbers_of(frame: nw.DataFrame[Any]) -> np.ndarray:
+    """The columns of numbers and booleans, float64 (N, columns); missing cells are NaN."""
+    columns = [frame[name] for name, dtype in frame.schema.items() if _is_number_type(dtype)]
+    values = [column.cast(nw.Float64).to_numpy() for column in columns]
+    return np.column_stack(values) if values else np.empty((len(frame), 0))
+
+
+def _is_number_type(dtype: nw.dtypes.DType) -> bool:
+    return dtype.is_numeric() or dtype == nw.Boolean
 
 
 def _label(column: nw.Series[Any]) -> np.ndarray:

@@ -3,16 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
-from pyro_mfcvae.data.arrays import Shaped
+from pyro_mfcvae.data.arrays import Shaped, layout_of
 from pyro_mfcvae.data.files import dataset_from_arrays
-from pyro_mfcvae.data.frames import arrays_of_frame, as_frame
+from pyro_mfcvae.data.frames import arrays_of_frame, as_frame, numbers_of
 from pyro_mfcvae.data.observations import Dataset
+from pyro_mfcvae.errors import DataError
+
+
+def observations_of(x: object, event: tuple[int, ...] | None = None) -> Tensor:
+    """Observations (N, *event) from a tensor, an array or a data frame, read as from a file.
+
+    A tensor that has the shape of observations, where that is known, stays as it is. Of a data
+    frame the columns of numbers and booleans count.
+
+    Raises:
+        DataError: if these are no such observations.
+    """
+    if isinstance(x, Tensor) and x.shape[1:] == event:
+        return x
+    frame = as_frame(x)
+    if frame is not None:
+        x = numbers_of(frame)
+    array = x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
+    layout = layout_of(array.shape, array.dtype, "x")
+    if event is not None and array.shape[1:] == event:
+        layout = replace(layout, event=event, channels_last=False)
+    if event not in (None, layout.event):
+        raise DataError(f"x must have observations of shape {event}, got shape {array.shape}")
+    return layout.tensor(array)
 
 
 def dataset_of(

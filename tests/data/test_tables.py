@@ -15,6 +15,7 @@ from pyro_mfcvae.cli import main
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.data import dataset_of, load_dataset
 from pyro_mfcvae.data.inspection import inspect_data
+from pyro_mfcvae.data.memory import observations_of
 from pyro_mfcvae.errors import ConfigError, DataError, DataWarning
 
 N = 30
@@ -154,6 +155,23 @@ def test_arrays_and_data_sets_of_torch_in_memory():
         assert len(dataset.test) == 6
     singles = torch.utils.data.StackDataset(torch.from_numpy(pictures))
     assert torch.equal(dataset_of([item[0] for item in singles]).x, expected)
+
+
+def test_frames_of_all_types_in_memory():
+    frame = table(
+        count=pd.array([3, 1, 2] * 10, dtype="Int64"),
+        hue=pd.Categorical(["r", "g", "b"] * 10),
+        kind=pd.Series(["p", None, "q"] * 10, dtype=object),
+    )
+    with pytest.warns(DataWarning):
+        dataset = dataset_of(frame)
+    assert dataset.feature_names == ("height", "width", "count")
+    assert dataset.class_names == {"kind": ("p", "q"), "hue": ("b", "g", "r")}
+    assert dataset.labels["kind"].tolist() == [0, -1, 1] * 10
+    assert dataset_of(pd.DataFrame(SIZES)).feature_names == ("0", "1")
+    torch.testing.assert_close(observations_of(frame), dataset.x)
+    with pytest.raises(DataError, match=r"\(30, 0\)"):
+        observations_of(frame[["kind"]])
 
 
 def mfcvae(*words):
