@@ -19,6 +19,7 @@ from pyro_mfcvae.training.say import Say
 from pyro_mfcvae.training.state import TrainingState
 
 _LARGE = 100.0  # for a value
+_HOPELESS = 1e4  # nats per value, from which steps of large values diverge
 _STANDARDISE = "standardise them (mean 0, standard deviation 1), or bring them to [0, 1]"
 
 
@@ -62,6 +63,7 @@ def check_objective_once(state: TrainingState) -> None:
         return
     x = state.batches(0)
     x = x[: max(len(x) // state.engine.n_processes, 1)]
+    is_large = _large_values(state)
     with _all_else_unchanged(state.fade.device), torch.no_grad():
         try:
             objective = Objective(model, state.config).train()
@@ -69,11 +71,13 @@ def check_objective_once(state: TrainingState) -> None:
             if not loss.isfinite():
                 terms = dict(zip(objective.term_names, values.tolist(), strict=True))
                 raise ValueError(f"a loss of {loss.item()}: {terms}")
+            if is_large and loss > _HOPELESS * x[0].numel():
+                raise ValueError(f"a loss of {loss.item():.2g} nats per observation")
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
             told = " ".join(f"{type(error).__name__}: {error}".split())
-            if is_large := _large_values(state):
+            if is_large:
                 raise DataError(
                     f"{is_large}, and on the first batch the objective fails with {told}; "
                     f"{_STANDARDISE}"
@@ -122,14 +126,14 @@ def _warn_of_what_comes_too_late(state: TrainingState, say: Say) -> None:
 
 def _warn_of_large_values(state: TrainingState, say: Say) -> None:
     """Networks start from features of about one, and what is far from that makes them diverge."""
-    if state.config.model.likelihood.name != "gaussian":
-        return  # counts are what they are
     if is_large := _large_values(state):
         say(f"warning: {is_large}; training may diverge: {_STANDARDISE}")
 
 
 def _large_values(state: TrainingState) -> str:
-    """What to say of values that are far from one; nothing where there are none."""
+    """What to say of values that are far from one; nothing where there are none, or of counts."""
+    if state.config.model.likelihood.name != "gaussian":
+        return ""
     seen = state.model.observation
     largest = max(-seen.low, seen.high)
     return f"values of x go up to {largest:,.6g}" if largest > _LARGE else ""
