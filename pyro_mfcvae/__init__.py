@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pyro_mfcvae.evaluation import predict as predict
+    from pyro_mfcvae.inference.elbo import ElboTerms as ElboTerms
     from pyro_mfcvae.inference.elbo import FacetELBO as FacetELBO
-    from pyro_mfcvae.inference.fade_in import Fade as Fade
     from pyro_mfcvae.inference.fade_in import FadeInSchedule as FadeInSchedule
     from pyro_mfcvae.inference.noise import Noise as Noise
-    from pyro_mfcvae.inference.terms import ElboTerms as ElboTerms
+    from pyro_mfcvae.inference.sites import Fade as Fade
     from pyro_mfcvae.models import GMVAE as GMVAE
     from pyro_mfcvae.models import MFCVAE as MFCVAE
     from pyro_mfcvae.models import UGVAE as UGVAE
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from pyro_mfcvae.runs.run import Run as Run
 
 _HOMES = {
-    "ElboTerms": "inference.terms",
-    "Fade": "inference.fade_in",
+    "ElboTerms": "inference.elbo",
+    "Fade": "inference.sites",
     "FadeInSchedule": "inference.fade_in",
     "FacetELBO": "inference.elbo",
     "GMVAE": "models",

@@ -22,8 +22,8 @@ from pyro_mfcvae.inference.noise import Rows
 from pyro_mfcvae.models import FacetModel
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import train
-from pyro_mfcvae.training.devices.eager import Eager
 from pyro_mfcvae.training.devices.together import Together
+from pyro_mfcvae.training.state import Eager
 
 RTOL = 1e-9
 

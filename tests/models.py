@@ -10,8 +10,7 @@ from torch import Tensor
 
 from pyro_mfcvae.config import Component, Config, FacetConfig, override, with_facets
 from pyro_mfcvae.guides import build_guide
-from pyro_mfcvae.inference.terms import ElboTerms
-from pyro_mfcvae.inference.weights import Weights, elbo, loss
+from pyro_mfcvae.inference.elbo import ElboTerms, Weights, elbo, loss
 from pyro_mfcvae.models import MFCVAE, FacetModel
 from pyro_mfcvae.presets import get_preset
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Categorical, Distribution, MixtureSameFamily
 
 from pyro_mfcvae.priors.base import Prior
-from pyro_mfcvae.priors.memo import memoise_densities
+from pyro_mfcvae.priors.normal import memoise_densities
 
 N = 40
 EXACT = {"rtol": 1e-9, "atol": 1e-12}

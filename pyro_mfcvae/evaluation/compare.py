@@ -34,9 +34,9 @@ from pyro_mfcvae.evaluation.fitting import fitting_guides
 from pyro_mfcvae.evaluation.predictions import as_model_input
 from pyro_mfcvae.evaluation.results import Comparison, GuideResults
 from pyro_mfcvae.guides import Guide
-from pyro_mfcvae.inference.enumeration import Site, is_analytic, run_guide
+from pyro_mfcvae.inference.elbo import Weights, loss, term_means
 from pyro_mfcvae.inference.noise import Noise, site_noise
-from pyro_mfcvae.inference.weights import Weights, loss, term_means
+from pyro_mfcvae.inference.sites import Site, is_analytic, run_guide
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.priors.clusters import RelaxedCluster
 

@@ -11,7 +11,7 @@ from pyro_mfcvae.evaluation.accuracies import majority_map
 from pyro_mfcvae.evaluation.measures import Part, View, measures_of
 from pyro_mfcvae.evaluation.predictions import elbo_means, predict
 from pyro_mfcvae.evaluation.results import Evaluation, FacetResults, FactorResults, Values
-from pyro_mfcvae.inference.weights import Weights
+from pyro_mfcvae.inference.elbo import Weights
 from pyro_mfcvae.models.base import FacetModel
 
 _PARTS: tuple[Part, ...] = ("train", "test")

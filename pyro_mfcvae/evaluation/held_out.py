@@ -14,7 +14,7 @@ from pyro_mfcvae.evaluation.measures import measures_of
 from pyro_mfcvae.evaluation.predictions import elbo_means
 from pyro_mfcvae.evaluation.results import log_name
 from pyro_mfcvae.guides import Guide
-from pyro_mfcvae.inference.weights import Weights
+from pyro_mfcvae.inference.elbo import Weights
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.training.callbacks import Callback, Metrics, MetricsLog
 from pyro_mfcvae.training.state import TrainingState

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from pyro_mfcvae.data.observations import Observations, as_float
 from pyro_mfcvae.guides import Guide
+from pyro_mfcvae.inference.elbo import Weights, term_means
 from pyro_mfcvae.inference.noise import Noise
-from pyro_mfcvae.inference.weights import Weights, term_means
 from pyro_mfcvae.models.base import FacetModel
 
 Array = NDArray[np.floating]

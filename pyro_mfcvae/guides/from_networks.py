@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from pyro_mfcvae.guides.base import FacetedModel, Guide, Inferred, register_guide
-from pyro_mfcvae.inference.enumeration import CLOSED_FORM
+from pyro_mfcvae.guides.base import Guide, Inferred, register_guide
+from pyro_mfcvae.guides.described import FacetedModel
+from pyro_mfcvae.inference.sites import CLOSED_FORM
 from pyro_mfcvae.nets.heads import ClusterHeads
 from pyro_mfcvae.priors.clusters import RelaxedCluster
 

@@ -15,7 +15,7 @@ from pyro.distributions import Independent, Normal
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
-from pyro_mfcvae.inference.enumeration import in_data_plate
+from pyro_mfcvae.inference.sites import in_data_plate
 
 
 class Rows(NamedTuple):

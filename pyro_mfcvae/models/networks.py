@@ -7,14 +7,14 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, cast
 
 import torch
-from pyro.distributions import Independent
+from pyro.distributions import Independent, Normal
 from torch import Tensor, nn
 
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.models.structure import Structure
-from pyro_mfcvae.nets.heads import HeadGivenOthers, PosteriorHead, diagonal_normal
+from pyro_mfcvae.nets.heads import HeadGivenOthers, PosteriorHead
 from pyro_mfcvae.nets.registry import DECODERS, ENCODERS, LIKELIHOODS, Likelihood, build
 from pyro_mfcvae.priors.base import Prior
 from pyro_mfcvae.registry import Registry
@@ -137,8 +137,11 @@ class FacetNetworks(nn.Module):
         if len(zs) != self.n_facets:
             raise ValueError(f"expected latents of {self.n_facets} facets, got {len(zs)}")
         zs = [zs[j] for j in self.structure.decoded]
+        batch_shape = torch.broadcast_shapes(*(z.shape[:-1] for z in zs))
+        rows = [z.expand(*batch_shape, z.shape[-1]).reshape(-1, z.shape[-1]) for z in zs]
         with self._autocast(zs[0]):
-            parameters = self.decoder(zs, self.fade)
+            parameters = self.decoder(rows, self.fade)
+        parameters = parameters.reshape(batch_shape + parameters.shape[1:])
         return self.likelihood(parameters.to(zs[0].dtype), len(self.observation.shape))
 
     def features(self, x: Tensor, seen: Seen | None = None) -> list[Tensor]:
@@ -228,3 +231,13 @@ def _heads_given_others(posterior: str, dims: Sequence[int]) -> nn.ModuleList | 
             'give more facets, or posterior "independent"'
         )
     return nn.ModuleList(HeadGivenOthers(sum(dims[j + 1 :]), dim) for j, dim in enumerate(dims))
+
+
+def diagonal_normal(parameters: Tensor) -> Independent:
+    """q(z | x) = N(mean, diag(exp(log_var))) from (..., 2 D): batch shape (...), event (D,).
+
+    Source: MFCVAE, Eq. 75.
+    """
+    loc, log_var = parameters.chunk(2, dim=-1)
+    normal = Normal(loc, (0.5 * log_var).exp(), validate_args=False)
+    return Independent(normal, 1, validate_args=False)

@@ -46,12 +46,10 @@ from pyro_mfcvae.config import FacetConfig
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import Guide, Inferred
-from pyro_mfcvae.inference.enumeration import CLOSED_FORM
 from pyro_mfcvae.inference.parameters import announce_parameters
-from pyro_mfcvae.models.base import FacetModel
+from pyro_mfcvae.inference.sites import CLOSED_FORM
+from pyro_mfcvae.models.base import FacetModel, data_plate, register_model, sample_facet
 from pyro_mfcvae.models.networks import Part, Seen, build_part
-from pyro_mfcvae.models.registry import register_model
-from pyro_mfcvae.models.sites import data_plate, sample_facet
 from pyro_mfcvae.models.structure import Structure
 from pyro_mfcvae.nets.experts import Experts, product_of_normals
 from pyro_mfcvae.nets.registry import ENCODERS

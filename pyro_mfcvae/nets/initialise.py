@@ -14,7 +14,7 @@ from pyro_mfcvae.nets.layers import WeightNormConv2d, ZeroLinear
 _Layer: TypeAlias = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
 
 
-def glorot(module: nn.Module) -> None:
+def draw_glorot(module: nn.Module) -> None:
     """Glorot normal weights and zero biases for every dense and convolutional layer.
 
     Layers that are to start at zero stay there.
@@ -31,7 +31,7 @@ def glorot(module: nn.Module) -> None:
 
 
 @torch.no_grad()
-def data_dependent(
+def scale_to_data(
     module: nn.Module, run: Callable[[], object], spread: float = 1.0, published: bool = False
 ) -> None:
     """Weights with which every layer's output has mean 0 and a given spread on real data.

@@ -35,7 +35,7 @@ register_decoder = DECODERS.register
 """Class decorator: make a decoder known by name.
 
 A decoder is built as ``cls(observation_shape, latent_dims, **options)`` and maps latents
-[(..., D_j)] and fade weights (J,) or None to the likelihood's parameters (..., *shape).
+[(N, D_j)] and fade weights (J,) or None to the likelihood's parameters (N, *shape).
 """
 
 register_likelihood = LIKELIHOODS.register

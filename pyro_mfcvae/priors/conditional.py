@@ -22,9 +22,8 @@ from pyro_mfcvae.config import FacetConfig
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.priors.base import Prior, PriorKind
 from pyro_mfcvae.priors.clusters import as_shares
-from pyro_mfcvae.priors.densities import Mixture, diagonal_normal_log_prob
-from pyro_mfcvae.priors.memo import memoised
-from pyro_mfcvae.priors.quadratic import whole_products
+from pyro_mfcvae.priors.densities import Mixture
+from pyro_mfcvae.priors.normal import diagonal_normal_log_prob, memoised, whole_products
 from pyro_mfcvae.priors.standard_normal import StandardNormal
 
 Variance = Literal["exp", "exp-tanh"]

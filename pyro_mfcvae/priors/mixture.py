@@ -21,14 +21,15 @@ from typing_extensions import override
 
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.priors.base import Prior, PriorKind
-from pyro_mfcvae.priors.densities import (
-    Mixture,
+from pyro_mfcvae.priors.densities import Mixture
+from pyro_mfcvae.priors.normal import (
     diagonal_normal_log_prob,
+    inverse_of_triangular,
     log_diagonal,
+    memoised,
     standard_normal_log_prob,
+    whole_products,
 )
-from pyro_mfcvae.priors.memo import memoised
-from pyro_mfcvae.priors.quadratic import inverse_of_triangular, whole_products
 
 Covariance = Literal["diagonal", "full"]
 

@@ -18,10 +18,10 @@ from pyro_mfcvae.config import Config
 from pyro_mfcvae.data.observations import Observations, as_float
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import Guide
-from pyro_mfcvae.inference.enumeration import ScaleShared, enumerated_dim, run_guide, run_programs
+from pyro_mfcvae.inference.elbo import Weights, loss, term_means
 from pyro_mfcvae.inference.factors import sites_summed_with_observations
 from pyro_mfcvae.inference.noise import Noise
-from pyro_mfcvae.inference.weights import Weights, loss, term_means
+from pyro_mfcvae.inference.sites import ScaleShared, enumerated_dim, run_guide, run_programs
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.training.warps import Warp
 

@@ -19,9 +19,9 @@ from pyro.infer import SVI, TraceEnum_ELBO
 from pyro_mfcvae import FacetELBO, Noise
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.guides import Guide
+from pyro_mfcvae.inference.elbo import term_means
 from pyro_mfcvae.inference.noise import site_noise
-from pyro_mfcvae.inference.weights import term_means
-from pyro_mfcvae.priors.clusters import ClusterCategorical
+from pyro_mfcvae.priors.densities import ClusterCategorical
 
 RTOL = 1e-9
 SEED = 3

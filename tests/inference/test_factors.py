@@ -13,9 +13,9 @@ from pyro import poutine
 from pyro.infer import TraceEnum_ELBO
 
 from pyro_mfcvae import FacetELBO, Fade, Noise
-from pyro_mfcvae.inference.enumeration import ScaleShared, run_programs
+from pyro_mfcvae.inference.elbo import Weights, elbo, term_means
 from pyro_mfcvae.inference.factors import sites_summed_with_observations
-from pyro_mfcvae.inference.weights import Weights, elbo, term_means
+from pyro_mfcvae.inference.sites import ScaleShared, run_programs
 
 RTOL = 1e-9
 SEED = 3

@@ -14,7 +14,7 @@ from pyro import poutine
 from pyro_mfcvae import Fade, FadeInSchedule, Noise
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.inference.weights import Weights, term_means
+from pyro_mfcvae.inference.elbo import Weights, term_means
 
 
 def test_three_facets_deepest_first():

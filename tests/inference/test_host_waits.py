@@ -18,7 +18,7 @@ from pyro_mfcvae import Noise
 from pyro_mfcvae.config import override
 from pyro_mfcvae.presets import get_preset
 from pyro_mfcvae.training.begin import prepare
-from pyro_mfcvae.training.devices.eager import Eager
+from pyro_mfcvae.training.state import Eager
 
 READING = ("tolist", "numpy", "cpu", "item")
 

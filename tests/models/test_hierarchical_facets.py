@@ -12,7 +12,7 @@ from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import GUIDES, Guide
 from pyro_mfcvae.models.pairs import PairsOfClusters
 from pyro_mfcvae.training.objective import Objective
-from pyro_mfcvae.training.state import kl_scale
+from pyro_mfcvae.training.schedules import kl_scale
 
 
 def _joint(model, zs):

@@ -10,11 +10,11 @@ from model_cases import SEED, begun
 from test_models_gmvae import TestGMVAE as Contract
 
 from pyro_mfcvae import Noise
-from pyro_mfcvae.inference.weights import Weights, loss
+from pyro_mfcvae.inference.elbo import Weights, loss
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import resume, train
 from pyro_mfcvae.training import Callback
-from pyro_mfcvae.training.state import relaxation
+from pyro_mfcvae.training.schedules import relaxation
 
 
 @pytest.fixture(autouse=True)

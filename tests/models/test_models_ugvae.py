@@ -13,12 +13,12 @@ from torch.distributions import Normal
 
 from pyro_mfcvae import Noise
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.inference.enumeration import run_guide
+from pyro_mfcvae.inference.sites import run_guide
 from pyro_mfcvae.models import UGVAE
 from pyro_mfcvae.nets.experts import product_of_normals
-from pyro_mfcvae.training.devices.eager import Eager
 from pyro_mfcvae.training.start.cluster_network import fit_cluster_network
 from pyro_mfcvae.training.start.initialise import posterior_means
+from pyro_mfcvae.training.state import Eager
 
 
 class TestUGVAE(ModelContract):

@@ -14,7 +14,7 @@ from torch.nn.functional import elu, one_hot
 
 from pyro_mfcvae import Noise
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.inference.enumeration import run_guide
+from pyro_mfcvae.inference.sites import run_guide
 
 AFTER = ("amortized", "relaxed")  # guides that infer clusters before latents
 

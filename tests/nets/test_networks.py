@@ -11,11 +11,11 @@ from pyro_mfcvae.config import Component
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError, DataError
 from pyro_mfcvae.models import MFCVAE
-from pyro_mfcvae.nets.initialise import data_dependent, glorot
+from pyro_mfcvae.nets.initialise import draw_glorot, scale_to_data
 from pyro_mfcvae.nets.layers import WeightNormConv2d
 from pyro_mfcvae.nets.likelihoods import BernoulliLikelihood, GaussianLikelihood
 from pyro_mfcvae.training.begin import prepare
-from pyro_mfcvae.training.devices.eager import Eager
+from pyro_mfcvae.training.state import Eager
 
 B = 3
 
@@ -196,7 +196,7 @@ def test_data_dependent_initialisation(kind):
     def run():
         return model.decode([q.mean for q in model.encode(x)])
 
-    data_dependent(model, run, spread=0.1)
+    scale_to_data(model, run, spread=0.1)
     statistics = []
 
     def watch(layer, _inputs, output):
@@ -226,7 +226,7 @@ def test_data_dependent_initialisation_as_published():
         torch.manual_seed(0)
         model = _conv(2, (3, 16, 16)).train()
         before = {name: p.detach().clone() for name, p in model.named_parameters()}
-        data_dependent(
+        scale_to_data(
             model, lambda: model.decode([q.mean for q in model.encode(x)]), 0.1, published
         )
         return before, dict(model.named_parameters())
@@ -248,7 +248,7 @@ def test_data_dependent_initialisation_as_published():
 
 def test_glorot_initialisation():
     layer = torch.nn.Linear(400, 600)
-    glorot(layer)
+    draw_glorot(layer)
     expected = (2 / (400 + 600)) ** 0.5
     n = layer.weight.numel()
     assert abs(layer.weight.std().item() - expected) < 5 * expected / (2 * n) ** 0.5

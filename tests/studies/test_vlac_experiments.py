@@ -17,7 +17,7 @@ from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.figures import Seen
 from pyro_mfcvae.figures.layers import draw_components, draw_resampled_facets
 from pyro_mfcvae.guides import AmortizedGuide
-from pyro_mfcvae.guides.base import build_guide
+from pyro_mfcvae.guides.building import build_guide
 from pyro_mfcvae.models import GMVAE, VLAC
 from pyro_mfcvae.nets.convolutional import ConvLadderDecoder, ConvLadderEncoder
 from pyro_mfcvae.plugins import build_model

@@ -24,8 +24,7 @@ from pyro_mfcvae.errors import (
     TrainingError,
 )
 from pyro_mfcvae.evaluation import elbo_means, predict, reconstruct
-from pyro_mfcvae.inference.elbo import ElboTerms
-from pyro_mfcvae.inference.weights import Weights, term_means
+from pyro_mfcvae.inference.elbo import ElboTerms, Weights, term_means
 from pyro_mfcvae.models import FacetModel
 from pyro_mfcvae.priors.mixture import MixturePrior
 from pyro_mfcvae.runs import train as experiment
@@ -37,12 +36,12 @@ from pyro_mfcvae.training import Callback, preflight, take_steps
 from pyro_mfcvae.training.begin import prepare
 from pyro_mfcvae.training.callbacks import describe
 from pyro_mfcvae.training.checkpoints import save_model_only
-from pyro_mfcvae.training.devices.eager import Eager
 from pyro_mfcvae.training.start.initialise import (
     initialise_mixtures,
     initialise_networks,
     posterior_means,
 )
+from pyro_mfcvae.training.state import Eager
 
 
 @pytest.fixture(autouse=True)

@@ -20,12 +20,11 @@ from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import resume, train
 from pyro_mfcvae.training.begin import initialise, prepare
 from pyro_mfcvae.training.checkpoints import restore
-from pyro_mfcvae.training.devices.captured import Captured
-from pyro_mfcvae.training.devices.eager import Eager, GivenNoise
+from pyro_mfcvae.training.devices.captured import Captured, GivenNoise
 from pyro_mfcvae.training.devices.together import Together
-from pyro_mfcvae.training.optimizer import learning_rate
+from pyro_mfcvae.training.schedules import kl_scale, learning_rate
 from pyro_mfcvae.training.start.initialise import fit_mixture
-from pyro_mfcvae.training.state import kl_scale
+from pyro_mfcvae.training.state import Eager
 from pyro_mfcvae.training.warps import Warp
 
 SIZE = 16

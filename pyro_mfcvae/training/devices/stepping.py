@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from pyro_mfcvae.training.devices.captured import Captured, CudaGraphs
-from pyro_mfcvae.training.devices.eager import Eager, GivenNoise
+from pyro_mfcvae.training.devices.captured import Captured, CudaGraphs, GivenNoise
 from pyro_mfcvae.training.devices.together import Together, check_together
 from pyro_mfcvae.training.optimizer import is_captured
-from pyro_mfcvae.training.state import TrainingState
+from pyro_mfcvae.training.state import Eager, TrainingState
 
 
 def stepper(state: TrainingState) -> Callable[[], None]:

@@ -13,7 +13,7 @@ from pyro_mfcvae.data.observations import Observations, as_float, select
 from pyro_mfcvae.data.streamed import StreamedObservations
 from pyro_mfcvae.inference.noise import derived_seed, site_noise
 from pyro_mfcvae.models.base import FacetModel
-from pyro_mfcvae.nets.initialise import data_dependent, glorot
+from pyro_mfcvae.nets.initialise import draw_glorot, scale_to_data
 from pyro_mfcvae.priors.conditional import ConditionalMixture
 from pyro_mfcvae.priors.mixture import Covariance, MixturePrior
 
@@ -32,12 +32,12 @@ def initialise_networks(model: FacetModel, x: Observations, how: str, spread: fl
         spread: standard deviation of each layer's output, where it depends on data.
     """
     if how == "glorot":
-        glorot(model)
+        draw_glorot(model)
     elif how.startswith("data-dependent"):
         parameter = next(model.parameters())
         batch = as_float(x[:: -(-len(x) // _BATCH)].to(parameter.device), parameter.dtype)
         model.train()
-        data_dependent(
+        scale_to_data(
             model,
             lambda: model.decode([q.mean for q in model.encode(batch)]),
             spread,
