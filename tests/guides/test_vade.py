@@ -8,7 +8,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from models import gradients, observations, small_model, tiny_config, weighted
+from models import observations, small_model, tiny_config
 from pyro.infer import TraceEnum_ELBO
 from torch.distributions import MultivariateNormal
 
@@ -21,6 +21,7 @@ from pyro_mfcvae.inference.enumeration import run_guide
 from pyro_mfcvae.inference.fade_in import Fade
 from pyro_mfcvae.plugins import build_model
 from pyro_mfcvae.presets import get_preset
+from pyro_mfcvae.testing.values import gradients, weighted
 from pyro_mfcvae.training.begin import prepare
 from pyro_mfcvae.training.devices.eager import Eager
 from pyro_mfcvae.training.optimizer import learning_rate
