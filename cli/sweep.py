@@ -73,8 +73,9 @@ def sweep(
     """Train many settings with several seeds, and compare them.
 
     SPEC is a YAML or JSON file; without it an example is printed. Its objective is one of the
-    measures below. DIR gets sweep.json (every trial), table.md (mean and standard deviation over
-    seeds, the best setting first) and trials.png, after every trial; each trial is a run in
+    measures below, by default the ELBO. One half of the held-out observations ranks the settings,
+    the other is reported. DIR gets sweep.json (every trial), table.md (mean and standard deviation
+    over seeds, the best setting first) and trials.png, after every trial; each trial is a run in
     DIR/runs. Finished trials are not repeated, interrupted ones go on, and one that fails does not
     end the others.
 
