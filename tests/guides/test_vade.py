@@ -8,7 +8,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from models import gradients, observations, small_model, tiny_config, weighted
+from models import observations, small_model, tiny_config
 from pyro.infer import TraceEnum_ELBO
 from torch.distributions import MultivariateNormal
 
@@ -20,6 +20,7 @@ from pyro_mfcvae.guides import AnalyticGuide, enumerated_cluster
 from pyro_mfcvae.inference.sites import Fade, run_guide
 from pyro_mfcvae.plugins import build_model
 from pyro_mfcvae.presets import get_preset
+from pyro_mfcvae.testing.values import gradients, weighted
 from pyro_mfcvae.training.begin import prepare
 from pyro_mfcvae.training.schedules import learning_rate
 from pyro_mfcvae.training.start.initialise import initialise_mixtures, posterior_means

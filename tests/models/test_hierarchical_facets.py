@@ -70,6 +70,16 @@ def test_hierarchical_table_is_the_optimum():
     assert (elbo(Margins(model)) < best).all()
 
 
+def test_hierarchical_facets_have_one_kl_where_they_are_summed_out_together():
+    """Log q stands beside log p, so that no facet's weight applies to half a KL."""
+    with Noise(0):
+        terms = random_model("hierarchical_facets")(X, guide="enumerate")
+    assert not terms.kl_z.any()
+    assert not terms.kl_c.any()
+    (joint,) = terms.other.values()
+    torch.testing.assert_close(joint, terms.reconstruction - terms.elbo)
+
+
 def test_hierarchical_analytic_guide():
     """Its KL is that of the table proportional to exp E log p(c_0, c_1, z): minus a log-sum."""
     model = random_model("hierarchical_facets", "diagonal")

@@ -5,17 +5,19 @@ from __future__ import annotations
 import plain
 import pytest
 import torch
-from model_cases import SEED, SHARED, drawn
-from model_contract import ModelContract
+from model_cases import WrittenOut, drawn
 from torch.distributions import Independent, Normal, kl_divergence
 
 from pyro_mfcvae import Noise
 from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.testing import SHARED
+from pyro_mfcvae.testing.case import SEED
 
 
-class TestGMVAE(ModelContract):
+class TestGMVAE(WrittenOut):
     name = "gmvae"
     facets, small = "2:3,2:1", "1:3,1:1"
+    facet_settings = {}  # noqa: RUF012
     networks = SHARED
     options = {"mixture_width": 6}  # noqa: RUF012
 

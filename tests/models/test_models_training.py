@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from model_cases import SEED, begun
 from test_models_gmvae import TestGMVAE as Contract
 
 from pyro_mfcvae import Noise
 from pyro_mfcvae.inference.elbo import Weights, loss
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import resume, train
+from pyro_mfcvae.testing.case import SEED, begun
 from pyro_mfcvae.training import Callback
 from pyro_mfcvae.training.schedules import relaxation
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from models import tiny_config, weighted
+from models import tiny_config
 from torch import nn
 
 from pyro_mfcvae.config import Component
@@ -14,6 +14,7 @@ from pyro_mfcvae.models import MFCVAE
 from pyro_mfcvae.nets.initialise import draw_glorot, scale_to_data
 from pyro_mfcvae.nets.layers import WeightNormConv2d
 from pyro_mfcvae.nets.likelihoods import BernoulliLikelihood, GaussianLikelihood
+from pyro_mfcvae.testing.values import weighted
 from pyro_mfcvae.training.begin import prepare
 from pyro_mfcvae.training.state import Eager
 

@@ -69,14 +69,18 @@ def test_samples_without_a_cluster_follow_the_weights(prior):
     assert ((share - weights) / (weights * (1 - weights) / n).sqrt()).abs().max() < 5
 
 
+@pytest.mark.parametrize("n_clusters", [2, 3, K])
 @pytest.mark.parametrize("beta", [10.0, 1.0])
-def test_initial_variance_and_fixed_weights(beta):
+def test_initial_variance_and_fixed_weights(n_clusters, beta):
     for covariance in ("diagonal", "full"):
-        prior = MixturePrior(K, D, covariance, False, initial_variance=0.01, softplus_beta=beta)
-        expected = 0.01 * torch.eye(D).expand(K, D, D)
+        prior = MixturePrior(
+            n_clusters, D, covariance, False, initial_variance=0.01, softplus_beta=beta
+        )
+        expected = 0.01 * torch.eye(D).expand(n_clusters, D, D)
         torch.testing.assert_close(prior.scale_tril @ prior.scale_tril.mT, expected)
         assert not prior.logits.requires_grad
-        torch.testing.assert_close(prior.log_weights.exp(), torch.full((K,), 1 / K))
+        expected = torch.full((n_clusters,), 1 / n_clusters)
+        torch.testing.assert_close(prior.log_weights.exp(), expected)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from models import N_OBSERVATIONS, observations, small_model, tiny_config, weighted
+from models import N_OBSERVATIONS, observations, small_model, tiny_config
 
 from pyro_mfcvae import evaluation
 from pyro_mfcvae.config import Component, override
@@ -24,6 +24,7 @@ from pyro_mfcvae.plugins import build_model
 from pyro_mfcvae.presets import get_preset
 from pyro_mfcvae.runs.train import train
 from pyro_mfcvae.studies.papers import Arm, Request, get_experiment, reproduce
+from pyro_mfcvae.testing.values import weighted
 from pyro_mfcvae.training import state
 from pyro_mfcvae.training.checks import check_objective
 from pyro_mfcvae.training.start import cluster_network

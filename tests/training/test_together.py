@@ -12,7 +12,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from distributed_job import StopAt
-from models import Replayed, relative_error, tiny_config
+from models import Replayed, tiny_config
 
 from pyro_mfcvae.cli import main
 from pyro_mfcvae.config import override
@@ -23,6 +23,7 @@ from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.together import resume_together, train_together
 from pyro_mfcvae.runs.train import resume, train
 from pyro_mfcvae.studies.many_runs import seeds_and_settings
+from pyro_mfcvae.testing.values import relative_error
 from pyro_mfcvae.training import Callback
 from pyro_mfcvae.training import state as training_state
 from pyro_mfcvae.training.begin import initialise, prepare
