@@ -29,7 +29,8 @@ class Dataset:
     Attributes:
         name: how to call it.
         x: observations, uint8 (N, *shape), read as values / 255, or float32 (N, *shape); in
-            memory, or in a file that they are read from as they are needed.
+            memory, or in a file that they are read from as they are needed. NaN tells a value that
+            is missing.
         labels: {factor: long tensor (N,)}, classes counted from 0; may be empty.
         class_names: {factor: names of its classes}, where known.
         train: indices of the training observations, long (N_train,).
@@ -54,8 +55,8 @@ class Dataset:
             raise DataError(f"{self.name}: there are no observations")
         if self.x.dtype not in (torch.uint8, torch.float32):
             raise DataError(f"{self.name}: x must be uint8 or float32, got {self.x.dtype}")
-        if self.x.is_floating_point() and not all(map(math.isfinite, self._limits)):
-            raise DataError(f"{self.name}: x has values that are infinite or not a number")
+        if self.x.is_floating_point() and not all(map(math.isfinite, self._limits[:2])):
+            raise DataError(f"{self.name}: x has values that are infinite, or none that is known")
         for factor, values in self.labels.items():
             if values.shape != (n_observations,):
                 raise DataError(
@@ -84,11 +85,15 @@ class Dataset:
         return ObservationSpec(tuple(self.x.shape[1:]), *self._limits)
 
     @functools.cached_property
-    def _limits(self) -> tuple[float, float]:
-        """The smallest and the largest value; not a number where one of them is not."""
-        batches = self.x.split(_AT_ONCE)
-        limits = torch.stack([torch.stack(batch.aminmax()) for batch in batches])
-        return limits[:, 0].min().item(), limits[:, 1].max().item()
+    def _limits(self) -> tuple[float, float, bool]:
+        """The smallest and the largest known value, and whether any is missing."""
+        low, high, missing = math.inf, -math.inf, False
+        for batch in self.x.split(_AT_ONCE):
+            gaps = batch.isnan()
+            low = min(low, batch.masked_fill(gaps, math.inf).min().item())
+            high = max(high, batch.masked_fill(gaps, -math.inf).max().item())
+            missing = missing or bool(gaps.any())
+        return low, high, missing
 
     @functools.cached_property
     def fingerprint(self) -> str:

@@ -15,7 +15,7 @@ from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.models.structure import Structure
 from pyro_mfcvae.nets.heads import HeadGivenOthers, PosteriorHead
-from pyro_mfcvae.nets.registry import DECODERS, ENCODERS, LIKELIHOODS, Likelihood, build
+from pyro_mfcvae.nets.registry import DECODERS, ENCODERS, LIKELIHOODS, Likelihood, M, build
 from pyro_mfcvae.priors.base import Prior
 from pyro_mfcvae.registry import Registry
 
@@ -58,6 +58,7 @@ class FacetNetworks(nn.Module):
     """
 
     facets: PriorList
+    likelihood: Likelihood
     fade: Tensor
 
     def __init__(
@@ -75,17 +76,26 @@ class FacetNetworks(nn.Module):
         self.facets = PriorList(facets)
         self.structure = structure
         encoded, decoded = structure.encoded, structure.decoded
-        shape, dims = observation.shape, [facet.latent_dim for facet in structure.facets]
-        self.encoder = build_part(ENCODERS, encoder, shape, len(encoded))
+        dims = [facet.latent_dim for facet in structure.facets]
+        self.likelihood = _likelihood(likelihood, observation)
+        self.encoder = build_part(ENCODERS, encoder, self.encoder_shape, len(encoded))
         self.heads = nn.ModuleList(
             PosteriorHead(n, dims[j]) for n, j in zip(self.n_features, encoded, strict=True)
         )
-        self.decoder = build_part(DECODERS, decoder, shape, [dims[j] for j in decoded])
-        self.likelihood = build_part(LIKELIHOODS, likelihood)
-        cast(Likelihood, self.likelihood).check(observation)
+        self.decoder = build_part(
+            DECODERS,
+            decoder,
+            self.likelihood.decoder_shape(observation.shape),
+            [dims[j] for j in decoded],
+        )
         self.heads_given_others = _heads_given_others(posterior, dims)
         self.register_buffer("fade", torch.ones(len(dims)))
         self.training_dtype: torch.dtype | None = None
+
+    @property
+    def encoder_shape(self) -> tuple[int, ...]:
+        """Shape of what encoders see of one observation."""
+        return self.likelihood.encoder_shape(self.observation.shape)
 
     @property
     def n_features(self) -> Sequence[int]:
@@ -167,8 +177,9 @@ class FacetNetworks(nn.Module):
 
     def _encode_with(self, encoder: nn.Module, x: Tensor) -> list[Tensor]:
         """Features (B, F_j) of observations (B, *event), which an encoder may fade."""
+        inputs = self.likelihood.encoder_input(x)
         with self._autocast(x):
-            return encoder(x, self.fade)
+            return encoder(inputs, self.fade)
 
     def _of_heads(self, features: Sequence[Tensor]) -> list[Tensor]:
         dtype = next(self.heads.parameters()).dtype
@@ -214,10 +225,21 @@ class FacetNetworks(nn.Module):
             raise TypeError(f"expected floating-point observations, got {x.dtype}")
 
 
-def build_part(table: Registry[type[nn.Module]], part: Part, *args: object) -> nn.Module:
+def build_part(table: Registry[type[M]], part: Part, *args: object) -> M:
     """A registered network from its name, or its name and options."""
     name, options = (part, {}) if isinstance(part, str) else (part.name, part.options)
     return build(table, name, options, *args)
+
+
+def _likelihood(part: Part, observation: ObservationSpec) -> Likelihood:
+    likelihood = build_part(LIKELIHOODS, part)
+    if not isinstance(likelihood, Likelihood):
+        raise ConfigError(
+            f"likelihood {part!r} must be a subclass of pyro_mfcvae.nets.registry.Likelihood, got "
+            f"{type(likelihood).__mro__[1].__name__}"
+        )
+    likelihood.check(observation)
+    return likelihood
 
 
 def _heads_given_others(posterior: str, dims: Sequence[int]) -> nn.ModuleList | None:

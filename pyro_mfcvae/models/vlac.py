@@ -91,7 +91,7 @@ class VLAC(MFCVAE):
         told = [facet.n_clusters if facet.has_clusters else 0 for facet in self.structure.facets]
         self.ladder = LadderGivenClusters(self.encoder, told, width)
         self.heads = nn.ModuleList(PosteriorHead(width, facet.latent_dim) for facet in self.facets)
-        self.cluster_encoder = build_part(ENCODERS, encoder, self.observation.shape, self.n_facets)
+        self.cluster_encoder = build_part(ENCODERS, encoder, self.encoder_shape, self.n_facets)
         n_clusters = [facet.n_clusters for facet in self.structure.facets]
         n_features = cast(Sequence[int], self.cluster_encoder.n_features)
         self.cluster_heads = ClusterHeads(n_features, n_clusters)
