@@ -14,6 +14,7 @@ import torch
 from pyro.distributions import Independent, Normal
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
+from typing_extensions import override
 
 from pyro_mfcvae.inference.sites import in_data_plate
 
@@ -105,6 +106,18 @@ class Noise(Messenger):
                 f"noise of site {name!r} must have shape {tuple(shape)}, got {tuple(eps.shape)}"
             )
         return eps
+
+
+class SameNoise(Noise):
+    """The same noise for every observation, so that what comes of one depends on no other."""
+
+    @override
+    def _draw(
+        self, name: str, shape: torch.Size, event_dim: int, like: Tensor, rows: Rows | None
+    ) -> Tensor:
+        dim = len(shape) - event_dim - 1  # of the plate over observations
+        one = torch.Size((*shape[:dim], 1, *shape[dim + 1 :]))
+        return super()._draw(name, one, event_dim, like, None).expand(shape)
 
 
 def site_noise(seed: int, step: int, name: str, shape: torch.Size, like: Tensor) -> Tensor:
