@@ -21,7 +21,7 @@ from pyro_mfcvae.inference.noise import Noise, Rows
 from pyro_mfcvae.models import FacetModel
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import train
-from pyro_mfcvae.testing.case import ALL, ANALYTIC, SAMPLING, SEED, ModelCase, begun
+from pyro_mfcvae.testing.case import ALL, ANALYTIC, SAMPLING, SEED, ModelCase, first_state
 from pyro_mfcvae.testing.no_waiting import NoWaiting
 from pyro_mfcvae.testing.values import gradients, relative_error, weighted
 from pyro_mfcvae.training.devices.eager import Eager
@@ -289,7 +289,7 @@ class ModelContract(ModelCase):
 
     def test_runs_trained_together_equal_runs_alone(self, some_guide: str) -> None:
         configs = [self.config(seed=seed, **{"guide.name": some_guide}) for seed in (0, 5)]
-        alone, together = ([begun(config) for config in configs] for _ in range(2))
+        alone, together = ([first_state(config) for config in configs] for _ in range(2))
         joined = Together(together)
         for _ in range(5):
             joined.step()

@@ -108,7 +108,7 @@ def test_it_is_found_everywhere(own, tmp_path, monkeypatch):
     for level, of in places.items():
         objective = Objective(measure=_name(level), **of)
         assert str(objective).startswith(f"MINE-{level}")
-        halves = objective.entry("arm"), objective.reported("arm")
+        halves = objective.entry("arm"), objective.reported_entry("arm")
         assert sum(half.value(evaluation) for half in halves) == n["test"]
 
 
