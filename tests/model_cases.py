@@ -29,7 +29,7 @@ class WrittenOut(ModelContract):
         fade = torch.linspace(0.4, 1.0, model.n_facets, dtype=torch.float64)
         with Noise(SEED) as noise:
             terms = weighted(model, x, guide, n_samples, fade)
-        eps = drawn(noise, x)
+        eps = noise_of_sites(noise, x)
         expected = self.plain_elbo(model, x, guide, eps, fade)
         assert terms.elbo.shape == (len(x),)
         assert relative_error(terms.elbo, expected) <= RTOL
@@ -88,7 +88,7 @@ def own_networks(model: FacetModel) -> list:
     return [network for network in networks if network is not None]
 
 
-def drawn(noise: Noise, like: Tensor) -> dict[str, Tensor]:
+def noise_of_sites(noise: Noise, like: Tensor) -> dict[str, Tensor]:
     """The noise that sites were given, with a dimension for samples also where there is one."""
     eps = {n: site_noise(SEED, 0, n, shape, like) for n, shape in noise.shapes.items()}
     return {name: e.reshape(1, -1, e.shape[-1]) if e.dim() < 3 else e for name, e in eps.items()}

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pyro_mfcvae.config import Config
 from pyro_mfcvae.data import Dataset

@@ -165,12 +165,12 @@ for _row in (
         "importance_weighted_bound", _bound, _check_bound, lambda stored, n: stored.n_samples == n
     ),
     SlowMeasurement("probe", _probe, _check_probe),
-    SlowMeasurement(HALVES, _halves),
     SlowMeasurement(
         "diversity",
         _diversity,
         _check_diversity,
         lambda stored, asked: {*asked} <= stored.distances.keys(),
     ),
+    SlowMeasurement(HALVES, _halves),
 ):
     register_slow(_row)

@@ -123,7 +123,7 @@ def grid(n_latents: int) -> tuple[list[Tensor], Tensor]:
     return [v.reshape(-1, 1) for v in values], (axis[1] - axis[0]) ** n_latents
 
 
-def begun(config: Config) -> TrainingState:
+def first_state(config: Config) -> TrainingState:
     """A state before its first step."""
     _, state = prepare(config)
     initialise(state, lambda _: None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import plain
 import pytest
 import torch
-from model_cases import WrittenOut, drawn
+from model_cases import WrittenOut, noise_of_sites
 from torch.distributions import Independent, Normal, kl_divergence
 
 from pyro_mfcvae import Noise
@@ -27,7 +27,7 @@ class TestGMVAE(WrittenOut):
         model, x = self.build(), self.observations()
         with Noise(SEED) as noise:
             terms = model(x, "posterior-analytic", n_samples)
-        own, style = self.plain_facets(model, x, drawn(noise, x))
+        own, style = self.plain_facets(model, x, noise_of_sites(noise, x))
         q = Independent(Normal(own.mean, own.std), 1)
         joint = [
             (Normal(own.prior.loc[..., c, :], scale).log_prob(own.z).sum(-1), scale)

@@ -16,7 +16,7 @@ from pyro_mfcvae.inference.sites import run_guide
 from pyro_mfcvae.models import UGVAE
 from pyro_mfcvae.nets.experts import product_of_normals
 from pyro_mfcvae.testing import LADDER, SHARED
-from pyro_mfcvae.testing.case import SEED, begun, grid
+from pyro_mfcvae.testing.case import SEED, first_state, grid
 from pyro_mfcvae.training.start.cluster_network import fit_cluster_network
 from pyro_mfcvae.training.start.initialise import posterior_means
 from pyro_mfcvae.training.state import Eager
@@ -200,7 +200,7 @@ def test_a_run_refits_its_mixture_and_the_network():
     config = TestUGVAE().config(
         **{"guide.name": "amortized", "training.refit_mixtures": [1], "model.options.width": 8}
     )
-    state = begun(config)
+    state = first_state(config)
     while state.step < state.n_steps:
         Eager(state).step()
     assert torch.isfinite(state.totals).all()
@@ -242,4 +242,4 @@ def test_full_covariances_are_refused():
 def test_batches_of_another_size_are_refused():
     config = TestUGVAE().config(**{"training.batch_size": 20})
     with pytest.raises(ConfigError, match=r"batch_size \(20\) and model.options.group_size \(16\)"):
-        begun(config)
+        first_state(config)

@@ -7,7 +7,7 @@ import itertools
 import plain
 import pytest
 import torch
-from model_cases import WrittenOut, drawn
+from model_cases import WrittenOut, noise_of_sites
 from torch.distributions import Normal
 from torch.nn.functional import elu, one_hot
 
@@ -200,7 +200,7 @@ def test_cold_relaxed_clusters_are_discrete_ones():
         terms = model(x, guide)
     with Noise(SEED):
         sampled = {site["name"]: site["value"] for site in run_guide(guide, 1, (x,), {})}
-    eps = drawn(noise, x)
+    eps = noise_of_sites(noise, x)
     q = model.responsibilities(x)
     for j, facet in enumerate(model.facets):
         entropy = -(q[j] * q[j].log()).sum(-1)

@@ -79,7 +79,7 @@ class Objective:
         """Where it stands in the evaluation of an arm's runs."""
         return self._entry(arm, "choice", self.split)
 
-    def reported(self, arm: str) -> Entry:
+    def reported_entry(self, arm: str) -> Entry:
         """Where the same measure of the held-out observations stands that choose nothing."""
         return self._entry(arm, "report", "test")
 

@@ -10,7 +10,7 @@ from pyro_mfcvae import figures
 from pyro_mfcvae.evaluation.results import Evaluation
 from pyro_mfcvae.evaluation.slow import HALVES
 from pyro_mfcvae.studies.jobs import Record
-from pyro_mfcvae.studies.results import described, shown, table_line
+from pyro_mfcvae.studies.results import as_cells, describe, table_line
 from pyro_mfcvae.studies.sweep.arms import as_text, short_names
 from pyro_mfcvae.studies.sweep.spec import Spec, spec_to_dict
 from pyro_mfcvae.tables import Table, as_markdown, make_table
@@ -64,7 +64,7 @@ def _trial(spec: Spec, record: Record) -> dict[str, Any]:
     }
     if outcome is not None:
         others = Evaluation.from_dict(outcome.evaluation.slow[HALVES]["report"])
-        measures = described(replace(outcome, evaluation=others))
+        measures = describe(replace(outcome, evaluation=others))
         about |= {
             "objective": spec.objective.entry(trial.arm.label).value(outcome.evaluation),
             "seconds": measures.pop("seconds"),
@@ -81,7 +81,7 @@ def _table(spec: Spec, records: Sequence[Record]) -> list[dict[str, Any]]:
     for label, own in arms.items():
         measures = {r.job.seed: r.outcome.evaluation for r in own if r.outcome is not None}
         found = table_line(spec.objective.entry(label), measures)
-        reported = table_line(spec.objective.reported(label), measures)
+        reported = table_line(spec.objective.reported_entry(label), measures)
         rows.append(
             {
                 "settings": own[0].job.arm.values,
@@ -108,8 +108,8 @@ def results_table(results: Mapping[str, Any]) -> Table:
         [
             [
                 *map(as_text, row["settings"].values()),
-                *shown(row),
-                shown(row["reported"])[0],
+                *as_cells(row),
+                as_cells(row["reported"])[0],
                 str(row["n_failed"] or ""),
             ]
             for row in results["table"]

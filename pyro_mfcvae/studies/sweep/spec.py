@@ -33,13 +33,13 @@ _MOST_TRIALS = 100_000
 _part = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 
 
-def _counted(given: Any) -> Any:
+def _count_seeds(given: Any) -> Any:
     is_number = isinstance(given, int) and not isinstance(given, bool)
     return tuple(range(min(given, _MOST_TRIALS + 1))) if is_number else given
 
 
 Choices = Annotated[tuple[JsonValue, ...], Field(min_length=1)]
-Seeds = Annotated[tuple[Whole, ...], Field(min_length=1), BeforeValidator(_counted)]
+Seeds = Annotated[tuple[Whole, ...], Field(min_length=1), BeforeValidator(_count_seeds)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 StrictInt = Annotated[int, Field(strict=True)]
 
