@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import sys
 import warnings
 from collections.abc import Iterator
@@ -30,6 +32,7 @@ from pyro_mfcvae.errors import (
     RunError,
     TrainingError,
 )
+from pyro_mfcvae.tables import printable
 
 COMMANDS = (  # each imports the library when it runs, so that --help is quick
     train,
@@ -51,8 +54,19 @@ COMMANDS = (  # each imports the library when it runs, so that --help is quick
 _OWN = (DamagedCheckpointWarning, NoEffectWarning, OtherDataWarning, OtherModelWarning)
 
 
+_FOR_LACK_OF_GLYPHS = {"±": "+-", "–": "-", "×": "x", "…": "...", "\N{NO-BREAK SPACE}": " "}
+
+
 class Commands(click.Group):
     """A group that tells failures from usage errors and hides tracebacks unless asked."""
+
+    @override
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        codecs.register_error("mfcvae", _write_otherwise)
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="mfcvae")
+        return super().main(*args, **kwargs)
 
     @override
     def invoke(self, ctx: click.Context) -> object:
@@ -65,16 +79,24 @@ class Commands(click.Group):
             click.echo("Interrupted.", err=True)
             sys.exit(130)
         except Exception as error:
-            if ctx.params.get("debug"):
+            if ctx.params.get("debug") or isinstance(error, BrokenPipeError):  # click ends quietly
                 raise
+            text = printable(str(error))
             if isinstance(error, ConfigError):
-                raise click.UsageError(str(error)) from error
+                raise click.UsageError(text) from error
             if isinstance(error, (DataError, RunError, TrainingError, OSError)):
-                raise click.ClickException(str(error)) from error
+                raise click.ClickException(text) from error
             raise click.ClickException(
-                f"{type(error).__name__}: {error}\nThis should not happen; to see where it did, "
+                f"{type(error).__name__}: {text}\nThis should not happen; to see where it did, "
                 'run the same command as "mfcvae --debug ..."'
             ) from error
+
+
+def _write_otherwise(error: UnicodeError) -> tuple[str, int]:
+    """What stands for letters that the terminal's or file's encoding does not have."""
+    assert isinstance(error, UnicodeEncodeError)
+    letters = error.object[error.start : error.end]
+    return "".join(_FOR_LACK_OF_GLYPHS.get(letter, "?") for letter in letters), error.end
 
 
 @contextmanager
@@ -85,7 +107,7 @@ def _plain_warnings() -> Iterator[None]:
 
         def show_plainly(message: Warning | str, category: type[Warning], *place: Any) -> None:
             if issubclass(category, _OWN):
-                click.echo(f"warning: {message}", err=True)
+                click.echo(f"warning: {printable(str(message))}", err=True)
             else:
                 show(message, category, *place)
 

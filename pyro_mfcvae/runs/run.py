@@ -25,6 +25,7 @@ from pyro_mfcvae.evaluation.results import Comparison, Evaluation
 from pyro_mfcvae.files import write_whole
 from pyro_mfcvae.models import FacetModel
 from pyro_mfcvae.plugins import build_model, guide_class, model_class
+from pyro_mfcvae.presets import PRESETS
 from pyro_mfcvae.training.callbacks import read_metrics, read_timings
 from pyro_mfcvae.training.checkpoints import (
     Checkpoint,
@@ -68,7 +69,7 @@ class Run:
         Args:
             config: the run's settings.
             path: of the folder; None makes ``runs/NAME-001``, or counts on.
-            name: for that; None takes the preset's or the data's.
+            name: for that; None takes the preset's, or the data's if they are other data.
 
         Raises:
             ConfigError: if the given folder exists, or none can be made there.
@@ -306,7 +307,11 @@ def _halved(model: FacetModel) -> FacetModel:
 
 
 def _run_name(config: Config) -> str:
-    return config.preset or Path(str(config.data.options.get("path", config.data.name))).stem
+    """The preset's name, or that of the data where these are not the preset's."""
+    preset = PRESETS.get(config.preset or "")
+    if preset is not None and preset.config.data.name == config.data.name:
+        return preset.name
+    return Path(str(config.data.options.get("path", config.data.name))).stem
 
 
 def _new_folder(name: str, path: Path | str | None) -> Path:

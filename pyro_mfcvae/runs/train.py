@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -132,9 +133,10 @@ def _take_steps(run: Run, state: TrainingState, callbacks: Sequence[Callback]) -
     try:
         take_steps(state, callbacks)
     except EndedElsewhere as error:
+        command = shlex.join(["mfcvae", "train", "--resume", str(run.path)])
         raise EndedElsewhere(
-            f"{error}. The last checkpoint is kept: go on with mfcvae train --resume {run.path}, "
-            "with any number of devices"
+            f"{error}. The last checkpoint is kept: go on with {command}, with any number of "
+            "devices"
         ) from error
 
 
