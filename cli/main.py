@@ -26,6 +26,7 @@ from pyro_mfcvae.errors import (
     ConfigError,
     DamagedCheckpointWarning,
     DataError,
+    DataWarning,
     NoEffectWarning,
     OtherDataWarning,
     OtherModelWarning,
@@ -51,7 +52,7 @@ COMMANDS = (  # each imports the library when it runs, so that --help is quick
     parts,
 )
 
-_OWN = (DamagedCheckpointWarning, NoEffectWarning, OtherDataWarning, OtherModelWarning)
+_OWN = (DamagedCheckpointWarning, DataWarning, NoEffectWarning, OtherDataWarning, OtherModelWarning)
 
 
 _FOR_LACK_OF_GLYPHS = {"±": "+-", "–": "-", "×": "x", "…": "...", "\N{NO-BREAK SPACE}": " "}

@@ -30,6 +30,10 @@ class OtherDataWarning(UserWarning):
     """Data are not those that a run was trained on."""
 
 
+class DataWarning(UserWarning):
+    """Some of a person's data are left out."""
+
+
 class OtherModelWarning(UserWarning):
     """A file with a person's own model or guide is not the one that a run was trained with."""
 

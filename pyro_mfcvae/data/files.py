@@ -1,25 +1,23 @@
-"""A person's own data, from a file of any format; the format ``.npz``."""
+"""A person's own data, from a file of any format."""
 
 from __future__ import annotations
 
-import zipfile
-import zlib
-from collections.abc import Mapping
+import warnings
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 import torch
 
-from pyro_mfcvae.data.arrays import labels_from_arrays, observation_layouts
-from pyro_mfcvae.data.formats import FORMATS, Format, find_format
+from pyro_mfcvae.data import hdf5, npz  # noqa: F401  (they register)
+from pyro_mfcvae.data.arrays import labels_from_arrays, names_from_arrays, observation_layouts
+from pyro_mfcvae.data.formats import find_format
 from pyro_mfcvae.data.observations import Dataset, Observations, own_split
 from pyro_mfcvae.data.registry import register_dataset
 from pyro_mfcvae.data.streamed import StreamedObservations
-from pyro_mfcvae.errors import DataError
+from pyro_mfcvae.errors import DataError, DataWarning
 
 _LOADED = 4 * 10**9  # bytes
-_UNREADABLE = (OSError, ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
 
 
 @register_dataset("h5")  # as settings of earlier runs have it
@@ -33,10 +31,12 @@ def file(
     """Observations and, if there are any, labels of a person's own.
 
     The file holds ``x``: rows (N, features), grey pictures (N, height, width), or pictures with 1,
-    3 or 4 channels first or last; uint8 from 0 to 255, or real numbers. Labels are optional:
-    ``labels`` (N,) or (N, factors) with ``label_names`` (factors,), or one array (N,) under each
-    factor's own name. ``x_test`` fixes the held-out part, which is else drawn at random; its labels
-    are ``labels_test``, or follow those of ``x`` in the same array.
+    3 or 4 channels first or last; uint8 from 0 to 255, or real numbers. Pictures of 16 bits
+    (uint16) become fractions of 65,535. Labels are optional: ``labels`` (N,) or (N, factors) with
+    ``label_names`` (factors,), or one array (N,) under each factor's own name. ``x_test`` fixes the
+    held-out part, which is else drawn at random; its labels are ``labels_test``, or follow those of
+    ``x`` in the same array. ``feature_names`` (features,) and ``row_names`` (N,) name columns and
+    observations.
 
     An HDF5 file may exceed the memory: streamed observations are read as they are needed. Chunks of
     about 1 MB, whole in all places but the first, are read fastest. Real numbers are read once at
@@ -60,7 +60,9 @@ def file(
     arrays = known.read(place)
     layouts = observation_layouts(arrays, path)
     counts = [len(arrays[name]) for name in layouts]
-    labels, names = labels_from_arrays(cast(Mapping[str, np.ndarray], arrays), sum(counts), path)
+    features = names_from_arrays(arrays, "feature_names", layouts["x"].event[-1], path)
+    row_names = names_from_arrays(arrays, "row_names", sum(counts), path)
+    labels, names = labels_from_arrays(arrays, sum(counts), path)
     x: Observations
     if known.rows is not None:
         rows = known.rows(place, layouts)
@@ -73,18 +75,13 @@ def file(
         parts = [layout.tensor(np.asarray(arrays[name])) for name, layout in layouts.items()]
         x = torch.cat(parts) if len(parts) > 1 else parts[0]
     train, test = own_split(counts, test_fraction, split_seed)
-    return Dataset(place.stem, x, train, test, labels, names)
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    try:
-        opened = np.load(path, allow_pickle=False)
-        if isinstance(opened, np.ndarray):
-            raise ValueError("it holds a single array, as .npy does")
-        with opened as archive:
-            return {name: archive[name] for name in archive.files}
-    except _UNREADABLE as error:
-        raise DataError(f"{path}: cannot be read as .npz ({error})") from error
-
-
-FORMATS.add(Format("npz", (".npz",), "arrays by name, of numpy.savez", _read_npz))
+    for factor in list(labels):
+        if not all((labels[factor][part] >= 0).any() for part in (train, test)):
+            del labels[factor]
+            warnings.warn(
+                f"{path}: labels {factor!r} are missing in all training or all held-out rows; they "
+                "are left out",
+                DataWarning,
+                stacklevel=2,
+            )
+    return Dataset(place.stem, x, train, test, labels, names, None, features, row_names)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -71,14 +72,27 @@ class Format:
 
 @dataclass(frozen=True)
 class Unread:
-    """An array that stays in its file: its shape and type."""
+    """An array that stays in its file: its shape and type. ``numpy.asarray`` reads it."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
+    read: Callable[[], np.ndarray]
 
     def __len__(self) -> int:
         return self.shape[0]
 
+    def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray:
+        return self.read()
+
+
+_LINK = " where its link leads to"
+_SMALL = 100 * 10**6  # bytes, which may be claimed by any file
+_MOST_COMPRESSED = 200  # times, of what is worth reading
+_STARTS = {
+    b"version https://git-lfs": "it is a Git LFS pointer: fetch the data with git lfs pull",
+    b"<": "it is a web page, as a failed download leaves",
+    b"\x93numpy": "it holds a single array, as .npy does",
+}
 
 FORMATS: Registry[Format] = Registry("file format")
 
@@ -89,14 +103,61 @@ def suffixes() -> list[str]:
 
 
 def find_format(path: Path) -> Format:
-    """The format of a file.
+    """The format of a file; capitals in its suffix do not matter.
 
     Raises:
         DataError: if no format has its suffix, or there is no such file.
     """
     for known in FORMATS.values():
-        if path.suffix in known.suffixes:
-            if not path.exists():
-                raise DataError(f"{path}: there is no such file")
+        if path.suffix.lower() in known.suffixes:
+            if not path.is_file():
+                what = "this is no file" if path.exists() else "there is no such file"
+                raise DataError(f"{path}: {what}{_LINK * path.is_symlink()}")
             return known
     raise DataError(f"{path}: {unknown('suffix', path.suffix, suffixes())}")
+
+
+@contextmanager
+def reading(path: Path, what: str) -> Iterator[None]:
+    """Around reads of a file: libraries raise almost anything if it is damaged.
+
+    Raises:
+        DataError: that the path, or an array in it, cannot be read as ``what``.
+    """
+    try:
+        yield
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:
+        found = _found_instead(path) or f"{error}" or type(error).__name__
+        raise DataError(f"{path}: cannot be read as {what} ({found})") from error
+
+
+def _found_instead(path: Path) -> str:
+    """What the file is, by its first bytes, if something else often takes a file's place."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(32).lstrip().lower()
+    except OSError:
+        return ""
+    return next((what for first, what in _STARTS.items() if start.startswith(first)), "")
+
+
+def check_claim(name: str, claimed: int, stored: int, path: Path) -> None:
+    """Refuse an array that few bytes claim to be large, before anything is allocated for it.
+
+    Args:
+        name: of the array.
+        claimed: its bytes in memory.
+        stored: its bytes in the file.
+        path: of the file.
+
+    Raises:
+        DataError: if no data of the world are stored in so few bytes.
+    """
+    if claimed > _SMALL and claimed > _MOST_COMPRESSED * stored:
+        raise DataError(
+            f"{path}: array {name!r} claims {claimed / 1e6:,.0f} MB and is stored in "
+            f"{stored / 1e6:,.3f} MB, so it is damaged or almost empty; if it is as it should be, "
+            "write it without compression"
+        )

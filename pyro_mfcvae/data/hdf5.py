@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_mfcvae.data.arrays import Layout, Shaped, check_column, factor_names, observation_layouts
-from pyro_mfcvae.data.formats import FORMATS, Format, Unread
+from pyro_mfcvae.data.arrays import Layout
+from pyro_mfcvae.data.formats import FORMATS, Format, Unread, check_claim, reading
 from pyro_mfcvae.errors import DataError
 
 if TYPE_CHECKING:
     import h5py
     from numpy.typing import NDArray
 
+_COPY = "write the values themselves into this file"
 _BLOCK = 512 * 2**10  # bytes that a block has at most, unless a single chunk has more
 
 
@@ -96,7 +96,7 @@ class Hdf5Rows:
         """Observations in rows from start to before stop, which lie in one data set."""
         i = int(self._array_of(start))
         first = int(self._starts[i])
-        with reading(self.path):
+        with reading(self.path, "HDF5"):
             values = arrays[i][start - first : stop - first]
         return self._layouts[i].observations(values)
 
@@ -108,13 +108,14 @@ class Hdf5Rows:
         """The data sets, opened anew in another process, where HDF5's own handle is of no use."""
         self._check_unchanged()
         if self._process != os.getpid():
-            file = open_hdf5(self.path)
-            with reading(self.path):
-                arrays = [file[name] for name in self._names]
-            found = [(array.shape, array.dtype) for array in arrays]
-            if self._found not in (None, found):
+            with reading(self.path, "HDF5"):
+                file = open_hdf5(self.path)
+                found = {name: _find(file, name, self.path) for name in self._names}
+                arrays = [array for array in found.values() if array is not None]
+            kinds = [(array.shape, array.dtype) for array in arrays]
+            if self._found not in (None, kinds):
                 raise self._changed("arrays of other shapes or types")
-            self._found, self._opened, self._process = found, arrays, os.getpid()
+            self._found, self._opened, self._process = kinds, arrays, os.getpid()
         return self._opened
 
     def _check_unchanged(self) -> None:
@@ -147,55 +148,66 @@ def open_hdf5(path: Path) -> h5py.File:
 
     if not path.is_file():
         raise DataError(f"{path}: there is no such file")
-    with reading(path):
+    with reading(path, "HDF5"):
         return h5py.File(path, "r")
 
 
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Around reads of the file: what HDF5 raises means that it is damaged."""
-    try:
-        yield
-    except DataError:
-        raise
-    except (OSError, RuntimeError, LookupError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as HDF5 ({error})") from error
-
-
 def list_arrays(path: Path) -> dict[str, Unread]:
-    """Shapes and types of the file's arrays by name; those without any numbers are left out.
+    """The file's arrays by name, unread; those without any numbers are left out.
 
     Raises:
-        DataError: if it is missing or damaged.
+        DataError: if it is missing or damaged, or an array has parts in other files.
     """
-    with open_hdf5(path) as file, reading(path):
-        return {name: Unread(array.shape, array.dtype) for name, array in _arrays_of(file).items()}
+    with reading(path, "HDF5"), open_hdf5(path) as file:
+        found = {name: _find(file, name, path) for name in file}
+        return {
+            name: _unread(path, name, array)
+            for name, array in found.items()
+            if array is not None and array.shape is not None
+        }
 
 
-def _arrays_of(file: h5py.File) -> dict[str, h5py.Dataset]:
+def _find(file: h5py.File, name: str, path: Path) -> h5py.Dataset | None:
+    """The data set of this name, if it is one; data come from this file alone.
+
+    A link to another place of the file is followed once: the next link might leave the file.
+    """
     import h5py
 
-    return {
-        name: array
-        for name, array in file.items()
-        if isinstance(array, h5py.Dataset) and array.shape is not None
-    }
+    with reading(path, f"HDF5, array {name!r}"):
+        if isinstance(file.get(name, getlink=True), h5py.ExternalLink):
+            raise DataError(f"{path}: {name!r} lies in another file; {_COPY}")
+        access = h5py.h5p.create(h5py.h5p.LINK_ACCESS)
+        access.set_nlinks(1)
+        opened = h5py.h5o.open(file.id, name.encode(), access)
+        if not isinstance(opened, h5py.h5d.DatasetID):
+            return None
+        array = h5py.Dataset(opened)
+        if array.is_virtual or array.external is not None:
+            raise DataError(f"{path}: array {name!r} is made of other data sets or files; {_COPY}")
+    return array
 
 
-def _read_hdf5(path: Path) -> dict[str, Shaped]:
-    """The file's arrays by name, observations unread; labels are checked before they are read."""
+def _unread(path: Path, name: str, array: h5py.Dataset) -> Unread:
     import h5py
 
-    arrays: dict[str, Shaped] = {**list_arrays(path)}
-    n = sum(len(arrays[name]) for name in observation_layouts(arrays, str(path)))
-    for factor in factor_names(arrays):
-        check_column(factor, arrays[factor].shape, n, str(path))
-    with open_hdf5(path) as file, reading(path):
-        for name, array in _arrays_of(file).items():
-            if name not in ("x", "x_test"):
-                is_text = h5py.check_string_dtype(array.dtype) is not None
-                arrays[name] = np.asarray(array.asstr()[()], dtype=str) if is_text else array[()]
-    return arrays
+    what = f"HDF5, array {name!r}"
+    is_text = h5py.check_string_dtype(array.dtype) is not None
+    if array.dtype.hasobject and not is_text:
+        raise DataError(
+            f"{path}: array {name!r} holds lists of varying length or references; write numbers "
+            "or text"
+        )
+    with reading(path, what):
+        chunk = math.prod(array.chunks or ()) * array.dtype.itemsize
+        claimed = max(math.prod(array.shape) * array.dtype.itemsize, chunk)
+        check_claim(name, claimed, array.id.get_storage_size(), path)
+
+    def read() -> np.ndarray:
+        with reading(path, what), open_hdf5(path) as file:
+            return np.asarray(file[name][()])
+
+    return Unread(array.shape, np.dtype(str) if is_text else array.dtype, read)
 
 
 FORMATS.add(
@@ -203,7 +215,7 @@ FORMATS.add(
         "HDF5",
         (".h5", ".hdf5"),
         "data sets by name, which may exceed the memory and are streamed then",
-        _read_hdf5,
+        list_arrays,
         Hdf5Rows,
     )
 )

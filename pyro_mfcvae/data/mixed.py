@@ -13,6 +13,7 @@ from typing_extensions import TypedDict
 
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.config.parts import Whole
+from pyro_mfcvae.data.arrays import MISSING
 from pyro_mfcvae.data.observations import Dataset
 from pyro_mfcvae.data.pictures import Size, resized
 from pyro_mfcvae.data.registry import in_folder, load_dataset, reads_files, register_dataset
@@ -162,7 +163,9 @@ def _shared_labels(
             continue
         own = [_class_names(part, factor) for part in parts]
         names[factor] = tuple(dict.fromkeys(own[0] + own[1]))
-        places = [torch.tensor([names[factor].index(name) for name in each]) for each in own]
+        places = [
+            torch.tensor([*(names[factor].index(name) for name in each), MISSING]) for each in own
+        ]  # the last of which is that of what is missing, -1
         labels[factor] = torch.cat(
             [
                 place[part.labels[factor][some]]

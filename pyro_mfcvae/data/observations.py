@@ -19,6 +19,7 @@ from pyro_mfcvae.errors import DataError
 
 Observations = Tensor | StreamedObservations
 
+_MOST = 1e18  # of a value: its square must fit into float32
 _AT_ONCE = 1000  # observations whose limits are looked for
 
 
@@ -31,7 +32,8 @@ class Dataset:
         x: observations, uint8 (N, *shape), read as values / 255, or float32 (N, *shape); in
             memory, or in a file that they are read from as they are needed. NaN tells a value that
             is missing.
-        labels: {factor: long tensor (N,)}, classes counted from 0; may be empty.
+        labels: {factor: whole numbers (N,)}, classes counted from 0, or -1 where one is missing;
+            may be empty.
         class_names: {factor: names of its classes}, where known.
         train: indices of the training observations, long (N_train,).
         test: indices of the held-out observations, long (N_test,).
@@ -39,6 +41,8 @@ class Dataset:
             to chance. These are no labels: training knows which observations are of one stratum.
             For domain alignment a stratum is a domain (Peis et al., "Unsupervised Learning of
             Global Factors in Deep Generative Models", 2020, Section 4.2).
+        feature_names: of the columns (features,); empty where they have none.
+        row_names: of the observations (N,), such as an index or file names; empty likewise.
     """
 
     name: str
@@ -48,6 +52,8 @@ class Dataset:
     labels: dict[str, Tensor] = field(default_factory=dict)
     class_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
     strata: Tensor | None = None
+    feature_names: tuple[str, ...] = ()
+    row_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n_observations = len(self.x)
@@ -55,14 +61,20 @@ class Dataset:
             raise DataError(f"{self.name}: there are no observations")
         if self.x.dtype not in (torch.uint8, torch.float32):
             raise DataError(f"{self.name}: x must be uint8 or float32, got {self.x.dtype}")
-        if self.x.is_floating_point() and not all(map(math.isfinite, self._limits[:2])):
-            raise DataError(f"{self.name}: x has values that are infinite, or none that is known")
+        if self.x.is_floating_point():
+            self._limits  # noqa: B018  (it checks the values)
         for factor, values in self.labels.items():
+            if values.is_floating_point() or values.long().min() < -1:
+                raise DataError(
+                    f"{self.name}: labels {factor!r} must be whole numbers from 0, or -1 for a "
+                    f"missing one, got {values.dtype} from {values.min()}"
+                )
             if values.shape != (n_observations,):
                 raise DataError(
                     f"{self.name}: labels {factor!r} must have shape ({n_observations},), one for "
                     f"each observation, got {tuple(values.shape)}"
                 )
+        object.__setattr__(self, "labels", {name: v.long() for name, v in self.labels.items()})
         if self.strata is not None and (
             self.strata.shape != (n_observations,) or self.strata.dtype != torch.long
         ):
@@ -86,14 +98,12 @@ class Dataset:
 
     @functools.cached_property
     def _limits(self) -> tuple[float, float, bool]:
-        """The smallest and the largest known value, and whether any is missing."""
-        low, high, missing = math.inf, -math.inf, False
-        for batch in self.x.split(_AT_ONCE):
-            gaps = batch.isnan()
-            low = min(low, batch.masked_fill(gaps, math.inf).min().item())
-            high = max(high, batch.masked_fill(gaps, -math.inf).max().item())
-            missing = missing or bool(gaps.any())
-        return low, high, missing
+        return find_limits(self.x, self.name, self.feature_names, may_be_missing=True)
+
+    def check_complete(self) -> None:
+        """Raise a DataError that says where a value is missing, if one is."""
+        if self.observation.missing:
+            find_limits(self.x, self.name, self.feature_names)
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -128,6 +138,58 @@ class Dataset:
 def as_float(x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """Observations as the model sees them: uint8 becomes values / 255."""
     return x.to(dtype) / 255 if x.dtype == torch.uint8 else x.to(dtype)
+
+
+def find_limits(
+    x: Observations, name: str, feature_names: Sequence[str] = (), may_be_missing: bool = False
+) -> tuple[float, float, bool]:
+    """The smallest and the largest value of real observations (N, *event), and whether one lacks.
+
+    Args:
+        x: observations.
+        name: of the data, for the message.
+        feature_names: of the columns, likewise.
+        may_be_missing: whether values may be missing, NaN in their place.
+
+    Raises:
+        DataError: if a value is infinite, not a number, or so large that its square is infinite; it
+            says where, under the names that are given.
+    """
+
+    def is_wrong(batch: Tensor) -> Tensor:
+        fits = batch.abs() < _MOST
+        return ~(fits | batch.isnan()) if may_be_missing else ~fits
+
+    low, high, missing, n_wrong, first = math.inf, -math.inf, False, 0, None
+    for i, batch in enumerate(x.split(_AT_ONCE)):
+        gaps = batch.isnan()
+        low = min(low, batch.masked_fill(gaps, math.inf).min().item())
+        high = max(high, batch.masked_fill(gaps, -math.inf).max().item())
+        missing = missing or bool(gaps.any())
+        wrong = is_wrong(batch).flatten(1)
+        rows = wrong.any(1)
+        n_wrong += int(rows.sum())
+        if first is None and n_wrong:
+            row = int(rows.long().argmax())
+            column = int(wrong[row].long().argmax())
+            first = i * _AT_ONCE + row, column, batch[row].flatten()[column].item()
+    if first is not None:
+        row, column, value = first
+        where = f"row {row}, column {column}" if len(x.shape) == 2 else f"picture {row}"
+        if feature_names:
+            where += f" ({feature_names[column]!r})"
+        what = f"beyond {_MOST:.0e}, whose squares 32 bits cannot hold"
+        if not math.isfinite(value):
+            what = "that are infinite or not a number"
+        raise DataError(
+            f"{name}: {n_wrong} of {len(x)} observations have values of x {what}, first "
+            f"{value:g} in {where}; leave these observations out, fill in what is missing (as "
+            "scikit-learn's SimpleImputer does), or choose the likelihood columns with its option "
+            "missing, which leaves missing cells of a table out"
+        )
+    if low > high:
+        raise DataError(f"{name}: all values of x are missing")
+    return low, high, missing
 
 
 def select(x: Observations, rows: Tensor) -> Observations:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +49,7 @@ def in_folder(settings: Component, folder: Path | str) -> Component:
         ConfigError: if the data set is unknown, or has no files.
     """
     loader = _find_loader(settings.name)
-    folder = Path(folder).expanduser().resolve()  # the run must find it from any folder
+    folder = _from_anywhere(folder)
     options = inspect.signature(loader).parameters
     if "data_dir" in options:
         moved = {"data_dir": str(folder)}
@@ -62,12 +63,21 @@ def in_folder(settings: Component, folder: Path | str) -> Component:
 def data_settings(text: str) -> Component:
     """Settings of the data set that a person named: a registered name or a path to a file."""
     if text not in DATASETS and ("." in text or "/" in text):
-        path = Path(text).expanduser().resolve()  # the run must find it from any folder
-        return Component(name="file", options={"path": str(path)})
+        return Component(name="file", options={"path": str(_from_anywhere(text))})
     return Component(name=text)
+
+
+def _from_anywhere(path: Path | str) -> Path:
+    """The path from any working folder. A link stays: it may lead to a file without a suffix."""
+    return Path(os.path.abspath(Path(path).expanduser()))
 
 
 def _find_loader(name: str) -> Loader:
     if name not in DATASETS:
-        raise unknown("data set", name, sorted(DATASETS), f"a file ({', '.join(suffixes())})")
+        raise unknown(
+            "data set",
+            name,
+            sorted(DATASETS),
+            f"'file' with the option path ({', '.join(suffixes())})",
+        )
     return DATASETS[name]

@@ -96,7 +96,10 @@ def _read_pictures(estimator: Any, X: np.ndarray, reset: bool) -> np.ndarray:
             raise ValueError(f"expected at least 2 pictures to fit to, got n_samples={len(X)}")
         estimator.n_features_in_ = int(np.prod(layout.event))
         vars(estimator).pop("feature_names_in_", None)
-    elif (layout.event, values.dtype == np.uint8) != (estimator.units_.event, estimator.units_.is_bytes):
+    elif (layout.event, values.dtype == np.uint8) != (
+        estimator.units_.event,
+        estimator.units_.is_bytes,
+    ):
         raise ValueError(
             f"expected pictures {estimator.units_.event} as at fitting, got {layout.event} "
             f"of {values.dtype}"

@@ -35,7 +35,7 @@ def evaluate(
 
     Args:
         model: the model.
-        dataset: with labels, if there are any.
+        dataset: with labels, if there are any; where they are missing they are left out.
         guide: name of the guide, for the ELBO.
         n_samples: S, for the ELBO.
         weights: of the ELBO's terms; None takes the model's fade weights.
@@ -171,10 +171,11 @@ def _judge(
 ) -> FactorResults:
     """Every measure of one facet and one factor."""
     k = np.shape(views["train"].responsibilities)[1]
-    cluster_map = majority_map(labels["train"][factor], views["train"].clusters, k)
+    judged = {part: view.judged_by(labels[part][factor]) for part, view in views.items()}
+    cluster_map = majority_map(judged["train"].labels, judged["train"].clusters, k)
     found: dict[Part, Values] = {}
-    for part, view in views.items():
-        view = replace(view, labels=labels[part][factor], cluster_map=cluster_map)
+    for part, view in judged.items():
+        view = replace(view, cluster_map=cluster_map)
         found[part] = {
             row.name: row.measure(view) for row in measures_of("factor") if row.function is not None
         }

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pyro_mfcvae.data.arrays import MISSING
 from pyro_mfcvae.data.observations import Dataset, Observations
 from pyro_mfcvae.errors import DataError
 from pyro_mfcvae.evaluation.predictions import BATCH_SIZE, Array, as_model_input
@@ -69,7 +70,7 @@ def values_of(dataset: Dataset, factor: str) -> tuple[Kind, ...]:
             f"{dataset.name} has no factor {factor!r} to choose groups by; it has "
             f"{', '.join(dataset.labels) or 'none'}"
         )
-    values = dataset.labels[factor].unique().tolist()
+    values = [v for v in dataset.labels[factor].unique().tolist() if v != MISSING]
     names = dataset.class_names.get(factor) or [str(v) for v in range(max(values) + 1)]
     return tuple(Kind(names[v], factor, (v,)) for v in values)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 from typing_extensions import override
 
+from pyro_mfcvae.data.arrays import MISSING
 from pyro_mfcvae.data.observations import Dataset, Observations, select, spread_out
 from pyro_mfcvae.evaluation.evaluate import facet_views
 from pyro_mfcvae.evaluation.measures import measures_of
@@ -135,7 +135,9 @@ def held_out_metrics(
         for row in measures_of("facet", is_logged=True):
             values[log_name(row.name, j)] = row.measure(view)
         for factor, classes in labels.items():
-            judged = replace(view, labels=classes.cpu().numpy())
+            if (classes == MISSING).all():  # of the few that were taken
+                continue
+            judged = view.judged_by(classes.cpu().numpy())
             for row in measures_of("factor", is_logged=True):
                 values[log_name(row.name, j, factor)] = row.measure(judged)
     return values

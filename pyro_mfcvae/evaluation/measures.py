@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 
+from pyro_mfcvae.data.arrays import MISSING
+from pyro_mfcvae.data.observations import select
 from pyro_mfcvae.evaluation import accuracies
 
 if TYPE_CHECKING:
@@ -40,7 +43,7 @@ class View:
         clusters: most probable clusters (N,).
         responsibilities: q(c | x), (N, K).
         z_mean: means of q(z | x), (N, D).
-        labels: classes of one factor (N,).
+        labels: classes of one factor (N,), of observations that have one.
         cluster_map: most frequent class of each cluster among the training observations, (K,).
         other_clusters: clusters of another facet, (N,).
     """
@@ -53,6 +56,19 @@ class View:
     labels: ArrayLike = ()
     cluster_map: ArrayLike = ()
     other_clusters: ArrayLike = ()
+
+    def judged_by(self, labels: NDArray[np.int64]) -> View:
+        """The same of those of the N observations whose label (N,) is not missing, with labels."""
+        if (rows := np.flatnonzero(labels != MISSING)).size == labels.size:
+            return replace(self, labels=labels)
+        return replace(
+            self,
+            x=select(self.x, torch.from_numpy(rows)),
+            clusters=np.asarray(self.clusters)[rows],
+            responsibilities=np.asarray(self.responsibilities)[rows],
+            z_mean=np.asarray(self.z_mean)[rows],
+            labels=labels[rows],
+        )
 
 
 _OF_FACET = {"clusters", "responsibilities", "z_mean"}

@@ -8,11 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from pyro.distributions import Independent
 from torch import Tensor
 
-from pyro_mfcvae.data.observations import Observations, as_float
+from pyro_mfcvae.config.observation import ObservationSpec
+from pyro_mfcvae.data.arrays import observations_of
+from pyro_mfcvae.data.observations import Observations, as_float, find_limits
+from pyro_mfcvae.data.streamed import StreamedObservations
+from pyro_mfcvae.errors import DataError
 from pyro_mfcvae.guides import Guide
 from pyro_mfcvae.inference.elbo import Weights, term_means
 from pyro_mfcvae.inference.noise import Noise
@@ -21,6 +25,7 @@ from pyro_mfcvae.models.base import FacetModel
 Array = NDArray[np.floating]
 
 BATCH_SIZE = 500
+_FAR = 10  # widths of the range that training saw
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +46,21 @@ class Predictions:
         return [r.argmax(1) for r in self.responsibilities]
 
 
-def predict(model: FacetModel, x: Observations, batch_size: int = BATCH_SIZE) -> Predictions:
+def predict(
+    model: FacetModel, x: Observations | ArrayLike, batch_size: int = BATCH_SIZE
+) -> Predictions:
     """Clusters and latents of observations x (N, *event), uint8 or real, in evaluation mode.
 
-    The batch size is without influence on the result.
+    Arrays and data frames are read as those in a file: grey pictures (N, height, width), channels
+    in the last place, booleans and 16 bits are welcome. The batch size is without influence on the
+    result.
+
+    Raises:
+        DataError: if x has other shapes, missing values, or values far from those of the training.
     """
+    if not isinstance(x, StreamedObservations):  # which a data set has looked through
+        x = observations_of(x, model.observation.shape)
+        check_range(model, x)
     responsibilities: list[list[Tensor]] = [[] for _ in model.facets]
     means: list[list[Tensor]] = [[] for _ in model.facets]
     for batch, posteriors in encoded(model, x, batch_size):
@@ -57,6 +72,21 @@ def predict(model: FacetModel, x: Observations, batch_size: int = BATCH_SIZE) ->
         [torch.cat(parts).cpu().numpy() for parts in responsibilities],
         [torch.cat(parts).cpu().numpy() for parts in means],
     )
+
+
+def check_range(model: FacetModel, x: Tensor) -> None:
+    """Raise a DataError if values are missing, or so far off that training saw none like them."""
+    if x.dtype == torch.uint8:
+        return
+    seen, takes_missing = model.observation, model.likelihood.takes_missing
+    low, high, missing = find_limits(x, "x", may_be_missing=takes_missing)
+    margin = _FAR * ((seen.high - seen.low) or 1.0)
+    if low < seen.low - margin or high > seen.high + margin:
+        raise DataError(
+            f"x has values from {low:g} to {high:g}, and the model was trained on {seen.low:g} to "
+            f"{seen.high:g}; give x in the unit of the training data"
+        )
+    model.likelihood.check(ObservationSpec(seen.shape, low, high, missing))
 
 
 def elbo_means(

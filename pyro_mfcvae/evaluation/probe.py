@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
+from pyro_mfcvae.data.arrays import MISSING
 from pyro_mfcvae.data.observations import Dataset, select, spread_out
 from pyro_mfcvae.errors import DataError
 from pyro_mfcvae.evaluation.predictions import Array, encoded
@@ -56,11 +57,22 @@ def probe(
         factor: {part: values[r].cpu().numpy() for part, r in rows.items()}
         for factor, values in dataset.labels.items()
     }
+    known = {
+        factor: {part: np.flatnonzero(values != MISSING) for part, values in classes.items()}
+        for factor, classes in labels.items()
+    }
+    labels = {
+        factor: {part: values[known[factor][part]] for part, values in classes.items()}
+        for factor, classes in labels.items()
+    }
 
     def accuracies(js: Sequence[int]) -> dict[str, float]:
         found = {}
         for factor, classes in labels.items():
-            x = {part: np.concatenate([zs[j] for j in js], 1) for part, zs in latents.items()}
+            x = {
+                part: np.concatenate([zs[j] for j in js], 1)[known[factor][part]]
+                for part, zs in latents.items()
+            }
             found[factor] = _accuracy(x, classes, seed)
             on_fit()
         return found

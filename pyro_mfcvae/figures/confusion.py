@@ -18,7 +18,7 @@ from pyro_mfcvae.evaluation.accuracies import contingency, normalized_mutual_inf
 from pyro_mfcvae.figures.heatmaps import COLORS, HeatMap, draw_heat_maps
 from pyro_mfcvae.figures.names import class_labels, readable
 from pyro_mfcvae.figures.registry import RunFigure, register_figure
-from pyro_mfcvae.figures.seen import Seen
+from pyro_mfcvae.figures.seen import Seen, labelled
 
 IntArray = NDArray[np.int64]
 
@@ -81,7 +81,7 @@ def factors_by_agreement(seen: Seen, facet: int) -> list[str]:
     """All factors, those first that agree best with the clusters of a facet."""
     clusters = seen.predictions.clusters[facet]
     agreement = {
-        factor: normalized_mutual_information(classes, clusters)
+        factor: normalized_mutual_information(*labelled(classes, clusters))
         for factor, classes in seen.labels.items()
     }
     return sorted(agreement, key=lambda factor: -agreement[factor])
@@ -90,6 +90,7 @@ def factors_by_agreement(seen: Seen, facet: int) -> list[str]:
 def _panel(
     factor: str, classes: IntArray, clusters: IntArray, class_names: Sequence[str]
 ) -> HeatMap:
+    classes, clusters = labelled(classes, clusters)
     counts = contingency(classes, clusters, n_classes=len(class_names))
     sizes = counts.sum(1)
     order = np.lexsort((-sizes, counts.argmax(1)))

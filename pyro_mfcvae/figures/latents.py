@@ -110,11 +110,11 @@ class Latents(RunFigure[LatentSpace]):
         figure = Figure(figsize=size, layout="constrained")
         panels = figure.subplots(1, n_panels, squeeze=False)[0]
         if result.labels is not None:
-            colors = class_colors(len(result.class_names))
+            colors = np.vstack([class_colors(len(result.class_names)), np.full(3, 0.8)])
             grays = np.full((len(scene.used), 3), 0.25)
-            _draw(panels[0], scene, colors[result.labels[picked]], grays)
+            _draw(panels[0], scene, colors[result.labels[picked]], grays)  # -1 is the last
             panels[0].set_title(f"colour: {readable(result.factor)}", fontsize=9)
-            _explain_colors(panels[0], colors, class_labels(result.factor, result.class_names))
+            _explain_colors(panels[0], colors[:-1], class_labels(result.factor, result.class_names))
         figure.suptitle(result.title, fontsize=10, x=0.01, ha="left")
         if has_clusters:
             colors = cluster_colors(len(scene.used))

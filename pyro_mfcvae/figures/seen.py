@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pyro_mfcvae import evaluation
 from pyro_mfcvae.data import as_float
+from pyro_mfcvae.data.arrays import MISSING
 from pyro_mfcvae.evaluation.predictions import check_facet
 from pyro_mfcvae.evaluation.results import Comparison, Evaluation
 from pyro_mfcvae.figures.pictures import Pictures
@@ -57,7 +58,7 @@ class Seen(Recorded):
         model: the model.
         temperature: of samples.
         x: observations (N, *event), read from their file as they are needed if they are streamed.
-        labels: classes by factor, (N,) each.
+        labels: classes by factor, (N,) each, -1 where they are missing.
         class_names: by factor, of all classes in the data.
     """
 
@@ -224,6 +225,12 @@ class Seen(Recorded):
         if self.follows(changed):
             return "All else moves to the mean of each observation's cluster, given this facet."
         return "All else is kept." if self.model.n_facets > 1 else ""
+
+
+def labelled(classes: Indices, clusters: Indices) -> tuple[Indices, Indices]:
+    """Classes (N,) and clusters (N,) of the observations whose class is not missing."""
+    known = classes != MISSING
+    return classes[known], clusters[known]
 
 
 def cluster_order(responsibilities: np.ndarray) -> list[int]:

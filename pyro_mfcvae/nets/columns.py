@@ -119,7 +119,6 @@ class ColumnsLikelihood(Likelihood):
             the latents predict exactly would have a density without bound.
     """
 
-    takes_missing = True
     loc: Tensor
     scale: Tensor
 
@@ -141,7 +140,7 @@ class ColumnsLikelihood(Likelihood):
             raise ConfigError(f"scale must be above 0 in every column, got {min(scale)}")
         if not min_scale > 0:
             raise ConfigError(f"min_scale must be above 0, got {min_scale}")
-        self.missing, self.min_scale = missing, min_scale
+        self.takes_missing, self.min_scale = missing, min_scale
         self.settings = {"loc": loc or [0.0] * n, "scale": scale or [1.0] * n}
         for name, values in self.settings.items():
             self.register_buffer(name, torch.tensor(values), persistent=False)
@@ -166,7 +165,7 @@ class ColumnsLikelihood(Likelihood):
 
     @override
     def encoder_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        return (self.n_parameters + len(self.kinds) * self.missing,)
+        return (self.n_parameters + len(self.kinds) * self.takes_missing,)
 
     @override
     def encoder_input(self, x: Tensor) -> Tensor:
@@ -186,7 +185,7 @@ class ColumnsLikelihood(Likelihood):
                 values = {"real": cells, "positive": cells.log(), "count": cells.log1p()}[kind]
                 cells = (values - self.loc[columns]) / self.scale[columns]
             inputs.append(cells.masked_fill(missing, 0.0))
-        if self.missing:
+        if self.takes_missing:
             inputs.append((~x.isnan()).to(x))
         return torch.cat(inputs, -1)
 

@@ -8,9 +8,8 @@ import torch
 
 from pyro_mfcvae.config import Config
 from pyro_mfcvae.data import Dataset, load_dataset
-from pyro_mfcvae.errors import ConfigError, DataError
+from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.inference.noise import derived_seed
-from pyro_mfcvae.nets.registry import LIKELIHOODS
 from pyro_mfcvae.plugins import build_model, guide_class, model_class
 from pyro_mfcvae.training.devices.launch import resolve_device
 from pyro_mfcvae.training.engine import ONE_PROCESS, Engine
@@ -59,10 +58,11 @@ def prepare(
     if dataset is None:
         dataset = load_dataset(config.data)
     _check_clusters(config, dataset)
-    _check_missing(config, dataset)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(config.seed, "weights"))
         model = build_model(config.model, dataset.observation, config.guide)
+        if not model.likelihood.takes_missing:
+            dataset.check_complete()
         if config.training.pretraining is not None:
             pretraining_stages(model, config.training.pretraining, len(dataset.train))
         model.to(device, getattr(torch, config.training.dtype))
@@ -100,13 +100,4 @@ def _check_clusters(config: Config, dataset: Dataset) -> None:
         raise ConfigError(
             f"a facet has {most} clusters but there are only {len(dataset.train)} training "
             "observations; give fewer clusters with --facets D:K,D:K"
-        )
-
-
-def _check_missing(config: Config, dataset: Dataset) -> None:
-    name = config.model.likelihood.name
-    if dataset.observation.missing and not LIKELIHOODS[name].takes_missing:
-        raise DataError(
-            f"{dataset.name}: values of x are missing (NaN), and likelihood {name!r} needs all; "
-            "choose model.likelihood=columns, leave those rows or columns out, or fill the gaps"
         )

@@ -10,8 +10,7 @@ import pyro
 import torch
 from pyro.util import get_rng_state, set_rng_state
 
-from pyro_mfcvae.data.observations import as_float
-from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.errors import ConfigError, DataError
 from pyro_mfcvae.inference.noise import Noise
 from pyro_mfcvae.training.checks import has_batch_norm
 from pyro_mfcvae.training.no_effect import warn_of_no_effect
@@ -19,8 +18,8 @@ from pyro_mfcvae.training.objective import Objective
 from pyro_mfcvae.training.say import Say
 from pyro_mfcvae.training.state import TrainingState
 
-_N_LOOKED_AT = 64  # observations, which may be read from a file
 _LARGE = 100.0  # for a value
+_STANDARDISE = "standardise them (mean 0, standard deviation 1), or bring them to [0, 1]"
 
 
 def check(state: TrainingState, say: Say) -> None:
@@ -31,7 +30,7 @@ def check(state: TrainingState, say: Say) -> None:
         say: is told of what the run will not have come to by its end, and of large values.
 
     Raises:
-        ConfigError: if the objective cannot be computed.
+        ConfigError, DataError: if the objective cannot be computed.
     """
     _warn_of_large_values(state, say)
     state.engine.on_all(lambda: check_objective_once(state))
@@ -55,6 +54,7 @@ def check_objective_once(state: TrainingState) -> None:
 
     Raises:
         ConfigError: if that fails, or the loss is not finite.
+        DataError: likewise, where values are so large that they are the cause.
     """
     try:
         model = copy.deepcopy(state.model)
@@ -73,6 +73,11 @@ def check_objective_once(state: TrainingState) -> None:
             raise
         except Exception as error:
             told = " ".join(f"{type(error).__name__}: {error}".split())
+            if is_large := _large_values(state):
+                raise DataError(
+                    f"{is_large}, and on the first batch the objective fails with {told}; "
+                    f"{_STANDARDISE}"
+                ) from error
             raise ConfigError(
                 f"model {state.config.model.name!r} cannot be trained with guide "
                 f"{state.config.guide.name!r}: on the first batch the objective fails with {told}; "
@@ -119,9 +124,12 @@ def _warn_of_large_values(state: TrainingState, say: Say) -> None:
     """Networks start from features of about one, and what is far from that makes them diverge."""
     if state.config.model.likelihood.name != "gaussian":
         return  # counts are what they are
-    largest = float(as_float(state.batches.x[:_N_LOOKED_AT], torch.float32).abs().max())
-    if largest > _LARGE:
-        say(
-            f"warning: values of x go up to {largest:,.0f}; training may diverge: standardise them "
-            "(mean 0, standard deviation 1), or bring them to [0, 1]"
-        )
+    if is_large := _large_values(state):
+        say(f"warning: {is_large}; training may diverge: {_STANDARDISE}")
+
+
+def _large_values(state: TrainingState) -> str:
+    """What to say of values that are far from one; nothing where there are none."""
+    seen = state.model.observation
+    largest = max(-seen.low, seen.high)
+    return f"values of x go up to {largest:,.6g}" if largest > _LARGE else ""
