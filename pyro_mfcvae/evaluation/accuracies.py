@@ -189,8 +189,8 @@ def _counted(name: str, values: ArrayLike) -> IntArray:
         raise ValueError(f"expected {name} (N,) of a length above 0, got shape {values.shape}")
     if not np.issubdtype(values.dtype, np.integer):
         raise ValueError(f"{name} must be whole numbers from 0, got {values.dtype}")
-    if values.min() < 0 or values.max() > np.iinfo(np.int64).max:
-        raise ValueError(
-            f"{name} must be whole numbers of 63 bits from 0, got {values.min()} to {values.max()}"
-        )
+    if values.min() < 0:
+        raise ValueError(f"{name} must be whole numbers from 0, got {values.min()}")
+    if values.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"{name} must be below 2**63, got {values.max()}")
     return values.astype(np.int64, copy=False)
