@@ -86,7 +86,9 @@ def auto_config(
         None if latent_dim is None else tuple(latent_dim),
         f"observations have {observation.n_values} values",
     )
-    width = choose("width", _width(n, observation.n_values), None, f"{n} rows of {observation.n_values} values")
+    width = choose(
+        "width", _width(n, observation.n_values), None, f"{n} rows of {observation.n_values} values"
+    )
     batch = choose("training.batch_size", min(n, 64 if n < 2000 else 256), batch_size, f"{n} rows")
     steps = choose("max_steps", 1500, max_steps, "")
     per_epoch = -(-n // batch)

@@ -92,8 +92,7 @@ def fit_all(
     own = callbacks or [()] * len(states)
     try:
         take_steps_together(
-            states,
-            [[StopAtNonsense(), log, *more] for log, more in zip(logs, own, strict=True)],
+            states, [[StopAtNonsense(), log, *more] for log, more in zip(logs, own, strict=True)]
         )
     except TrainingError:
         if all(state.failed for state in states):
