@@ -6,6 +6,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pyro_mfcvae.estimators import FacetClustering as FacetClustering
+    from pyro_mfcvae.estimators import GMVAEClustering as GMVAEClustering
+    from pyro_mfcvae.estimators import VaDEClustering as VaDEClustering
     from pyro_mfcvae.evaluation import predict as predict
     from pyro_mfcvae.inference.elbo import ElboTerms as ElboTerms
     from pyro_mfcvae.inference.elbo import FacetELBO as FacetELBO
@@ -29,8 +32,10 @@ _HOMES = {
     "ElboTerms": "inference.elbo",
     "Fade": "inference.sites",
     "FadeInSchedule": "inference.fade_in",
+    "FacetClustering": "estimators",
     "FacetELBO": "inference.elbo",
     "GMVAE": "models",
+    "GMVAEClustering": "estimators",
     "MFCVAE": "models",
     "MixturePrior": "priors.mixture",
     "Noise": "inference.noise",
@@ -38,6 +43,7 @@ _HOMES = {
     "UGVAE": "models",
     "VLAC": "models",
     "VaDE": "models",
+    "VaDEClustering": "estimators",
     "import_official": "official",
     "import_run": "official",
     "load_guide_file": "plugins",

@@ -5,67 +5,38 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
+from sklearn.base import ClusterMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from pyro_mfcvae.config import Config, override
+from pyro_mfcvae.config import override
 from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.data.observations import random_split
-from pyro_mfcvae.estimators import saved
-from pyro_mfcvae.estimators.facts import Facts, facts_of, health
-from pyro_mfcvae.estimators.inputs import Units, read_rows
+from pyro_mfcvae.estimators import frames, saved
+from pyro_mfcvae.estimators.base import FacetEstimator
+from pyro_mfcvae.estimators.facts import facts_of, health
+from pyro_mfcvae.estimators.frozen import FrozenFacet
+from pyro_mfcvae.estimators.inputs import Units, read_rows, row_names
 from pyro_mfcvae.estimators.starts import best_of, elbo_of_rows
-from pyro_mfcvae.evaluation import predict, redundancy, sample, swap_facets, traverse
+from pyro_mfcvae.evaluation import cluster_means, predict, redundancy, sample, swap_facets, traverse
 from pyro_mfcvae.evaluation.predictions import decode_means
-from pyro_mfcvae.models.base import FacetModel
-from pyro_mfcvae.presets.auto import Choice, auto_config
+from pyro_mfcvae.presets.auto import auto_config
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Labels = NDArray[np.int64]
 Array = NDArray[np.float64]
 
 
-class Clustering(ClusterMixin, TransformerMixin, BaseEstimator):
-    """What the estimators have in common.
-
-    The constructor's arguments are those of its subclasses.
-    """
-
-    _model: ClassVar[str]
-
-    n_clusters: Any
-    latent_dim: Any
-    n_init: int | None
-    random_state: Any
-    max_steps: int | None
-    batch_size: int | None
-    standardize: bool
-    test_fraction: float
-    settings: Mapping[str, Any] | None
-    device: str
-    verbose: bool
-
-    # Set by fit.
-    n_features_in_: int
-    feature_names_in_: NDArray[np.object_]
-    model_: FacetModel
-    config_: Config
-    choices_: list[Choice]
-    units_: Units
-    facts_: list[Facts]
-    labels_: Labels
-    n_clusters_: Any
-    redundancy_: Array
-    stability_: Array
-    scores_: list[float]
-    history_: list[dict[str, Any]]
-    health_: list[str]
+class Clustering(ClusterMixin, TransformerMixin, FacetEstimator):
+    """What the estimators have in common: everything but their arguments."""
 
     def fit(self, X: Any, y: Any = None) -> Clustering:
         """Train on rows or pictures; nothing else is read.
@@ -104,23 +75,28 @@ class Clustering(ClusterMixin, TransformerMixin, BaseEstimator):
         chosen = best_of(self.config_, dataset, self.n_init or auto.n_starts)
         self.model_, self.history_ = chosen.model, chosen.history
         self.scores_, self.stability_ = chosen.scores, chosen.stability[: len(sizes)]
-        self._describe(x, values, getattr(X, "index", None))
+        self._describe(x, values, row_names(X))
         return self
 
     def predict(self, X: Any) -> Labels:
         """The cluster of every row: (N, J), of one facet (N,)."""
-        labels = np.stack([r.argmax(1) for r in self._responsibilities(X)], 1)
-        return self._squeezed(labels)
+        found = self.seen(X).clusters[: len(self.facts_)]
+        return self._squeezed(np.stack(found, 1))
 
-    def predict_proba(self, X: Any) -> Any:
-        """The probability of every cluster: J arrays (N, K_j), of one facet the array (N, K)."""
-        found = self._responsibilities(X)
-        return found[0] if self._is_single else found
+    def predict_proba(self, X: Any) -> Array:
+        """The probability of every cluster: (N, J, max K_j), of one facet (N, K).
+
+        Where a facet has fewer clusters than another, those that it lacks have probability 0.
+        """
+        found = self.seen(X).responsibilities[: len(self.facts_)]
+        table = np.zeros((len(found[0]), len(found), max(r.shape[1] for r in found)))
+        for j, r in enumerate(found):
+            table[:, j, : r.shape[1]] = r
+        return self._squeezed(table)
 
     def transform(self, X: Any) -> Array:
         """The latents of every row, those of all facets beside each other: (N, D_0 + D_1 + ...)."""
-        x = self._observations(X)
-        return np.concatenate(predict(self.model_, x).z_mean, 1)
+        return np.concatenate(self.seen(X).z_mean, 1)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """The names of what :meth:`transform` returns."""
@@ -144,7 +120,8 @@ class Clustering(ClusterMixin, TransformerMixin, BaseEstimator):
 
         It is that of the values as the model sees them, so with standardised columns.
         """
-        return elbo_of_rows(self.model_, self._observations(X), self.config_.guide.name)
+        x = self.observations(X)
+        return elbo_of_rows(self.model_, x, self.config_.guide.name)
 
     def score(self, X: Any, y: Any = None) -> float:
         """The mean of the rows' ELBO. Labels are not read."""
@@ -163,7 +140,7 @@ class Clustering(ClusterMixin, TransformerMixin, BaseEstimator):
 
     def swap(self, X: Any, donors: Any, facet: int) -> Array:
         """Rows of X (N, ...) with facet j of each of the donors (M, ...): (N, M, *event)."""
-        x, given = self._observations(X), self._observations(donors)
+        x, given = self.observations(X), self.observations(donors)
         return self.units_.values(swap_facets(self.model_, x, given, facet))
 
     def traverse(
@@ -181,8 +158,98 @@ class Clustering(ClusterMixin, TransformerMixin, BaseEstimator):
             dimension: of the facet.
             offsets: steps, in standard deviations of the latent under its prior.
         """
-        moved = traverse(self.model_, self._observations(X), facet, dimension, offsets)
-        return self.units_.values(moved)
+        x = self.observations(X)
+        return self.units_.values(traverse(self.model_, x, facet, dimension, offsets))
+
+    def assign(self, X: Any) -> Any:
+        """A data frame on X's own index, with each row's cluster and its probability.
+
+        Columns are ``facet_0``, ``facet_0_p`` and so on, or what :meth:`rename` calls them. Of a
+        data frame the columns of the training are taken by their names, in any order, and others
+        are let be.
+
+        Args:
+            X: rows, a data frame or pictures. The result is of the data frame's library; of arrays
+                of pandas.
+        """
+        check_is_fitted(self)
+        found = self.seen(frames.select_columns(self, X))
+        columns: dict[str, Any] = {}
+        for j, name in enumerate(self.facet_names_):
+            labels = found.clusters[j]
+            columns[name] = frames.named_clusters(labels, self.cluster_names_[j])
+            columns[f"{name}_p"] = found.responsibilities[j].max(1)
+        return frames.make_frame(columns, X)
+
+    def rename(
+        self,
+        facets: Mapping[int, str] | None = None,
+        clusters: Mapping[int, Mapping[int, str]] | None = None,
+    ) -> Clustering:
+        """Give facets and clusters names, which tables and figures then have.
+
+        Args:
+            facets: ``{0: "species"}``.
+            clusters: of each facet, ``{0: {2: "Adelie"}}``.
+
+        Raises:
+            ValueError: if a facet does not exist.
+        """
+        check_is_fitted(self)
+        for j in {*(facets or {}), *(clusters or {})}:
+            self.check_facet(j)
+        for j, name in (facets or {}).items():
+            self.facet_names_[j] = str(name)
+        for j, names in (clusters or {}).items():
+            self.cluster_names_[j] |= {int(k): str(name) for k, name in names.items()}
+        return self
+
+    def facet(self, j: int) -> FrozenFacet:
+        """Facet j as a clusterer of its own, fitted already, for every tool of scikit-learn."""
+        self.check_facet(j)
+        return FrozenFacet(self, j)
+
+    def facet_info(self) -> Any:
+        """A row for each facet, in a pandas data frame.
+
+        Its clusters, those in ``use``, how ``sure`` rows are of theirs, how ``stable`` the facet is
+        over starts, its largest NMI with another one (``redundant``), and what it is ``about``: the
+        columns of whose variance its clusters tell most, with the share.
+        """
+        check_is_fitted(self)
+        return frames.facet_frame(self)
+
+    def cluster_info(self, j: int = 0) -> Any:
+        """A row for each cluster of facet j with rows, the largest first, in a pandas data frame.
+
+        Its size, share, how sure its rows are of it, the rows next to its middle, and what sets it
+        apart: the largest differences of its mean from that of all rows, in standard deviations.
+        ``facts_[j].differences`` has all of them.
+        """
+        self.check_facet(j)
+        return frames.cluster_frame(self, j)
+
+    def crosstab(self, i: int, j: int) -> Any:
+        """How many rows each pair of clusters of facets i and j has, in a pandas data frame."""
+        self.check_facet(i)
+        self.check_facet(j)
+        return frames.cross_frame(self, i, j)
+
+    def plot_pairs(self, i: int, j: int) -> Figure:
+        """What the model draws at the means of pairs of clusters of facets i and j.
+
+        Returns:
+            a matplotlib figure: rows are clusters of facet i, columns those of facet j.
+        """
+        from pyro_mfcvae.figures.pictures import Pictures
+
+        self.check_facet(i)
+        self.check_facet(j)
+        chosen = [np.flatnonzero(self.facts_[f].sizes).tolist() for f in (i, j)]
+        pictures = cluster_means(self.model_, (i, j), chosen)
+        seen = self.model_.observation
+        title = f"rows: {self.facet_names_[i]}; columns: {self.facet_names_[j]}"
+        return Pictures(seen.low, seen.high).draw_means(pictures, chosen, title)
 
     def save(self, path: str | Path) -> None:
         """Write the fitted estimator into a ``.safetensors`` file, which :meth:`load` reads."""
@@ -216,25 +283,13 @@ class Clustering(ClusterMixin, TransformerMixin, BaseEstimator):
             saved.restore(self, held)
             self.set_params(**given)
 
-    @property
-    def _is_single(self) -> bool:
-        return True
-
     def _facets(self) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
         """K and, where it is given, D of the facets with clusters."""
         latents = None if self.latent_dim is None else (self.latent_dim,)
         return (self.n_clusters,), latents
 
     def _squeezed(self, values: np.ndarray) -> Any:
-        return values[:, 0] if self._is_single else values
-
-    def _observations(self, X: Any) -> Tensor:
-        check_is_fitted(self)
-        return self.units_.observations(read_rows(self, X, reset=False))
-
-    def _responsibilities(self, X: Any) -> list[Array]:
-        found = predict(self.model_, self._observations(X)).responsibilities
-        return [np.asarray(r) for r in found[: len(self._facets()[0])]]
+        return values[:, 0] if self.is_single else values
 
     def _describe(self, x: Tensor, values: np.ndarray, index: Any) -> None:
         """What is said of the training rows."""
@@ -243,13 +298,15 @@ class Clustering(ClusterMixin, TransformerMixin, BaseEstimator):
         labels = found.clusters[:n_facets]
         self.labels_ = self._squeezed(np.stack(labels, 1))
         sizes = tuple(r.shape[1] for r in found.responsibilities[:n_facets])
-        self.n_clusters_ = sizes[0] if self._is_single else sizes
+        self.n_clusters_ = sizes[0] if self.is_single else sizes
         self.redundancy_ = np.array([[redundancy(a, b) for b in labels] for a in labels])
         self.facts_ = [
             facts_of(found.responsibilities[j], found.z_mean[j], values, index)
             for j in range(n_facets)
         ]
         self.health_ = health(self.facts_, self.redundancy_)
+        self.facet_names_ = [f"facet_{j}" for j in range(n_facets)]
+        self.cluster_names_ = [{} for _ in range(n_facets)]
 
 
 class FacetClustering(Clustering):
@@ -312,7 +369,8 @@ class FacetClustering(Clustering):
         self.verbose = verbose
 
     @property
-    def _is_single(self) -> bool:
+    def is_single(self) -> bool:
+        """Whether labels are (N,)."""
         return False
 
     def _facets(self) -> tuple[tuple[int, ...], tuple[int, ...] | None]:

@@ -12,7 +12,7 @@ _TYPICAL = 3  # rows named of each cluster
 _REDUNDANT = 0.8  # NMI
 _UNSURE = 0.6  # mean probability of the rows' own clusters
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +38,11 @@ class Facts:
         return self.sizes / self.sizes.sum()
 
     @property
+    def sure(self) -> float:
+        """Mean probability of the rows' own clusters."""
+        return float((self.shares * np.nan_to_num(self.sureness)).sum())
+
+    @property
     def told(self) -> Array:
         """Share of each value's variance that the clusters tell, (*event): eta squared."""
         shares = self.shares.reshape(-1, *(1,) * (self.differences.ndim - 1))
@@ -56,7 +61,7 @@ def facts_of(responsibilities: Array, z: Array, values: np.ndarray, index: Any) 
     labels, k = responsibilities.argmax(1), responsibilities.shape[1]
     mean, deviation = values.mean(0), values.std(0)
     deviation = np.where(deviation > 0, deviation, 1.0)
-    sureness, typical = np.full(k, np.nan), []
+    sureness, typical = np.full(k, np.nan), list[list[Any]]()
     differences = np.full((k, *values.shape[1:]), np.nan)
     for c in range(k):
         rows = np.flatnonzero(labels == c)
@@ -81,10 +86,11 @@ def health(facets: list[Facts], redundancy: Array) -> list[str]:
             found.append(f"facet {j}: all rows are in one cluster; give it fewer, or leave it out")
         elif used < k:
             found.append(f"facet {j}: {k - used} of {k} clusters have no rows; give it fewer")
-        sure = float(np.nansum(facts.shares * np.nan_to_num(facts.sureness)))
-        if k > 1 and sure < _UNSURE:
-            found.append(f"facet {j}: rows are in their clusters with probability {sure:.2f} only")
-        for i in range(j):
-            if redundancy[i, j] > _REDUNDANT and used > 1:
-                found.append(f"facets {i} and {j} say nearly the same (NMI {redundancy[i, j]:.2f})")
+        if k > 1 and facts.sure < _UNSURE:
+            found.append(f"facet {j}: rows are sure of their clusters to {facts.sure:.2f} only")
+        found += [
+            f"facets {i} and {j} say nearly the same (NMI {redundancy[i, j]:.2f})"
+            for i in range(j)
+            if used > 1 and redundancy[i, j] > _REDUNDANT
+        ]
     return found

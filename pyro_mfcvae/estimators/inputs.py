@@ -88,6 +88,18 @@ def read_rows(estimator: BaseEstimator, X: Any, reset: bool) -> np.ndarray:
     return values
 
 
+def row_names(X: Any) -> Any:
+    """The index of a data frame that has one, else None."""
+    frame = as_frame(X)
+    return None if frame is None else nw.maybe_get_index(frame)
+
+
+def as_frame(X: Any) -> nw.DataFrame[Any] | None:
+    """X if it is a data frame of pandas, polars or the like, else None."""
+    frame = nw.from_native(X, eager_only=True, pass_through=True)
+    return frame if isinstance(frame, nw.DataFrame) else None
+
+
 def _read_pictures(estimator: Any, X: np.ndarray, reset: bool) -> np.ndarray:
     layout = layout_of(X.shape, X.dtype, "X")
     values = layout.observations(X)
@@ -112,15 +124,12 @@ def _read_pictures(estimator: Any, X: np.ndarray, reset: bool) -> np.ndarray:
 
 def _check_columns(X: Any) -> None:
     """Raise a ValueError that names the columns of a data frame that are no numbers."""
-    frame = nw.from_native(X, eager_only=True, pass_through=True)
-    if not isinstance(frame, nw.DataFrame):
+    frame = as_frame(X)
+    if frame is None:
         return
-    numbers = (nw.Boolean,)
-    other = [
-        str(name)
-        for name, dtype in frame.schema.items()
-        if not (dtype.is_numeric() or dtype in numbers or dtype == nw.Unknown or dtype == nw.Object)
-    ]
+    numbers = (nw.Boolean, nw.Object, nw.Unknown)  # scikit-learn looks into objects
+    schema = frame.schema.items()
+    other = [str(name) for name, d in schema if not (d.is_numeric() or isinstance(d, numbers))]
     if other:
         raise ValueError(
             f"X must hold numbers, but columns {', '.join(other)} do not; leave them out, or "

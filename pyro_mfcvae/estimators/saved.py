@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,21 +15,19 @@ from torch import Tensor
 from pyro_mfcvae.config import config_from_dict, config_to_dict
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import DataError
+from pyro_mfcvae.estimators.base import FacetEstimator
 from pyro_mfcvae.estimators.facts import Facts
 from pyro_mfcvae.estimators.inputs import Units
 from pyro_mfcvae.plugins import build_model
 from pyro_mfcvae.presets.auto import Choice
 
-if TYPE_CHECKING:
-    from pyro_mfcvae.estimators.clustering import Clustering
-
 _KEY = "estimator"
 _MODEL = "model."
-_PLAIN = ("n_features_in_", "n_clusters_", "scores_", "history_", "health_")
+_PLAIN = ("n_features_in_", "n_clusters_", "scores_", "history_", "health_", "facet_names_")
 _ARRAYS = ("labels_", "redundancy_", "stability_")
 
 
-def to_bytes(estimator: Clustering) -> bytes:
+def to_bytes(estimator: FacetEstimator) -> bytes:
     """Everything that the estimator is."""
     model, units = estimator.model_, estimator.units_
     dtype = getattr(torch, estimator.config_.training.dtype)
@@ -56,13 +54,14 @@ def to_bytes(estimator: Clustering) -> bytes:
         "choices": estimator.choices_,
         "observation": asdict(model.observation),
         "units": {"event": units.event, "is_bytes": units.is_bytes},
+        "cluster_names": estimator.cluster_names_,
         "typical": [facts.typical for facts in estimator.facts_],
     }
     text = json.dumps(record, default=_plain)
     return save({k: v.contiguous() for k, v in tensors.items()}, {_KEY: text})
 
 
-def restore(estimator: Clustering, held: bytes) -> None:
+def restore(estimator: FacetEstimator, held: bytes) -> None:
     """Make an estimator, empty so far, the one that :func:`to_bytes` was given.
 
     Raises:
@@ -86,21 +85,27 @@ def restore(estimator: Clustering, held: bytes) -> None:
         setattr(estimator, name, tensors[name].numpy())
     estimator.config_ = config_from_dict(record["config"])
     estimator.choices_ = [Choice(*choice) for choice in record["choices"]]
+    estimator.cluster_names_ = [
+        {int(k): name for k, name in names.items()} for names in record["cluster_names"]
+    ]
     units = record["units"]
     shift, scale = (tensors[name].numpy() for name in ("shift", "scale"))
     estimator.units_ = Units(tuple(units["event"]), shift, scale, units["is_bytes"])
     estimator.facts_ = [
         Facts(
-            *(tensors[f"{name}.{j}"].numpy() for name in ("sizes", "sureness")),
-            typical,
-            tensors[f"differences.{j}"].numpy(),
+            sizes=tensors[f"sizes.{j}"].numpy(),
+            sureness=tensors[f"sureness.{j}"].numpy(),
+            typical=typical,
+            differences=tensors[f"differences.{j}"].numpy(),
         )
         for j, typical in enumerate(record["typical"])
     ]
     estimator.model_ = _model(estimator, record["observation"], tensors)
 
 
-def _model(estimator: Clustering, observation: dict[str, Any], tensors: dict[str, Tensor]) -> Any:
+def _model(
+    estimator: FacetEstimator, observation: dict[str, Any], tensors: dict[str, Tensor]
+) -> Any:
     spec = ObservationSpec(tuple(observation["shape"]), observation["low"], observation["high"])
     config = estimator.config_
     with torch.random.fork_rng(devices=[]):

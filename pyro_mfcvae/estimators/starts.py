@@ -22,7 +22,6 @@ from pyro_mfcvae.training.callbacks import Callback
 from pyro_mfcvae.training.fitted import fit_all
 
 _N_SAMPLES = 16  # of z for each observation
-_PADDED = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +53,7 @@ def best_of(
     """
     held_out = dataset.split("test")[0]
     seeds = [derived_seed(config.seed, "start", i) % 2**31 for i in range(n_starts)]
-    own = [[KeepBest(held_out)] for _ in seeds]
+    own: list[list[Callback]] = [[KeepBest(held_out)] for _ in seeds]
     own[0].extend(callbacks)
     fitted = fit_all([replace(config, seed=seed) for seed in seeds], dataset, own)
     if any(one.interrupted for one in fitted):
@@ -69,7 +68,7 @@ def best_of(
 
 
 def elbo_of_rows(model: FacetModel, x: Observations, guide: str) -> NDArray[np.float64]:
-    """The ELBO of every observation, (N,), in nats, each with the same noise: no row counts on others."""
+    """The ELBO of every observation, (N,), in nats, each under the same noise."""
     parts = []
     with torch.no_grad():
         for batch in batches(model, x):
