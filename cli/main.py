@@ -14,7 +14,7 @@ import click
 from typing_extensions import override
 
 from pyro_mfcvae import __version__
-from pyro_mfcvae.allocator import keep_memory
+from pyro_mfcvae.allocator import is_out_of_memory, keep_memory
 from pyro_mfcvae.cli.analyse import compare, evaluate, figures, report
 from pyro_mfcvae.cli.bench import bench
 from pyro_mfcvae.cli.exchange import export, import_, parts, presets, pretrained
@@ -72,7 +72,7 @@ class Commands(click.Group):
     @override
     def invoke(self, ctx: click.Context) -> object:
         try:
-            with _plain_warnings():
+            with _plain_warnings(), _memory_in_words(ctx):
                 return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
@@ -114,6 +114,20 @@ def _plain_warnings() -> Iterator[None]:
 
         warnings.showwarning = show_plainly  # type: ignore[assignment]  # passes the rest on
         yield
+
+
+@contextmanager
+def _memory_in_words(ctx: click.Context) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if ctx.params.get("debug") or not is_out_of_memory(error):
+            raise
+        told = str(error).rpartition("DefaultCPUAllocator: ")[2] or type(error).__name__
+        raise click.ClickException(
+            f"there is not enough memory ({told}); take a smaller training.batch_size, smaller "
+            "networks or facets, or, for many observations, a .h5 file, which need not be loaded"
+        ) from error
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

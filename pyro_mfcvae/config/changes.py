@@ -61,7 +61,7 @@ def with_facets(config: Config, text: str) -> Config:
     number of facets, each progressive step but the last is as long as the first was.
 
     Raises:
-        ConfigError: if the text has another form.
+        ConfigError: if the text has another form, or other settings do not fit the facets.
     """
     old = config.model.facets
     facets = parse_facets(text)
@@ -73,11 +73,10 @@ def with_facets(config: Config, text: str) -> Config:
     steps = config.training.epochs_per_step
     if len(steps) > 1 and len(facets) != len(old):
         steps = (sum(steps),) if len(facets) == 1 else steps[:1] * (len(facets) - 1) + steps[-1:]
-    return replace(
-        config,
-        model=replace(config.model, facets=facets),
-        training=replace(config.training, epochs_per_step=steps),
-    )
+    values = config_to_dict(config)
+    values["model"]["facets"] = facets
+    values["training"]["epochs_per_step"] = steps
+    return config_from_dict(values)
 
 
 def _parsed(assignment: str) -> tuple[str, Any]:

@@ -54,7 +54,10 @@ class Config:
         warp = self.training.warp
         if warp is not None and max(warp.facets or (0,)) >= n_facets:
             given = list(warp.facets or ())
-            raise ValueError(f"training.warp.facets must be from 0 to {n_facets - 1}, got {given}")
+            raise ValueError(
+                f"training.warp.facets must be from 0 to {n_facets - 1}, got {given}; set it to "
+                "null, which means all facets"
+            )
         if n_steps not in (1, n_facets):
             raise ValueError(
                 f"training.epochs_per_step needs one entry per facet ({n_facets}) or a single one "

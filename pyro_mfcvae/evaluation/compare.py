@@ -25,7 +25,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import pyro
 import torch
 from torch import Tensor
 
@@ -37,6 +36,7 @@ from pyro_mfcvae.guides import Guide
 from pyro_mfcvae.inference.elbo import Weights, loss, term_means
 from pyro_mfcvae.inference.noise import Noise, site_noise
 from pyro_mfcvae.inference.sites import Site, is_analytic, run_guide
+from pyro_mfcvae.inference.threads import without_validation
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.priors.clusters import RelaxedCluster
 
@@ -187,7 +187,7 @@ def _pass(
     learnt = [p for p in (*model.parameters(), *guide.parameters()) if p.requires_grad]
     _wait(x.device)
     started = time.perf_counter()
-    with pyro.validation_enabled(False), Noise(seed, draw):
+    with without_validation(), Noise(seed, draw):
         terms = model(x, guide, n_samples)
     gradients = torch.autograd.grad(loss(terms, weights), learnt, allow_unused=True)
     _wait(x.device)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
+from pyro_mfcvae.allocator import is_out_of_memory
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides.base import GUIDES, Guide, temperature_of
 from pyro_mfcvae.guides.described import FacetedModel
@@ -19,9 +19,9 @@ def build_guide(name: str, model: FacetedModel) -> Guide:
     check_guide(name, model)
     try:
         guide = GUIDES[name](model)
-    except (ConfigError, torch.OutOfMemoryError):
-        raise
     except Exception as error:  # of whatever a person's guide may do
+        if isinstance(error, ConfigError) or is_out_of_memory(error):
+            raise
         told = " ".join(f"{type(error).__name__}: {error}".split())
         raise ConfigError(
             f"guide {name!r} cannot be made: its __init__ failed with {told}; it is called with "

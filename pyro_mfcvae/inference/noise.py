@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from contextlib import ExitStack
+from typing import Any, NamedTuple, Self
 
 import torch
 from pyro.distributions import Independent, Normal
@@ -17,6 +18,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from pyro_mfcvae.inference.sites import in_data_plate
+from pyro_mfcvae.inference.threads import one_thread
 
 
 class Rows(NamedTuple):
@@ -58,6 +60,17 @@ class Noise(Messenger):
         self.step = step
         self.rows = rows
         self.shapes: dict[str, torch.Size] = {}
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stack.enter_context(one_thread())
+            super().__enter__()
+            self._alone = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        with self._alone:
+            super().__exit__(*error)
 
     def _pyro_sample(self, msg: dict[str, Any]) -> None:
         fn = msg["fn"]

@@ -15,6 +15,7 @@ from pyro.poutine.runtime import InferDict, Message, effectful
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
+from pyro_mfcvae.inference.threads import one_thread
 from pyro_mfcvae.priors.clusters import RelaxedCluster
 from pyro_mfcvae.priors.densities import MixtureComponent
 
@@ -71,6 +72,7 @@ def _run(
 ) -> list[Site]:
     """Sample sites of a program under handlers, the first of which stands outermost."""
     with contextlib.ExitStack() as stack:
+        stack.enter_context(one_thread())
         stack.enter_context(LeaveUnscaled())
         recorded = stack.enter_context(poutine.trace())
         for handler in handlers:

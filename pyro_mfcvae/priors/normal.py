@@ -17,6 +17,9 @@ from torch import Tensor
 from typing_extensions import override
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
+SMALLEST_SCALE = 1e-8
+"""Standard deviations below are taken for this one: 0, as float32 has it, is that of no density."""
+
 _FEW = 2**16
 """Numbers below which a function of our own costs more Python than it spares memory."""
 

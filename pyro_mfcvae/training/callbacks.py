@@ -24,6 +24,7 @@ from typing_extensions import override
 
 from pyro_mfcvae.errors import TrainingError
 from pyro_mfcvae.files import write_whole
+from pyro_mfcvae.training.checks import STANDARDISE, large_values
 from pyro_mfcvae.training.state import TrainingState
 
 Metrics = dict[str, float]
@@ -148,10 +149,12 @@ class StopAtNonsense(Callback):
     def on_log(self, state: TrainingState, metrics: Metrics) -> None:
         wrong = [name for name, value in metrics.items() if not math.isfinite(value)]
         if wrong:
+            large = large_values(state.model.observation)
+            cause = f": {large}, so {STANDARDISE};" if large else ";"
             raise TrainingError(
-                f"{', '.join(wrong)} is no longer finite at step {state.step}; lower "
+                f"{', '.join(wrong)} is no longer finite at step {state.step}{cause} lower "
                 "training.learning_rate, or raise the likelihood's scale or the facets' "
-                "initial_variance; real numbers are best standardised"
+                "initial_variance"
             )
 
 

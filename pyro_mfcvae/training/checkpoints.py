@@ -137,11 +137,14 @@ class Checkpoints(Callback):
     def _save(self, state: TrainingState) -> None:
         """Save, unless the state is spoilt: the last good checkpoint must stay the newest.
 
+        Buffers may be infinite, as masks are.
+
         Raises:
             TrainingError: if a parameter is no longer finite.
         """
-        tensors = [*state.model.state_dict().values(), *_optimizer_tensors(state).values()]
-        if not all(bool(t.isfinite().all()) for t in tensors):
+        learnt = [*state.model.parameters(), *_optimizer_tensors(state).values()]
+        is_finite = all(bool(values.isfinite().all()) for values in learnt)
+        if not is_finite or any(bool(values.isnan().any()) for values in state.model.buffers()):
             raise TrainingError(
                 f"parameters, their moments or the objective are no longer finite at step "
                 f"{state.step}; lower training.learning_rate, or raise the likelihood's scale or "
@@ -343,7 +346,8 @@ def _optimizer_tensors(state: TrainingState) -> dict[str, Tensor]:
 
 
 def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    # Copies, as safetensors takes no two tensors of one memory: tied weights come under each name.
+    return {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
 
 
 def _load(path: Path) -> dict[str, Tensor]:

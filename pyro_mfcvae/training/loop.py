@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -156,10 +157,10 @@ def _stop_signals() -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def cpu_threads(n_threads: int) -> Iterator[None]:
-    """Compute with so many CPU threads; 0 leaves them as they are."""
+    """Compute with so many CPU threads, or one for each CPU; 0 leaves them as they are."""
     before = torch.get_num_threads()
     if n_threads:
-        torch.set_num_threads(n_threads)
+        torch.set_num_threads(min(n_threads, os.cpu_count() or 1))
     try:
         yield
     finally:

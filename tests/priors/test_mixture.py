@@ -103,3 +103,26 @@ def test_bad_sampling_is_refused(prior):
         prior.sample((2,), c=K)
     with pytest.raises(ValueError, match="temperature"):
         prior.sample((2,), temperature=-1)
+
+
+@pytest.mark.parametrize("covariance", ["diagonal", "full"])
+@pytest.mark.parametrize("raw", [-10.5, -1e4])
+def test_a_component_of_no_width_leaves_densities_and_gradients_finite(covariance, raw):
+    prior = MixturePrior(3, 2, covariance)
+    with torch.no_grad():
+        values = prior.raw_scale[0]
+        (values.diagonal() if covariance == "full" else values).fill_(raw)
+    at_the_mean, elsewhere = prior.loc[:1].detach(), torch.full((1, 2), 30.0)
+    z = torch.cat([at_the_mean, elsewhere]).requires_grad_()
+    log_prob = prior.log_prob(z)
+    assert log_prob.isfinite().all()
+    assert prior.responsibilities(z)[0].argmax() == 0
+    gradients = torch.autograd.grad(log_prob.sum(), [z, prior.loc, prior.raw_scale])
+    assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+@pytest.mark.parametrize("variance", [1e-12, 0.01, 1.0])
+def test_widths_that_occur_are_those_of_the_softplus(variance):
+    prior = MixturePrior(3, 2, initial_variance=variance, softplus_beta=1.0)
+    softplus = torch.nn.functional.softplus(prior.raw_scale)
+    assert torch.equal(prior.scale, softplus.sqrt())

@@ -196,7 +196,7 @@ def pretrain(
         say(f"pretraining, {stage.name}: mean squared error {error:.5f} after {elapsed:.0f} s")
     model.zero_grad(set_to_none=True)
     model.train(was_training)
-    if not all(bool(values.isfinite().all()) for values in model.state_dict().values()):
+    if not all(bool(values.isfinite().all()) for values in model.parameters()):
         raise TrainingError(
             "parameters are no longer finite after pretraining; lower "
             "training.pretraining.options.learning_rate"
