@@ -25,10 +25,12 @@ from pyro_mfcvae.errors import (
     DamagedCheckpointWarning,
     DataError,
     NoEffectWarning,
+    NotSavedWarning,
     OtherDataWarning,
     OtherModelWarning,
     RunError,
     TrainingError,
+    explain_os,
 )
 
 COMMANDS = (  # each imports the library when it runs, so that --help is quick
@@ -48,7 +50,13 @@ COMMANDS = (  # each imports the library when it runs, so that --help is quick
     parts,
 )
 
-_OWN = (DamagedCheckpointWarning, NoEffectWarning, OtherDataWarning, OtherModelWarning)
+_OWN = (
+    DamagedCheckpointWarning,
+    NoEffectWarning,
+    NotSavedWarning,
+    OtherDataWarning,
+    OtherModelWarning,
+)
 
 
 class Commands(click.Group):
@@ -69,7 +77,9 @@ class Commands(click.Group):
                 raise
             if isinstance(error, ConfigError):
                 raise click.UsageError(str(error)) from error
-            if isinstance(error, (DataError, RunError, TrainingError, OSError)):
+            if isinstance(error, OSError):
+                raise click.ClickException(explain_os(error)) from error
+            if isinstance(error, (DataError, RunError, TrainingError)):
                 raise click.ClickException(str(error)) from error
             raise click.ClickException(
                 f"{type(error).__name__}: {error}\nThis should not happen; to see where it did, "

@@ -22,6 +22,10 @@ class DamagedCheckpointWarning(UserWarning):
     """A newer checkpoint is damaged, so that an older one is taken."""
 
 
+class NotSavedWarning(UserWarning):
+    """Results cannot be written into the folder of their run."""
+
+
 class OtherDataWarning(UserWarning):
     """Data are not those that a run was trained on."""
 
@@ -49,3 +53,10 @@ def explain(problem: Mapping[str, Any]) -> str:
     if not where:
         return message
     return f"{where}: {message[0].lower()}{message[1:]}, got {problem['input']!r}"
+
+
+def explain_os(error: OSError) -> str:
+    """What the system refused, and where."""
+    if error.filename is None or error.strerror is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
