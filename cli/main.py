@@ -28,10 +28,12 @@ from pyro_mfcvae.errors import (
     DataError,
     DataWarning,
     NoEffectWarning,
+    NotSavedWarning,
     OtherDataWarning,
     OtherModelWarning,
     RunError,
     TrainingError,
+    explain_os,
 )
 from pyro_mfcvae.tables import printable
 
@@ -52,9 +54,14 @@ COMMANDS = (  # each imports the library when it runs, so that --help is quick
     parts,
 )
 
-_OWN = (DamagedCheckpointWarning, DataWarning, NoEffectWarning, OtherDataWarning, OtherModelWarning)
-
-
+_OWN = (
+    DamagedCheckpointWarning,
+    DataWarning,
+    NoEffectWarning,
+    NotSavedWarning,
+    OtherDataWarning,
+    OtherModelWarning,
+)
 _FOR_LACK_OF_GLYPHS = {"±": "+-", "–": "-", "×": "x", "…": "...", "\N{NO-BREAK SPACE}": " "}
 
 
@@ -85,7 +92,9 @@ class Commands(click.Group):
             text = printable(str(error))
             if isinstance(error, ConfigError):
                 raise click.UsageError(text) from error
-            if isinstance(error, (DataError, RunError, TrainingError, OSError)):
+            if isinstance(error, OSError):
+                raise click.ClickException(printable(explain_os(error))) from error
+            if isinstance(error, (DataError, RunError, TrainingError)):
                 raise click.ClickException(text) from error
             raise click.ClickException(
                 f"{type(error).__name__}: {text}\nThis should not happen; to see where it did, "

@@ -26,6 +26,10 @@ class DamagedCheckpointWarning(UserWarning):
     """A newer checkpoint is damaged, so that an older one is taken."""
 
 
+class NotSavedWarning(UserWarning):
+    """Results cannot be written into the folder of their run."""
+
+
 class OtherDataWarning(UserWarning):
     """Data are not those that a run was trained on."""
 
@@ -79,6 +83,13 @@ def explain(problem: Mapping[str, Any], known: Iterable[str] = ()) -> str:
         allowed = re.findall("'([^']*)'", problem["ctx"]["expected"])
         meant = did_you_mean(problem["input"], allowed)
     return f"{where}: {message[0].lower()}{message[1:]}, got {shown(problem['input'])}{meant}"
+
+
+def explain_os(error: OSError) -> str:
+    """What the system refused, and where."""
+    if error.filename is None or error.strerror is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
 
 
 def names_in(schema: Mapping[str, Any]) -> set[str]:

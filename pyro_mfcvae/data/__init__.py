@@ -14,6 +14,7 @@ from pyro_mfcvae.data import (  # noqa: F401  (they register)
 from pyro_mfcvae.data.observations import Dataset, as_float, select, spread_out
 from pyro_mfcvae.data.registry import (
     DATASETS,
+    as_it_is,
     data_settings,
     in_folder,
     load_dataset,
@@ -25,6 +26,7 @@ __all__ = [
     "DATASETS",
     "Dataset",
     "as_float",
+    "as_it_is",
     "data_settings",
     "in_folder",
     "load_dataset",

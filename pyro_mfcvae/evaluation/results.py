@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
 
 from pyro_mfcvae.evaluation.measures import (
     MEASURES,
@@ -25,10 +23,10 @@ from pyro_mfcvae.evaluation.measures import (
     find_measure,
     measures_of,
 )
+from pyro_mfcvae.files import validated
 
 Number = int | float
 Values = dict[str, Number]
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -279,7 +277,7 @@ class Evaluation:
         own = {name: value for name, value in values.items() if name in _fields(cls)}
         if isinstance(own.get("facets"), list):
             own["facets"] = [_facet_fields(facet) for facet in own["facets"]]
-        return _validated(cls, {**own, "measures": measures, "others": rest})
+        return validated(cls, {**own, "measures": measures, "others": rest})
 
 
 _BLOCKS = ("importance_weighted_bound", "probe", "diversity")
@@ -379,7 +377,7 @@ class Comparison:
         Raises:
             ValueError: if something is missing, or of the wrong kind.
         """
-        return _validated(cls, values)
+        return validated(cls, values)
 
 
 def path_of(
@@ -431,17 +429,3 @@ def _facet_fields(values: Any) -> Any:
     known = {name: value for name, value in values.items() if name in _fields(FacetResults)}
     rest = {name: value for name, value in values.items() if name not in known}
     return {**known, "measures": rest}
-
-
-@cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
-
-
-def _validated(kind: type[Result], values: Any) -> Result:
-    try:
-        return cast(Result, _adapter(cast(Any, kind)).validate_python(values))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"]))
-        raise ValueError(f"{where}: {problem['msg']}") from None

@@ -18,7 +18,7 @@ from pyro_mfcvae.figures import (  # noqa: F401
     weights,
 )
 from pyro_mfcvae.figures.experiments import changed_settings, clusters_needed, latent_spaces
-from pyro_mfcvae.figures.folder import draw_figures, left_out, save_arrays, save_figure
+from pyro_mfcvae.figures.folder import draw_figures, drawn, left_out, save_arrays, save_figure
 from pyro_mfcvae.figures.over_epochs import Curve, spread_over_epochs, term_over_steps
 from pyro_mfcvae.figures.registry import (
     RunFigure,
@@ -46,6 +46,7 @@ __all__ = [
     "clusters_needed",
     "draw_figure",
     "draw_figures",
+    "drawn",
     "find_figure",
     "get_figure",
     "latent_spaces",

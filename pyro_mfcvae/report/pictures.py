@@ -8,9 +8,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image, UnidentifiedImageError, features
+from PIL import Image, features
 
 from pyro_mfcvae.figures import RunFigure, find_figure
+from pyro_mfcvae.files import open_regular
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,10 +67,10 @@ def read_pictures(folder: Path, n_facets: int) -> tuple[tuple[Picture, ...], lis
     for path in sorted(folder.glob("*.png")):
         kind, facets = find_figure(path.stem, n_facets)
         try:
-            with Image.open(path) as image:
+            with open_regular(path) as file, Image.open(file) as image:
                 details = str(image.info.get("Description", ""))
                 source, size = _embed(image)
-        except (OSError, UnidentifiedImageError, SyntaxError, ValueError):
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
             damaged.append(path.name)
             continue
         pictures.append(Picture(path.stem, kind, facets, details, source, *size))

@@ -31,8 +31,8 @@ def open_trained(run: Run, dataset: Dataset | None = None) -> Trained:
     Raises:
         ConfigError: if the data are not such as the model was made for.
     """
-    checkpoint = run.checkpoint()
-    model = run.model(checkpoint).to(_device_or_cpu(run.config.training.device))
+    model, checkpoint = run.newest()
+    model = model.to(_device_or_cpu(run.config.training.device))
     if dataset is None:
         dataset = run.dataset()
     shape, expected = dataset.observation.shape, model.observation.shape

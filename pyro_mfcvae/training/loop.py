@@ -146,7 +146,9 @@ def _stop_signals() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         received.append(number)
 
-    signals = (signal.SIGINT, signal.SIGTERM)
+    signals = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signals.append(signal.SIGHUP)  # else nohup lets the run outlive its terminal
     previous = [signal.signal(number, handle) for number in signals]
     try:
         yield lambda: bool(received)

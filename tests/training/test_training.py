@@ -285,12 +285,12 @@ def test_settings_of_a_finished_run_are_checked_before_anything_is_replaced():
     [
         ("step", 12, "state.json has changed since"),
         ("fade", [0.5, 1.0], "state.json has changed since"),
-        ("step", "x", "state.json has wrong step"),
-        ("observation", {}, "state.json has wrong observation"),
-        ("fade", "abc", "state.json has wrong fade"),
-        ("term_names", 5, "state.json has wrong term_names"),
+        ("step", "x", "damaged .step"),
+        ("observation", {}, "damaged .observation"),
+        ("fade", "abc", "damaged .fade"),
+        ("term_names", 5, "damaged .term_names"),
         ("checksums", {}, "state.json has changed since"),
-        ("colour", 3, "state.json has wrong colour"),
+        ("colour", 3, "damaged .colour"),
     ],
 )
 def test_a_tampered_record_is_a_damaged_checkpoint(key, value, message):
@@ -757,5 +757,6 @@ def test_every_stretch_of_training_is_timed(tmp_path):
     run.timings_path.write_text(json.dumps(stretches[1:]))
     assert run.training_seconds() is None
     run.timings_path.write_text("{")
-    assert run.training_seconds() is None
+    with pytest.raises(RunError, match=r"timings\.json is damaged"):
+        run.training_seconds()
     assert "commit" in run.environment()
