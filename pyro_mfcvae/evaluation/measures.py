@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyro_mfcvae.evaluation import accuracies
+import pyro_mfcvae.evaluation.accuracies as accuracies
 
 if TYPE_CHECKING:
     from pyro_mfcvae.data.observations import Observations
