@@ -8,6 +8,9 @@ from typing import Literal
 
 from pyro_mfcvae.errors import DataError
 
+MISSING = -1
+"""In the place of a class that is not known."""
+
 
 @dataclass(frozen=True)
 class ObservationSpec:

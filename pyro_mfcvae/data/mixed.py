@@ -12,8 +12,8 @@ from torch import Tensor
 from typing_extensions import TypedDict
 
 from pyro_mfcvae.config import Component
+from pyro_mfcvae.config.observation import MISSING
 from pyro_mfcvae.config.parts import Whole
-from pyro_mfcvae.data.arrays import MISSING
 from pyro_mfcvae.data.observations import Dataset
 from pyro_mfcvae.data.pictures import Size, resized
 from pyro_mfcvae.data.registry import (

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from pyro_mfcvae.data.arrays import MISSING
+from pyro_mfcvae.config.observation import MISSING
 from pyro_mfcvae.data.observations import Dataset, Observations, select, spread_out
 from pyro_mfcvae.evaluation.evaluate import facet_views
 from pyro_mfcvae.evaluation.measures import measures_of

@@ -69,12 +69,27 @@ class Canvas(ABC):
         """Observations, group by group; the first n_marked of each stand out from the others."""
 
     @abstractmethod
-    def draw_moves(self, start: Array, end: Array, labels: Sequence[str], title: str) -> Figure:
-        """What becomes of P sets of n observations, (P, n, *event); the labels are of both."""
+    def draw_moves(
+        self,
+        start: Array,
+        end: Array,
+        labels: Sequence[str],
+        title: str,
+        numbers: Sequence[Sequence[int]] = (),
+    ) -> Figure:
+        """What becomes of P sets of n observations, (P, n, *event); the labels are of both.
+
+        ``numbers`` are those that the observations have in the data.
+        """
 
     @abstractmethod
-    def draw_swaps(self, x: Array, donors: Array, swapped: Array, title: str) -> Figure:
-        """What becomes of N observations with M donors, (N, M, *event)."""
+    def draw_swaps(
+        self, x: Array, donors: Array, swapped: Array, title: str, numbers: Sequence[Sequence[int]]
+    ) -> Figure:
+        """What becomes of N observations with M donors, (N, M, *event).
+
+        ``numbers`` are those that the observations, and the donors, have in the data.
+        """
 
     @abstractmethod
     def draw_paths(

@@ -16,6 +16,7 @@ from pyro_mfcvae.figures.marks import mark_single_points
 from pyro_mfcvae.figures.names import readable
 from pyro_mfcvae.figures.registry import RunFigure, register_figure
 from pyro_mfcvae.figures.seen import Recorded
+from pyro_mfcvae.tables import printable
 
 # Not the colours of the facets.
 _FACTOR_COLORS = cast(Any, mpl.colormaps["Dark2"]).colors
@@ -61,7 +62,7 @@ class Curves(RunFigure[Recorded]):
             axes.tick_params(labelsize=8)
         panels[-1].set_xlabel("step", fontsize=9)
         figure.align_ylabels()
-        panels[0].set_title(result.name.replace("$", r"\$"), fontsize=10, loc="left")
+        panels[0].set_title(printable(result.name).replace("$", r"\$"), fontsize=10, loc="left")
         return figure
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pyro_mfcvae.figures.png import as_png
 from pyro_mfcvae.figures.registry import expand_figures, file_name
 from pyro_mfcvae.figures.seen import Recorded, Seen
 from pyro_mfcvae.files import read_json, validated, write_whole
@@ -52,17 +53,14 @@ def draw_figures(folder: Path, recorded: Recorded, say: Say = lambda _: None) ->
 
 
 def save_figure(path: Path, figure: Figure, details: str = "") -> None:
-    """Write a figure as PNG, at 130 dots per inch.
+    """Write a figure as PNG, as :func:`~pyro_mfcvae.figures.png.as_png` makes it.
 
     Args:
         path: of the file.
         figure: to be drawn.
         details: on what it shows, for captions; kept in the file.
     """
-    content = io.BytesIO()
-    metadata = {"Description": details} if details else None
-    figure.savefig(content, format="png", dpi=130, metadata=metadata)
-    write_whole(path, content.getvalue())
+    write_whole(path, as_png(figure, details))
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

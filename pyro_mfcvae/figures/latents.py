@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm, ListedColormap
@@ -75,13 +74,12 @@ class Latents(RunFigure[LatentSpace]):
         return f"all observations have one latent of this facet{why}"
 
     @override
-    @torch.no_grad()
     def compute(self, seen: Seen, facet: int) -> LatentSpace:
         p = seen.model.facets[facet].at_origin()
         projection = evaluation.project(
             seen.predictions.z_mean[facet],
-            p.loc.cpu().numpy(),
-            (p.scale_tril @ p.scale_tril.mT).cpu().numpy(),
+            p.loc.detach().cpu().numpy(),
+            (p.scale_tril @ p.scale_tril.mT).detach().cpu().numpy(),
         )
         component = "a component" if facet in seen.clustered else "the prior"
         if seen.is_conditional(facet):

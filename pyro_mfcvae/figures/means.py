@@ -63,6 +63,7 @@ class Means(SceneFigure):
         pictures = evaluation.cluster_means(seen.model, facets, chosen)
         parts = which[0] if len(which) == 1 else f"rows: {which[0]}; columns: {which[1]}"
         rest = ", other facets at the means of their priors"
+        rest += seen.with_unused(facets)
         title = f"means of {parts}{rest * (seen.model.n_facets > len(facets))}"
         arrays = {f"clusters_{j}": np.array(k) for j, k in zip(facets, chosen, strict=True)}
         return Scene(title, seen.canvas, {"pictures": pictures} | arrays)

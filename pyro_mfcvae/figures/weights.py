@@ -12,7 +12,6 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from pyro_mfcvae.evaluation.prior_weights import prior_weights
 from pyro_mfcvae.figures.names import thinned
 from pyro_mfcvae.figures.registry import RunFigure, register_figure
 from pyro_mfcvae.figures.seen import Seen
@@ -44,6 +43,8 @@ class Weights(RunFigure[MixtureWeights]):
 
     @override
     def fits(self, seen: Seen) -> str | None:
+        from pyro_mfcvae.evaluation.prior_weights import prior_weights
+
         if not seen.clustered:
             return "no facet has clusters"
         drawn = prior_weights(seen.model)
@@ -52,6 +53,8 @@ class Weights(RunFigure[MixtureWeights]):
 
     @override
     def compute(self, seen: Seen) -> MixtureWeights:
+        from pyro_mfcvae.evaluation.prior_weights import prior_weights
+
         weights = prior_weights(seen.model)
         return MixtureWeights(
             {j: seen.predictions.clusters[j] for j in seen.clustered},

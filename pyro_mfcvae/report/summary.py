@@ -150,8 +150,8 @@ def _redundancy_in_words(evaluation: Evaluation) -> str:
     nmi, i, j = max(pairs)
     most = "" if len(pairs) == 1 else ", more than those of any other two"
     return (
-        f"The clusterings of facets {i} and {j} share an NMI of at least {nmi:.2f}{most}, training "
-        f"and held out: {_sameness(nmi)}."
+        f"The clusterings of facets {i} and {j} share an NMI of at most {nmi:.2f}{most}, the lower "
+        f"one of training and held-out observations, since chance raises it: {_sameness(nmi)}."
     )
 
 

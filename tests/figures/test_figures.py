@@ -467,9 +467,9 @@ def _values(figure):
 def test_swaps_have_inputs_on_the_left_and_donors_above():
     x, donors = np.full((2, 1, 1, 1), 0.1), np.array([0.2, 0.3, 0.4]).reshape(3, 1, 1, 1)
     swapped = np.arange(6).reshape(2, 3, 1, 1, 1) / 10 + 0.4
-    figure = CANVAS.draw_swaps(x, donors, swapped, "facet 0")
+    figure = CANVAS.draw_swaps(x, donors, swapped, "facet 0", [[5, 7], [1, 2, 3]])
     assert _values(figure) == [0.2, 0.3, 0.4, 0.1, 0.4, 0.5, 0.6, 0.1, 0.7, 0.8, 0.9]
-    assert _labels(figure) == ["donors", "input", "input", "facet 0"]
+    assert _labels(figure) == ["donors", "input 5", "input 7", "1", "2", "3", "facet 0"]
     lefts = [left for left, _ in _corners(figure)]
     assert lefts[:3] == lefts[4:7]  # the first row leaves the first place empty
 

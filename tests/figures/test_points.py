@@ -101,7 +101,7 @@ def test_what_is_drawn_beside_a_constant_feature_is_seen(scale):
         kit.draw_means(drawn, [[0, 1], range(9)], ""),
         kit.draw_moves(drawn[:1], drawn[1:], ("", ""), ""),
         kit.draw_moves(drawn[:, :2], drawn[:, 2:4], ("", ""), ""),
-        kit.draw_swaps(drawn[0], drawn[1, :2], drawn.transpose(1, 0, 2), ""),
+        kit.draw_swaps(drawn[0], drawn[1, :2], drawn.transpose(1, 0, 2), "", [[5, 7], [1, 2]]),
         kit.draw_paths(drawn, ["a", "b"], names, "", drawn[0, :1]),
         kit.draw_paths(drawn, ["a", "b"], names, "", drawn[:, 0], drawn[:, 1]),
     ):
@@ -146,7 +146,7 @@ def test_lines_lead_to_what_becomes_of_observations():
     (axes,) = KIT.draw_moves(x[None], moved[None, :, 0], ("", ""), "").axes
     np.testing.assert_allclose(_lines(axes), np.stack([x, moved[:, 0]], 1))
     np.testing.assert_allclose(_dots(axes, 1), x)
-    for m, axes in enumerate(KIT.draw_swaps(x, donors, moved, "").axes):
+    for m, axes in enumerate(KIT.draw_swaps(x, donors, moved, "", [[5, 7, 8], [1, 2]]).axes):
         np.testing.assert_allclose(_stars(axes), donors[m : m + 1])
         np.testing.assert_allclose(_lines(axes)[:3], np.stack([x, moved[:, m]], 1))
     pairs, swapped = _points(2, 2), _points(2, 2) / 3
