@@ -86,8 +86,14 @@ def compare_guides(
     fitting, left_out = fitting_guides(model, guides, REFERENCE)
     x = as_model_input(model, x)
     weights = Weights(model.kl_fade) if weights is None else weights
-    rows, n_done, n_all = [], 0, len(fitting) * len(n_samples) * n_draws
     with model.evaluating(gradients=True):
+        for name, guide in [*fitting.items()]:
+            try:
+                _pass(model, x, weights, guide, min(n_samples), seed)
+            except ConfigError as error:
+                left_out[name] = str(error)
+                del fitting[name]
+        rows, n_done, n_all = [], 0, len(fitting) * len(n_samples) * n_draws
         for s in n_samples:
             measured = {name: _Measured() for name in fitting}
             for guide in fitting.values():

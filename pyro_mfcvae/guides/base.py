@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import pyro
 from pyro.distributions import Independent
@@ -64,12 +64,17 @@ class Guide(nn.Module, ABC):
     parameters. The name ``temperature`` is kept for a buffer of shape (), which training lowers as
     ``guide.temperature`` says; anything else that a guide calls so is refused.
 
+    Attributes:
+        infers_apart: whether q(c_j | x) comes from facet j's own mixture, so that it is refused
+            where the model ties clusters of several facets to each other.
+
     Args:
         model: the model whose encoder and facets the guide uses. It is not a submodule of the
             guide: the model owns its guides, not the other way round.
     """
 
     model: FacetedModel
+    infers_apart: ClassVar[bool] = True
 
     def __init__(self, model: FacetedModel) -> None:
         super().__init__()
@@ -107,7 +112,7 @@ class Guide(nn.Module, ABC):
     def cluster(self, j: int, inferred: Inferred) -> Tensor | None:
         """The site c_j and its value, if the guide has one."""
         logits = self.logits(inferred)
-        return None if logits is None else enumerated_cluster(j, logits)
+        return None if logits is None else enumerated_cluster(j, logits, apart=self.infers_apart)
 
     def logits(self, inferred: Inferred) -> Tensor | None:
         """Log q(c | x) up to a constant, (..., B, K); None where the model sums c out."""
@@ -117,12 +122,18 @@ class Guide(nn.Module, ABC):
         )
 
 
-def enumerated_cluster(j: int, logits: Tensor) -> Tensor:
-    """The site c_j, enumerated; logits are log q(c_j | x) up to a constant, (..., B, K)."""
+def enumerated_cluster(j: int, logits: Tensor, apart: bool = False) -> Tensor:
+    """The site c_j, enumerated.
+
+    Args:
+        j: the facet.
+        logits: log q(c_j | x) up to a constant, (..., B, K).
+        apart: whether they are right only where no other cluster depends on this one.
+    """
     return pyro.sample(
         f"c_{j}",
         ClusterCategorical(logits=logits, validate_args=False),
-        infer=cast(InferDict, {"enumerate": "parallel", "facet": j}),
+        infer=cast(InferDict, {"enumerate": "parallel", "facet": j, "apart": apart}),
     )
 
 

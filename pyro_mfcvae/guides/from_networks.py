@@ -19,10 +19,14 @@ from pyro_mfcvae.priors.clusters import RelaxedCluster
 class NetworkGuide(Guide):
     """Takes q(c_j | x) from a network: its own, or that of the model's posterior if it has one.
 
+    Where clusters depend on each other, it learns the best q that takes them for independent.
+
     Attributes:
         network: from the encoder's features to q(c | x); None where the model's is taken, or there
             are no clusters.
     """
+
+    infers_apart = False
 
     def __init__(self, model: FacetedModel) -> None:
         super().__init__(model)

@@ -24,6 +24,7 @@ from operator import add
 import torch
 from torch import Tensor
 
+from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.inference.sites import (
     ANALYTIC,
     DATA_DIM,
@@ -82,6 +83,7 @@ def expected_costs(guide: Sequence[Site], model: Sequence[Site]) -> dict[Term, T
     Raises:
         ValueError: if the expectation of an analytic site has no closed form, or sites that are
             summed out together are weighed with the fade weights of one facet.
+        ConfigError: if the guide infers clusters apart that depend on each other.
     """
     programs = _programs(guide, model)
     means = {term: _expectation(costs, programs) for term, costs in _costs(programs).items()}
@@ -166,7 +168,21 @@ def _programs(guide: Sequence[Site], model: Sequence[Site]) -> _Programs:
                 "are summed out of the model: the expectation of log p(z) has no closed form; "
                 "put the clusters into the guide, or leave out the mark"
             )
+        _check_apart(programs, site)
     return programs
+
+
+def _check_apart(programs: _Programs, site: Site) -> None:
+    """Refuse a q that is made for independent clusters where a density of the model ties them."""
+    dims = _dims(programs.log_probs[id(site)], programs.guide_dims)
+    tied = [each for each in programs.guide if enumerated_dim(each) in dims]
+    if len(tied) > 1 and any(each["infer"].get("apart") for each in tied):
+        names = ", ".join(each["name"] for each in tied)
+        raise ConfigError(
+            f"the clusters {names} depend on each other in the model (site {site['name']!r}), and "
+            "this guide infers each from its own mixture; choose guide enumerate or amortized, or "
+            "infer them together in sample_posterior, as examples/hierarchical_facets.py does"
+        )
 
 
 def _enumerated(sites: Iterable[Site]) -> set[int]:

@@ -219,6 +219,17 @@ def test_data_dependent_initialisation(kind):
         torch.testing.assert_close(spread, torch.full_like(spread, 0.1), rtol=2e-3, atol=0)
 
 
+@pytest.mark.parametrize("published", [False, True])
+@pytest.mark.parametrize("value", [0.0, 0.8])
+def test_pictures_without_contrast_leave_initial_weights_as_large_as_they_are(value, published):
+    x = torch.full((20, 3, 16, 16), value)
+    model = _conv(2, (3, 16, 16)).train()
+    scale_to_data(model, lambda: model.decode([q.mean for q in model.encode(x)]), 1.0, published)
+    assert model(x).elbo.isfinite().all()
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    assert all(p.abs().max() < 100 for p in parameters)
+
+
 def test_data_dependent_initialisation_as_published():
     """Weight-normalised convolutions keep their weights; all else is as it should be."""
     x = torch.rand(64, 3, 16, 16)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,7 @@ from pyro_mfcvae.training import Callback, preflight, take_steps
 from pyro_mfcvae.training.begin import prepare
 from pyro_mfcvae.training.callbacks import describe
 from pyro_mfcvae.training.checkpoints import save_model_only
+from pyro_mfcvae.training.loop import cpu_threads
 from pyro_mfcvae.training.start.initialise import (
     initialise_mixtures,
     initialise_networks,
@@ -760,3 +762,19 @@ def test_every_stretch_of_training_is_timed(tmp_path):
     with pytest.raises(RunError, match=r"timings\.json is damaged"):
         run.training_seconds()
     assert "commit" in run.environment()
+
+
+def test_no_more_threads_compute_than_there_are_cpus():
+    before = torch.get_num_threads()
+    with cpu_threads(4096):
+        assert torch.get_num_threads() == os.cpu_count()
+    assert torch.get_num_threads() == before
+    with pytest.raises(ConfigError, match="training.n_threads"):
+        tiny_config(**{"training.n_threads": "100000"})
+
+
+def test_latents_that_no_mixture_fits_are_told_of():
+    state = prepare(tiny_config())[1]
+    state.model.heads[0].bias.data.fill_(math.nan)
+    with pytest.raises(TrainingError, match="nan.*model.mixture_initialisation"):
+        initialise_mixtures(state.model, state.batches.x, "gmm", seed=0)
