@@ -101,7 +101,7 @@ def results_table(results: Mapping[str, Any]) -> Table:
     factor = results["chosen_by_labels"]
     note = "Reported: the same measure of the held-out observations that choose nothing."
     if factor is not None:
-        note = f"Labels of {factor} choose the settings: this is no result without labels. {note}"
+        note = f"Labels of {factor} choose the settings: the result is not unsupervised. {note}"
     return make_table(
         results["objective"],
         [*short_names(paths).values(), "mean (sd)", "each seed", "reported: mean (sd)", "failed"],
