@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pyro_mfcvae.evaluation.public import *  # noqa: F403
 
 
+# No submodule has the name of something that the package offers: it would stand in its place.
 def __getattr__(name: str) -> Any:
     if name.startswith("_"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from pyro_mfcvae.config.observation import MISSING
 from pyro_mfcvae.data.observations import Dataset, Observations, select, spread_out
-from pyro_mfcvae.evaluation.evaluate import facet_views
+from pyro_mfcvae.evaluation.evaluating import facet_views
 from pyro_mfcvae.evaluation.measures import measures_of
 from pyro_mfcvae.evaluation.predictions import elbo_means
 from pyro_mfcvae.evaluation.results import log_name

@@ -20,7 +20,7 @@ from pyro_mfcvae.evaluation.bound import importance_weighted_bound
 from pyro_mfcvae.evaluation.compare import compare_guides
 from pyro_mfcvae.evaluation.conditional import prior_log_density, traverse_condition
 from pyro_mfcvae.evaluation.diversity import pixel_diversity
-from pyro_mfcvae.evaluation.evaluate import evaluate
+from pyro_mfcvae.evaluation.evaluating import evaluate
 from pyro_mfcvae.evaluation.groups import Kind, draw_groups, group_latents, values_of
 from pyro_mfcvae.evaluation.held_out import ON_TRAINING, HeldOutLog, held_out_metrics
 from pyro_mfcvae.evaluation.interventions import (
@@ -51,7 +51,7 @@ from pyro_mfcvae.evaluation.predictions import (
     sample,
     sample_clusters,
 )
-from pyro_mfcvae.evaluation.probe import probe
+from pyro_mfcvae.evaluation.probing import probe
 from pyro_mfcvae.evaluation.results import Comparison, Evaluation
 from pyro_mfcvae.evaluation.separability import classify_groups, told_apart
 from pyro_mfcvae.evaluation.shared_latents import between_groups, domain_follows, shared_and_own

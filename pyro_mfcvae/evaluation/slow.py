@@ -22,7 +22,7 @@ from pyro_mfcvae.evaluation.evaluate import evaluate_halves
 from pyro_mfcvae.evaluation.measures import Part
 from pyro_mfcvae.evaluation.perceptual import check_pictures, perceptual_diversity, require_lpips
 from pyro_mfcvae.evaluation.predictions import sample
-from pyro_mfcvae.evaluation.probe import probe
+from pyro_mfcvae.evaluation.probing import probe
 from pyro_mfcvae.evaluation.results import Bound, Diversity, Evaluation, Probe
 from pyro_mfcvae.models.base import FacetModel
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from matplotlib.figure import Figure
 from typing_extensions import override
 
 from pyro_mfcvae import evaluation
@@ -11,6 +12,9 @@ from pyro_mfcvae.figures.canvas import Scene
 from pyro_mfcvae.figures.names import describe_facets, describe_shares
 from pyro_mfcvae.figures.registry import SceneFigure, register_figure
 from pyro_mfcvae.figures.seen import Choice, Seen
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @register_figure("interpolation")

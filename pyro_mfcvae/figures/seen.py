@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from pyro_mfcvae import evaluation
 from pyro_mfcvae.config.observation import MISSING
 from pyro_mfcvae.evaluation.results import Comparison, Evaluation
-from pyro_mfcvae.figures.pictures import Pictures
-from pyro_mfcvae.figures.points import Points
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
     from pyro_mfcvae.data.observations import Observations
     from pyro_mfcvae.evaluation import Predictions
     from pyro_mfcvae.figures.canvas import Canvas
+    from pyro_mfcvae.figures.pictures import Pictures
     from pyro_mfcvae.models import FacetModel
 
 Indices = NDArray[np.int64]
@@ -97,6 +96,8 @@ class Seen(Recorded):
     @functools.cached_property
     def canvas(self) -> Canvas:
         """How the observations are drawn: those with two features are points in the plane."""
+        from pyro_mfcvae.figures.points import Points
+
         if self.model.observation.shape != (2,):
             return self.pictures
         observation = self.model.observation
@@ -106,6 +107,8 @@ class Seen(Recorded):
     @property
     def pictures(self) -> Pictures:
         """Pictures, and rows of numbers as strips of colour."""
+        from pyro_mfcvae.figures.pictures import Pictures
+
         return Pictures(self.model.observation.low, self.model.observation.high)
 
     def observed(self, indices: Indices) -> np.ndarray:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 from typing_extensions import override
 
 from pyro_mfcvae import evaluation
 from pyro_mfcvae.figures.canvas import Scene
 from pyro_mfcvae.figures.registry import SceneFigure, register_figure
 from pyro_mfcvae.figures.seen import Choice, Indices, Seen, cluster_members
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @register_figure("swaps")

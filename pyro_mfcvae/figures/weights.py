@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 from typing_extensions import override
 
 from pyro_mfcvae.figures.names import thinned
 from pyro_mfcvae.figures.registry import RunFigure, register_figure
 from pyro_mfcvae.figures.seen import Seen
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _MOST_LABELS = 80
 
@@ -64,6 +65,8 @@ class Weights(RunFigure[MixtureWeights]):
 
     @override
     def draw(self, result: MixtureWeights) -> Figure:
+        from matplotlib.figure import Figure
+
         n = len(result.weights)
         figure = Figure(figsize=(9, 0.5 + 2.2 * n), layout="constrained")
         panels = figure.subplots(n, 1, squeeze=False)[:, 0]
@@ -75,6 +78,8 @@ class Weights(RunFigure[MixtureWeights]):
 
 
 def _draw(axes: Axes, name: str, assigned: NDArray[np.int64], pi: NDArray[np.floating]) -> None:
+    from matplotlib.ticker import PercentFormatter
+
     n_components = len(pi)
     shares = np.bincount(assigned, minlength=n_components) / len(assigned)
     order = np.lexsort((-pi, -shares))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import warnings
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
+from PIL import Image
 
 from pyro_mfcvae import figures
 from pyro_mfcvae.evaluation import Comparison, Projection, project
@@ -688,3 +692,39 @@ def test_numbers_in_words():
     assert describe_part(2, 9, "dimension", "best") == "the 2 best of 9 dimensions"
     assert describe_steps([-1.5, 0, 2]) == ["-1.5 sd", "0", "+2 sd"]
     assert describe_shares(3) == ["0 %", "50 %", "100 %"]
+
+
+def test_pictures_of_one_row_are_lines():
+    x = np.linspace(0, 1, 3000).reshape(1, 1, 3000).repeat(2, 0)
+    x[1] = 0.5
+    figure = _grid([[x, x]])
+    assert not figure.axes[0].images
+    rising, level, *others = figure.axes[0].lines
+    assert len(others) == 2
+    heights = np.array(rising.get_ydata())
+    assert (np.diff(heights) < 0).all()  # inches are counted from above
+    np.testing.assert_allclose(level.get_ydata(), heights.mean(), atol=1e-6)
+    assert figure.get_size_inches().max() < 20
+
+
+@pytest.mark.parametrize("size", [(2, 9000), (9000, 2), (900, 900)])
+def test_no_figure_is_larger_than_programs_open(size, tmp_path):
+    figures.save_figure(tmp_path / "large.png", Figure(figsize=size))
+    with Image.open(tmp_path / "large.png") as image:
+        assert max(image.size) <= 12_000
+        assert math.prod(image.size) < 41e6
+
+
+def test_letters_that_the_font_lacks_are_no_warning(tmp_path):
+    figure = Figure()
+    figure.text(0.5, 0.5, readable("器官\x1b[2J\n😀"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figures.save_figure(tmp_path / "names.png", figure)
+    assert figure.texts[0].get_text() == r"器官\x1b[2J 😀"
+
+
+def test_pairs_have_the_numbers_that_the_command_takes():
+    pairs = np.zeros((2, 2, 1, 3, 3))
+    figure = CANVAS.draw_moves(pairs, pairs, ("inputs", "swapped"), "", [[5, 70], [6, 80]])
+    assert {"5", "70", "6", "80"} < set(_labels(figure))

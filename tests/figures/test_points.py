@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -150,8 +151,8 @@ def test_lines_lead_to_what_becomes_of_observations():
         np.testing.assert_allclose(_stars(axes), donors[m : m + 1])
         np.testing.assert_allclose(_lines(axes)[:3], np.stack([x, moved[:, m]], 1))
     pairs, swapped = _points(2, 2), _points(2, 2) / 3
-    figure = KIT.draw_moves(pairs, swapped, ("", ""), "")
-    assert _titles(figure) == ["pair 0", "pair 1"]
+    figure = KIT.draw_moves(pairs, swapped, ("", ""), "", [[5, 7], [8, 9]])
+    assert _titles(figure) == ["5 and 7", "8 and 9"]
     for i, axes in enumerate(figure.axes):
         np.testing.assert_allclose(_lines(axes), np.stack([pairs[i], swapped[i]], 1))
 
@@ -196,6 +197,21 @@ def _ugvae(shape=(1, 3, 3)) -> UGVAE:
 
 def _mfcvae(shape=(1, 3, 3)) -> MFCVAE:
     return MFCVAE(shape, "2:3,2:2", *PARTS)
+
+
+@pytest.mark.parametrize("name", ["samples", "means"])
+def test_a_title_tells_that_priors_have_clusters_without_members(name):
+    seen = _held_out(_mfcvae())
+    half = np.arange(12) % 2
+    clusters = [half, half * 0]  # facet 0 uses two of its three, facet 1 one of its two
+    responsibilities = [np.eye(3)[clusters[0]], np.eye(2)[clusters[1]]]
+    found = replace(seen.predictions, clusters=clusters, responsibilities=responsibilities)
+    seen.__dict__["predictions"] = found
+    titles = [get_figure(name).compute(seen, j).title for j in range(2)]
+    assert all("unused clusters included" in title for title in titles)
+    clusters[0] = np.arange(12) % 3
+    titles = [get_figure(name).compute(seen, j).title for j in range(2)]
+    assert ["unused clusters included" in title for title in titles] == [True, False]
 
 
 def _n_images(figure: Figure) -> int:
