@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from pyro_mfcvae.presets.auto import Choice
 class FacetEstimator(BaseEstimator):
     """A model of facets, with what it was told and what it has found."""
 
-    _model: ClassVar[str]
+    _model: ClassVar[Literal["mfcvae", "vade", "gmvae"]]
 
     n_clusters: Any
     latent_dim: Any

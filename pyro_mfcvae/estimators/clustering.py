@@ -63,16 +63,17 @@ class Clustering(ClusterMixin, TransformerMixin, FacetEstimator):
         dataset = Dataset(type(self).__name__, x, train=train, test=test)
         auto = auto_config(
             dataset,
-            sizes,
-            latents,
+            [*sizes],
+            None if latents is None else [*latents],
             model=self._model,
             max_steps=self.max_steps,
             batch_size=self.batch_size,
+            n_starts=self.n_init,
         )
         given = {"seed": seed, "training.device": self.device, **(self.settings or {})}
         self.config_ = override(auto.config, [f"{k}={json.dumps(v)}" for k, v in given.items()])
         self.choices_ = auto.choices
-        chosen = best_of(self.config_, dataset, self.n_init or auto.n_starts)
+        chosen = best_of(self.config_, dataset, auto.n_starts)
         self.model_, self.history_ = chosen.model, chosen.history
         self.scores_, self.stability_ = chosen.scores, chosen.stability[: len(sizes)]
         self._describe(x, values, row_names(X))

@@ -14,7 +14,6 @@ from sklearn.base import clone
 from sklearn.datasets import make_blobs
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import adjusted_rand_score, silhouette_score
-from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
@@ -36,7 +35,7 @@ def facets():
 @pytest.mark.parametrize("kind", [VaDEClustering, GMVAEClustering])
 def test_blobs_are_found(kind):
     rows, truth = make_blobs(150, centers=3, n_features=4, random_state=2)
-    model = kind(3, n_init=2, random_state=0, max_steps=300).fit(rows)
+    model = kind(3, n_init=2, random_state=0, max_steps=250).fit(rows)
     assert adjusted_rand_score(truth, model.labels_) > 0.9
     assert_array_equal(model.predict(rows), model.labels_)
 
@@ -145,10 +144,9 @@ def test_settings_reach_the_library():
 def test_pipelines_searches_and_jobs():
     pipeline = make_pipeline(MinMaxScaler(), VaDEClustering(2, **FEW)).fit(X)
     assert pipeline.predict(X).shape == (60,)
-    search = GridSearchCV(
-        FacetClustering((2, 2), **FEW), {"n_clusters": [(2, 2), (3,)]}, cv=2, n_jobs=1
-    ).fit(X)
-    assert search.best_params_["n_clusters"] in [(2, 2), (3,)]
+    grid = {"n_clusters": [(2, 2), (3,)]}
+    search = GridSearchCV(FacetClustering((2, 2), **FEW), grid, cv=2).fit(X)
+    assert search.best_estimator_.n_clusters == search.best_params_["n_clusters"]
     fit = joblib.delayed(lambda seed: VaDEClustering(2, **FEW | {"random_state": seed}).fit(X))
     a, b, c = joblib.Parallel(2)(fit(seed) for seed in (0, 0, 1))
     assert_array_equal(a.transform(X), b.transform(X))
@@ -209,10 +207,3 @@ def test_rows_alone_have_the_elbo_that_they_have_among_others(facets):
     alone = [elbo_of_rows(facets.model_, row, "vade")[0] for row in x.split(1)]
     assert_allclose(together, alone, rtol=1e-9)
     assert torch.get_default_dtype() == torch.float32
-
-
-def test_a_mixture_is_recovered_about_as_well_as_by_em():
-    rows, truth = make_blobs(200, centers=4, n_features=5, cluster_std=1.5, random_state=3)
-    em = GaussianMixture(4, random_state=0, n_init=3).fit_predict(rows)
-    ours = VaDEClustering(4, n_init=4, random_state=0, max_steps=400).fit_predict(rows)
-    assert adjusted_rand_score(truth, ours) > adjusted_rand_score(truth, em) - 0.1
