@@ -18,7 +18,7 @@ from pyro_mfcvae.data.streamed import StreamedObservations
 from pyro_mfcvae.errors import ConfigError, DataError
 from pyro_mfcvae.evaluation.bound import importance_weighted_bound, unweighable
 from pyro_mfcvae.evaluation.diversity import pixel_diversity
-from pyro_mfcvae.evaluation.evaluate import evaluate_halves
+from pyro_mfcvae.evaluation.evaluating import evaluate_halves
 from pyro_mfcvae.evaluation.measures import Part
 from pyro_mfcvae.evaluation.perceptual import check_pictures, perceptual_diversity, require_lpips
 from pyro_mfcvae.evaluation.predictions import sample
