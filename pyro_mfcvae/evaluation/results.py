@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyro_mfcvae.evaluation.measures import (
+    MAIN_ACCURACY,
     MEASURES,
     PARTS,
     Level,
@@ -189,7 +190,7 @@ class Evaluation:
                 else:
                     found = found[key] if isinstance(found, dict | list) else getattr(found, key)
             return found if isinstance(found, int | float) else None
-        except (KeyError, IndexError, AttributeError):
+        except (KeyError, IndexError, AttributeError, TypeError):
             return None
 
     def measured(self, level: Level) -> list[Measure]:
@@ -277,7 +278,15 @@ class Evaluation:
         own = {name: value for name, value in values.items() if name in _fields(cls)}
         if isinstance(own.get("facets"), list):
             own["facets"] = [_facet_fields(facet) for facet in own["facets"]]
-        return validated(cls, {**own, "measures": measures, "others": rest})
+        found = validated(cls, {**own, "measures": measures, "others": rest})
+        needed = [("elbo", part, "elbo") for part in ("test", *found.elbo)]
+        for j, facet in enumerate(found.facets):
+            needed += [path_of("occupied_clusters", facet=j)] * facet.has_clusters
+            needed += [path_of(MAIN_ACCURACY, facet=j, factor=name) for name in facet.factors]
+        for path in needed:
+            if found.at(*path) is None:
+                raise ValueError(f"{'.'.join(map(str, path))} is missing")
+        return found
 
 
 _BLOCKS = ("importance_weighted_bound", "probe", "diversity")

@@ -80,7 +80,7 @@ def set_limits(axes: Axes, low: float, high: float) -> None:
 def _series(records: Records, name: str) -> tuple[list[int], np.ndarray]:
     """Steps and values of one quantity."""
     steps = [record["step"] for record in records]
-    return steps, np.array([record["values"][name] for record in records])
+    return steps, np.array([record["values"].get(name, np.nan) for record in records])
 
 
 def _draw_elbo(axes: Axes, train: Records, test: Records) -> None:

@@ -107,8 +107,8 @@ def fit_all(
 def take_steps(state: TrainingState, callbacks: Sequence[Callback] = ()) -> TrainingState:
     """Train from where the state is to the end of its run, in the way that suits its device.
 
-    Ctrl-C, SIGTERM and SIGHUP end the run after the step under way, with ``state.interrupted`` set; a
-    second one ends it at once with KeyboardInterrupt.
+    Ctrl-C, SIGTERM and SIGHUP end the run after the step under way, with ``state.interrupted``
+    set; a second one ends it at once with KeyboardInterrupt.
 
     Args:
         state: changed in place.

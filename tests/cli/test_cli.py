@@ -52,7 +52,7 @@ def test_train_evaluate_and_draw():
     assert re.search(line, result.output)
     assert re.search(r"floor_hue \(4\) .*\d+\.\d .*\d+\.\d .*\d+\.\d .*-?\d+\.\d", result.output)
     run = Path("runs/shapes-001")
-    assert len(list((run / "figures").iterdir())) == 20
+    assert len(list((run / "figures").glob("*.png"))) == 20
     before = (run / "evaluation.json").read_text()
     evaluated = _mfcvae("evaluate", str(run))
     assert evaluated.exit_code == 0

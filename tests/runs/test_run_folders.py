@@ -309,3 +309,24 @@ def test_nobody_who_reads_the_progress_interrupts_the_run(run, monkeypatch, erro
     state, _ = resume(run, [ProgressBar(console, seconds_per_line=0)])
     assert state.interrupted
     assert run.step() == state.step == 12
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("elbo", "test"),
+        ("elbo", "train", "elbo"),
+        ("facets", 0, "occupied_clusters"),
+        ("facets", 0, "factors", "shape", "test", "majority_accuracy_training_map"),
+    ],
+)
+def test_results_that_lack_what_pages_show_are_refused(run, path):
+    evaluate_run(run)
+    values = json.loads((run.path / "evaluation.json").read_text())
+    part = values
+    for key in path[:-1]:
+        part = part[key]
+    del part[path[-1]]
+    (run.path / "evaluation.json").write_text(json.dumps(values))
+    with pytest.raises(RunError, match=rf"evaluation\.json is damaged .*{path[-1]}"):
+        run.evaluation()
