@@ -202,16 +202,13 @@ def _mfcvae(shape=(1, 3, 3)) -> MFCVAE:
 @pytest.mark.parametrize("name", ["samples", "means"])
 def test_a_title_tells_that_priors_have_clusters_without_members(name):
     seen = _held_out(_mfcvae())
-    half = np.arange(12) % 2
-    clusters = [half, half * 0]  # facet 0 uses two of its three, facet 1 one of its two
-    responsibilities = [np.eye(3)[clusters[0]], np.eye(2)[clusters[1]]]
-    found = replace(seen.predictions, clusters=clusters, responsibilities=responsibilities)
-    seen.__dict__["predictions"] = found
-    titles = [get_figure(name).compute(seen, j).title for j in range(2)]
-    assert all("unused clusters included" in title for title in titles)
-    clusters[0] = np.arange(12) % 3
-    titles = [get_figure(name).compute(seen, j).title for j in range(2)]
-    assert ["unused clusters included" in title for title in titles] == [True, False]
+    # Facet 0 uses two of its three clusters, then all; facet 1 uses one of its two.
+    for n_used, expected in ((2, [True, True]), (3, [True, False])):
+        responsibilities = [np.eye(3)[np.arange(12) % n_used], np.eye(2)[np.arange(12) * 0]]
+        found = replace(seen.predictions, responsibilities=responsibilities)
+        seen.__dict__["predictions"] = found
+        titles = [get_figure(name).compute(seen, j).title for j in range(2)]
+        assert ["unused clusters included" in title for title in titles] == expected
 
 
 def _n_images(figure: Figure) -> int:
