@@ -27,12 +27,7 @@ from pyro.infer import TraceEnum_ELBO
 from torch import Tensor
 
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.inference.factors import (
-    RECONSTRUCTION,
-    expected_costs,
-    fade_of,
-    sample_log_weights,
-)
+from pyro_mfcvae.inference.factors import RECONSTRUCTION, expected_costs, sample_log_weights
 from pyro_mfcvae.inference.sites import Program, Site, run_programs
 from pyro_mfcvae.priors.normal import memoise_densities
 
@@ -227,7 +222,7 @@ class FacetELBO(TraceEnum_ELBO):
         with memoise_densities():
             sites = run_programs(model, guide, self.num_particles, args, kwargs)
             terms = elbo_terms(*sites, self.n_facets)
-            return -elbo(terms, Weights(fade_of(*sites, terms.kl_z))).sum()
+            return -elbo(terms, Weights(_fade_of(*sites, terms.kl_z))).sum()
 
     def loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
         """Minus the ELBO summed over the batch, as a number."""
@@ -286,3 +281,19 @@ def _stack(costs: list[Tensor], like: Tensor) -> Tensor:
     if not costs:
         return like.new_zeros(*like.shape, 0)
     return torch.stack([cost.expand_as(like) for cost in costs], -1)
+
+
+def _fade_of(guide: Sequence[Site], model: Sequence[Site], like: Tensor) -> Tensor:
+    """The fade weights that sites are labelled with, (J,); 1 for a facet without a label.
+
+    Args:
+        guide: sample sites of the guide.
+        model: likewise.
+        like: has the dtype and device of the weights, and J as its last dimension.
+    """
+    labels = (site["infer"] for site in (*guide, *model))
+    given = {label["facet"]: label["fade"] for label in labels if "fade" in label}
+    one, n_facets = like.new_ones(()), like.shape[-1]
+    if not given:
+        return one.expand(n_facets)
+    return torch.stack([given.get(j, one) for j in range(n_facets)])

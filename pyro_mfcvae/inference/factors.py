@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import add
 
-import torch
 from torch import Tensor
 
 from pyro_mfcvae.errors import ConfigError
@@ -116,22 +115,6 @@ def sample_log_weights(guide: Sequence[Site], model: Sequence[Site]) -> Tensor:
     assert isinstance(total, Tensor)
     total = total.reshape(total.shape[-2:]) if total.dim() > 2 else total
     return total if total.dim() == 2 else total.unsqueeze(0)
-
-
-def fade_of(guide: Sequence[Site], model: Sequence[Site], like: Tensor) -> Tensor:
-    """The fade weights that sites are labelled with, (J,); 1 for a facet without a label.
-
-    Args:
-        guide: sample sites of the guide.
-        model: likewise.
-        like: has the dtype and device of the weights, and J as its last dimension.
-    """
-    labels = (site["infer"] for site in (*guide, *model))
-    given = {label["facet"]: label["fade"] for label in labels if "fade" in label}
-    one, n_facets = like.new_ones(()), like.shape[-1]
-    if not given:
-        return one.expand(n_facets)
-    return torch.stack([given.get(j, one) for j in range(n_facets)])
 
 
 def sites_summed_with_observations(guide: Sequence[Site], model: Sequence[Site]) -> list[str]:

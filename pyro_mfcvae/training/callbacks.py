@@ -182,7 +182,7 @@ class StopAtNonsense(Callback):
     def on_log(self, state: TrainingState, metrics: Metrics) -> None:
         wrong = [name for name, value in metrics.items() if not math.isfinite(value)]
         if wrong:
-            large = large_values(state.model.observation)
+            large = large_values(state.model.observation, state.config)
             cause = f": {large}, so {STANDARDISE};" if large else ";"
             raise TrainingError(
                 f"{', '.join(wrong)} is no longer finite at step {state.step}{cause} lower "

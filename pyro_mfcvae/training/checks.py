@@ -13,13 +13,15 @@ _LARGE = 100.0  # for a value
 STANDARDISE = "standardise them (mean 0, standard deviation 1), or bring them to [0, 1]"
 
 
-def large_values(observation: ObservationSpec) -> str:
-    """What to say of values that are far from one; nothing where there are none.
+def large_values(observation: ObservationSpec, config: Config) -> str:
+    """What to say of real numbers that are far from one; nothing where there are none.
 
-    Networks start from features of about one, and what is far from that makes them diverge.
+    Networks start from features of about one, and what is far from that makes them diverge. Counts
+    are what they are.
     """
     largest = max(-observation.low, observation.high)
-    return f"values of x go up to {largest:,.6g}" if largest > _LARGE else ""
+    is_large = largest > _LARGE and config.model.likelihood.name == "gaussian"
+    return f"values of x go up to {largest:,.6g}" if is_large else ""
 
 
 def check_objective(model: FacetModel, config: Config, n_processes: int) -> None:

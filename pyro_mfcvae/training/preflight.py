@@ -78,7 +78,8 @@ def check_objective_once(state: TrainingState) -> None:
             raise ConfigError(
                 f"model {state.config.model.name!r} cannot be trained with guide "
                 f"{state.config.guide.name!r}: on the first batch the objective fails with {told}; "
-                "choose another guide (--guide), or mend the model (mfcvae --debug shows where)"
+                "choose another guide (--guide), mend the model (mfcvae --debug shows where), or "
+                "standardise real numbers"
             ) from error
         objective.check_weights(x)
 
@@ -86,7 +87,7 @@ def check_objective_once(state: TrainingState) -> None:
 def _check_loss(state: TrainingState, objective: Objective, x: Tensor) -> None:
     """Evaluate the loss of a batch and, if values are large, with the largest one in it."""
     loss, values = objective(x, Noise(state.config.seed))
-    large = large_values(state.model.observation)
+    large = large_values(state.model.observation, state.config)
     is_lost = bool(large) and bool(loss * torch.finfo(loss.dtype).eps > 1)  # nats
     if large and loss.isfinite() and not is_lost:
         largest = [rows.abs().flatten(1).amax(1) for rows in state.batches.x.split(_AT_ONCE)]
@@ -136,11 +137,9 @@ def _warn_of_what_comes_too_late(state: TrainingState, say: Say) -> None:
 
 
 def _check_large_values(state: TrainingState, say: Say) -> None:
-    if state.config.model.likelihood.name != "gaussian":
-        return  # counts are what they are
     seen, limits = state.model.observation, torch.finfo(state.fade.dtype)
-    large = large_values(seen)
-    if max(-seen.low, seen.high) > limits.max**0.5:
+    large = large_values(seen, state.config)
+    if large and max(-seen.low, seen.high) > limits.max**0.5:
         raise DataError(
             f"{large}, whose squares {limits.dtype} cannot hold; leave rows and columns out that "
             f"hold such a number for want of a value; {STANDARDISE}"
