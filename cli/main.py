@@ -18,6 +18,7 @@ from pyro_mfcvae.allocator import is_out_of_memory, keep_memory
 from pyro_mfcvae.cli.analyse import compare, evaluate, figures, report
 from pyro_mfcvae.cli.bench import bench
 from pyro_mfcvae.cli.exchange import export, import_, parts, presets, pretrained
+from pyro_mfcvae.cli.inspect import inspect
 from pyro_mfcvae.cli.intervene import intervene
 from pyro_mfcvae.cli.reproduce import reproduce
 from pyro_mfcvae.cli.sweep import sweep
@@ -41,6 +42,7 @@ COMMANDS = (  # each imports the library when it runs, so that --help is quick
     train,
     evaluate,
     figures,
+    inspect,
     intervene,
     compare,
     report,

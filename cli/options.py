@@ -84,6 +84,7 @@ def option(
 
 RUN = click.argument("run", type=PATH)
 DATA_DIR = option("--data-dir", "Folder of the data's files, downloaded or your own.", PATH, "DIR")
+LABELS = option("--labels", "Columns that judge and do not train.", None, "NAME,NAME")
 DEVICE = option("--device", "auto, cpu, cuda, cuda:1, ...", None, "NAME")
 JOBS = option(
     "--jobs n_jobs",

@@ -16,6 +16,7 @@ from pyro_mfcvae.cli.options import (
     DATA_DIR,
     DEVICE,
     GUIDE,
+    LABELS,
     MODEL,
     NATURAL,
     OUT,
@@ -43,7 +44,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("preset", required=False)
-@option("--data", 'A data set, or a file of your own (see "mfcvae parts").', None, "NAME|FILE")
+@option("--data", 'A data set, or a file or folder (see "mfcvae parts").', None, "NAME|FILE")
+@LABELS
 @DATA_DIR
 @MODEL
 @GUIDE
@@ -99,6 +101,7 @@ def train(
       mfcvae train
       mfcvae train --guide enumerate --seed 3
       mfcvae train --data my.npz --facets 5:20,2:10
+      mfcvae train --data penguins.csv --labels species,sex --facets 5:6
       mfcvae train --set training.epochs_per_step=[5,20] --set model.likelihood.options.scale=0.2
       mfcvae train --runs 5 --vary training.learning_rate=0.0005,0.001
       mfcvae train --model vlac --guide relaxed --facets 5:1,5:40
@@ -189,6 +192,7 @@ def _settings(
     guide: str | None,
     preset: str | None,
     data: str | None,
+    labels: str | None,
     data_dir: Path | None,
     facets: str | None,
     assignments: tuple[str, ...],
@@ -219,6 +223,8 @@ def _settings(
         source = data_settings(data)
         values["data"] = {"name": source.name, "options": dict(source.options)}
         values["preset"] = preset
+    if labels is not None:
+        values["data"]["options"]["labels"] = comma_separated(labels)
     if data_dir is not None:
         values["data"]["options"] = in_folder(Component(**values["data"]), data_dir).options
     if seed is not None:

@@ -11,6 +11,7 @@ from pyro_mfcvae.data import (  # noqa: F401  (they register)
     shapes3d,
     vision,
 )
+from pyro_mfcvae.data.memory import dataset_of
 from pyro_mfcvae.data.observations import Dataset, as_float, select, spread_out
 from pyro_mfcvae.data.registry import (
     DATASETS,
@@ -28,6 +29,7 @@ __all__ = [
     "as_float",
     "as_it_is",
     "data_settings",
+    "dataset_of",
     "in_folder",
     "load_dataset",
     "reads_files",

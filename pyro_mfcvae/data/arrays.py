@@ -10,7 +10,7 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -22,11 +22,11 @@ from pyro_mfcvae.config.observation import MISSING
 from pyro_mfcvae.errors import DataError, DataWarning
 
 _CHANNELS = (1, 3, 4)
-_RESERVED = ("x", "x_test", "labels", "labels_test", "label_names", "feature_names", "row_names")
+RESERVED = ("x", "x_test", "labels", "labels_test", "label_names", "feature_names", "row_names")
 _CLASSES = "classes (whole numbers or text)"
 _EXACT = 2**53  # up to which real numbers tell whole numbers apart
 _MOST_FACTORS = 1000
-_FEW = 20  # labels, of which nobody can say that they are identifiers
+IDENTIFIERS_FROM = 20  # labels, of which nobody can say that they are identifiers
 
 
 class Shaped(Protocol):
@@ -119,25 +119,6 @@ def layout_of(shape: tuple[int, ...], dtype: np.dtype, what: str) -> Layout:
     )
 
 
-def observations_of(x: object, event: tuple[int, ...] | None = None) -> Tensor:
-    """Observations (N, *event) from a tensor, an array or a data frame, read as from a file.
-
-    A tensor that has the shape of observations, where that is known, stays as it is.
-
-    Raises:
-        DataError: if these are no such observations.
-    """
-    if isinstance(x, Tensor) and x.shape[1:] == event:
-        return x
-    array = x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
-    layout = layout_of(array.shape, array.dtype, "x")
-    if event is not None and array.shape[1:] == event:
-        layout = replace(layout, event=event, channels_last=False)
-    if event not in (None, layout.event):
-        raise DataError(f"x must have observations of shape {event}, got shape {array.shape}")
-    return layout.tensor(array)
-
-
 def observation_layouts(arrays: Mapping[str, Shaped], path: str) -> dict[str, Layout]:
     """Layouts of a file's array ``x`` and, where there is one, of ``x_test``, which must be equal.
 
@@ -176,22 +157,35 @@ def names_from_arrays(
         return ()
     if tuple(arrays[which].shape) != (n,):
         raise DataError(f"{path}: {which} must have shape ({n},), got {arrays[which].shape}")
-    return _texts(np.asarray(arrays[which]), f"{path}: {which}")
+    names = _texts(np.asarray(arrays[which]), f"{path}: {which}")
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        first, second = [i for i, name in enumerate(names) if name == twice[0]][:2]
+        raise DataError(
+            f"{path}: {which} must differ, got {twice[0]!r} in places {first} and {second}; rename "
+            "one, or leave the names out (of a data frame, with reset_index(drop=True))"
+        )
+    return names
 
 
 def labels_from_arrays(
-    arrays: Mapping[str, Shaped], n: int, path: str
+    arrays: Mapping[str, Shaped], n: int, path: str, only: Sequence[str] | None = None
 ) -> tuple[dict[str, Tensor], dict[str, tuple[str, ...]]]:
     """Each factor's n classes counted from 0, or :data:`MISSING`, and the classes' names.
 
-    The arrays are all of the file's by name. What looks like identifiers is left out with a
-    warning.
+    The arrays are all of the file's by name; ``only`` some of them are labels, if it is given.
+    What looks like identifiers is left out with a warning.
 
     Raises:
         DataError: if there is not one label per observation and factor, or labels are no classes.
     """
-    own = [name for name in arrays if name not in _RESERVED]
+    own = [name for name in arrays if name not in RESERVED]
     named = _names_of_columns(arrays, path)
+    if unknown := set(only or ()) - {*own, *named}:
+        raise DataError(
+            f"{path}: there are no labels {', '.join(map(repr, sorted(unknown)))}, only "
+            f"{', '.join([*own, *named]) or 'none'}"
+        )
+    own = [name for name in own if only is None or name in only]
     if twice := [name for name, count in Counter([*own, *named]).items() if count > 1]:
         raise DataError(f"{path}: there are several labels {twice[0]!r}; rename all but one")
     n_labels = sum(arrays[part].shape[0] for part in _parts(arrays))
@@ -206,12 +200,16 @@ def labels_from_arrays(
     if named:
         tables = [np.asarray(arrays[part]) for part in _parts(arrays)]
         table = np.concatenate([values.reshape(len(values), -1) for values in tables])
-        columns |= dict(zip(named, table.T, strict=True))
+        columns |= {
+            name: column
+            for name, column in zip(named, table.T, strict=True)
+            if only is None or name in only
+        }
     labels, names = {}, {}
     for factor, column in columns.items():
         codes, classes = classes_of(column, f"{path}: labels {factor!r}")
         n_missing, n_known = int((codes == MISSING).sum()), int((codes != MISSING).sum())
-        if n_known >= _FEW and len(classes) > n_known / 2:
+        if n_known >= IDENTIFIERS_FROM and len(classes) > n_known / 2:
             warnings.warn(
                 f"{path}: {factor!r} has {len(classes)} values in {n_known} rows, as identifiers "
                 "have; it is no factor to judge by",

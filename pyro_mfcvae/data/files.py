@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 
-from pyro_mfcvae.data import hdf5, npz  # noqa: F401  (they register)
-from pyro_mfcvae.data.arrays import labels_from_arrays, names_from_arrays, observation_layouts
-from pyro_mfcvae.data.formats import find_format
+from pyro_mfcvae.data import folder, frames, h5ad, hdf5, npz  # noqa: F401  (they register)
+from pyro_mfcvae.data.arrays import (
+    MISSING,
+    Shaped,
+    labels_from_arrays,
+    names_from_arrays,
+    observation_layouts,
+)
+from pyro_mfcvae.data.formats import Format, find_format
 from pyro_mfcvae.data.observations import Dataset, Observations, own_split
+from pyro_mfcvae.data.pictures import Size
 from pyro_mfcvae.data.registry import register_dataset
 from pyro_mfcvae.data.streamed import StreamedObservations
 from pyro_mfcvae.errors import DataError, DataWarning
@@ -27,6 +36,9 @@ def file(
     memory: Literal["auto", "stream", "load"] = "auto",
     test_fraction: float = 0.2,
     split_seed: int = 0,
+    labels: list[str] | None = None,
+    size: Size | None = None,
+    skip_broken: bool | None = None,
 ) -> Dataset:
     """Observations and, if there are any, labels of a person's own.
 
@@ -43,13 +55,20 @@ def file(
     the beginning, too: networks and likelihoods depend on their range. What lies in groups is left
     alone.
 
+    A table is a file with names of columns. Columns of numbers are observations, those of text are
+    labels, unless labels are given by name. A folder holds pictures, whose labels are the names of
+    its sub-folders or columns of a CSV beside them.
+
     Args:
-        path: of the file.
+        path: of the file or folder.
         memory: ``"load"`` reads all observations into memory, ``"stream"`` none, and ``"auto"``
             streams those of a format that allows it if they take more than 4 GB as uint8 or
             float32.
         test_fraction: share that is held out, without ``x_test``.
         split_seed: seed of the random split.
+        labels: names of the columns or arrays that are labels; None takes all that can be.
+        size: height and width that pictures of a folder are cut and resized to.
+        skip_broken: leave out pictures of a folder that cannot be read.
 
     Raises:
         DataError: if the file is missing, damaged, or of another format, or its arrays have other
@@ -57,31 +76,72 @@ def file(
     """
     place = Path(path).expanduser()
     known = find_format(place)
-    arrays = known.read(place)
-    layouts = observation_layouts(arrays, path)
-    counts = [len(arrays[name]) for name in layouts]
-    features = names_from_arrays(arrays, "feature_names", layouts["x"].event[-1], path)
-    row_names = names_from_arrays(arrays, "row_names", sum(counts), path)
-    labels, names = labels_from_arrays(arrays, sum(counts), path)
-    x: Observations
+    arrays = known.read(place, **_options_of(known, path, labels, size, skip_broken))
+    x: Observations | None = None
     if known.rows is not None:
-        rows = known.rows(place, layouts)
+        rows = known.rows(place, observation_layouts(arrays, path))
         is_large = len(rows) * rows.layout.row_bytes > _LOADED
         is_streamed = memory == "stream" or (memory == "auto" and is_large)
         x = StreamedObservations(rows) if is_streamed else rows.read(np.arange(len(rows)))
     elif memory == "stream":
         raise DataError(f"{path}: {known.name} files are read whole; set memory to load or auto")
-    else:
-        parts = [layout.tensor(np.asarray(arrays[name])) for name, layout in layouts.items()]
+    return dataset_from_arrays(
+        arrays, place.stem, path, test_fraction, split_seed, labels=labels, x=x
+    )
+
+
+def dataset_from_arrays(
+    arrays: Mapping[str, Shaped],
+    name: str,
+    path: str,
+    test_fraction: float = 0.2,
+    split_seed: int = 0,
+    *,
+    labels: Sequence[str] | None = None,
+    x: Observations | None = None,
+) -> Dataset:
+    """Observations, labels and names from arrays by name, as a file holds them.
+
+    Args:
+        arrays: read or not.
+        name: of the data set.
+        path: of the file, for messages.
+        test_fraction: share that is held out, without ``x_test``.
+        split_seed: seed of the random split.
+        labels: those arrays that are labels; None takes all that can be.
+        x: the observations, if they are read already.
+
+    Raises:
+        DataError: if arrays have other shapes or types.
+    """
+    layouts = observation_layouts(arrays, path)
+    counts = [len(arrays[part]) for part in layouts]
+    features = names_from_arrays(arrays, "feature_names", layouts["x"].event[-1], path)
+    row_names = names_from_arrays(arrays, "row_names", sum(counts), path)
+    factors, names = labels_from_arrays(arrays, sum(counts), path, labels)
+    if x is None:
+        parts = [layout.tensor(np.asarray(arrays[part])) for part, layout in layouts.items()]
         x = torch.cat(parts) if len(parts) > 1 else parts[0]
     train, test = own_split(counts, test_fraction, split_seed)
-    for factor in list(labels):
-        if not all((labels[factor][part] >= 0).any() for part in (train, test)):
-            del labels[factor]
+    for factor in list(factors):
+        if not all((factors[factor][part] != MISSING).any() for part in (train, test)):
+            del factors[factor]
             warnings.warn(
                 f"{path}: labels {factor!r} are missing in all training or all held-out rows; they "
                 "are left out",
                 DataWarning,
                 stacklevel=2,
             )
-    return Dataset(place.stem, x, train, test, labels, names, None, features, row_names)
+    return Dataset(name, x, train, test, factors, names, None, features, row_names)
+
+
+def _options_of(
+    known: Format, path: str, labels: list[str] | None, size: int | None, skip_broken: bool | None
+) -> dict[str, object]:
+    """Those options that reading this format takes; a DataError for one that it has no use for."""
+    takes = inspect.signature(known.read).parameters
+    given = {"size": size, "skip_broken": skip_broken}
+    given = {name: value for name, value in given.items() if value is not None}
+    if unknown := given.keys() - takes.keys():
+        raise DataError(f"{path}: {known.name} has no option {', '.join(sorted(unknown))}")
+    return given | ({"labels": labels} if "labels" in takes else {})

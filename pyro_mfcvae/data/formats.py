@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,26 +43,43 @@ class FileRows(Protocol):
         """Observations in rows (n,), in their order: (n, *event)."""
 
 
+Use = Literal["observations", "label", "row names", "left out", "refused"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table."""
+
+    name: str
+    kind: str  # of its values
+    use: Use  # what is done with it
+    why: str  # in a few words
+
+
 @dataclass(frozen=True)
 class Format:
     """How files with some suffixes are read.
 
     Attributes:
         name: of the format.
-        suffixes: of its files, each with its dot.
+        suffixes: of its files, each with its dot, or :data:`FOLDER`.
         holds: what such a file is, in one line.
         read: path -> arrays by name: ``x``, ``x_test``, labels and so on, as the data set ``file``
             explains. It raises a DataError if the file cannot be read. Where the format has rows,
             observations need no more than their shape and type.
+            Further arguments are options of the data set that this format takes.
         rows: (path, layouts of ``x`` and ``x_test``) -> rows that are read as they are needed;
             None for a format that is read whole.
+        columns: (path, labels) -> what would be done with each column of a table; None for a
+            format of arrays.
     """
 
     name: str
     suffixes: tuple[str, ...]
     holds: str
-    read: Callable[[Path], Mapping[str, Shaped]]
+    read: Callable[..., Mapping[str, Shaped]]
     rows: Callable[[Path, Mapping[str, Layout]], FileRows] | None = None
+    columns: Callable[[Path, Sequence[str] | None], list[Column]] | None = None
 
     @property
     def description(self) -> str:
@@ -84,6 +101,9 @@ class Unread:
     def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray:
         return self.read()
 
+
+FOLDER = "a folder"
+"""Instead of a suffix."""
 
 _LINK = " where its link leads to"
 _SMALL = 100 * 10**6  # bytes, which may be claimed by any file
@@ -108,9 +128,10 @@ def find_format(path: Path) -> Format:
     Raises:
         DataError: if no format has its suffix, or there is no such file.
     """
+    suffix = FOLDER if path.is_dir() else path.suffix.lower()
     for known in FORMATS.values():
-        if path.suffix.lower() in known.suffixes:
-            if not path.is_file():
+        if suffix in known.suffixes:
+            if not (path.is_file() or path.is_dir()):
                 what = "this is no file" if path.exists() else "there is no such file"
                 raise DataError(f"{path}: {what}{_LINK * path.is_symlink()}")
             return known

@@ -183,9 +183,21 @@ def _find(file: h5py.File, name: str, path: Path) -> h5py.Dataset | None:
         if not isinstance(opened, h5py.h5d.DatasetID):
             return None
         array = h5py.Dataset(opened)
-        if array.is_virtual or array.external is not None:
-            raise DataError(f"{path}: array {name!r} is made of other data sets or files; {_COPY}")
+        check_own(array, name, path)
     return array
+
+
+def check_own(array: h5py.Dataset, name: str, path: Path) -> None:
+    """Refuse a data set whose values lie elsewhere, or that few bytes claim to be large.
+
+    Raises:
+        DataError: if its values are not its own.
+    """
+    if array.is_virtual or array.external is not None:
+        raise DataError(f"{path}: array {name!r} is made of other data sets or files; {_COPY}")
+    chunk = math.prod(array.chunks or ()) * array.dtype.itemsize
+    claimed = max(math.prod(array.shape or ()) * array.dtype.itemsize, chunk)
+    check_claim(name, claimed, array.id.get_storage_size(), path)
 
 
 def _unread(path: Path, name: str, array: h5py.Dataset) -> Unread:
@@ -198,10 +210,6 @@ def _unread(path: Path, name: str, array: h5py.Dataset) -> Unread:
             f"{path}: array {name!r} holds lists of varying length or references; write numbers "
             "or text"
         )
-    with reading(path, what):
-        chunk = math.prod(array.chunks or ()) * array.dtype.itemsize
-        claimed = max(math.prod(array.shape) * array.dtype.itemsize, chunk)
-        check_claim(name, claimed, array.id.get_storage_size(), path)
 
     def read() -> np.ndarray:
         with reading(path, what), open_hdf5(path) as file:

@@ -69,7 +69,7 @@ def as_it_is(settings: Component) -> Component:
 
 def data_settings(text: str) -> Component:
     """Settings of the data set that a person named: a registered name or a path to a file."""
-    if text not in DATASETS and ("." in text or "/" in text):
+    if text not in DATASETS and ("." in text or "/" in text or Path(text).is_dir()):
         return Component(name="file", options={"path": str(_from_anywhere(text))})
     return Component(name=text)
 

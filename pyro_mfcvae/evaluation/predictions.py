@@ -13,7 +13,7 @@ from pyro.distributions import Independent
 from torch import Tensor
 
 from pyro_mfcvae.config.observation import ObservationSpec
-from pyro_mfcvae.data.arrays import observations_of
+from pyro_mfcvae.data.memory import observations_of
 from pyro_mfcvae.data.observations import Observations, as_float, find_limits
 from pyro_mfcvae.data.streamed import StreamedObservations
 from pyro_mfcvae.errors import DataError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zipfile
 from pathlib import Path
@@ -259,8 +260,8 @@ def test_suffixes_in_capitals_and_links_into_a_store():
     assert load_dataset(settings).name == "Mine"
     Path("4d7a2146").unlink()
     refuses("Mine.NPZ", "link")
-    Path("folder.npz").mkdir()
-    refuses("folder.npz", "no file")
+    os.mkfifo("pipe.npz")
+    refuses("pipe.npz", "no file")
 
 
 @pytest.mark.parametrize("dtype", ["<u2", ">u2"])

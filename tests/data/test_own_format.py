@@ -39,11 +39,11 @@ def test_a_format_of_one_s_own():
     assert done.exit_code == 0, done.output
     assert Run("run").evaluation().facets[0].factors.keys() == {"kind"}
     assert "lists: .lists (JSON with lists by name)" in mfcvae("parts", "file format").output
-    Path("mine.csv").touch()
-    for option, error in (("mine.csv", "'.csv'"), ("nothing", "data set 'nothing'")):
+    Path("mine.abc").touch()
+    for option, error in (("mine.abc", "'.abc'"), ("nothing", "data set 'nothing'")):
         output = " ".join(mfcvae("train", "--data", option).output.split())
         assert error in output
-        assert ".h5, .hdf5, .lists, .npz" in output
+        assert ".h5, .hdf5, .lists, .npy, .npz" in output
 
 
 def test_such_a_file_is_checked_like_any_other():

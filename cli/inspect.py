@@ -1,0 +1,68 @@
+"""What would be done with data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pyro_mfcvae.cli.options import DATA_DIR, LABELS, comma_separated, say_plainly, settings_of
+from pyro_mfcvae.errors import DataError
+
+if TYPE_CHECKING:
+    from pyro_mfcvae.data.inspection import Inspection
+    from pyro_mfcvae.tables import Table
+
+
+@click.command()
+@click.argument("data")
+@LABELS
+@DATA_DIR
+@settings_of("an option of the data, such as data.options.size=32")
+def inspect(
+    data: str, labels: str | None, data_dir: Path | None, assignments: tuple[str, ...]
+) -> None:
+    """Say what a training would do with every column of DATA, and why.
+
+    DATA is a file, a folder of pictures, or the name of a data set.
+
+    \b
+    Examples:
+      mfcvae inspect penguins.csv
+      mfcvae inspect penguins.csv --labels species,sex
+      mfcvae inspect photos --set data.options.size=32
+    """
+    from dataclasses import replace
+
+    from pyro_mfcvae.cli.show import console, show_tables
+    from pyro_mfcvae.config import override
+    from pyro_mfcvae.data import data_settings, in_folder
+    from pyro_mfcvae.data.inspection import inspect_data
+    from pyro_mfcvae.presets import default_preset, get_preset
+
+    settings = data_settings(data)
+    if labels is not None:
+        options = {**settings.options, "labels": comma_separated(labels)}
+        settings = replace(settings, options=options)
+    if data_dir is not None:
+        settings = in_folder(settings, data_dir)
+    config = replace(get_preset(default_preset(None)).config, data=settings)
+    found = inspect_data(override(config, assignments).data)
+    screen = console()
+    show_tables(screen, _columns_table(found))
+    for note in found.notes:
+        say_plainly(screen, f"warning: {note}")
+    if found.dataset is None:
+        raise DataError(found.problem)
+    n_train, n_test = len(found.dataset.train), len(found.dataset.test)
+    shape = found.dataset.observation.shape
+    say_plainly(screen, f"{n_train} observations {shape} to train on, {n_test} held out")
+
+
+def _columns_table(found: Inspection) -> Table:
+    from pyro_mfcvae.tables import make_table
+
+    rows = [(each.name, each.kind, each.use, each.why) for each in found.columns]
+    heads = ("column", "values", "use", "why")
+    return make_table("what a training does with it", heads, rows, is_text=True)
