@@ -88,12 +88,14 @@ def auto_config(
         [most] * (2 if model == "mfcvae" else 1),
         f"{_ROWS_PER_CLUSTER} rows for a cluster, and at most {_MOST_CLUSTERS} clusters",
     )
-    each = max(1, min(round(math.sqrt(n_values) / len(clusters)), n // _ROWS_PER_LATENT, 10))
-    latents = choose("latent_dim", latent_dim, [each] * len(clusters), size)
+    n_facets = len(clusters)
+    each = min(round(math.sqrt(n_values) / n_facets), n // _ROWS_PER_LATENT, 10)
+    each = max(each, 2 if n_facets == 1 else 1)
+    latents = choose("latent_dim", latent_dim, [each] * n_facets, size)
     width = 2 ** round(math.log2(min(max(math.sqrt(n * n_values) / 3, 16), 128)))
     width = choose("width", None, width, f"of the networks' layers: {size}")
     batch = choose("batch_size", batch_size, min(n, 64 if n < 2000 else 256), size)
-    steps = round(min(max(1000 * math.sqrt(n / 1000), 1000), 3000), -2)
+    steps = round(min(10 * n, max(1000 * math.sqrt(n / 1000), 1000), 3000), -1)
     steps = choose("max_steps", max_steps, steps, f"steps rather than epochs: {size}")
     starts = choose("n_init", n_starts, 4, "facets depend on the start")
     n_epochs = max(1, round(steps / -(-n // batch)))
@@ -122,9 +124,12 @@ def auto_config(
 
 def _model(name: str, sizes: Sequence[tuple[int, int]], width: int) -> ModelConfig:
     options: dict[str, Any] = {}
-    variance = {} if name == "gmvae" else {"initial_variance": 1.0}
+    has_variances = name != "gmvae"  # its networks make them
     facets = [
-        FacetConfig(n_clusters=k, latent_dim=d, **(variance if k > 1 else {})) for k, d in sizes
+        FacetConfig(n_clusters=k, latent_dim=d, initial_variance=1.0)
+        if k > 1 and has_variances
+        else FacetConfig(n_clusters=k, latent_dim=d)
+        for k, d in sizes
     ]
     if name == "gmvae":
         options = {"mixture_width": width} if facets[0].has_clusters else {}
@@ -140,7 +145,6 @@ def _model(name: str, sizes: Sequence[tuple[int, int]], width: int) -> ModelConf
         likelihood=_likelihood(),
         encoder=encoder,
         decoder=decoder,
-        mixture_initialisation="random",
         options=options,
     )
 
