@@ -75,7 +75,7 @@ def explain(problem: Mapping[str, Any], known: Iterable[str] = ()) -> str:
     if problem["type"] == "unexpected_keyword_argument":
         return f"unknown setting {where!r}{did_you_mean(where, known)}"
     if problem["type"] in ("missing", "missing_argument"):
-        return f"setting {where!r} is missing"
+        return f"{where if ' ' in where else f'setting {where!r}'} is missing"
     if not where:
         return message
     meant = ""
