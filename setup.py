@@ -51,7 +51,7 @@ setup(
     },
     install_requires=[
         "click>=8.1",
-        "filelock>=3.13",
+        "filelock>=3.20.1",
         "h5py>=3.10",
         "jinja2>=3.1",
         "matplotlib>=3.8",

@@ -16,8 +16,8 @@ from typing_extensions import override
 from benchmarks.reference import HandWritten, HandWrittenTraining, Precision
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import GUIDES
+from pyro_mfcvae.inference.elbo import Weights, loss
 from pyro_mfcvae.inference.noise import Noise
-from pyro_mfcvae.inference.weights import Weights, loss
 from pyro_mfcvae.training import Callback, TrainingState, take_steps
 from pyro_mfcvae.training.callbacks import MetricsLog, StopAtNonsense
 from pyro_mfcvae.training.checkpoints import Checkpoints
@@ -49,8 +49,8 @@ def networks(load: Workload) -> Turn:
             posteriors = [
                 head(h).chunk(2, -1) for head, h in zip(model.heads, model.encoder(x), strict=True)
             ]
-            zs = [loc.expand(n_samples, *loc.shape) for loc, _ in posteriors]
-            pictures = model.decoder([z[0] for z in zs] if n_samples == 1 else zs)
+            zs = [loc.expand(n_samples, *loc.shape).flatten(0, 1) for loc, _ in posteriors]
+            pictures = model.decoder(zs)
         total = pictures.float().sum() + sum(log_var.float().sum() for _, log_var in posteriors)
         total.backward()
         for parameter in parameters:

@@ -69,7 +69,7 @@ class _Figures(click.Command):
 
     @override
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from pyro_mfcvae.figures import all_figures
+        from pyro_mfcvae.figures.registry import all_figures
 
         with formatter.section("Figures"):
             formatter.write_dl(

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pyro_mfcvae.cli.options import DATA_DIR, OUT, PATH, RUN, option, own_files, paragraph
+from pyro_mfcvae.cli.options import (
+    DATA_DIR,
+    OUT,
+    PATH,
+    RUN,
+    command_line,
+    option,
+    own_files,
+    paragraph,
+)
 
 if TYPE_CHECKING:
     from pyro_mfcvae.runs.run import Run
@@ -99,10 +108,8 @@ def pretrained(name: str | None, out: Path | None, data_dir: Path | None) -> Non
 
 
 def _say_how_to_go_on(run: Run) -> None:
-    click.echo(
-        f"{run.path} is ready. Go on with\n    mfcvae evaluate {run.path}\n"
-        f"    mfcvae figures {run.path}"
-    )
+    commands = [f"\n    {command_line(name, run.path)}" for name in ("evaluate", "figures")]
+    click.echo(f"{run.path} is ready. Go on with{''.join(commands)}")
 
 
 @click.command()

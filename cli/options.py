@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from typing_extensions import override
 
+from pyro_mfcvae.tables import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -142,13 +144,20 @@ class ListsMeasures(click.Command):
             formatter.write_dl([(row.name, row.explanation) for row in MEASURES.values()])
 
 
-def again(model: str | None, guide: str | None) -> str:
+def again(model: str | None, guide: str | None) -> list[str]:
     """What a command on a run needs besides, if it was trained with this --model and --guide."""
-    return "".join(
-        f" --{kind} {shlex.quote(text)}"
+    return [
+        word
         for kind, text in (("model", model), ("guide", guide))
         if text is not None and ":" in text
-    )
+        for word in (f"--{kind}", text)
+    ]
+
+
+def command_line(*words: object) -> str:
+    """A command, to be pasted into a shell."""
+    texts = [f"./{w}" if isinstance(w, Path) and str(w).startswith("-") else str(w) for w in words]
+    return shlex.join(["mfcvae", *texts])
 
 
 def paragraph(head: str, text: str) -> str:
@@ -159,7 +168,8 @@ def paragraph(head: str, text: str) -> str:
 
 
 def say_plainly(screen: Console, text: str, style: str | None = None) -> None:
-    """Print a line as it is: nothing in it is highlighted, cut or read as markup."""
+    """Print a line as it is: nothing in it is highlighted, cut or read as markup or an order."""
+    text = printable(text)
     screen.print(text, style=style, highlight=False, soft_wrap=True, markup=False)
 
 

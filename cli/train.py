@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from pyro_mfcvae.cli.options import (
     PATH,
     again,
     comma_separated,
+    command_line,
     option,
     say_plainly,
     sayer,
@@ -233,39 +235,49 @@ def _settings(
 
 
 def _finish(
-    screen: Console, besides: str, runs: Mapping[str, Run], state: TrainingState, dataset: Dataset
+    screen: Console,
+    besides: list[str],
+    runs: Mapping[str, Run],
+    state: TrainingState,
+    dataset: Dataset,
 ) -> None:
-    """Evaluate and draw runs by their names, and show the results; state is that of the first."""
+    """Evaluate runs by their names, show the results, and draw; state is that of the first."""
     from pyro_mfcvae.cli.show import show_evaluation, show_tables
     from pyro_mfcvae.evaluation.tables import runs_table
     from pyro_mfcvae.runs.complete import complete
+    from pyro_mfcvae.runs.draw import draw_run
 
     tell = partial(say_plainly, screen)
     if not state.engine.is_writer:
         sys.exit()
     if state.interrupted:
-        resumed = " ".join(f"--resume {run.path}" for run in runs.values())
+        resumed = [word for run in runs.values() for word in ("--resume", run.path)]
         tell(
             f"Interrupted after step {state.step} of {state.n_steps}; nothing is lost. Go on with\n"
-            f"    mfcvae train {resumed}{besides}"
+            f"    {command_line('train', *resumed, *besides)}"
         )
         sys.exit(130)
-    folders = " ".join(str(run.path) for run in runs.values())
+    paths = [run.path for run in runs.values()]
     say = sayer(screen)
     results = {}
     try:
         for name, run in runs.items():
             if len(runs) > 1:
                 say(f"{run.path}:")
-            results[name] = complete(run, dataset, say)
+            results[name] = complete(run, dataset, say, draw=False)
+        if len(runs) == 1:
+            show_evaluation(screen, *results.values())
+        else:
+            show_tables(screen, runs_table(results))
+        for run in runs.values():
+            say("drawing")
+            draw_run(run, dataset)
     except KeyboardInterrupt:
         tell("Interrupted; what was trained is safe. Go on with")
-        for run in runs.values():
-            tell(f"    mfcvae evaluate {run.path}{besides}\n    mfcvae figures {run.path}{besides}")
+        for path, name in product(paths, ("evaluate", "figures")):
+            tell(f"    {command_line(name, path, *besides)}")
         sys.exit(130)
     if len(runs) == 1:
-        show_evaluation(screen, *results.values())
-        tell(f"figures and results: {folders}")
+        tell(f"figures and results: {paths[0]}")
     else:
-        show_tables(screen, runs_table(results))
-        tell(f"side by side: mfcvae report {folders}{besides}")
+        tell(f"side by side: {command_line('report', *paths, *besides)}")

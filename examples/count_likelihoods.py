@@ -14,11 +14,11 @@ from torch import nn
 from pyro_mfcvae import MFCVAE, FacetELBO
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.errors import DataError
-from pyro_mfcvae.nets.registry import register_likelihood
+from pyro_mfcvae.nets.registry import Likelihood, register_likelihood
 
 
 @register_likelihood("poisson")
-class PoissonLikelihood(nn.Module):
+class PoissonLikelihood(Likelihood):
     def forward(self, h, event_dim):
         return dist.Poisson(nn.functional.softplus(h), validate_args=False).to_event(event_dim)
 
@@ -28,7 +28,7 @@ class PoissonLikelihood(nn.Module):
 
 
 @register_likelihood("categorical")
-class CategoricalLikelihood(nn.Module):
+class CategoricalLikelihood(Likelihood):
     def forward(self, h, event_dim):
         return dist.OneHotCategorical(logits=h, validate_args=False).to_event(event_dim - 1)
 

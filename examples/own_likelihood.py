@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import pyro.distributions as dist
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pyro_mfcvae import MFCVAE
 from pyro_mfcvae.config import Component
-from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.data import as_float, load_dataset
-from pyro_mfcvae.nets.registry import register_likelihood
+from pyro_mfcvae.nets.registry import Likelihood, register_likelihood
 
 
 @register_likelihood("student-t")
-class StudentTLikelihood(nn.Module):
+class StudentTLikelihood(Likelihood):
     """x_i ~ StudentT(df, loc = h_i, scale)."""
 
     def __init__(self, df: float = 3.0, scale: float = 0.1) -> None:
@@ -28,9 +27,6 @@ class StudentTLikelihood(nn.Module):
     def forward(self, h: Tensor, event_dim: int) -> dist.TorchDistribution:
         """Locations (..., *shape) -> p(x | z)."""
         return dist.StudentT(self.df, h, self.scale).to_event(event_dim)
-
-    def check(self, observation: ObservationSpec) -> None:
-        """Any real numbers will do."""
 
 
 def main(n_steps: int = 100) -> list[float]:

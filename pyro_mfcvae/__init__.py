@@ -6,12 +6,15 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pyro_mfcvae.estimators import FacetClustering as FacetClustering
+    from pyro_mfcvae.estimators import GMVAEClustering as GMVAEClustering
+    from pyro_mfcvae.estimators import VaDEClustering as VaDEClustering
     from pyro_mfcvae.evaluation import predict as predict
+    from pyro_mfcvae.inference.elbo import ElboTerms as ElboTerms
     from pyro_mfcvae.inference.elbo import FacetELBO as FacetELBO
-    from pyro_mfcvae.inference.fade_in import Fade as Fade
     from pyro_mfcvae.inference.fade_in import FadeInSchedule as FadeInSchedule
     from pyro_mfcvae.inference.noise import Noise as Noise
-    from pyro_mfcvae.inference.terms import ElboTerms as ElboTerms
+    from pyro_mfcvae.inference.sites import Fade as Fade
     from pyro_mfcvae.models import GMVAE as GMVAE
     from pyro_mfcvae.models import MFCVAE as MFCVAE
     from pyro_mfcvae.models import UGVAE as UGVAE
@@ -26,11 +29,13 @@ if TYPE_CHECKING:
     from pyro_mfcvae.runs.run import Run as Run
 
 _HOMES = {
-    "ElboTerms": "inference.terms",
-    "Fade": "inference.fade_in",
+    "ElboTerms": "inference.elbo",
+    "Fade": "inference.sites",
     "FadeInSchedule": "inference.fade_in",
+    "FacetClustering": "estimators",
     "FacetELBO": "inference.elbo",
     "GMVAE": "models",
+    "GMVAEClustering": "estimators",
     "MFCVAE": "models",
     "MixturePrior": "priors.mixture",
     "Noise": "inference.noise",
@@ -38,6 +43,7 @@ _HOMES = {
     "UGVAE": "models",
     "VLAC": "models",
     "VaDE": "models",
+    "VaDEClustering": "estimators",
     "import_official": "official",
     "import_run": "official",
     "load_guide_file": "plugins",

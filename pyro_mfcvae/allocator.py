@@ -1,8 +1,9 @@
-"""Memory that a step gives back is not taken from the process, which the next one would miss."""
+"""Memory that a process keeps, and errors that say that there is too little of it."""
 
 from __future__ import annotations
 
 import ctypes
+import re
 import sys
 
 # Parameters of glibc's mallopt, and what they are set to.
@@ -28,3 +29,11 @@ def keep_memory() -> bool:
     except (OSError, AttributeError):
         return False
     return all(mallopt(parameter, value) for parameter, value in _SETTINGS.items())
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory does not suffice; torch has no type for it on a CPU."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's
+        return True
+    says = re.search("out of memory|(can't|cannot) allocate|bad_alloc", str(error), re.IGNORECASE)
+    return isinstance(error, RuntimeError) and bool(says)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any
+
+_MOST_LETTERS = 200  # of a value in a message
 
 
 class ConfigError(ValueError):
@@ -20,6 +24,10 @@ class RunError(ValueError):
 
 class DamagedCheckpointWarning(UserWarning):
     """A newer checkpoint is damaged, so that an older one is taken."""
+
+
+class NotSavedWarning(UserWarning):
+    """Results cannot be written into the folder of their run."""
 
 
 class OtherDataWarning(UserWarning):
@@ -42,14 +50,49 @@ class TrainingError(RuntimeError):
     """Training cannot go on, for instance because the objective is not finite."""
 
 
-def explain(problem: Mapping[str, Any]) -> str:
-    """One problem that pydantic found in settings, with its place."""
+def shown(value: object) -> str:
+    """A value as it stands in a message: escaped, and not too long."""
+    text = repr(value)
+    return text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}..."
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """What an error adds where a name is nearly one of the known ones."""
+    names = {each.lower(): each for each in known}
+    close = get_close_matches(str(name).rpartition(".")[2].lower(), names, n=1)
+    return f"; did you mean {names[close[0]]!r}?" if close else ""
+
+
+def explain(problem: Mapping[str, Any], known: Iterable[str] = ()) -> str:
+    """One problem that pydantic found in settings, with its place.
+
+    Args:
+        problem: one of ``ValidationError.errors()``.
+        known: names that settings have, for those that are unknown.
+    """
     where = ".".join(str(part) for part in problem["loc"])
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "unexpected_keyword_argument":
-        return f"unknown setting {where!r}"
+        return f"unknown setting {where!r}{did_you_mean(where, known)}"
     if problem["type"] in ("missing", "missing_argument"):
-        return f"setting {where!r} is missing"
+        return f"{where if ' ' in where else f'setting {where!r}'} is missing"
     if not where:
         return message
-    return f"{where}: {message[0].lower()}{message[1:]}, got {problem['input']!r}"
+    meant = ""
+    if problem["type"] == "literal_error":
+        allowed = re.findall("'([^']*)'", problem["ctx"]["expected"])
+        meant = did_you_mean(problem["input"], allowed)
+    return f"{where}: {message[0].lower()}{message[1:]}, got {shown(problem['input'])}{meant}"
+
+
+def explain_os(error: OSError) -> str:
+    """What the system refused, and where."""
+    if error.filename is None or error.strerror is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
+
+
+def names_in(schema: Mapping[str, Any]) -> set[str]:
+    """Names of all settings, in any part, of a JSON schema."""
+    parts = [schema, *schema.get("$defs", {}).values()]
+    return {name for part in parts for name in part.get("properties", ())}

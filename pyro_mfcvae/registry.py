@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from difflib import get_close_matches
 from typing import Any, NoReturn, TypeVar
 
 from typing_extensions import override
 
-from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.errors import ConfigError, did_you_mean, shown
 
 T = TypeVar("T")
 P = TypeVar("P")
@@ -107,10 +106,10 @@ def take_back(home: str) -> Taken:
 def unknown(what: str, name: object, known: Iterable[str], otherwise: str = "") -> ConfigError:
     """The error for a name that is none of the known ones, nor what could be given otherwise."""
     known = list(known)
-    close = get_close_matches(str(name).rpartition(".")[2], known, n=1)
     told = f", or {otherwise}" if otherwise else ""
-    meant = f"; did you mean {close[0]!r}?" if close else ""
-    return ConfigError(f"unknown {what} {name!r}; choose one of {', '.join(known)}{told}{meant}")
+    meant = did_you_mean(name, known)
+    listed = f"choose one of {', '.join(known)}{told}{meant}"
+    return ConfigError(f"unknown {what} {shown(name)}; {listed}")
 
 
 def _caller() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 _LONG = 20  # letters; shorter cells of numbers are not broken on the terminal
 _GAP = 3  # letters between columns there
+# Control characters but the end of a line, halves of characters, turns of the writing's direction.
+_ORDERS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,20 @@ def make_table(
 ) -> Table:
     """A table from cells or plain text."""
     cells = tuple(
-        tuple(cell if isinstance(cell, Cell) else Cell(cell) for cell in row) for row in rows
+        tuple(cell if isinstance(cell, Cell) else Cell(_one_line(cell)) for cell in row)
+        for row in rows
     )
-    return Table(caption, tuple(columns), cells, n_headers, is_text, note)
+    names = tuple(map(_one_line, columns))
+    return Table(_one_line(caption), names, cells, n_headers, is_text, printable(note))
+
+
+def printable(text: str) -> str:
+    """Lines in which control characters, which a terminal obeys, are written as in Python."""
+    return _ORDERS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def _one_line(text: str) -> str:
+    return printable(text).replace("\n", r"\n")
 
 
 def percent(share: float) -> str:
@@ -79,10 +93,14 @@ def as_markdown(table: Table) -> str:
 def show_table(screen: Console, table: Table) -> None:
     """Print the table, in several ones below each other where it is too wide.
 
-    Where several columns name a row, the first one is not repeated.
+    Where several columns name a row, the first one is not repeated. Where not even two columns have
+    room beside each other, every cell has a line.
     """
-    caption = table.caption
-    for columns, widths in _split(table, screen.width):
+    parts, caption = list(_split(table, screen.width)), table.caption
+    if max(sum(w or 0 for w in widths) + _GAP * len(widths) for _, widths in parts) > screen.width:
+        parts = []
+        _print_lines(screen, table)
+    for columns, widths in parts:
         screen.print(_grid(table, caption, columns, widths))
         caption = ""
     if table.note:
@@ -91,15 +109,20 @@ def show_table(screen: Console, table: Table) -> None:
 
 def _split(table: Table, width: int) -> Iterator[tuple[list[int], list[int | None]]]:
     """Columns that fit beside each other without breaking words of numbers, and their widths."""
+    from rich.cells import cell_len
+
     everything = list(range(len(table.columns)))
-    cells = [[row[i].text for row in table.rows] for i in everything]
-    longest = [max(map(len, texts), default=0) for texts in cells]
-    natural = [max(n, len(name)) for n, name in zip(longest, table.columns, strict=True)]
-    if table.is_text or sum(natural) + _GAP * len(natural) < width:
+    longest = [max((cell_len(_shown(row[i])) for row in table.rows), default=0) for i in everything]
+    natural = [max(n, cell_len(name)) for n, name in zip(longest, table.columns, strict=True)]
+    if sum(natural) + _GAP * len(natural) < width:
         yield everything, [None] * len(everything)
         return
-    words = [max(map(len, name.split()), default=0) for name in table.columns]
+    words = [max(map(cell_len, name.split()), default=0) for name in table.columns]
     least = [max(min(n, _LONG), w) for n, w in zip(longest, words, strict=True)]
+    if table.is_text:
+        fits = sum(least) + _GAP * len(least) <= width
+        yield everything, [None] * len(everything) if fits else [*least]
+        return
     heads, rest = everything[: table.n_headers], everything[table.n_headers :]
     while rest:
         columns = [*heads, rest.pop(0)]
@@ -120,10 +143,26 @@ def _grid(table: Table, caption: str, columns: list[int], widths: list[int | Non
         grid.add_column(name, justify=justify, overflow="fold", width=width)
     last = None
     for row in table.rows:
-        texts = [f"{row[i].text}*" if row[i].best else row[i].text for i in columns]
+        texts = [_shown(row[i]) for i in columns]
         if table.n_headers > 1:
             if last not in (None, texts[0]):
                 grid.add_section()
             last, texts[0] = texts[0], "" if texts[0] == last else texts[0]
         grid.add_row(*map(escape, texts))
     return grid
+
+
+def _shown(cell: Cell) -> str:
+    return f"{cell.text}*" if cell.best else cell.text
+
+
+def _print_lines(screen: Console, table: Table) -> None:
+    """Print the cells of each row below its names, each after the name of its column."""
+    n = table.n_headers
+    lines = [table.caption]
+    for row in table.rows:
+        lines += ["", *(_shown(cell) for cell in row[:n])]
+        lines += [
+            f"{name}: {_shown(c)}" for name, c in zip(table.columns[n:], row[n:], strict=True)
+        ]
+    screen.print("\n".join([*lines, ""]), highlight=False, markup=False)

@@ -12,6 +12,8 @@ import pyro
 import pytest
 import torch
 
+pytest.register_assert_rewrite("browser", "model_cases", "prior_contract")
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("MFCVAE_SHARED", ROOT.parent / "shared"))
 

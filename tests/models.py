@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from pyro_mfcvae.config import Component, Config, FacetConfig, override, with_facets
-from pyro_mfcvae.guides import build_guide
-from pyro_mfcvae.inference.terms import ElboTerms
-from pyro_mfcvae.inference.weights import Weights, elbo, loss
-from pyro_mfcvae.models import MFCVAE, FacetModel
+from pyro_mfcvae.models import MFCVAE
 from pyro_mfcvae.presets import get_preset
 
 SHAPE = (1, 4, 4)
@@ -58,23 +54,6 @@ def small_model(
 
 def observations(n: int = N_OBSERVATIONS, shape: tuple[int, ...] = SHAPE) -> Tensor:
     return torch.rand(n, *shape, dtype=torch.float64)
-
-
-def gradients(model: torch.nn.Module, loss: Tensor) -> Tensor:
-    """All gradients as one vector; zeros where a parameter has none."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    grads = torch.autograd.grad(loss, parameters, allow_unused=True)
-    return torch.cat(
-        [
-            (torch.zeros_like(p) if g is None else g).flatten()
-            for p, g in zip(parameters, grads, strict=True)
-        ]
-    )
-
-
-def relative_error(a: Tensor, b: Tensor) -> float:
-    """Largest difference relative to the largest entry of b."""
-    return ((a - b).abs().max() / b.abs().max()).item()
 
 
 def tiny_config(**replaced: str) -> Config:
@@ -128,42 +107,3 @@ class Replayed:
             values.resize_(result.shape).copy_(result)
 
         return run, values
-
-
-@dataclass(frozen=True)
-class Weighted:
-    """Terms under fade weights, and what they come to."""
-
-    terms: ElboTerms
-    weights: Weights
-
-    @property
-    def elbo(self) -> Tensor:
-        return elbo(self.terms, self.weights)
-
-    @property
-    def loss(self) -> Tensor:
-        return loss(self.terms, self.weights)
-
-    def __getattr__(self, name: str) -> Tensor:
-        return getattr(self.terms, name)
-
-
-def weighted(
-    model: FacetModel, x: Tensor, guide="vade", n_samples: int = 1, fade=None, **weights
-) -> Weighted:
-    """The objective of a model, whose facets are given these fade weights first."""
-    if fade is not None:
-        model.fade.copy_(torch.as_tensor(fade))
-    return Weighted(model(x, guide, n_samples), Weights(model.fade.clone(), **weights))
-
-
-def with_guides(model: FacetModel, *names: str) -> FacetModel:
-    """A model that was made with guides; those with networks share one."""
-    for name in names:
-        model.guides[name] = build_guide(name, model).double()
-    networks = [guide.network for guide in model.guides.values() if hasattr(guide, "network")]
-    for guide in model.guides.values():
-        if hasattr(guide, "network"):
-            guide.network = networks[0]
-    return model

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 
+import pytest
 import torch
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, MixtureSameFamily
 
 from pyro_mfcvae.priors.base import Prior
-from pyro_mfcvae.priors.memo import memoise_densities
+from pyro_mfcvae.priors.normal import memoise_densities
 
 N = 40
 EXACT = {"rtol": 1e-9, "atol": 1e-12}
@@ -76,7 +77,7 @@ class PriorContract:
         if clusters is None:
             torch.testing.assert_close(p.component().log_prob(z), joint[:, 0], **EXACT)
             return
-        c = torch.randint(p.n_clusters, (N,))
+        c = torch.randint(p.n_clusters, (3, N))
         log_prob = clusters.log_prob(c) + p.component(c).log_prob(z)
         torch.testing.assert_close(log_prob, joint[torch.arange(N), c], **EXACT)
         support = clusters.enumerate_support(expand=False)
@@ -102,15 +103,18 @@ class PriorContract:
         again = p.sample((n,), generator=torch.Generator().manual_seed(1))
         assert z.shape == (n, prior.latent_dim)
         assert torch.equal(z, again)
+        assert not z.requires_grad
         mean, variance = reference.mean.detach(), reference.variance.detach()
         assert ((z.mean(0) - mean) / (variance / n).sqrt()).abs().max() < 5
         squares = (z - mean).square()
         assert ((squares.mean(0) - variance) / (squares.std(0) / n**0.5)).abs().max() < 5
 
-    def test_samples_of_a_component_at_a_temperature(self):
-        n, tau, (prior, parents, _) = 50_000, 0.3, self.case()
+    @pytest.mark.parametrize("given", [{}, {"temperature": 0.3}])
+    def test_samples_of_a_component_at_a_temperature(self, given):
+        n, tau, (prior, parents, _) = 50_000, given.get("temperature", 1.0), self.case()
         p, c = prior(parents), prior.n_clusters - 1
-        z = p.sample((n,), c, tau, torch.Generator().manual_seed(1))
+        z = p.sample((n,), c, generator=torch.Generator().manual_seed(1), **given)
+        assert not z.requires_grad
         factor, loc = p.scale_tril[c].detach(), p.loc[c].detach()
         white = torch.linalg.solve_triangular(factor, (z - loc).mT, upper=False).mT
         assert (white.mean(0) / (tau / n) ** 0.5).abs().max() < 5

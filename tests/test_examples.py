@@ -8,7 +8,6 @@ import pytest
 import torch
 from click.testing import CliRunner
 from conftest import ROOT
-from models import gradients, relative_error, weighted, with_guides
 from pyro.distributions import Dirichlet
 from pyro.infer import TraceEnum_ELBO
 from scipy import stats
@@ -19,6 +18,7 @@ from pyro_mfcvae.cli import main
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError, DataError
 from pyro_mfcvae.nets.registry import LIKELIHOODS
+from pyro_mfcvae.testing.values import gradients, relative_error, weighted, with_guides
 
 EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
 

@@ -11,7 +11,7 @@ import click
 import pytest
 import torch
 from conftest import ROOT
-from models import observations, relative_error, tiny_config
+from models import observations, tiny_config
 from pyro.infer import TraceEnum_ELBO
 
 from pyro_mfcvae import Noise, presets
@@ -19,6 +19,7 @@ from pyro_mfcvae.cli import main
 from pyro_mfcvae.config import override
 from pyro_mfcvae.inference.noise import site_noise
 from pyro_mfcvae.runs.train import train
+from pyro_mfcvae.testing.values import relative_error
 
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text()

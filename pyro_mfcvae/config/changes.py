@@ -10,6 +10,7 @@ from typing import Any
 
 from pyro_mfcvae.config.parts import FacetConfig
 from pyro_mfcvae.config.run import Config, config_from_dict, config_to_dict
+from pyro_mfcvae.config.text import parse_json
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.registry import unknown
 
@@ -42,7 +43,7 @@ def parse_facets(text: str) -> tuple[FacetConfig, ...]:
     """
     facets = []
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*:\s*(\d+)\s*", part)
+        match = re.fullmatch(r"\s*([0-9]{1,18})\s*:\s*([0-9]{1,18})\s*", part)
         if not match or not all(int(number) for number in match.groups()):
             raise ConfigError(
                 "facets are given as D:K,D:K (latent dimensions and clusters, both at least 1, "
@@ -60,7 +61,7 @@ def with_facets(config: Config, text: str) -> Config:
     number of facets, each progressive step but the last is as long as the first was.
 
     Raises:
-        ConfigError: if the text has another form.
+        ConfigError: if the text has another form, or other settings do not fit the facets.
     """
     old = config.model.facets
     facets = parse_facets(text)
@@ -72,11 +73,10 @@ def with_facets(config: Config, text: str) -> Config:
     steps = config.training.epochs_per_step
     if len(steps) > 1 and len(facets) != len(old):
         steps = (sum(steps),) if len(facets) == 1 else steps[:1] * (len(facets) - 1) + steps[-1:]
-    return replace(
-        config,
-        model=replace(config.model, facets=facets),
-        training=replace(config.training, epochs_per_step=steps),
-    )
+    values = config_to_dict(config)
+    values["model"]["facets"] = facets
+    values["training"]["epochs_per_step"] = steps
+    return config_from_dict(values)
 
 
 def _parsed(assignment: str) -> tuple[str, Any]:
@@ -86,10 +86,13 @@ def _parsed(assignment: str) -> tuple[str, Any]:
         raise ConfigError(
             f"expected dotted.path=value, such as training.learning_rate=1e-3, got {assignment!r}"
         )
+    path = path.strip()
     try:
-        return path.strip(), json.loads(text)
+        return path, parse_json(text)
     except json.JSONDecodeError:
-        return path.strip(), text
+        return path, text
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
 
 
 def _assign(values: Any, path: str, value: Any) -> None:
@@ -110,7 +113,7 @@ def _assign(values: Any, path: str, value: Any) -> None:
 
 def _member(values: Any, key: str, so_far: str, path: str) -> Any:
     if isinstance(values, list):
-        if key.isdecimal() and int(key) < len(values):
+        if key in map(str, range(len(values))):
             return values[int(key)]
         raise ConfigError(f"{so_far} in {path!r}: expected a number from 0 to {len(values) - 1}")
     if not isinstance(values, dict):

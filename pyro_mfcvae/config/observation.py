@@ -8,6 +8,9 @@ from typing import Literal
 
 from pyro_mfcvae.errors import DataError
 
+MISSING = -1
+"""In the place of a class that is not known."""
+
 
 @dataclass(frozen=True)
 class ObservationSpec:
@@ -17,11 +20,13 @@ class ObservationSpec:
         shape: (channels, height, width) of an image, (features,) of a table's row.
         low: smallest value in the data.
         high: largest value in the data.
+        missing: whether some values are missing, NaN in their place.
     """
 
     shape: tuple[int, ...]
     low: float = 0.0
     high: float = 1.0
+    missing: bool = False
 
     def __post_init__(self) -> None:
         if len(self.shape) not in (1, 3) or any(size < 1 for size in self.shape):

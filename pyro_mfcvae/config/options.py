@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.errors import ConfigError, did_you_mean, explain
 
 
 def check_options(
@@ -34,7 +34,8 @@ def check_options(
     unknown = sorted(set(options) - set(known))
     if unknown:
         takes = f"it has {', '.join(known)}" if known else "it has none"
-        raise ConfigError(f"unknown option {', '.join(unknown)} of {what}; {takes}")
+        meant = did_you_mean(unknown[0], known)
+        raise ConfigError(f"unknown option {', '.join(unknown)} of {what}; {takes}{meant}")
     for parameter in parameters:
         if parameter.name not in options and parameter.default is parameter.empty:
             raise ConfigError(f"{what} needs the option {parameter.name}")
@@ -45,9 +46,8 @@ def check_options(
         try:
             TypeAdapter(hints[name]).validate_python(value, strict=True)
         except ValidationError as error:
-            problem = error.errors()[0]["msg"]
-            problem = f"{problem[0].lower()}{problem[1:]}"
-            raise ConfigError(f"option {name} of {what}: {problem}, got {value!r}") from None
+            problem = {**error.errors()[0], "loc": (f"option {name} of {what}",), "input": value}
+            raise ConfigError(explain(problem)) from None
 
 
 def leaves(values: Any, path: str = "") -> Iterator[tuple[str, Any]]:

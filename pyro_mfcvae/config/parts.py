@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, TypeVar, cast, dataclass_transform
 from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-Count = Annotated[int, Field(ge=1, strict=True)]
-Whole = Annotated[int, Field(ge=0, strict=True)]
+Count = Annotated[int, Field(ge=1, lt=2**63, strict=True)]
+Whole = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Options = dict[str, Any]
 

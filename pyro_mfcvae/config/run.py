@@ -18,8 +18,9 @@ from pyro_mfcvae.config.parts import (
     Whole,
     settings,
 )
+from pyro_mfcvae.config.text import check_nesting, parse_json
 from pyro_mfcvae.config.training import TrainingConfig
-from pyro_mfcvae.errors import ConfigError, explain
+from pyro_mfcvae.errors import ConfigError, explain, names_in
 
 VERSION: Final = 2
 
@@ -53,7 +54,10 @@ class Config:
         warp = self.training.warp
         if warp is not None and max(warp.facets or (0,)) >= n_facets:
             given = list(warp.facets or ())
-            raise ValueError(f"training.warp.facets must be from 0 to {n_facets - 1}, got {given}")
+            raise ValueError(
+                f"training.warp.facets must be from 0 to {n_facets - 1}, got {given}; set it to "
+                "null, which means all facets"
+            )
         if n_steps not in (1, n_facets):
             raise ValueError(
                 f"training.epochs_per_step needs one entry per facet ({n_facets}) or a single one "
@@ -86,10 +90,13 @@ def config_from_dict(values: dict[str, Any]) -> Config:
     Raises:
         ConfigError: if a key is unknown or missing, or a value has the wrong type or range.
     """
+    check_nesting(values)
     try:
         return _adapter().validate_python(_upgrade(values))
     except ValidationError as error:
-        raise ConfigError("; ".join(explain(problem) for problem in error.errors())) from None
+        known = names_in(_adapter().json_schema())
+        problems = [explain(problem, known) for problem in error.errors()]
+        raise ConfigError("; ".join(problems)) from None
 
 
 def _upgrade(values: dict[str, Any]) -> dict[str, Any]:
@@ -120,7 +127,7 @@ def config_from_json(text: str) -> Config:
         ConfigError: if the text is no JSON object, or as for :func:`config_from_dict`.
     """
     try:
-        values = json.loads(text)
+        values = parse_json(text)
     except json.JSONDecodeError as error:
         raise ConfigError(f"the settings are not JSON: {error}") from None
     if not isinstance(values, dict):

@@ -72,7 +72,8 @@ class TrainingConfig:
         precision: of the networks' products: ``"full"``, ``"tf32"`` (CUDA only: 10 bits of
             mantissa) or ``"bf16"`` (7 bits). Parameters, densities and the optimiser keep dtype.
         cuda_graph: on CUDA, capture the step once and replay it, which spares the launches.
-        n_threads: CPU threads; 0 leaves them as they are.
+        n_threads: CPU threads, of which no more are used than the machine has CPUs; 0 leaves them
+            as they are.
         log_every: steps between log points.
         checkpoint_every: epochs between checkpoints; 0 keeps the last one only.
         evaluate_every: epochs between measurements on held-out data; 0 leaves them to the end.
@@ -104,7 +105,7 @@ class TrainingConfig:
     dtype: Literal["float32", "float64"] = "float32"
     precision: Literal["full", "tf32", "bf16"] = "full"
     cuda_graph: SameRun[bool] = True
-    n_threads: SameRun[Whole] = 0
+    n_threads: SameRun[Annotated[Whole, Field(le=4096)]] = 0
     log_every: SameRun[Count] = 50
     checkpoint_every: SameRun[Whole] = 0
     evaluate_every: SameRun[Whole] = 0

@@ -15,6 +15,7 @@ from pyro_mfcvae.data.memory import dataset_of
 from pyro_mfcvae.data.observations import Dataset, as_float, select, spread_out
 from pyro_mfcvae.data.registry import (
     DATASETS,
+    as_it_is,
     data_settings,
     in_folder,
     load_dataset,
@@ -26,6 +27,7 @@ __all__ = [
     "DATASETS",
     "Dataset",
     "as_float",
+    "as_it_is",
     "data_settings",
     "dataset_of",
     "in_folder",

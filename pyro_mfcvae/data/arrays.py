@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pyro_mfcvae.config.observation import MISSING
 from pyro_mfcvae.errors import DataError, DataWarning
 
 _CHANNELS = (1, 3, 4)
@@ -26,7 +27,6 @@ _CLASSES = "classes (whole numbers or text)"
 _EXACT = 2**53  # up to which real numbers tell whole numbers apart
 _MOST_FACTORS = 1000
 IDENTIFIERS_FROM = 20  # labels, of which nobody can say that they are identifiers
-MISSING = -1  # instead of a class
 
 
 class Shaped(Protocol):

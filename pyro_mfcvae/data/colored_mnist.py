@@ -31,6 +31,7 @@ def colored_mnist(
     n_foregrounds: Colors = 10,
     n_backgrounds: Colors = 10,
     color_seed: Whole = 0,
+    download: bool = True,
 ) -> Dataset:
     """MNIST digits of one colour on a ground of another.
 
@@ -38,14 +39,14 @@ def colored_mnist(
 
     with colours drawn independently of each other and of the digit. Hues are evenly spaced;
     foregrounds are bright and pale, backgrounds dark and saturated. A digit keeps its colours
-    whatever n_train and n_test are. These options, data_dir and the errors are those of
+    whatever n_train and n_test are. These options, data_dir, download and the errors are those of
     :func:`~pyro_mfcvae.data.vision.mnist`.
 
     Returns:
         pictures, uint8 (N, 3, 28, 28), with the labels ``digit``, ``foreground`` and
         ``background``; a colour that does not vary has no label.
     """
-    grey = mnist(data_dir, n_train, n_test)
+    grey = mnist(data_dir, n_train, n_test, download)
     palettes = {
         "foreground": _palette(n_foregrounds, FOREGROUND_SATURATION, FOREGROUND_VALUE),
         "background": _palette(n_backgrounds, BACKGROUND_SATURATION, BACKGROUND_VALUE),

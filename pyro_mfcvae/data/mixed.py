@@ -12,11 +12,17 @@ from torch import Tensor
 from typing_extensions import TypedDict
 
 from pyro_mfcvae.config import Component
+from pyro_mfcvae.config.observation import MISSING
 from pyro_mfcvae.config.parts import Whole
-from pyro_mfcvae.data.arrays import MISSING
 from pyro_mfcvae.data.observations import Dataset
 from pyro_mfcvae.data.pictures import Size, resized
-from pyro_mfcvae.data.registry import in_folder, load_dataset, reads_files, register_dataset
+from pyro_mfcvae.data.registry import (
+    as_it_is,
+    in_folder,
+    load_dataset,
+    reads_files,
+    register_dataset,
+)
 from pyro_mfcvae.data.streamed import StreamedObservations
 from pyro_mfcvae.errors import DataError
 
@@ -39,6 +45,7 @@ def mixed(
     balanced: bool = True,
     cut_seed: Whole = 0,
     data_dir: str | None = None,
+    download: bool = True,
 ) -> Dataset:
     """Two data sets as one, so that a model can be trained to tell or to align them.
 
@@ -57,6 +64,7 @@ def mixed(
             all observations, and leaves batches to chance.
         cut_seed: of the choice of observations that are kept.
         data_dir: folder of the files of both, instead of those in their options.
+        download: what is missing there; False leaves folders that are given as they are.
 
     Returns:
         observations of both, with the label ``domain`` and every factor that both have; classes of
@@ -66,7 +74,7 @@ def mixed(
         ConfigError: if a name or an option is wrong.
         DataError: if a data set cannot be used, or the observations cannot be made alike.
     """
-    parts = [_load(part, data_dir) for part in (first, second)]
+    parts = [_load(part, data_dir, download) for part in (first, second)]
     inverted = [part.get("inverted", False) for part in (first, second)]
     names = _domain_names(parts, inverted)
     train, test = [part.train for part in parts], [part.test for part in parts]
@@ -95,11 +103,11 @@ def mixed(
     )
 
 
-def _load(part: Part, data_dir: str | None) -> Dataset:
+def _load(part: Part, data_dir: str | None, download: bool) -> Dataset:
     settings = Component(name=part["name"], options=dict(part.get("options", {})))
     if data_dir is not None and reads_files(settings.name):
         settings = in_folder(settings, data_dir)
-    dataset = load_dataset(settings)
+    dataset = load_dataset(settings if download else as_it_is(settings))
     if isinstance(dataset.x, StreamedObservations):
         raise DataError(
             f"{dataset.name}: data sets are mixed in memory, got one that is read from its file as "

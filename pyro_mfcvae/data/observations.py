@@ -30,7 +30,8 @@ class Dataset:
     Attributes:
         name: how to call it.
         x: observations, uint8 (N, *shape), read as values / 255, or float32 (N, *shape); in
-            memory, or in a file that they are read from as they are needed.
+            memory, or in a file that they are read from as they are needed. NaN tells a value that
+            is missing.
         labels: {factor: whole numbers (N,)}, classes counted from 0, or -1 where one is missing;
             may be empty.
         class_names: {factor: names of its classes}, where known.
@@ -96,8 +97,13 @@ class Dataset:
         return ObservationSpec(tuple(self.x.shape[1:]), *self._limits)
 
     @functools.cached_property
-    def _limits(self) -> tuple[float, float]:
-        return finite_limits(self.x, self.name, self.feature_names)
+    def _limits(self) -> tuple[float, float, bool]:
+        return find_limits(self.x, self.name, self.feature_names, may_be_missing=True)
+
+    def check_complete(self) -> None:
+        """Raise a DataError that says where a value is missing, if one is."""
+        if self.observation.missing:
+            find_limits(self.x, self.name, self.feature_names)
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -134,35 +140,56 @@ def as_float(x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     return x.to(dtype) / 255 if x.dtype == torch.uint8 else x.to(dtype)
 
 
-def finite_limits(
-    x: Observations, name: str, feature_names: Sequence[str] = ()
-) -> tuple[float, float]:
-    """The smallest and the largest value of real observations (N, *event).
+def find_limits(
+    x: Observations, name: str, feature_names: Sequence[str] = (), may_be_missing: bool = False
+) -> tuple[float, float, bool]:
+    """The smallest and the largest value of real observations (N, *event), and whether one lacks.
+
+    Args:
+        x: observations.
+        name: of the data, for the message.
+        feature_names: of the columns, likewise.
+        may_be_missing: whether values may be missing, NaN in their place.
 
     Raises:
         DataError: if a value is infinite, not a number, or so large that its square is infinite; it
             says where, under the names that are given.
     """
-    limits = torch.stack([torch.stack(batch.aminmax()) for batch in x.split(_AT_ONCE)])
-    low, high = limits[:, 0].min().item(), limits[:, 1].max().item()
-    if abs(low) < _MOST and abs(high) < _MOST:
-        return low, high
-    wrong = [(~(batch.abs() < _MOST)).flatten(1) for batch in x.split(_AT_ONCE)]
-    rows = torch.cat([batch.any(1) for batch in wrong])
-    row = int(rows.long().argmax())
-    column = int(wrong[row // _AT_ONCE][row % _AT_ONCE].long().argmax())
-    value = x[row].flatten()[column].item()
-    where = f"row {row}, column {column}" if len(x.shape) == 2 else f"picture {row}"
-    if feature_names:
-        where += f" ({feature_names[column]!r})"
-    what = f"beyond {_MOST:.0e}, whose squares 32 bits cannot hold"
-    if not math.isfinite(value):
-        what = "that are infinite or not a number"
-    raise DataError(
-        f"{name}: {int(rows.sum())} of {len(x)} observations have values of x {what}, first "
-        f"{value:g} in {where}; leave these observations out, or fill in what is missing (as "
-        "scikit-learn's SimpleImputer does)"
-    )
+
+    def is_wrong(batch: Tensor) -> Tensor:
+        fits = batch.abs() < _MOST
+        return ~(fits | batch.isnan()) if may_be_missing else ~fits
+
+    low, high, missing, n_wrong, first = math.inf, -math.inf, False, 0, None
+    for i, batch in enumerate(x.split(_AT_ONCE)):
+        gaps = batch.isnan()
+        low = min(low, batch.masked_fill(gaps, math.inf).min().item())
+        high = max(high, batch.masked_fill(gaps, -math.inf).max().item())
+        missing = missing or bool(gaps.any())
+        wrong = is_wrong(batch).flatten(1)
+        rows = wrong.any(1)
+        n_wrong += int(rows.sum())
+        if first is None and n_wrong:
+            row = int(rows.long().argmax())
+            column = int(wrong[row].long().argmax())
+            first = i * _AT_ONCE + row, column, batch[row].flatten()[column].item()
+    if first is not None:
+        row, column, value = first
+        where = f"row {row}, column {column}" if len(x.shape) == 2 else f"picture {row}"
+        if feature_names:
+            where += f" ({feature_names[column]!r})"
+        what = f"beyond {_MOST:.0e}, whose squares 32 bits cannot hold"
+        if not math.isfinite(value):
+            what = "that are infinite or not a number"
+        raise DataError(
+            f"{name}: {n_wrong} of {len(x)} observations have values of x {what}, first "
+            f"{value:g} in {where}; leave these observations out, fill in what is missing (as "
+            "scikit-learn's SimpleImputer does), or choose the likelihood columns with its option "
+            "missing, which leaves missing cells of a table out"
+        )
+    if low > high:
+        raise DataError(f"{name}: all values of x are missing")
+    return low, high, missing
 
 
 def select(x: Observations, rows: Tensor) -> Observations:

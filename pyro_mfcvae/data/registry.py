@@ -60,6 +60,13 @@ def in_folder(settings: Component, folder: Path | str) -> Component:
     return replace(settings, options={**settings.options, **moved})
 
 
+def as_it_is(settings: Component) -> Component:
+    """Settings of the same data set that download nothing into a folder which they name."""
+    if "download" not in inspect.signature(_find_loader(settings.name)).parameters:
+        return settings
+    return replace(settings, options={**settings.options, "download": False})
+
+
 def data_settings(text: str) -> Component:
     """Settings of the data set that a person named: a registered name or a path to a file."""
     if text not in DATASETS and ("." in text or "/" in text or Path(text).is_dir()):

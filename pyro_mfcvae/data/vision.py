@@ -78,7 +78,10 @@ SVHN = DigitFiles(
 
 @register_dataset("mnist")
 def mnist(
-    data_dir: str | None = None, n_train: int | None = None, n_test: int | None = None
+    data_dir: str | None = None,
+    n_train: int | None = None,
+    n_test: int | None = None,
+    download: bool = True,
 ) -> Dataset:
     """Handwritten digits with their published split, grey values in [0, 1].
 
@@ -87,6 +90,7 @@ def mnist(
             working folder. What is missing there is downloaded.
         n_train: take the first so many training digits only.
         n_test: take the first so many held-out digits only.
+        download: what is missing there; False leaves a given data_dir as it is.
 
     Returns:
         pictures, uint8 (N, 1, 28, 28), with the label ``digit``.
@@ -96,12 +100,15 @@ def mnist(
             something else.
         ConfigError: if a number of digits is out of range.
     """
-    return _load_digits("mnist", MNIST, data_dir, n_train, n_test)
+    return _load_digits("mnist", MNIST, data_dir, n_train, n_test, download)
 
 
 @register_dataset("svhn")
 def svhn(
-    data_dir: str | None = None, n_train: int | None = None, n_test: int | None = None
+    data_dir: str | None = None,
+    n_train: int | None = None,
+    n_test: int | None = None,
+    download: bool = True,
 ) -> Dataset:
     """Digits of house numbers in photographs, with their published split.
 
@@ -110,14 +117,20 @@ def svhn(
     held-out pictures, uint8 (N, 3, 32, 32). The folder holds ``train_32x32.mat`` and
     ``test_32x32.mat``; options and errors are those of :func:`mnist`.
     """
-    return _load_digits("svhn", SVHN, data_dir, n_train, n_test)
+    return _load_digits("svhn", SVHN, data_dir, n_train, n_test, download)
 
 
 def _load_digits(
-    name: str, files: DigitFiles, data_dir: str | None, n_train: int | None, n_test: int | None
+    name: str,
+    files: DigitFiles,
+    data_dir: str | None,
+    n_train: int | None,
+    n_test: int | None,
+    download: bool,
 ) -> Dataset:
     """Pictures with their published split and the label ``digit``."""
-    parts = [_part(files, data_folder(data_dir), train) for train in (True, False)]
+    download = download or data_dir is None
+    parts = [_part(files, data_folder(data_dir), train, download) for train in (True, False)]
     counts = [
         checked_count(option, n, len(digits))
         for (option, n), (_, digits) in zip(
@@ -133,10 +146,16 @@ def _load_digits(
     return Dataset(name, x, indices[: counts[0]], indices[counts[0] :], labels, names)
 
 
-def _part(files: DigitFiles, folder: Path, train: bool) -> Digits:
+def _part(files: DigitFiles, folder: Path, train: bool, download: bool) -> Digits:
     needed = [*files.names(train), *(files.names(not train) if files.inseparable else ())]
     paths = [folder / files.folder / name for name in needed]
     missing = [path for path in paths if not os.path.lexists(path)]
+    if missing and not download:
+        raise DataError(
+            f"{files.title} is not complete in {folder / files.folder}, where the settings of the "
+            f"run say that it is: {', '.join(path.name for path in missing)} is missing; give a "
+            "folder with --data-dir, to which it is downloaded unless it is there"
+        )
     if missing:
         _download(files, folder, train, missing)
     try:

@@ -25,7 +25,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import pyro
 import torch
 from torch import Tensor
 
@@ -34,9 +33,10 @@ from pyro_mfcvae.evaluation.fitting import fitting_guides
 from pyro_mfcvae.evaluation.predictions import as_model_input
 from pyro_mfcvae.evaluation.results import Comparison, GuideResults
 from pyro_mfcvae.guides import Guide
-from pyro_mfcvae.inference.enumeration import Site, is_analytic, run_guide
+from pyro_mfcvae.inference.elbo import Weights, loss, term_means
 from pyro_mfcvae.inference.noise import Noise, site_noise
-from pyro_mfcvae.inference.weights import Weights, loss, term_means
+from pyro_mfcvae.inference.sites import Site, is_analytic, run_guide
+from pyro_mfcvae.inference.threads import without_validation
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.priors.clusters import RelaxedCluster
 
@@ -86,8 +86,14 @@ def compare_guides(
     fitting, left_out = fitting_guides(model, guides, REFERENCE)
     x = as_model_input(model, x)
     weights = Weights(model.kl_fade) if weights is None else weights
-    rows, n_done, n_all = [], 0, len(fitting) * len(n_samples) * n_draws
     with model.evaluating(gradients=True):
+        for name, guide in [*fitting.items()]:
+            try:
+                _pass(model, x, weights, guide, min(n_samples), seed)
+            except ConfigError as error:
+                left_out[name] = str(error)
+                del fitting[name]
+        rows, n_done, n_all = [], 0, len(fitting) * len(n_samples) * n_draws
         for s in n_samples:
             measured = {name: _Measured() for name in fitting}
             for guide in fitting.values():
@@ -187,7 +193,7 @@ def _pass(
     learnt = [p for p in (*model.parameters(), *guide.parameters()) if p.requires_grad]
     _wait(x.device)
     started = time.perf_counter()
-    with pyro.validation_enabled(False), Noise(seed, draw):
+    with without_validation(), Noise(seed, draw):
         terms = model(x, guide, n_samples)
     gradients = torch.autograd.grad(loss(terms, weights), learnt, allow_unused=True)
     _wait(x.device)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pyro_mfcvae.data.arrays import MISSING
+from pyro_mfcvae.config.observation import MISSING
 from pyro_mfcvae.data.observations import Dataset, Observations
 from pyro_mfcvae.errors import DataError
 from pyro_mfcvae.evaluation.predictions import BATCH_SIZE, Array, as_model_input

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
+from torch import Tensor
 from typing_extensions import override
 
-from pyro_mfcvae.data.arrays import MISSING
-from pyro_mfcvae.data.observations import Dataset, select, spread_out
-from pyro_mfcvae.evaluation.evaluate import facet_views
+from pyro_mfcvae.config.observation import MISSING
+from pyro_mfcvae.data.observations import Dataset, Observations, select, spread_out
+from pyro_mfcvae.evaluation.evaluating import facet_views
 from pyro_mfcvae.evaluation.measures import measures_of
 from pyro_mfcvae.evaluation.predictions import elbo_means
 from pyro_mfcvae.evaluation.results import log_name
 from pyro_mfcvae.guides import Guide
-from pyro_mfcvae.inference.weights import Weights
+from pyro_mfcvae.inference.elbo import Weights
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.training.callbacks import Callback, Metrics, MetricsLog
 from pyro_mfcvae.training.state import TrainingState
@@ -56,6 +58,46 @@ class HeldOutLog(Callback):
                 self.part,
             )
             self.log.add(state, ON_TRAINING if self.part == "train" else self.part, values)
+
+
+class KeepBest(Callback):
+    """Early stopping without stopping: the model ends with the parameters that were best held out.
+
+    It is measured by the ELBO, and only once all terms have their full weight.
+
+    Args:
+        x: held-out observations (N, *event).
+        n_times: how often to measure, at least.
+        max_observations: take so many, evenly spread.
+    """
+
+    def __init__(self, x: Observations, n_times: int = 50, max_observations: int = 1000) -> None:
+        self.x = spread_out(x, max_observations)
+        self.n_times = n_times
+        self.best = -math.inf
+        self.step = 0
+        self._tensors: dict[str, Tensor] = {}
+
+    @override
+    def on_step(self, state: TrainingState) -> None:
+        every = max(state.n_steps // self.n_times, 1)
+        if state.step % every and state.step != state.n_steps:
+            return
+        objective = state.objective
+        full = state.config.training.kl_weight
+        if not bool((objective.weights.kl == full).all()):
+            return
+        elbo = elbo_means(
+            state.model, self.x, objective.guide, objective.n_samples, objective.weights
+        )["elbo"]
+        if elbo > self.best:
+            self.best, self.step = elbo, state.step
+            self._tensors = {name: t.clone() for name, t in state.model.state_dict().items()}
+
+    @override
+    def on_end(self, state: TrainingState) -> None:
+        if self._tensors:
+            state.model.load_state_dict(self._tensors)
 
 
 def held_out_metrics(

@@ -13,12 +13,10 @@ from dataclasses import KW_ONLY, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
-from pyro_mfcvae.data.arrays import MISSING
-from pyro_mfcvae.data.observations import select
-from pyro_mfcvae.evaluation import accuracies
+import pyro_mfcvae.evaluation.accuracies as accuracies
+from pyro_mfcvae.config.observation import MISSING
 
 if TYPE_CHECKING:
     from pyro_mfcvae.data.observations import Observations
@@ -61,6 +59,10 @@ class View:
         """The same of those of the N observations whose label (N,) is not missing, with labels."""
         if (rows := np.flatnonzero(labels != MISSING)).size == labels.size:
             return replace(self, labels=labels)
+        import torch
+
+        from pyro_mfcvae.data.observations import select
+
         return replace(
             self,
             x=select(self.x, torch.from_numpy(rows)),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import torch
@@ -15,14 +14,13 @@ from torch import Tensor
 
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.data.memory import observations_of
-from pyro_mfcvae.data.observations import Observations, as_float, finite_limits
+from pyro_mfcvae.data.observations import Observations, as_float, find_limits
 from pyro_mfcvae.data.streamed import StreamedObservations
 from pyro_mfcvae.errors import DataError
 from pyro_mfcvae.guides import Guide
+from pyro_mfcvae.inference.elbo import Weights, term_means
 from pyro_mfcvae.inference.noise import Noise
-from pyro_mfcvae.inference.weights import Weights, term_means
 from pyro_mfcvae.models.base import FacetModel
-from pyro_mfcvae.nets.registry import Likelihood
 
 Array = NDArray[np.floating]
 
@@ -80,14 +78,15 @@ def check_range(model: FacetModel, x: Tensor) -> None:
     """Raise a DataError if values are missing, or so far off that training saw none like them."""
     if x.dtype == torch.uint8:
         return
-    seen, (low, high) = model.observation, finite_limits(x, "x")
+    seen, takes_missing = model.observation, model.likelihood.takes_missing
+    low, high, missing = find_limits(x, "x", may_be_missing=takes_missing)
     margin = _FAR * ((seen.high - seen.low) or 1.0)
     if low < seen.low - margin or high > seen.high + margin:
         raise DataError(
             f"x has values from {low:g} to {high:g}, and the model was trained on {seen.low:g} to "
             f"{seen.high:g}; give x in the unit of the training data"
         )
-    cast(Likelihood, model.likelihood).check(ObservationSpec(seen.shape, low, high))
+    model.likelihood.check(ObservationSpec(seen.shape, low, high, missing))
 
 
 def elbo_means(

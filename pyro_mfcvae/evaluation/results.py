@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
 
 from pyro_mfcvae.evaluation.measures import (
+    MAIN_ACCURACY,
     MEASURES,
     PARTS,
     Level,
@@ -25,10 +24,10 @@ from pyro_mfcvae.evaluation.measures import (
     find_measure,
     measures_of,
 )
+from pyro_mfcvae.files import validated
 
 Number = int | float
 Values = dict[str, Number]
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -191,7 +190,7 @@ class Evaluation:
                 else:
                     found = found[key] if isinstance(found, dict | list) else getattr(found, key)
             return found if isinstance(found, int | float) else None
-        except (KeyError, IndexError, AttributeError):
+        except (KeyError, IndexError, AttributeError, TypeError):
             return None
 
     def measured(self, level: Level) -> list[Measure]:
@@ -279,7 +278,15 @@ class Evaluation:
         own = {name: value for name, value in values.items() if name in _fields(cls)}
         if isinstance(own.get("facets"), list):
             own["facets"] = [_facet_fields(facet) for facet in own["facets"]]
-        return _validated(cls, {**own, "measures": measures, "others": rest})
+        found = validated(cls, {**own, "measures": measures, "others": rest})
+        needed = [("elbo", part, "elbo") for part in ("test", *found.elbo)]
+        for j, facet in enumerate(found.facets):
+            needed += [path_of("occupied_clusters", facet=j)] * facet.has_clusters
+            needed += [path_of(MAIN_ACCURACY, facet=j, factor=name) for name in facet.factors]
+        for path in needed:
+            if found.at(*path) is None:
+                raise ValueError(f"{'.'.join(map(str, path))} is missing")
+        return found
 
 
 _BLOCKS = ("importance_weighted_bound", "probe", "diversity")
@@ -379,7 +386,7 @@ class Comparison:
         Raises:
             ValueError: if something is missing, or of the wrong kind.
         """
-        return _validated(cls, values)
+        return validated(cls, values)
 
 
 def path_of(
@@ -431,17 +438,3 @@ def _facet_fields(values: Any) -> Any:
     known = {name: value for name, value in values.items() if name in _fields(FacetResults)}
     rest = {name: value for name, value in values.items() if name not in known}
     return {**known, "measures": rest}
-
-
-@cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
-
-
-def _validated(kind: type[Result], values: Any) -> Result:
-    try:
-        return cast(Result, _adapter(cast(Any, kind)).validate_python(values))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"]))
-        raise ValueError(f"{where}: {problem['msg']}") from None

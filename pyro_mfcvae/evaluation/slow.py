@@ -7,7 +7,7 @@ or have tables of their own.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,15 +18,18 @@ from pyro_mfcvae.data.streamed import StreamedObservations
 from pyro_mfcvae.errors import ConfigError, DataError
 from pyro_mfcvae.evaluation.bound import importance_weighted_bound, unweighable
 from pyro_mfcvae.evaluation.diversity import pixel_diversity
+from pyro_mfcvae.evaluation.evaluating import evaluate_halves
 from pyro_mfcvae.evaluation.measures import Part
 from pyro_mfcvae.evaluation.perceptual import check_pictures, perceptual_diversity, require_lpips
 from pyro_mfcvae.evaluation.predictions import sample
-from pyro_mfcvae.evaluation.probe import probe
+from pyro_mfcvae.evaluation.probing import probe
 from pyro_mfcvae.evaluation.results import Bound, Diversity, Evaluation, Probe
 from pyro_mfcvae.models.base import FacetModel
 
 _N_WEIGHED = 1000  # observations for the importance-weighted bound
 _N_COMPARED = 10_000  # pairs, and samples of the model, for diversity
+
+HALVES = "held_out_halves"  # to choose among runs by one, and to report the other
 
 DISTANCES = {"pixels": pixel_diversity, "lpips": perceptual_diversity}
 
@@ -112,6 +115,16 @@ def _bound(trained: Trained, n_samples: int, known: Evaluation) -> Bound:
     return Bound(n_samples, {part: len(x) for part, x in xs.items()}, **bounds, elbo=elbo)
 
 
+def _halves(trained: Trained, asked: bool, known: Evaluation) -> dict[str, Any]:
+    """Evaluations, as ``evaluation.json`` holds one, whose ELBO has all KLs at weight 1."""
+    guide = trained.config.guide
+    found = evaluate_halves(trained.model, trained.dataset, guide.name, guide.n_samples)
+    return {
+        name: replace(half, step=known.step, n_steps=known.n_steps).to_dict()
+        for name, half in zip(("choice", "report"), found, strict=True)
+    }
+
+
 def _check_diversity(trained: Trained, distances: tuple[str, ...]) -> None:
     if unknown := set(distances) - set(DISTANCES):
         raise ConfigError(
@@ -158,5 +171,6 @@ for _row in (
         _check_diversity,
         lambda stored, asked: {*asked} <= stored.distances.keys(),
     ),
+    SlowMeasurement(HALVES, _halves),
 ):
     register_slow(_row)

@@ -1,5 +1,10 @@
 """Figures: one file each, a registry of those that runs have, and how observations are drawn."""
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 # Importing a figure registers it.
 from pyro_mfcvae.figures import (  # noqa: F401
     agreement,
@@ -17,42 +22,12 @@ from pyro_mfcvae.figures import (  # noqa: F401
     traversal,
     weights,
 )
-from pyro_mfcvae.figures.experiments import changed_settings, clusters_needed, latent_spaces
-from pyro_mfcvae.figures.folder import draw_figures, left_out, save_arrays, save_figure
-from pyro_mfcvae.figures.over_epochs import Curve, spread_over_epochs, term_over_steps
-from pyro_mfcvae.figures.registry import (
-    RunFigure,
-    SceneFigure,
-    all_figures,
-    draw_figure,
-    find_figure,
-    get_figure,
-    register_figure,
-)
-from pyro_mfcvae.figures.seen import Recorded, Seen, cluster_members, cluster_order
-from pyro_mfcvae.figures.trials import all_trials
 
-__all__ = [
-    "Curve",
-    "Recorded",
-    "RunFigure",
-    "SceneFigure",
-    "Seen",
-    "all_figures",
-    "all_trials",
-    "changed_settings",
-    "cluster_members",
-    "cluster_order",
-    "clusters_needed",
-    "draw_figure",
-    "draw_figures",
-    "find_figure",
-    "get_figure",
-    "latent_spaces",
-    "left_out",
-    "register_figure",
-    "save_arrays",
-    "save_figure",
-    "spread_over_epochs",
-    "term_over_steps",
-]
+if TYPE_CHECKING:
+    from pyro_mfcvae.figures.public import *  # noqa: F403
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.public"), name)

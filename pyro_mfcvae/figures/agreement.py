@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from typing_extensions import override
 
@@ -16,6 +15,9 @@ from pyro_mfcvae.figures.heatmaps import HeatMap, draw_heat_maps
 from pyro_mfcvae.figures.names import readable
 from pyro_mfcvae.figures.registry import RunFigure, register_figure
 from pyro_mfcvae.figures.seen import Recorded
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _CELL, _LEFT = (0.5, 0.36), 1.15  # inches
 _WIDTH = 2.3  # that of the longest measure's name

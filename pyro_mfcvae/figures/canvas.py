@@ -9,11 +9,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Array = NDArray[np.floating]
 
@@ -69,12 +71,27 @@ class Canvas(ABC):
         """Observations, group by group; the first n_marked of each stand out from the others."""
 
     @abstractmethod
-    def draw_moves(self, start: Array, end: Array, labels: Sequence[str], title: str) -> Figure:
-        """What becomes of P sets of n observations, (P, n, *event); the labels are of both."""
+    def draw_moves(
+        self,
+        start: Array,
+        end: Array,
+        labels: Sequence[str],
+        title: str,
+        numbers: Sequence[Sequence[int]] = (),
+    ) -> Figure:
+        """What becomes of P sets of n observations, (P, n, *event); the labels are of both.
+
+        ``numbers`` are those that the observations have in the data.
+        """
 
     @abstractmethod
-    def draw_swaps(self, x: Array, donors: Array, swapped: Array, title: str) -> Figure:
-        """What becomes of N observations with M donors, (N, M, *event)."""
+    def draw_swaps(
+        self, x: Array, donors: Array, swapped: Array, title: str, numbers: Sequence[Sequence[int]]
+    ) -> Figure:
+        """What becomes of N observations with M donors, (N, M, *event).
+
+        ``numbers`` are those that the observations, and the donors, have in the data.
+        """
 
     @abstractmethod
     def draw_paths(

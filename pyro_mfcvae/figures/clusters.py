@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
+
 from typing_extensions import override
 
 from pyro_mfcvae.figures.canvas import Group, Scene
 from pyro_mfcvae.figures.names import describe_part
 from pyro_mfcvae.figures.registry import SceneFigure, register_figure
 from pyro_mfcvae.figures.seen import Seen, cluster_members
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 N_DRAWN = 15  # clusters in a figure
 _N_MARKED = 10  # members

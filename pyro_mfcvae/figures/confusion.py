@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 from typing_extensions import override
 
@@ -19,6 +15,9 @@ from pyro_mfcvae.figures.heatmaps import COLORS, HeatMap, draw_heat_maps
 from pyro_mfcvae.figures.names import class_labels, readable
 from pyro_mfcvae.figures.registry import RunFigure, register_figure
 from pyro_mfcvae.figures.seen import Seen, labelled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 IntArray = NDArray[np.int64]
 
@@ -119,6 +118,10 @@ def _write(share: float) -> str:
 
 
 def _draw_color_bar(figure: Figure) -> None:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+    from matplotlib.ticker import PercentFormatter
+
     width, height = figure.get_size_inches()
     axes = figure.add_axes((0.9 / width, 0.4 / height, 2.4 / width, 0.1 / height))
     colors = ScalarMappable(Normalize(0, 1), COLORS)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from typing_extensions import override
 
 from pyro_mfcvae.figures.marks import mark_single_points
 from pyro_mfcvae.figures.names import readable
 from pyro_mfcvae.figures.registry import RunFigure, register_figure
 from pyro_mfcvae.figures.seen import Recorded
+from pyro_mfcvae.tables import printable
 
-# Not the colours of the facets.
-_FACTOR_COLORS = cast(Any, mpl.colormaps["Dark2"]).colors
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Records = Sequence[dict[str, Any]]
 
@@ -43,6 +42,8 @@ class Curves(RunFigure[Recorded]):
 
     @override
     def draw(self, result: Recorded) -> Figure:
+        from matplotlib.figure import Figure
+
         train, test = (split_records(result.metrics, split) for split in ("train", "test"))
         factors = _factors(test)
         heights = [2.6, 2.6, *(1.8 for _ in factors), 1.0]
@@ -61,7 +62,7 @@ class Curves(RunFigure[Recorded]):
             axes.tick_params(labelsize=8)
         panels[-1].set_xlabel("step", fontsize=9)
         figure.align_ylabels()
-        panels[0].set_title(result.name.replace("$", r"\$"), fontsize=10, loc="left")
+        panels[0].set_title(printable(result.name).replace("$", r"\$"), fontsize=10, loc="left")
         return figure
 
 
@@ -79,7 +80,7 @@ def set_limits(axes: Axes, low: float, high: float) -> None:
 def _series(records: Records, name: str) -> tuple[list[int], np.ndarray]:
     """Steps and values of one quantity."""
     steps = [record["step"] for record in records]
-    return steps, np.array([record["values"][name] for record in records])
+    return steps, np.array([record["values"].get(name, np.nan) for record in records])
 
 
 def _draw_elbo(axes: Axes, train: Records, test: Records) -> None:
@@ -136,11 +137,14 @@ def _factors(test: Records) -> dict[int, list[str]]:
 
 def _draw_agreement(axes: Axes, test: Records, j: int, factors: Sequence[str]) -> None:
     """One line per factor; grey and unnamed beyond those that agree best in the end."""
+    import matplotlib as mpl
+
     series = {factor: _series(test, f"nmi_{j}_{factor}") for factor in factors}
-    best = sorted(factors, key=lambda factor: -series[factor][1][-1])[: len(_FACTOR_COLORS)]
+    colors = cast(Any, mpl.colormaps["Dark2"]).colors  # not those of the facets
+    best = sorted(factors, key=lambda factor: -series[factor][1][-1])[: len(colors)]
     others = [factor for factor in factors if factor not in best]
     colored = best if others else factors
-    for color, factor in zip(_FACTOR_COLORS, colored, strict=False):
+    for color, factor in zip(colors, colored, strict=False):
         axes.plot(*series[factor], ".-", ms=4, color=color, label=readable(factor))
     for i, factor in enumerate(others):
         label = f"{len(others)} other factors" if i == 0 else None

@@ -1,7 +1,8 @@
 """Pictures in rows and columns, with labels: the layout that all figures of pictures share.
 
 Observations come as arrays (*event): pictures have their channels first and are grey unless they
-have 3 or 4 channels; rows of a table are strips of colour, one cell per feature.
+have 3 or 4 channels; those of one row or column, such as spectra, are lines, one per channel; rows
+of a table are strips of colour, one cell per feature.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 Array = NDArray[np.floating]
@@ -27,6 +29,7 @@ _HEAD, _LABEL_LETTER = 0.16, 0.066  # of the smaller texts
 _GAP, _MARGIN = 0.16, 0.1
 _KEY = 0.22  # of the line that explains a table's colours
 _LEAST_WIDTH = 4.0
+_NARROWEST, _WIDEST = 0.25, 8.0  # width of a picture, of its height
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,8 +144,12 @@ def _draw(panel: Panel, axes: Axes, at: Pair, cell: Pair, limits: Pair) -> None:
             y, x = panel.corner(i, k, cell)
             if picture is not None:
                 box = _shrink((left + x, top + y, width, height), 0.04)
+                shares = (picture - low) / ((high - low) or 1.0)
+                if _is_line(picture.shape):
+                    _draw_lines(axes, shares.reshape(len(shares), -1), box)
+                    continue
                 axes.imshow(
-                    _as_image((picture - low) / ((high - low) or 1.0)),
+                    _as_image(shares),
                     cmap="gray",
                     vmin=0,
                     vmax=1,
@@ -159,6 +166,19 @@ def _draw(panel: Panel, axes: Axes, at: Pair, cell: Pair, limits: Pair) -> None:
         for k, caption in enumerate(captions):
             y, x = panel.corner(i, k, cell)
             _write(axes, left + x + width / 2, top + y - 0.005, caption, 7, "center", "bottom")
+
+
+def _is_line(event: tuple[int, ...]) -> bool:
+    return len(event) == 3 and min(event[1:]) == 1 < max(event[1:])
+
+
+def _draw_lines(axes: Axes, channels: Array, box: tuple[float, ...]) -> None:
+    """Draw channels (C, T) from 0 to 1 as lines in a box of left, top, width and height."""
+    x, y, width, height = box
+    axes.add_patch(Rectangle((x, y), width, height, color="0.95", lw=0))
+    steps = np.linspace(x, x + width, channels.shape[1])
+    for k, channel in enumerate(channels):
+        axes.plot(steps, y + height * (1 - np.clip(channel, 0, 1)), color=f"C{k}", lw=0.6)
 
 
 def _write(
@@ -184,7 +204,12 @@ def _as_image(picture: Array) -> Array:
 
 
 def _key(event: tuple[int, ...]) -> str:
-    """What the colours of a table's row mean; nothing for pictures."""
+    """How values are drawn that are no pictures."""
+    if _is_line(event):
+        return (
+            f"lines: values 0 to {max(event[1:]) - 1} from left to right, from the lowest value in "
+            "the data to the highest"
+        )
     if len(event) > 1:
         return ""
     cells = f"cells: features 0 to {event[0] - 1}; " if event[0] > 1 else ""
@@ -195,7 +220,9 @@ def _cell_size(event: tuple[int, ...], n_columns: int) -> Pair:
     """Height and width in inches."""
     if len(event) == 1:
         return _STRIP, max(_CELL, 8 / n_columns)
-    return _CELL, _CELL * event[2] / event[1]
+    if _is_line(event):
+        return _CELL, max(2 * _CELL, 8 / n_columns)
+    return _CELL, _CELL * min(max(event[2] / event[1], _NARROWEST), _WIDEST)
 
 
 def _shrink(box: tuple[float, float, float, float], by: float) -> tuple[float, ...]:

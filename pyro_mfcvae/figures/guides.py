@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 from typing_extensions import override
 
 from pyro_mfcvae.evaluation.results import Comparison
 from pyro_mfcvae.figures.registry import RunFigure, register_figure
 from pyro_mfcvae.figures.seen import Recorded
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 @register_figure("guides")
@@ -36,6 +38,9 @@ class Guides(RunFigure[Comparison]):
 
     @override
     def draw(self, result: Comparison) -> Figure:
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
+
         rows, reference = result.guides, result.reference
         guides = list(dict.fromkeys(row.guide for row in rows))
         figure = Figure(figsize=(11, 4.3), layout="constrained")
@@ -84,6 +89,8 @@ class Guides(RunFigure[Comparison]):
 
 
 def _over_samples(axes: Axes, samples: Sequence[int]) -> None:
+    from matplotlib.ticker import NullLocator
+
     ticks = sorted(set(samples))
     axes.set_xscale("log", base=2)
     axes.set_xticks(ticks, [str(tick) for tick in ticks])

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pyro_mfcvae.figures.names import thinned
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLORS = "Blues"
 
@@ -84,6 +86,8 @@ def draw_heat_maps(panels: Sequence[HeatMap], title: str = "", below: float = 0.
         title: above all.
         below: room that is left at the bottom, in inches.
     """
+    from matplotlib.figure import Figure
+
     lines = _arrange(panels)
     width = max(_LEAST_WIDTH, *(_MARGIN + sum(p.width for p in line) for line in lines))
     height = _TITLE + sum(max(p.height for p in line) for line in lines) + below

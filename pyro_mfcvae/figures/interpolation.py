@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from matplotlib.figure import Figure
 from typing_extensions import override
 
 from pyro_mfcvae import evaluation
-from pyro_mfcvae.evaluation.predictions import check_facet
 from pyro_mfcvae.figures.canvas import Scene
 from pyro_mfcvae.figures.names import describe_facets, describe_shares
 from pyro_mfcvae.figures.registry import SceneFigure, register_figure
 from pyro_mfcvae.figures.seen import Choice, Seen
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @register_figure("interpolation")
@@ -49,7 +52,7 @@ class Interpolation(SceneFigure):
             n_steps: M, from 2.
         """
         for facet in facets:
-            check_facet(seen.model, facet)
+            evaluation.check_facet(seen.model, facet)
         every = range(seen.model.n_facets)
         moving = sorted(set(facets or every))
         first, last = seen.choose_pairs(inputs, ends, n)

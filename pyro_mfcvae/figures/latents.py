@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import BoundaryNorm, ListedColormap
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from typing_extensions import override
 
@@ -22,6 +17,10 @@ from pyro_mfcvae.figures.marks import class_colors, cluster_colors, draw_ellipse
 from pyro_mfcvae.figures.names import class_labels, readable, thinned
 from pyro_mfcvae.figures.registry import RunFigure, register_figure
 from pyro_mfcvae.figures.seen import Seen
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Array = NDArray[np.floating]
 IntArray = NDArray[np.int64]
@@ -75,13 +74,12 @@ class Latents(RunFigure[LatentSpace]):
         return f"all observations have one latent of this facet{why}"
 
     @override
-    @torch.no_grad()
     def compute(self, seen: Seen, facet: int) -> LatentSpace:
         p = seen.model.facets[facet].at_origin()
         projection = evaluation.project(
             seen.predictions.z_mean[facet],
-            p.loc.cpu().numpy(),
-            (p.scale_tril @ p.scale_tril.mT).cpu().numpy(),
+            p.loc.detach().cpu().numpy(),
+            (p.scale_tril @ p.scale_tril.mT).detach().cpu().numpy(),
         )
         component = "a component" if facet in seen.clustered else "the prior"
         if seen.is_conditional(facet):
@@ -98,6 +96,8 @@ class Latents(RunFigure[LatentSpace]):
 
     @override
     def draw(self, result: LatentSpace) -> Figure:
+        from matplotlib.figure import Figure
+
         # In random order too, so that no class always lies on top of the others.
         picked = np.random.default_rng(0).permutation(len(result.clusters))[:_N_POINTS]
         scene = _scene(result.projection, result.clusters, picked)
@@ -216,6 +216,10 @@ def _draw(axes: Axes, scene: _Scene, point_colors: Array, component_colors: Arra
 
 
 def _explain_colors(axes: Axes, colors: Array, names: Sequence[str]) -> None:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import BoundaryNorm, ListedColormap
+    from matplotlib.lines import Line2D
+
     if len(names) <= 10:
         handles = [Line2D([], [], marker="o", ls="", color=color) for color in colors]
         style = {"fontsize": 8, "frameon": False, "handletextpad": 0.2}

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib import patheffects
-from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap, hsv_to_rgb
-from matplotlib.figure import Figure
-from matplotlib.patches import Ellipse
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Array = NDArray[np.floating]
 
@@ -29,6 +27,8 @@ def panel_grid(
         margin: what is added to the width and the height of all.
         **shared: what ``Figure.subplots`` shares between the panels.
     """
+    from matplotlib.figure import Figure
+
     n_columns = min(n, n_columns)
     n_rows = -(-n // n_columns)
     width, height = margin[0] + size[0] * n_columns, margin[1] + size[1] * n_rows
@@ -41,15 +41,20 @@ def panel_grid(
 
 def class_colors(n: int) -> Array:
     """Distinct colours for n classes, (n, 3); along a rainbow where there are more than ten."""
+    import matplotlib as mpl
+
     if n <= 10:
-        return np.array(cast(ListedColormap, mpl.colormaps["tab10"]).colors)[:n]
+        return np.array(cast(Any, mpl.colormaps["tab10"]).colors)[:n]
     return mpl.colormaps["turbo"](np.linspace(0.03, 0.97, n))[:, :3]
 
 
 def cluster_colors(n: int) -> Array:
     """Colours for n clusters, (n, 3), those of neighbours in the list far apart."""
+    import matplotlib as mpl
+    from matplotlib.colors import hsv_to_rgb
+
     if n <= 10:
-        return np.array(cast(ListedColormap, mpl.colormaps["tab10"]).colors)[:n]
+        return np.array(cast(Any, mpl.colormaps["tab10"]).colors)[:n]
     k = np.arange(n)
     hue = k * 0.618 % 1
     saturation, value = np.choose(k % 2, (0.85, 0.5)), np.choose(k // 2 % 2, (0.85, 0.65))
@@ -58,6 +63,8 @@ def cluster_colors(n: int) -> Array:
 
 def draw_ellipse(axes: Axes, mean: Array, covariance: Array, color: str | Array) -> None:
     """An ellipse at one standard deviation around the mean (2,), of a covariance (2, 2)."""
+    from matplotlib.patches import Ellipse
+
     variances, directions = np.linalg.eigh(covariance)
     width, height = 2 * np.sqrt(np.clip(variances, 0, None))
     angle = np.degrees(np.arctan2(directions[1, 0], directions[0, 0]))
@@ -67,6 +74,8 @@ def draw_ellipse(axes: Axes, mean: Array, covariance: Array, color: str | Array)
 
 def number_apart(axes: Axes, numbers: Sequence[int], points: Array, room: Array) -> None:
     """Write numbers beside points (n, 2), the first ones first, where others leave room (2,)."""
+    from matplotlib import patheffects
+
     outline = [patheffects.withStroke(linewidth=1.5, foreground="white")]
     style: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7, "path_effects": outline}
     written: list[Array] = []

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from matplotlib.figure import Figure
 from typing_extensions import override
 
 from pyro_mfcvae import evaluation
@@ -14,6 +13,9 @@ from pyro_mfcvae.figures.canvas import Scene
 from pyro_mfcvae.figures.names import describe_part
 from pyro_mfcvae.figures.registry import SceneFigure, register_figure
 from pyro_mfcvae.figures.seen import Choice, Seen
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _OF_PAIRS = 12  # clusters of each facet
 
@@ -63,6 +65,7 @@ class Means(SceneFigure):
         pictures = evaluation.cluster_means(seen.model, facets, chosen)
         parts = which[0] if len(which) == 1 else f"rows: {which[0]}; columns: {which[1]}"
         rest = ", other facets at the means of their priors"
+        rest += seen.with_unused(facets)
         title = f"means of {parts}{rest * (seen.model.n_facets > len(facets))}"
         arrays = {f"clusters_{j}": np.array(k) for j, k in zip(facets, chosen, strict=True)}
         return Scene(title, seen.canvas, {"pictures": pictures} | arrays)

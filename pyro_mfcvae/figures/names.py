@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pyro_mfcvae.tables import printable
+
 
 def readable(name: str, n_letters: int = 18) -> str:
-    """Blanks for underscores, dollars that start no formula, and not too long."""
-    name = name.replace("_", " ").strip()
+    """Blanks for underscores, dollars that start no formula, one line, and not too long."""
+    name = " ".join(printable(name.replace("_", " ")).split())
     if len(name) > n_letters:
         name = f"{name[: n_letters - 1].rstrip()}…"
     return name.replace("$", r"\$")

@@ -53,18 +53,33 @@ class Pictures(Canvas):
         return self.draw_panels(panels, title)
 
     @override
-    def draw_moves(self, start: Array, end: Array, labels: Sequence[str], title: str) -> Figure:
+    def draw_moves(
+        self,
+        start: Array,
+        end: Array,
+        labels: Sequence[str],
+        title: str,
+        numbers: Sequence[Sequence[int]] = (),
+    ) -> Figure:
         n_sets, n = start.shape[:2]
         parts = [each.reshape(n_sets * n, *each.shape[2:]) for each in (start, end)]
         starts = range(0, n_sets * n, _N_COLUMNS)
         rows = [list(part[i : i + _N_COLUMNS]) for i in starts for part in parts]
         together = (2, n) if n_sets > 1 else (0, 0)
-        return self.draw_panels([Panel(rows, [*labels] * len(starts), together=together)], title)
+        names = [str(i) for numbered in numbers for i in numbered]
+        captions = [part for i in starts for part in (names[i : i + _N_COLUMNS], [])]
+        panel = Panel(
+            rows, [*labels] * len(starts), captions=captions if names else (), together=together
+        )
+        return self.draw_panels([panel], title)
 
     @override
-    def draw_swaps(self, x: Array, donors: Array, swapped: Array, title: str) -> Figure:
+    def draw_swaps(
+        self, x: Array, donors: Array, swapped: Array, title: str, numbers: Sequence[Sequence[int]]
+    ) -> Figure:
         rows = [[None, *donors], *([row, *end] for row, end in zip(x, swapped, strict=True))]
-        return self.draw_panels([Panel(rows, ["donors", *["input"] * len(x)])], title)
+        labels = ["donors", *(f"input {i}" for i in numbers[0])]
+        return self.draw_panels([Panel(rows, labels, ["", *map(str, numbers[1])])], title)
 
     @override
     def draw_paths(

@@ -62,9 +62,16 @@ class Points(Canvas):
         return figure
 
     @override
-    def draw_moves(self, start: Array, end: Array, labels: Sequence[str], title: str) -> Figure:
+    def draw_moves(
+        self,
+        start: Array,
+        end: Array,
+        labels: Sequence[str],
+        title: str,
+        numbers: Sequence[Sequence[int]] = (),
+    ) -> Figure:
         n_sets = len(start)
-        names = [f"pair {i}" for i in range(n_sets)] if n_sets > 1 else [""]
+        names = [" and ".join(map(str, numbered)) for numbered in numbers] or [""] * n_sets
         figure, panels = self._panels(names, title, [*np.concatenate([start, end], 1)])
         for axes, x, moved in zip(panels, start, end, strict=True):
             n_colors = len(x) if n_sets > 1 else 1
@@ -73,8 +80,10 @@ class Points(Canvas):
         return figure
 
     @override
-    def draw_swaps(self, x: Array, donors: Array, swapped: Array, title: str) -> Figure:
-        names = [f"donor {m}" for m in range(len(donors))]
+    def draw_swaps(
+        self, x: Array, donors: Array, swapped: Array, title: str, numbers: Sequence[Sequence[int]]
+    ) -> Figure:
+        names = [f"donor {m}" for m in numbers[1]]
         drawn = [np.stack([*x, *swapped[:, m], donor]) for m, donor in enumerate(donors)]
         figure, panels = self._panels(names, title, drawn)
         for m, (axes, donor) in enumerate(zip(panels, donors, strict=True)):

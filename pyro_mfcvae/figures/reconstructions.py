@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
+
 from typing_extensions import override
 
 from pyro_mfcvae import evaluation
 from pyro_mfcvae.figures.canvas import Scene
 from pyro_mfcvae.figures.registry import SceneFigure, register_figure
 from pyro_mfcvae.figures.seen import Seen
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @register_figure("reconstructions")

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import PercentFormatter
 from typing_extensions import override
 
 from pyro_mfcvae.evaluation.results import log_name, logged_factors
@@ -18,6 +14,11 @@ from pyro_mfcvae.figures.curves import Records, set_limits
 from pyro_mfcvae.figures.marks import mark_single_points, panel_grid
 from pyro_mfcvae.figures.names import readable
 from pyro_mfcvae.figures.registry import RunFigure, register_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 _STYLES = ("-", "--", ":", "-.")  # of facets
 _N_PANELS = 6
@@ -77,6 +78,8 @@ class ElboOfRuns(OverEpochs):
 
     @override
     def draw(self, result: Lines) -> Figure:
+        from matplotlib.figure import Figure
+
         figure = Figure(figsize=(9, 4.5), layout="constrained")
         axes = figure.subplots()
         _draw(figure, [axes], result)
@@ -117,6 +120,8 @@ class AccuracyOfRuns(OverEpochs):
 
     @override
     def draw(self, result: Lines) -> Figure:
+        from matplotlib.ticker import PercentFormatter
+
         width = 9 / min(2, len(result))
         figure, panels = panel_grid(len(result), 2, (width, 2.9), (0, 0.8), sharey=True)
         _draw(figure, panels, result)

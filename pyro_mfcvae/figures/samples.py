@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from matplotlib.figure import Figure
 from typing_extensions import override
 
 from pyro_mfcvae import evaluation
-from pyro_mfcvae.evaluation.predictions import check_facet
 from pyro_mfcvae.figures.canvas import Group, Scene
 from pyro_mfcvae.figures.clusters import N_DRAWN
 from pyro_mfcvae.figures.names import describe_facets, describe_part
 from pyro_mfcvae.figures.registry import SceneFigure, register_figure
 from pyro_mfcvae.figures.seen import Choice, Seen
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @register_figure("samples")
@@ -48,7 +51,7 @@ class Samples(SceneFigure):
         """
         facets = facets or tuple(seen.clustered) or (0,)
         for facet in facets:
-            check_facet(seen.model, facet)
+            evaluation.check_facet(seen.model, facet)
         if clusters is not None and len(facets) != 1:
             got = describe_facets(facets)
             raise ValueError(f"expected one facet that the clusters belong to, got {got}")
@@ -66,6 +69,7 @@ class Samples(SceneFigure):
             part = describe_part(len(chosen), len(used), "cluster in use", "surest")
             which.append(f"facet {j}: {part if clusters is None else f'{len(chosen)} clusters'}")
         others = seen.describe_others("from their priors")
+        others += max(seen.with_unused([j]) for j in facets)
         title = f"samples of {'; '.join(which)}{others}, temperature {temperature:g}"
         return Scene(title, seen.canvas, arrays, groups=groups)
 

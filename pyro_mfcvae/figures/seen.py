@@ -8,23 +8,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pyro_mfcvae import evaluation
-from pyro_mfcvae.data import as_float
-from pyro_mfcvae.data.arrays import MISSING
-from pyro_mfcvae.evaluation.predictions import check_facet
+from pyro_mfcvae.config.observation import MISSING
 from pyro_mfcvae.evaluation.results import Comparison, Evaluation
-from pyro_mfcvae.figures.pictures import Pictures
-from pyro_mfcvae.figures.points import Points
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pyro_mfcvae.data import Dataset
     from pyro_mfcvae.data.observations import Observations
     from pyro_mfcvae.evaluation import Predictions
     from pyro_mfcvae.figures.canvas import Canvas
+    from pyro_mfcvae.figures.pictures import Pictures
     from pyro_mfcvae.models import FacetModel
 
 Indices = NDArray[np.int64]
@@ -99,6 +96,8 @@ class Seen(Recorded):
     @functools.cached_property
     def canvas(self) -> Canvas:
         """How the observations are drawn: those with two features are points in the plane."""
+        from pyro_mfcvae.figures.points import Points
+
         if self.model.observation.shape != (2,):
             return self.pictures
         observation = self.model.observation
@@ -108,14 +107,20 @@ class Seen(Recorded):
     @property
     def pictures(self) -> Pictures:
         """Pictures, and rows of numbers as strips of colour."""
+        from pyro_mfcvae.figures.pictures import Pictures
+
         return Pictures(self.model.observation.low, self.model.observation.high)
 
     def observed(self, indices: Indices) -> np.ndarray:
         """Some of the observations, as real numbers: (n, *event)."""
+        from pyro_mfcvae.data import as_float
+
         return as_float(self.take(indices)).cpu().numpy()
 
     def take(self, indices: Indices) -> Tensor:
         """Some of the observations (n, *event)."""
+        import torch
+
         return self.x[torch.from_numpy(indices).to(self.x.device)]
 
     def choose(self, indices: Choice, n: int) -> Indices:
@@ -176,7 +181,7 @@ class Seen(Recorded):
         Raises:
             ValueError: if the facet does not exist.
         """
-        check_facet(self.model, facet)
+        evaluation.check_facet(self.model, facet)
         counts = np.bincount(self.predictions.clusters[facet])
         return [int(k) for k in np.argsort(-counts, kind="stable") if counts[k]]
 
@@ -186,7 +191,7 @@ class Seen(Recorded):
         Raises:
             ValueError: if the facet does not exist.
         """
-        check_facet(self.model, facet)
+        evaluation.check_facet(self.model, facet)
         return cluster_order(self.predictions.responsibilities[facet])
 
     def is_constant(self, facet: int) -> bool:
@@ -219,6 +224,13 @@ class Seen(Recorded):
         if changed and self.follows(changed):
             return ", all else at the mean of each observation's cluster, given that"
         return f", {which} {where}" if self.model.n_facets > 1 else ""
+
+    def with_unused(self, facets: Sequence[int]) -> str:
+        """What a title says if priors of other facets have clusters without members."""
+        others = [j for j in self.clustered if j not in facets]
+        n_used = {j: len(self.most_used(j)) for j in others}
+        unused = any(n < self.model.facets[j].n_clusters for j, n in n_used.items())
+        return ", unused clusters included" if unused else ""
 
     def describe_rest(self, changed: Sequence[int]) -> str:
         """What a caption says of all that does not change, in a sentence."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 from typing_extensions import override
 
 from pyro_mfcvae import evaluation
-from pyro_mfcvae.evaluation.predictions import check_facet
 from pyro_mfcvae.figures.canvas import Scene
 from pyro_mfcvae.figures.registry import SceneFigure, register_figure
 from pyro_mfcvae.figures.seen import Choice, Indices, Seen, cluster_members
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @register_figure("swaps")
@@ -20,7 +22,10 @@ class Swaps(SceneFigure):
     """Each of some observations with one facet taken from each of some donors."""
 
     heading = "Swaps"
-    shows = "observations, the inputs, redrawn with this facet taken from others, the donors"
+    shows = (
+        "observations, the inputs, redrawn with this facet taken from others, the donors, by their "
+        "numbers among the held-out observations"
+    )
     per = ("facet",)
     place = 3
     of_groups = "The inputs count as one batch, each donor as one of its own."
@@ -50,7 +55,7 @@ class Swaps(SceneFigure):
             clusters: of the facet, whose surest members are the donors; None takes the ten surest.
             n: inputs at most.
         """
-        check_facet(seen.model, facet)
+        evaluation.check_facet(seen.model, facet)
         rows = seen.choose(inputs, n)
         if donors is not None and clusters is not None:
             raise ValueError("expected donors or the clusters to take them from, got both")
@@ -70,7 +75,8 @@ class Swaps(SceneFigure):
     @override
     def draw(self, result: Scene) -> Figure:
         x, donors, pictures = (result.arrays[name] for name in ("x", "donors", "pictures"))
-        return result.canvas.draw_swaps(x, donors, pictures, result.title)
+        numbers = [result.arrays[name].tolist() for name in ("indices", "donor_indices")]
+        return result.canvas.draw_swaps(x, donors, pictures, result.title, numbers)
 
     @override
     def remarks(self, seen: Seen, *facets: int) -> Iterable[str]:
@@ -82,7 +88,7 @@ class SwappedPairs(SceneFigure):
     """Pairs of observations with one facet exchanged between them."""
 
     heading = "Swapped pairs"
-    shows = "pairs of observations, redrawn with one facet exchanged between them"
+    shows = "pairs of observations, by their numbers, redrawn with one facet exchanged between them"
     per = ()
     section = "further"
     place = 4
@@ -100,7 +106,7 @@ class SwappedPairs(SceneFigure):
             donors: the second of each; None takes observations in other clusters of the facet.
             n: pairs at most.
         """
-        check_facet(seen.model, facet)
+        evaluation.check_facet(seen.model, facet)
         pairs = seen.choose_pairs(inputs, donors, n, facet)
         first, second = map(seen.take, pairs)
         arrays = {
@@ -114,7 +120,8 @@ class SwappedPairs(SceneFigure):
     @override
     def draw(self, result: Scene) -> Figure:
         x, pictures = result.arrays["x"], result.arrays["pictures"]
-        return result.canvas.draw_moves(x, pictures, ("inputs", "swapped"), result.title)
+        numbers = result.arrays["indices"].tolist()
+        return result.canvas.draw_moves(x, pictures, ("inputs", "swapped"), result.title, numbers)
 
 
 def _typical(seen: Seen, facet: int, clusters: Choice, n: int = 10) -> Indices:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 from typing_extensions import override
 
 from pyro_mfcvae import evaluation
-from pyro_mfcvae.evaluation.predictions import check_facet
 from pyro_mfcvae.figures.canvas import Scene
 from pyro_mfcvae.figures.names import describe_part, describe_steps
 from pyro_mfcvae.figures.registry import SceneFigure, register_figure
 from pyro_mfcvae.figures.seen import Choice, Seen
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 OFFSETS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 
@@ -49,7 +51,7 @@ class Traversal(SceneFigure):
             offsets: in standard deviations of z_j under its prior.
             n: observations (8) or dimensions (10) at most.
         """
-        check_facet(seen.model, facet)
+        evaluation.check_facet(seen.model, facet)
         if dimension is None:
             if inputs is not None and len(inputs) != 1:
                 raise ValueError(

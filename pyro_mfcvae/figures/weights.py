@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from pyro_mfcvae.evaluation.prior_weights import prior_weights
 from pyro_mfcvae.figures.names import thinned
 from pyro_mfcvae.figures.registry import RunFigure, register_figure
 from pyro_mfcvae.figures.seen import Seen
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _MOST_LABELS = 80
 
@@ -44,6 +44,8 @@ class Weights(RunFigure[MixtureWeights]):
 
     @override
     def fits(self, seen: Seen) -> str | None:
+        from pyro_mfcvae.evaluation.prior_weights import prior_weights
+
         if not seen.clustered:
             return "no facet has clusters"
         drawn = prior_weights(seen.model)
@@ -52,6 +54,8 @@ class Weights(RunFigure[MixtureWeights]):
 
     @override
     def compute(self, seen: Seen) -> MixtureWeights:
+        from pyro_mfcvae.evaluation.prior_weights import prior_weights
+
         weights = prior_weights(seen.model)
         return MixtureWeights(
             {j: seen.predictions.clusters[j] for j in seen.clustered},
@@ -61,6 +65,8 @@ class Weights(RunFigure[MixtureWeights]):
 
     @override
     def draw(self, result: MixtureWeights) -> Figure:
+        from matplotlib.figure import Figure
+
         n = len(result.weights)
         figure = Figure(figsize=(9, 0.5 + 2.2 * n), layout="constrained")
         panels = figure.subplots(n, 1, squeeze=False)[:, 0]
@@ -72,6 +78,8 @@ class Weights(RunFigure[MixtureWeights]):
 
 
 def _draw(axes: Axes, name: str, assigned: NDArray[np.int64], pi: NDArray[np.floating]) -> None:
+    from matplotlib.ticker import PercentFormatter
+
     n_components = len(pi)
     shares = np.bincount(assigned, minlength=n_components) / len(assigned)
     order = np.lexsort((-pi, -shares))

@@ -35,15 +35,6 @@ relaxation: VLAC, Section 2 and 3.
 
 from pyro_mfcvae.guides.base import (
     GUIDES,
-    Guide,
-    Inferred,
-    build_guide,
-    check_guide,
-    enumerated_cluster,
-    register_guide,
-    temperature_of,
-)
-from pyro_mfcvae.guides.from_latents import (
     AnalyticExpectationGuide,
     AnalyticGuide,
     AnalyticPosteriorGuide,
@@ -51,9 +42,15 @@ from pyro_mfcvae.guides.from_latents import (
     ClosedFormGuide,
     EnumerateGuide,
     ExpectationGuide,
+    Guide,
+    Inferred,
     PosteriorGuide,
     VadeGuide,
+    enumerated_cluster,
+    register_guide,
+    temperature_of,
 )
+from pyro_mfcvae.guides.building import build_guide, check_guide
 from pyro_mfcvae.guides.from_networks import AmortizedGuide, NetworkGuide, RelaxedGuide
 
 __all__ = [

@@ -1,25 +1,27 @@
-"""What every guide has, and the registry of guides."""
+"""What every guide has, the registry of guides, and those without a network of their own.
+
+These infer the clusters from the latents, or leave them to the model.
+"""
 
 from __future__ import annotations
 
-from abc import ABC
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import ClassVar, cast
 
 import pyro
-import torch
 from pyro.distributions import Independent
 from pyro.poutine.runtime import InferDict
 from torch import Tensor, nn
+from typing_extensions import override
 
 from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.guides.described import FacetedModel
 from pyro_mfcvae.inference.parameters import announce_parameters
-from pyro_mfcvae.priors.clusters import ClusterCategorical
+from pyro_mfcvae.inference.sites import CLOSED_FORM
+from pyro_mfcvae.priors.densities import ClusterCategorical, Mixture
 from pyro_mfcvae.registry import Registry
-
-if TYPE_CHECKING:
-    from pyro_mfcvae.priors.densities import Mixture
 
 GUIDES: Registry[type[Guide]] = Registry("guide", "one of your own with --guide FILE.py:Name")
 
@@ -27,123 +29,9 @@ register_guide = GUIDES.register
 """Class decorator: make a guide known by name to models and the command line."""
 
 
-class DescribedFacet(Protocol):
-    """What guides ask of one facet; :class:`~pyro_mfcvae.models.structure.FacetStructure`."""
-
-    @property
-    def n_clusters(self) -> int:
-        """K; 1 where there are no clusters."""
-
-    @property
-    def is_gaussian(self) -> bool:
-        """Whether p(z | c) is normal."""
-
-
-class Description(Protocol):
-    """What guides ask of a model's facets; :class:`~pyro_mfcvae.models.structure.Structure`."""
-
-    @property
-    def facets(self) -> Sequence[DescribedFacet]:
-        """Shallow first."""
-
-    @property
-    def clustered(self) -> Sequence[int]:
-        """Facets with clusters."""
-
-    @property
-    def infers_clusters_first(self) -> bool:
-        """Whether a q(z | x, c) is told clusters."""
-
-    @property
-    def n_combinations(self) -> int:
-        """Combinations of the clusters that encoder and decoder see."""
-
-    @property
-    def max_combinations(self) -> int:
-        """How many of them may be enumerated."""
-
-
-class FacetedModel(Protocol):
-    """What guides know of a model; :class:`~pyro_mfcvae.models.base.FacetModel` has it."""
-
-    @property
-    def structure(self) -> Description:
-        """What the model states of its facets."""
-
-    @property
-    def n_features(self) -> Sequence[int]:
-        """F_j, sizes of the encoder's features."""
-
-    @property
-    def cluster_networks(self) -> list[nn.Module]:
-        """The networks behind :meth:`cluster_logits`, if the model's posterior has any."""
-
-    def features(self, x: Tensor) -> list[Tensor]:
-        """What the encoder makes of observations (B, *event): features (B, F_j)."""
-
-    def cluster_logits(self, x: Tensor, zs: Sequence[Tensor]) -> list[Tensor] | None:
-        """Log q(c_j | x) up to a constant, of networks of its own: J tensors (B, K_j)."""
-
-    def sample_posterior(
-        self, x: Tensor, guide: Guide, seen: Sequence[Tensor] | None = None
-    ) -> None:
-        """The sites z and c of a guide."""
-
-    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """As of any module."""
-
-
-def build_guide(name: str, model: FacetedModel) -> Guide:
-    """The guide called ``name`` for a model, if :func:`check_guide` lets it pass.
-
-    Raises:
-        ConfigError: if its ``__init__`` fails, or it is not what :class:`Guide` says.
-    """
-    check_guide(name, model)
-    try:
-        guide = GUIDES[name](model)
-    except (ConfigError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:  # of whatever a person's guide may do
-        told = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ConfigError(
-            f"guide {name!r} cannot be made: its __init__ failed with {told}; it is called with "
-            "the model alone, so mend it, or choose another guide"
-        ) from error
-    if any(id(module) == id(model) for module in guide.modules()):
-        raise ConfigError(
-            f"guide {name!r} holds the model as a submodule, but the model owns its guides; leave "
-            "such an assignment out: Guide.__init__ sets self.model, which is no submodule"
-        )
-    _check_temperature(name, guide)
-    return guide
-
-
 def temperature_of(guide: nn.Module) -> Tensor | None:
     """The buffer ``temperature`` of a guide, shape (), which training lowers; None without one."""
     return dict(guide.named_buffers(recurse=False)).get("temperature")
-
-
-def _check_temperature(name: str, guide: Guide) -> None:
-    given = getattr(guide, "temperature", None)
-    tensor = isinstance(given, Tensor)
-    is_buffer = tensor and temperature_of(guide) is given
-    if given is None or (is_buffer and given.shape == () and given.is_floating_point()):
-        return
-    kind = f"buffer of {given.dtype}" if is_buffer else type(given).__name__
-    came = f"{kind} of shape {tuple(given.shape)}" if tensor else kind
-    raise ConfigError(
-        f"guide {name!r} has an attribute temperature, which training sets as guide.temperature "
-        f"says: expected a buffer of shape () of floating point, got {came}; register it with "
-        'self.register_buffer("temperature", torch.ones(())), or give it another name'
-    )
-
-
-def check_guide(name: str, model: FacetedModel | None) -> None:
-    """Raise a ConfigError if no guide has this name, or it does not fit the model, if given."""
-    guide = GUIDES[name]
-    if model is not None and (misfit := guide.misfit(model)):
-        raise ConfigError(f"guide {name!r} does not fit this model: {misfit}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,12 +64,17 @@ class Guide(nn.Module, ABC):
     parameters. The name ``temperature`` is kept for a buffer of shape (), which training lowers as
     ``guide.temperature`` says; anything else that a guide calls so is refused.
 
+    Attributes:
+        infers_apart: whether q(c_j | x) comes from facet j's own mixture, so that it is refused
+            where the model ties clusters of several facets to each other.
+
     Args:
         model: the model whose encoder and facets the guide uses. It is not a submodule of the
             guide: the model owns its guides, not the other way round.
     """
 
     model: FacetedModel
+    infers_apart: ClassVar[bool] = True
 
     def __init__(self, model: FacetedModel) -> None:
         super().__init__()
@@ -219,7 +112,7 @@ class Guide(nn.Module, ABC):
     def cluster(self, j: int, inferred: Inferred) -> Tensor | None:
         """The site c_j and its value, if the guide has one."""
         logits = self.logits(inferred)
-        return None if logits is None else enumerated_cluster(j, logits)
+        return None if logits is None else enumerated_cluster(j, logits, apart=self.infers_apart)
 
     def logits(self, inferred: Inferred) -> Tensor | None:
         """Log q(c | x) up to a constant, (..., B, K); None where the model sums c out."""
@@ -229,10 +122,179 @@ class Guide(nn.Module, ABC):
         )
 
 
-def enumerated_cluster(j: int, logits: Tensor) -> Tensor:
-    """The site c_j, enumerated; logits are log q(c_j | x) up to a constant, (..., B, K)."""
+def enumerated_cluster(j: int, logits: Tensor, apart: bool = False) -> Tensor:
+    """The site c_j, enumerated.
+
+    Args:
+        j: the facet.
+        logits: log q(c_j | x) up to a constant, (..., B, K).
+        apart: whether they are right only where no other cluster depends on this one.
+    """
     return pyro.sample(
         f"c_{j}",
         ClusterCategorical(logits=logits, validate_args=False),
-        infer=cast(InferDict, {"enumerate": "parallel", "facet": j}),
+        infer=cast(InferDict, {"enumerate": "parallel", "facet": j, "apart": apart}),
     )
+
+
+class ClosedFormGuide(Guide):
+    """One q(c_j | x) per observation, made of the p(c_j | z_j) of its samples.
+
+    An attribute ``temperature`` must be what :class:`~pyro_mfcvae.guides.Guide` says.
+    """
+
+    @override
+    def logits(self, inferred: Inferred) -> Tensor:
+        assert inferred.z is not None  # misfit refuses models that tell q(z | x, c) clusters
+        logits = inferred.prior.log_responsibilities(inferred.z)
+        expected = logits.shape[-2:]
+        averaged = self.over_samples(logits.reshape(-1, *expected))
+        if not isinstance(averaged, Tensor) or averaged.shape != expected:
+            tensor = isinstance(averaged, Tensor)
+            came = f"shape {tuple(averaged.shape)}" if tensor else type(averaged).__name__
+            raise ValueError(
+                f"{type(self).__name__}.over_samples must return log q(c | x), a tensor of shape "
+                f"(B, K) = {tuple(expected)}, got {came}; average over the first dimension of what "
+                "it is given, and return that"
+            )
+        return averaged
+
+    @abstractmethod
+    def over_samples(self, log_responsibilities: Tensor) -> Tensor:
+        """Log p(c | z) of all samples (S, B, K) -> log q(c | x) up to a constant, (B, K).
+
+        Args:
+            log_responsibilities: normalised over K; S may be 1.
+        """
+
+
+@register_guide("vade")
+class VadeGuide(ClosedFormGuide):
+    r"""The VaDE trick: the q(c | x) that maximises the ELBO, in closed form.
+
+    .. math::
+        q(c_j \mid x) \propto \exp\Big(\frac1S \sum_s \log p(c_j \mid z_j^{(s)})\Big)
+
+    Source: MFCVAE, Theorem 2, Eq. 12 with Eq. 59 for S samples.
+    """
+
+    @override
+    def over_samples(self, log_responsibilities: Tensor) -> Tensor:
+        return log_responsibilities.mean(0)
+
+
+@register_guide("expectation")
+class ExpectationGuide(ClosedFormGuide):
+    r"""The q(c | x) of the VaDE paper itself, which is the optimum for one sample only.
+
+    .. math::
+        q(c_j \mid x) = \frac1S \sum_s p(c_j \mid z_j^{(s)}) \approx E_{q(z|x)}\, p(c_j \mid z_j)
+
+    Its ELBO lies below that of ``enumerate`` by :math:`E_{q(z|x)} KL(q(c|x) \| p(c|z))`, which
+    that paper takes for zero. Source: Jiang et al., "Variational Deep Embedding", IJCAI 2017,
+    Eq. 16; MFCVAE, Appendix C.
+    """
+
+    @override
+    def over_samples(self, log_responsibilities: Tensor) -> Tensor:
+        return log_responsibilities.logsumexp(0)
+
+
+class AnalyticGuide(Guide):
+    """Has log-densities of z_j averaged over q(z_j | x) in closed form, not over its samples.
+
+    Its site z_j is marked for :class:`~pyro_mfcvae.inference.elbo.FacetELBO`, which then takes the
+    expectations; samples still go through the decoder. Pyro's own objectives do not know the mark
+    and take the densities at the samples: with q(c | x) from q(z | x) itself that is an unbiased
+    estimate of the same bound, with q(c | x) from the samples the (other) bound of the guide
+    without the mark.
+    """
+
+    @override
+    @classmethod
+    def misfit(cls, model: FacetedModel) -> str:
+        facets = enumerate(model.structure.facets)
+        without = [str(j) for j, facet in facets if not facet.is_gaussian]
+        if without:
+            return (
+                f"E log p(z | c) of facet {', '.join(without)} has no closed form; choose a guide "
+                "such as vade"
+            )
+        return super().misfit(model)
+
+    @override
+    def latent(self, j: int, posterior: Independent) -> Tensor:
+        return pyro.sample(f"z_{j}", posterior, infer=CLOSED_FORM)
+
+
+@register_guide("expectation-analytic")
+class AnalyticExpectationGuide(AnalyticGuide, ExpectationGuide):
+    r"""The objective of the VaDE paper and its code: ``expectation`` with KLs in closed form.
+
+    Its ELBO lies below that of ``vade-analytic`` by :math:`KL(q(c|x) \| q^*(c|x))`, with
+    :math:`q^*` of that guide, at S = 1 too. Source: Jiang et al., "Variational Deep Embedding",
+    IJCAI 2017, Eq. 12 and 16.
+    """
+
+
+@register_guide("vade-analytic")
+class AnalyticVadeGuide(AnalyticGuide):
+    r"""The q(c | x) that maximises the ELBO for all samples of q(z | x) at once.
+
+    .. math::
+        q(c_j \mid x) \propto \pi_{c_j} \exp\big(E_{q(z_j|x)} \log p(z_j \mid c_j)\big)
+
+    The limit of ``vade`` for S to infinity; neither KL depends on a sample. Source: MFCVAE,
+    Theorem 2, Eq. 12, with the expectation of VaDE, Eq. 12.
+    """
+
+    @override
+    def logits(self, inferred: Inferred) -> Tensor:
+        assert inferred.posterior is not None
+        prior, normal = inferred.prior, inferred.posterior.base_dist
+        expected = prior.expected_component_log_prob(normal.loc, normal.scale)
+        logits = (expected + prior.log_weights).log_softmax(-1)
+        # The prior, or q(z | x), may depend on samples of other latents.
+        return logits.flatten(0, -3).mean(0) if logits.dim() > 2 else logits
+
+
+@register_guide("posterior")
+class PosteriorGuide(Guide):
+    r"""For every sample by itself the model's own p(c_j | z_j).
+
+    The ELBO and its gradient are those of ``enumerate``, with the KL of c_j as a term of its own.
+    Source: Dilokthanakul et al., "Deep Unsupervised Clustering with Gaussian Mixture Variational
+    Autoencoders", 2016, Section 3.2.
+    """
+
+    @override
+    def logits(self, inferred: Inferred) -> Tensor:
+        assert inferred.z is not None
+        return inferred.prior.log_responsibilities(inferred.z)
+
+
+@register_guide("posterior-analytic")
+class AnalyticPosteriorGuide(AnalyticGuide, PosteriorGuide):
+    r"""The objective of the GMVAE: ``posterior`` with the KL of z_j in closed form.
+
+    .. math::
+        \frac1S \sum_s \sum_c p(c \mid z^{(s)}) \, KL(q(z \mid x) \| p(z \mid c))
+        + \frac1S \sum_s KL(p(c \mid z^{(s)}) \| p(c))
+
+    Both terms take expectations over z apart from each other, so that the bound lies below that
+    of ``vade-analytic``, by the mutual information of c and z under q(z | x) p(c | z) and more.
+    Source: as :class:`PosteriorGuide`, "conditional prior" and "z-prior" terms.
+    """
+
+
+@register_guide("enumerate")
+class EnumerateGuide(Guide):
+    r"""No q(c | x): each c_j is summed out of the model exactly, for each sample.
+
+    The objective becomes :math:`E_{q(z|x)}[\log p(x|z) - \log q(z|x) + \log p(z)]`, the bound
+    for the mixture prior itself. Source: MFCVAE, Appendix C.2 and Eq. 35.
+    """
+
+    @override
+    def logits(self, inferred: Inferred) -> None:
+        return None

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from pyro_mfcvae.guides.base import FacetedModel, Guide, Inferred, register_guide
-from pyro_mfcvae.inference.enumeration import CLOSED_FORM
+from pyro_mfcvae.guides.base import Guide, Inferred, register_guide
+from pyro_mfcvae.guides.described import FacetedModel
+from pyro_mfcvae.inference.sites import CLOSED_FORM
 from pyro_mfcvae.nets.heads import ClusterHeads
 from pyro_mfcvae.priors.clusters import RelaxedCluster
 
@@ -18,10 +19,14 @@ from pyro_mfcvae.priors.clusters import RelaxedCluster
 class NetworkGuide(Guide):
     """Takes q(c_j | x) from a network: its own, or that of the model's posterior if it has one.
 
+    Where clusters depend on each other, it learns the best q that takes them for independent.
+
     Attributes:
         network: from the encoder's features to q(c | x); None where the model's is taken, or there
             are no clusters.
     """
+
+    infers_apart = False
 
     def __init__(self, model: FacetedModel) -> None:
         super().__init__(model)

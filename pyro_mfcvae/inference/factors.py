@@ -21,25 +21,25 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import add
 
-import torch
 from torch import Tensor
 
-from pyro_mfcvae.inference.enumeration import (
+from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.inference.sites import (
     ANALYTIC,
     DATA_DIM,
     Site,
     enumerated_dim,
     in_data_plate,
     is_analytic,
+    log_prob_of,
 )
-from pyro_mfcvae.inference.expectations import log_prob_of
-from pyro_mfcvae.inference.terms import ElboTerms
 from pyro_mfcvae.priors.clusters import RelaxedCluster
 
 Term = tuple[str, int | str]
 """What a cost belongs to: kind, and facet or sites."""
 
-_RECONSTRUCTION: Term = ("reconstruction", "")
+RECONSTRUCTION: Term = ("reconstruction", "")
+_SHARED = ("shared", "shared_kl")  # kinds of terms that the batch has once
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,56 +72,31 @@ class _Programs:
         return _dims(self.log_probs[id(site)], self.model_dims) | own
 
 
-def elbo_terms(
-    guide: Sequence[Site], model: Sequence[Site], n_facets: int | None = None
-) -> ElboTerms:
-    """The terms of the ELBO, unweighted.
+def expected_costs(guide: Sequence[Site], model: Sequence[Site]) -> dict[Term, Tensor]:
+    """Expectations of the costs of each term: (B,), or () of what the batch has once, over B.
 
     Args:
         guide: sample sites of the guide.
         model: sample sites of the model, run on the guide's values.
-        n_facets: J; None counts the facets that the sites are labelled with.
 
     Raises:
-        ValueError: if no site is observed in a plate over observations, the expectation of an
-            analytic site has no closed form, or sites that are summed out together are weighed
-            with the fade weights of one facet.
+        ValueError: if the expectation of an analytic site has no closed form, or sites that are
+            summed out together are weighed with the fade weights of one facet.
+        ConfigError: if the guide infers clusters apart that depend on each other.
     """
     programs = _programs(guide, model)
     means = {term: _expectation(costs, programs) for term, costs in _costs(programs).items()}
-    observed = means.pop(_RECONSTRUCTION, None)
-    if observed is None or observed.dim() == 0:
-        raise ValueError("no observed site is in a plate over observations at dim -1")
-    reconstruction = -observed
-    if n_facets is None:
-        n_facets = max(programs.facets.values(), default=-1) + 1
-    zero = torch.zeros_like(reconstruction)
-    for kind, j in [*means]:
-        if kind == "shared_kl":
-            shared = means.pop((kind, j)).mean() / programs.n_data
-            means["kl_z", j] = means.get(("kl_z", j), zero) + shared
-    kl = {
-        kind: _stack([means.pop((kind, j), zero) for j in range(n_facets)], like=zero)
-        for kind in ("kl_z", "kl_c")
+    return {
+        term: mean.mean() / programs.n_data if term[0] in _SHARED else mean
+        for term, mean in means.items()
     }
-    return ElboTerms(
-        reconstruction=reconstruction,
-        kl_z=kl["kl_z"],
-        kl_c=kl["kl_c"],
-        other={str(name): cost for (kind, name), cost in means.items() if kind == "other"},
-        shared={
-            str(name): cost.mean() / programs.n_data
-            for (kind, name), cost in means.items()
-            if kind == "shared"
-        },
-    )
 
 
 def sample_log_weights(guide: Sequence[Site], model: Sequence[Site]) -> Tensor:
     """Log p(x, z) - log q(z | x) of every sample, shape (S, B); no weights of facets apply.
 
     Args:
-        guide: as for :func:`elbo_terms`.
+        guide: as for :func:`expected_costs`.
         model: likewise.
 
     Raises:
@@ -136,21 +111,10 @@ def sample_log_weights(guide: Sequence[Site], model: Sequence[Site]) -> Tensor:
     total: float | Tensor = 0.0
     for (kind, _), costs in _costs(programs).items():
         cost = reduce(add, costs)
-        total = total - (cost / programs.n_data if kind in ("shared", "shared_kl") else cost)
+        total = total - (cost / programs.n_data if kind in _SHARED else cost)
     assert isinstance(total, Tensor)
     total = total.reshape(total.shape[-2:]) if total.dim() > 2 else total
     return total if total.dim() == 2 else total.unsqueeze(0)
-
-
-def fade_of(guide: Sequence[Site], model: Sequence[Site], terms: ElboTerms) -> Tensor:
-    """The fade weights that sites are labelled with, shape (J,); 1 for a facet without a label."""
-    labels = (site["infer"] for site in (*guide, *model))
-    given = {label["facet"]: label["fade"] for label in labels if "fade" in label}
-    one = terms.reconstruction.new_ones(())
-    n_facets = terms.kl_z.shape[-1]
-    if not given:
-        return one.expand(n_facets)
-    return torch.stack([given.get(j, one) for j in range(n_facets)])
 
 
 def sites_summed_with_observations(guide: Sequence[Site], model: Sequence[Site]) -> list[str]:
@@ -187,7 +151,21 @@ def _programs(guide: Sequence[Site], model: Sequence[Site]) -> _Programs:
                 "are summed out of the model: the expectation of log p(z) has no closed form; "
                 "put the clusters into the guide, or leave out the mark"
             )
+        _check_apart(programs, site)
     return programs
+
+
+def _check_apart(programs: _Programs, site: Site) -> None:
+    """Refuse a q that is made for independent clusters where a density of the model ties them."""
+    dims = _dims(programs.log_probs[id(site)], programs.guide_dims)
+    tied = [each for each in programs.guide if enumerated_dim(each) in dims]
+    if len(tied) > 1 and any(each["infer"].get("apart") for each in tied):
+        names = ", ".join(each["name"] for each in tied)
+        raise ConfigError(
+            f"the clusters {names} depend on each other in the model (site {site['name']!r}), and "
+            "this guide infers each from its own mixture; choose guide enumerate or amortized, or "
+            "infer them together in sample_posterior, as examples/hierarchical_facets.py does"
+        )
 
 
 def _enumerated(sites: Iterable[Site]) -> set[int]:
@@ -225,7 +203,7 @@ def _costs(programs: _Programs) -> dict[Term, list[Tensor]]:
 def _cost(programs: _Programs, site: Site, log_prob: Tensor) -> Tensor:
     """The cost of a site by itself; what the batch observes once is shared out evenly."""
     cost = _scaled(log_prob, site["scale"])
-    is_shared = not in_data_plate(site) and _term(programs, site) == _RECONSTRUCTION
+    is_shared = not in_data_plate(site) and _term(programs, site) == RECONSTRUCTION
     return cost / programs.n_data if is_shared else cost
 
 
@@ -240,7 +218,7 @@ def _term(programs: _Programs, site: Site) -> Term:
     if not in_data_plate(site) and facet is not None:
         return "shared_kl", facet
     if site["is_observed"]:
-        return _RECONSTRUCTION
+        return RECONSTRUCTION
     if not in_data_plate(site):
         return "shared", name
     if facet is None:
@@ -262,7 +240,7 @@ def _component_term(programs: _Programs, sites: Sequence[Site]) -> Term:
             "applies; enumerate them in the guide, or label them with their facets alone: "
             'infer={"facet": j} in place of the fade-in handler'
         )
-    return _RECONSTRUCTION if observed else ("other", names)
+    return RECONSTRUCTION if observed else ("other", names)
 
 
 def _components(programs: _Programs) -> list[list[Site]]:
@@ -336,10 +314,3 @@ def _mean_over_samples(cost: Tensor) -> Tensor:
     if cost.dim() > 2:  # enumerated dimensions, each of size 1 by now
         cost = cost.reshape(cost.shape[-2:])
     return cost.mean(0) if cost.dim() == 2 else cost
-
-
-def _stack(costs: list[Tensor], like: Tensor) -> Tensor:
-    """J costs (B,) or () -> (B, J)."""
-    if not costs:
-        return like.new_zeros(*like.shape, 0)
-    return torch.stack([cost.expand_as(like) for cost in costs], -1)

@@ -1,4 +1,4 @@
-r"""Progressive fade-in: from the step to the weights of the facets, and to the sites.
+r"""Progressive fade-in: from the step to the weights of the facets.
 
 Training goes through J stages. Stage 0 trains the deepest facet alone; each later stage fades
 the next shallower facet in, its weight alpha rising from exactly 0 at the stage's first step
@@ -9,7 +9,7 @@ to 1 after ``n_fade_in_steps``:
     \mathcal L = E \log p(x \mid z) - \sum_j \alpha_j (KL_{z_j} + KL_{c_j})
 
 Two options change where alpha goes: ``training.kl_floor`` for the KL terms
-(:class:`~pyro_mfcvae.inference.weights.Weights`), and the encoders' ``fade``, which weighs what a
+(:class:`~pyro_mfcvae.inference.elbo.Weights`), and the encoders' ``fade``, which weighs what a
 facet's encoder rung gives, too (Li et al., "Progressive Learning and
 Disentanglement of Hierarchical Representations", Eq. 9; behind the rung, because batch norm within
 it would undo a weight before it).
@@ -21,11 +21,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
-
-from pyro.poutine.messenger import Messenger
-from pyro.poutine.runtime import effectful
-from torch import Tensor
+from typing import Literal
 
 from pyro_mfcvae.errors import ConfigError
 
@@ -81,46 +77,3 @@ class FadeInSchedule:
             return 1.0
         fraction = n_steps / self.n_fade_in_steps
         return fraction if self.shape == "linear" else 0.5 * (1 - math.cos(math.pi * fraction))
-
-
-@effectful(type="fade_scaling")
-def _scales_sites() -> bool:
-    """Whether a faded site's scale is multiplied with its weight; handlers outside may say no."""
-    return True
-
-
-class Fade(Messenger):
-    """Gives the sites inside it to facet j and weighs them with alpha_j.
-
-    The site's ``infer`` gets the labels ``facet`` and ``fade``. Under any of Pyro's objectives the
-    site's scale is multiplied with the weight as well. Under
-    :class:`~pyro_mfcvae.inference.elbo.FacetELBO` it is not: that objective keeps the terms it
-    reports unweighted, and weighs them itself. Unlike ``pyro.poutine.scale`` this allows a weight
-    of 0.
-
-    Args:
-        facet: j.
-        weight: alpha_j, a tensor of shape () on the model's device; None labels with the facet
-            only.
-    """
-
-    def __init__(self, facet: int, weight: Tensor | None = None) -> None:
-        super().__init__()
-        self.facet = facet
-        self.weight = weight
-
-    def _pyro_sample(self, msg: dict[str, Any]) -> None:
-        msg["infer"]["facet"] = self.facet
-        if self.weight is None:
-            return
-        msg["infer"]["fade"] = self.weight
-        if _scales_sites():
-            msg["scale"] = msg["scale"] * self.weight
-
-
-class LeaveUnscaled(Messenger):
-    """Has :class:`Fade` label sites and leave their scale: the objective weighs its terms."""
-
-    def _pyro_fade_scaling(self, msg: dict[str, Any]) -> None:
-        msg["value"] = False
-        msg["done"] = True

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from contextlib import ExitStack
+from typing import Any, NamedTuple, Self
 
 import torch
 from pyro.distributions import Independent, Normal
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
+from typing_extensions import override
 
-from pyro_mfcvae.inference.enumeration import in_data_plate
+from pyro_mfcvae.inference.sites import in_data_plate
+from pyro_mfcvae.inference.threads import one_thread
 
 
 class Rows(NamedTuple):
@@ -57,6 +60,17 @@ class Noise(Messenger):
         self.step = step
         self.rows = rows
         self.shapes: dict[str, torch.Size] = {}
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stack.enter_context(one_thread())
+            super().__enter__()
+            self._alone = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        with self._alone:
+            super().__exit__(*error)
 
     def _pyro_sample(self, msg: dict[str, Any]) -> None:
         fn = msg["fn"]
@@ -105,6 +119,18 @@ class Noise(Messenger):
                 f"noise of site {name!r} must have shape {tuple(shape)}, got {tuple(eps.shape)}"
             )
         return eps
+
+
+class SameNoise(Noise):
+    """The same noise for every observation, so that what comes of one depends on no other."""
+
+    @override
+    def _draw(
+        self, name: str, shape: torch.Size, event_dim: int, like: Tensor, rows: Rows | None
+    ) -> Tensor:
+        dim = len(shape) - event_dim - 1  # of the plate over observations
+        one = torch.Size((*shape[:dim], 1, *shape[dim + 1 :]))
+        return super()._draw(name, one, event_dim, like, None).expand(shape)
 
 
 def site_noise(seed: int, step: int, name: str, shape: torch.Size, like: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What every model with mixture facets has."""
+"""What every model with mixture facets has, and what its generative story is told with."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, cast
 
+import pyro
 import torch
 from pyro.distributions import Independent
 from torch import Tensor, nn
@@ -16,16 +17,20 @@ from pyro_mfcvae.config import FacetConfig, parse_facets
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import Guide, Inferred, build_guide
-from pyro_mfcvae.inference.elbo import FacetELBO
-from pyro_mfcvae.inference.fade_in import Fade
-from pyro_mfcvae.inference.terms import ElboTerms
+from pyro_mfcvae.inference.elbo import ElboTerms, FacetELBO
+from pyro_mfcvae.inference.sites import Fade
 from pyro_mfcvae.models.networks import FacetNetworks, Part, Seen
-from pyro_mfcvae.models.sites import data_plate
 from pyro_mfcvae.models.structure import Structure
 from pyro_mfcvae.priors.base import Prior
 from pyro_mfcvae.priors.densities import LatentDistribution, Mixture
 from pyro_mfcvae.priors.mixture import MixturePrior
 from pyro_mfcvae.priors.standard_normal import StandardNormal
+from pyro_mfcvae.registry import Registry
+
+MODELS: Registry[type[FacetModel]] = Registry("model", "one of your own with --model FILE.py:Name")
+
+register_model = MODELS.register
+"""Class decorator: make a model known by name to settings and the command line."""
 
 
 class FacetModel(FacetNetworks, ABC):
@@ -266,3 +271,17 @@ class FacetModel(FacetNetworks, ABC):
             independent.
         """
         return None
+
+
+def data_plate(x: Tensor) -> pyro.plate:
+    """The plate over the observations of a batch, at dim -1."""
+    return pyro.plate("data", len(x), dim=-1)
+
+
+def sample_facet(j: int, p: LatentDistribution) -> Tensor:
+    """The sites of a facet: its cluster c_j, to be enumerated, if it has any, and z_j."""
+    clusters = p.cluster()
+    c = None
+    if clusters is not None:
+        c = pyro.sample(f"c_{j}", clusters, infer={"enumerate": "parallel"})
+    return pyro.sample(f"z_{j}", p.component(c))

@@ -34,10 +34,8 @@ from typing_extensions import override
 from pyro_mfcvae.config import FacetConfig
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.inference.parameters import announce_parameters
-from pyro_mfcvae.models.base import FacetModel
+from pyro_mfcvae.models.base import FacetModel, data_plate, register_model, sample_facet
 from pyro_mfcvae.models.networks import Part
-from pyro_mfcvae.models.registry import register_model
-from pyro_mfcvae.models.sites import data_plate, sample_facet
 from pyro_mfcvae.models.structure import Structure
 from pyro_mfcvae.priors.base import Prior
 from pyro_mfcvae.priors.conditional import Variance, conditional_priors

@@ -22,9 +22,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from pyro_mfcvae.inference.parameters import announce_parameters
-from pyro_mfcvae.models.base import FacetModel
-from pyro_mfcvae.models.registry import register_model
-from pyro_mfcvae.models.sites import data_plate, sample_facet
+from pyro_mfcvae.models.base import FacetModel, data_plate, register_model, sample_facet
 
 
 @register_model("mfcvae")

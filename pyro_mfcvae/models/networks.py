@@ -7,15 +7,15 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, cast
 
 import torch
-from pyro.distributions import Independent
+from pyro.distributions import Independent, Normal
 from torch import Tensor, nn
 
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.models.structure import Structure
-from pyro_mfcvae.nets.heads import HeadGivenOthers, PosteriorHead, diagonal_normal
-from pyro_mfcvae.nets.registry import DECODERS, ENCODERS, LIKELIHOODS, Likelihood, build
+from pyro_mfcvae.nets.heads import HeadGivenOthers, PosteriorHead
+from pyro_mfcvae.nets.registry import DECODERS, ENCODERS, LIKELIHOODS, Likelihood, M, build
 from pyro_mfcvae.priors.base import Prior
 from pyro_mfcvae.registry import Registry
 
@@ -58,6 +58,7 @@ class FacetNetworks(nn.Module):
     """
 
     facets: PriorList
+    likelihood: Likelihood
     fade: Tensor
 
     def __init__(
@@ -75,17 +76,26 @@ class FacetNetworks(nn.Module):
         self.facets = PriorList(facets)
         self.structure = structure
         encoded, decoded = structure.encoded, structure.decoded
-        shape, dims = observation.shape, [facet.latent_dim for facet in structure.facets]
-        self.encoder = build_part(ENCODERS, encoder, shape, len(encoded))
+        dims = [facet.latent_dim for facet in structure.facets]
+        self.likelihood = _likelihood(likelihood, observation)
+        self.encoder = build_part(ENCODERS, encoder, self.encoder_shape, len(encoded))
         self.heads = nn.ModuleList(
             PosteriorHead(n, dims[j]) for n, j in zip(self.n_features, encoded, strict=True)
         )
-        self.decoder = build_part(DECODERS, decoder, shape, [dims[j] for j in decoded])
-        self.likelihood = build_part(LIKELIHOODS, likelihood)
-        cast(Likelihood, self.likelihood).check(observation)
+        self.decoder = build_part(
+            DECODERS,
+            decoder,
+            self.likelihood.decoder_shape(observation.shape),
+            [dims[j] for j in decoded],
+        )
         self.heads_given_others = _heads_given_others(posterior, dims)
         self.register_buffer("fade", torch.ones(len(dims)))
         self.training_dtype: torch.dtype | None = None
+
+    @property
+    def encoder_shape(self) -> tuple[int, ...]:
+        """Shape of what encoders see of one observation."""
+        return self.likelihood.encoder_shape(self.observation.shape)
 
     @property
     def n_features(self) -> Sequence[int]:
@@ -137,8 +147,11 @@ class FacetNetworks(nn.Module):
         if len(zs) != self.n_facets:
             raise ValueError(f"expected latents of {self.n_facets} facets, got {len(zs)}")
         zs = [zs[j] for j in self.structure.decoded]
+        batch_shape = torch.broadcast_shapes(*(z.shape[:-1] for z in zs))
+        rows = [z.expand(*batch_shape, z.shape[-1]).reshape(-1, z.shape[-1]) for z in zs]
         with self._autocast(zs[0]):
-            parameters = self.decoder(zs, self.fade)
+            parameters = self.decoder(rows, self.fade)
+        parameters = parameters.reshape(batch_shape + parameters.shape[1:])
         return self.likelihood(parameters.to(zs[0].dtype), len(self.observation.shape))
 
     def features(self, x: Tensor, seen: Seen | None = None) -> list[Tensor]:
@@ -164,8 +177,9 @@ class FacetNetworks(nn.Module):
 
     def _encode_with(self, encoder: nn.Module, x: Tensor) -> list[Tensor]:
         """Features (B, F_j) of observations (B, *event), which an encoder may fade."""
+        inputs = self.likelihood.encoder_input(x)
         with self._autocast(x):
-            return encoder(x, self.fade)
+            return encoder(inputs, self.fade)
 
     def _of_heads(self, features: Sequence[Tensor]) -> list[Tensor]:
         dtype = next(self.heads.parameters()).dtype
@@ -211,10 +225,21 @@ class FacetNetworks(nn.Module):
             raise TypeError(f"expected floating-point observations, got {x.dtype}")
 
 
-def build_part(table: Registry[type[nn.Module]], part: Part, *args: object) -> nn.Module:
+def build_part(table: Registry[type[M]], part: Part, *args: object) -> M:
     """A registered network from its name, or its name and options."""
     name, options = (part, {}) if isinstance(part, str) else (part.name, part.options)
     return build(table, name, options, *args)
+
+
+def _likelihood(part: Part, observation: ObservationSpec) -> Likelihood:
+    likelihood = build_part(LIKELIHOODS, part)
+    if not isinstance(likelihood, Likelihood):
+        raise ConfigError(
+            f"likelihood {part!r} must be a subclass of pyro_mfcvae.nets.registry.Likelihood, got "
+            f"{type(likelihood).__mro__[1].__name__}"
+        )
+    likelihood.check(observation)
+    return likelihood
 
 
 def _heads_given_others(posterior: str, dims: Sequence[int]) -> nn.ModuleList | None:
@@ -228,3 +253,13 @@ def _heads_given_others(posterior: str, dims: Sequence[int]) -> nn.ModuleList | 
             'give more facets, or posterior "independent"'
         )
     return nn.ModuleList(HeadGivenOthers(sum(dims[j + 1 :]), dim) for j, dim in enumerate(dims))
+
+
+def diagonal_normal(parameters: Tensor) -> Independent:
+    """q(z | x) = N(mean, diag(exp(log_var))) from (..., 2 D): batch shape (...), event (D,).
+
+    Source: MFCVAE, Eq. 75.
+    """
+    loc, log_var = parameters.chunk(2, dim=-1)
+    normal = Normal(loc, (0.5 * log_var).exp(), validate_args=False)
+    return Independent(normal, 1, validate_args=False)

@@ -19,8 +19,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from pyro_mfcvae.guides import Guide, Inferred, NetworkGuide, enumerated_cluster
-from pyro_mfcvae.models.base import FacetModel
-from pyro_mfcvae.models.sites import data_plate
+from pyro_mfcvae.models.base import FacetModel, data_plate
 from pyro_mfcvae.priors.clusters import as_shares, check_clusters
 from pyro_mfcvae.priors.densities import Mixture
 

@@ -46,12 +46,10 @@ from pyro_mfcvae.config import FacetConfig
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import Guide, Inferred
-from pyro_mfcvae.inference.enumeration import CLOSED_FORM
 from pyro_mfcvae.inference.parameters import announce_parameters
-from pyro_mfcvae.models.base import FacetModel
+from pyro_mfcvae.inference.sites import CLOSED_FORM
+from pyro_mfcvae.models.base import FacetModel, data_plate, register_model, sample_facet
 from pyro_mfcvae.models.networks import Part, Seen, build_part
-from pyro_mfcvae.models.registry import register_model
-from pyro_mfcvae.models.sites import data_plate, sample_facet
 from pyro_mfcvae.models.structure import Structure
 from pyro_mfcvae.nets.experts import Experts, product_of_normals
 from pyro_mfcvae.nets.registry import ENCODERS
@@ -121,7 +119,7 @@ class UGVAE(FacetModel):
             self.cluster_heads = nn.Sequential(
                 nn.Linear(local.latent_dim, width), nn.Tanh(), nn.Linear(width, n_clusters)
             )
-        self.expert_encoder = build_part(ENCODERS, encoder, self.observation.shape, 1)
+        self.expert_encoder = build_part(ENCODERS, encoder, self.encoder_shape, 1)
         n_features = cast(Sequence[int], self.expert_encoder.n_features)[0]
         self.experts = Experts(n_features + n_clusters, shared.latent_dim, width)
 
@@ -229,7 +227,8 @@ class UGVAE(FacetModel):
     def _experts(self, x: Tensor, z_0: Tensor, seen: Seen | None = None) -> tuple[Tensor, Tensor]:
         """What each observation says of z_1: means and precisions (..., B, D_1)."""
         with self._autocast(x):
-            features = self.expert_encoder(x if seen is None else seen[1])[0]
+            inputs = self.likelihood.encoder_input(x if seen is None else seen[1])
+            features = self.expert_encoder(inputs)[0]
         features = features.to(z_0.dtype)
         if self.cluster_heads is None:
             return self.experts(features)

@@ -22,9 +22,9 @@ from collections.abc import Sequence
 from pyro_mfcvae.config import FacetConfig, parse_facets
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.models.base import register_model
 from pyro_mfcvae.models.mfcvae import MFCVAE
 from pyro_mfcvae.models.networks import Part
-from pyro_mfcvae.models.registry import register_model
 
 
 @register_model("vade")

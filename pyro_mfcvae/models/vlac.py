@@ -28,6 +28,7 @@ from dataclasses import replace
 from functools import partial
 from typing import cast
 
+import torch
 from pyro.distributions import Independent
 from torch import Tensor, nn
 from typing_extensions import override
@@ -36,14 +37,12 @@ from pyro_mfcvae.config import FacetConfig
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import Guide, Inferred
+from pyro_mfcvae.models.base import data_plate, register_model
 from pyro_mfcvae.models.mfcvae import MFCVAE
-from pyro_mfcvae.models.networks import Part, Seen, build_part
-from pyro_mfcvae.models.registry import register_model
-from pyro_mfcvae.models.sites import data_plate
+from pyro_mfcvae.models.networks import Part, Seen, build_part, diagonal_normal
 from pyro_mfcvae.models.structure import Structure
 from pyro_mfcvae.nets.given_clusters import LadderGivenClusters
-from pyro_mfcvae.nets.heads import ClusterHeads, PosteriorHead, diagonal_normal
-from pyro_mfcvae.nets.layers import scaled
+from pyro_mfcvae.nets.heads import ClusterHeads, PosteriorHead
 from pyro_mfcvae.nets.registry import ENCODERS
 from pyro_mfcvae.priors.base import Prior
 from pyro_mfcvae.priors.densities import Mixture
@@ -92,7 +91,7 @@ class VLAC(MFCVAE):
         told = [facet.n_clusters if facet.has_clusters else 0 for facet in self.structure.facets]
         self.ladder = LadderGivenClusters(self.encoder, told, width)
         self.heads = nn.ModuleList(PosteriorHead(width, facet.latent_dim) for facet in self.facets)
-        self.cluster_encoder = build_part(ENCODERS, encoder, self.observation.shape, self.n_facets)
+        self.cluster_encoder = build_part(ENCODERS, encoder, self.encoder_shape, self.n_facets)
         n_clusters = [facet.n_clusters for facet in self.structure.facets]
         n_features = cast(Sequence[int], self.cluster_encoder.n_features)
         self.cluster_heads = ClusterHeads(n_features, n_clusters)
@@ -139,7 +138,7 @@ class VLAC(MFCVAE):
                 with self.facet(j):
                     c = None
                     if j in self.structure.clustered:
-                        logits = partial(scaled, all_logits[j], self.fade, j)
+                        logits = partial(torch.mul, all_logits[j], self.fade[j])
                         c = guide.cluster(
                             j, Inferred(j, cast(Mixture, facet()), None, None, None, logits)
                         )

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.nets.layers import WeightNormConv2d, check_widths, dense, join_batches, scaled
+from pyro_mfcvae.nets.layers import WeightNormConv2d, check_widths, dense
 from pyro_mfcvae.nets.layers import activation as new_activation
 from pyro_mfcvae.nets.registry import register_decoder, register_encoder
 
@@ -92,7 +92,8 @@ class ConvLadderEncoder(nn.Module):
         features = []
         for j, (stage, rung) in enumerate(zip(self.backbone, self.rungs, strict=True)):
             x = stage(x)
-            features.append(scaled(rung(x).flatten(1), fade if self.fade else None, j))
+            feature = rung(x).flatten(1)
+            features.append(feature * fade[j] if self.fade and fade is not None else feature)
         return features
 
 
@@ -123,7 +124,6 @@ class ConvLadderDecoder(nn.Module):
         first_rung: int = 0,
     ) -> None:
         super().__init__()
-        self.shape = tuple(shape)
         check_widths([channels], "decoder channels")
         _check_first_rung(first_rung)
         n_levels = first_rung + len(latent_dims)
@@ -157,14 +157,16 @@ class ConvLadderDecoder(nn.Module):
             self.backbone.append(nn.Sequential(*layers))
 
     def forward(self, zs: Sequence[Tensor], fade: Tensor | None = None) -> Tensor:
-        """Latents [(..., D_j)] and weights (J,) -> parameters of p(x | z) (..., *shape)."""
-        zs, batch_shape = join_batches(zs)
+        """Latents [(N, D_j)] and weights (J,) -> parameters of p(x | z) (N, *shape)."""
         h: Tensor | None = None
         for j in reversed(range(len(zs))):
-            rung = scaled(self.rungs[j](zs[j]), fade, j).unflatten(-1, self.rung_shapes[j])
+            rung = self.rungs[j](zs[j])
+            if fade is not None:
+                rung = rung * fade[j]
+            rung = rung.unflatten(-1, self.rung_shapes[j])
             h = self.backbone[j](rung if h is None else torch.cat([rung, h], 1))
         assert h is not None  # there is at least one facet
-        return h.reshape(batch_shape + self.shape)
+        return h
 
 
 def picture_size(shape: Sequence[int]) -> Size:

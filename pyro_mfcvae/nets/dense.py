@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.nets.layers import Widths, check_widths, dense, join_batches, per_facet, scaled
+from pyro_mfcvae.nets.layers import Widths, check_widths, dense, per_facet
 from pyro_mfcvae.nets.registry import register_decoder, register_encoder
 
 _GATE = 0.1  # of the first authors' additive merge
@@ -72,7 +72,8 @@ class LadderEncoder(nn.Module):
         features = []
         for j, (stage, rung) in enumerate(zip(self.backbone, self.rungs, strict=True)):
             h = stage(h)
-            features.append(scaled(rung(h), fade if self.fade else None, j))
+            feature = rung(h)
+            features.append(feature * fade[j] if self.fade and fade is not None else feature)
         return features
 
 
@@ -189,11 +190,12 @@ class LadderDecoder(nn.Module):
         self.output = nn.Linear(above, math.prod(shape))
 
     def forward(self, zs: Sequence[Tensor], fade: Tensor | None = None) -> Tensor:
-        """Latents [(..., D_j)] and weights (J,) -> parameters of p(x | z) (..., *shape)."""
-        zs, batch_shape = join_batches(zs)
+        """Latents [(N, D_j)] and weights (J,) -> parameters of p(x | z) (N, *shape)."""
         h: Tensor | None = None
         for j in reversed(range(len(zs))):
-            rung = scaled(self.rungs[j](zs[j]), fade, j)
+            rung = self.rungs[j](zs[j])
+            if fade is not None:
+                rung = rung * fade[j]
             if h is None:
                 h = rung
             elif self.merge == "concatenate":
@@ -201,7 +203,7 @@ class LadderDecoder(nn.Module):
             else:
                 h = h + _GATE * rung
             h = self.backbone[j](h)
-        return self.output(h).reshape(batch_shape + self.shape)
+        return self.output(h).unflatten(-1, self.shape)
 
 
 @register_decoder("shared")
@@ -232,7 +234,7 @@ class SharedDecoder(nn.Module):
         self.output = nn.Linear(sizes[-1], math.prod(shape))
 
     def forward(self, zs: Sequence[Tensor], fade: Tensor | None = None) -> Tensor:
-        """Latents [(..., D_j)] and weights (J,) -> parameters of p(x | z) (..., *shape)."""
-        zs, batch_shape = join_batches(zs)
-        h = torch.cat([scaled(z, fade, j) for j, z in enumerate(zs)], -1)
-        return self.output(self.trunk(h)).reshape(batch_shape + self.shape)
+        """Latents [(N, D_j)] and weights (J,) -> parameters of p(x | z) (N, *shape)."""
+        if fade is not None:
+            zs = [z * fade[j] for j, z in enumerate(zs)]
+        return self.output(self.trunk(torch.cat([*zs], -1))).unflatten(-1, self.shape)

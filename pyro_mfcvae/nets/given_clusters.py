@@ -16,7 +16,6 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.nets.layers import scaled
 from pyro_mfcvae.priors.clusters import as_shares
 
 
@@ -71,7 +70,7 @@ class LadderGivenClusters(nn.Module):
         self.of_cluster = nn.ModuleList(_of_cluster(k, width) for k in n_clusters)
 
     def forward(
-        self, encoder: Ladder, j: int, h: Tensor, c: Tensor | None, fade: Tensor | None = None
+        self, encoder: Ladder, j: int, h: Tensor, c: Tensor | None, fade: Tensor
     ) -> tuple[Tensor, Tensor]:
         """One layer.
 
@@ -81,7 +80,7 @@ class LadderGivenClusters(nn.Module):
             h: what the layer before gave, (*batch, *event); at first the observations.
             c: its cluster, long (*batch) or relaxed (*batch, K_j); None where it has no clusters.
             fade: weights of the facets, shape (J,): a cluster reaches the next layer as far as its
-                facet is faded in; None means ones.
+                facet is faded in.
 
         Returns:
             features of q(z_j | x, c_0, ..., c_j), (*batch, width), and what goes to the next layer.
@@ -90,12 +89,12 @@ class LadderGivenClusters(nn.Module):
             h = h.flatten(1)
         h = _in_one_batch(encoder.backbone[j], h, self.event_dim)
         features = _in_one_batch(encoder.rungs[j], h, self.event_dim).flatten(-self.event_dim)
-        hidden = self.of_features[j](scaled(features, fade if encoder.fade else None, j))
+        hidden = self.of_features[j](features * fade[j] if encoder.fade else features)
         if c is not None and self.n_clusters[j]:
             shares = as_shares(c, self.n_clusters[j], h.dtype)
             hidden = hidden + self.of_cluster[j](shares)
             if j < len(self.shifts):
-                shift = scaled(self.shifts[j](shares), fade, j)
+                shift = self.shifts[j](shares) * fade[j]
                 h = h + shift.reshape(*shift.shape, *[1] * (self.event_dim - 1))
         return nn.functional.elu(hidden), h
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import cast
 
 import torch
-from pyro.distributions import Independent, Normal
 from torch import Tensor, nn
 
 from pyro_mfcvae.nets.layers import ZeroLinear
@@ -68,13 +67,3 @@ class ClusterHeads(nn.ModuleList):
         """Those of facet j, (B, K_j), from its features (B, F_j)."""
         head = cast(nn.Linear, self[j])
         return head(features.to(head.weight))
-
-
-def diagonal_normal(parameters: Tensor) -> Independent:
-    """q(z | x) = N(mean, diag(exp(log_var))) from (..., 2 D): batch shape (...), event (D,).
-
-    Source: MFCVAE, Eq. 75.
-    """
-    loc, log_var = parameters.chunk(2, dim=-1)
-    normal = Normal(loc, (0.5 * log_var).exp(), validate_args=False)
-    return Independent(normal, 1, validate_args=False)

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from pyro_mfcvae.nets.layers import WeightNormConv2d, ZeroLinear
 
+_LEAST = 1e-10  # variance, and variance of values of about one that differ by rounding alone
+
 _Layer: TypeAlias = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
 
 
-def glorot(module: nn.Module) -> None:
+def draw_glorot(module: nn.Module) -> None:
     """Glorot normal weights and zero biases for every dense and convolutional layer.
 
     Layers that are to start at zero stay there.
@@ -31,14 +33,14 @@ def glorot(module: nn.Module) -> None:
 
 
 @torch.no_grad()
-def data_dependent(
+def scale_to_data(
     module: nn.Module, run: Callable[[], object], spread: float = 1.0, published: bool = False
 ) -> None:
     """Weights with which every layer's output has mean 0 and a given spread on real data.
 
     Layers are set in the order in which they run, each on the output of those before it, with
-    statistics per output channel. Those without a bias, which shift what others give, and those
-    that are to start at zero stay as they are.
+    statistics per output channel. A channel that does not vary keeps its scale. Layers without a
+    bias, which shift what others give, and those that are to start at zero stay as they are.
 
     Source: MFCVAE, Appendix D.4. The first authors' code loses the weights of its
     weight-normalised convolutions here; this sets their magnitudes.
@@ -58,7 +60,9 @@ def data_dependent(
         channel = 1 if output.dim() == 4 else output.dim() - 1
         others = [dim for dim in range(output.dim()) if dim != channel]
         mean = output.mean(others)
-        factor = spread / (output.var(others, correction=0) + 1e-10).sqrt()
+        variance = output.var(others, correction=0)
+        factor = spread / (variance + _LEAST).sqrt()
+        factor = torch.where(variance > _LEAST * mean.square(), factor, torch.ones_like(factor))
         layer.bias.copy_((layer.bias - mean) * factor)
         if not (published and isinstance(layer, WeightNormConv2d)):
             _scale_weights(layer, factor)

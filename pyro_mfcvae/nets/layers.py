@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -112,22 +111,3 @@ def check_widths(widths: Sequence[int], what: str) -> None:
     """Raise a ConfigError unless all widths are positive integers."""
     if any(isinstance(width, bool) or not isinstance(width, int) or width < 1 for width in widths):
         raise ConfigError(f"{what} must be positive whole numbers, got {list(widths)}")
-
-
-def join_batches(zs: Sequence[Tensor]) -> tuple[list[Tensor], torch.Size]:
-    """Broadcast the latents' batch shapes and flatten them to one dimension.
-
-    Args:
-        zs: latents, each (..., D_j).
-
-    Returns:
-        latents, each (N, D_j), and the batch shape to restore.
-    """
-    batch_shape = torch.broadcast_shapes(*[z.shape[:-1] for z in zs])
-    n = math.prod(batch_shape)
-    return [z.expand(*batch_shape, z.shape[-1]).reshape(n, z.shape[-1]) for z in zs], batch_shape
-
-
-def scaled(h: Tensor, fade: Tensor | None, j: int) -> Tensor:
-    """H times the weight of facet j; h itself where no weights are given."""
-    return h if fade is None else h * fade[j]

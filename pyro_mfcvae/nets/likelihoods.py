@@ -13,11 +13,11 @@ from typing_extensions import override
 
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError, DataError
-from pyro_mfcvae.nets.registry import register_likelihood
+from pyro_mfcvae.nets.registry import Likelihood, register_likelihood
 
 
 @register_likelihood("bernoulli")
-class BernoulliLikelihood(nn.Module):
+class BernoulliLikelihood(Likelihood):
     r"""x_i ~ Bernoulli(sigmoid(h_i)), independently.
 
     Values between 0 and 1 are allowed and enter the log-density as they are,
@@ -31,6 +31,7 @@ class BernoulliLikelihood(nn.Module):
             dist.Bernoulli(logits=h, validate_args=False), event_dim, validate_args=False
         )
 
+    @override
     def check(self, observation: ObservationSpec) -> None:
         """Raise a DataError for values outside [0, 1]."""
         if observation.low < 0 or observation.high > 1:
@@ -42,7 +43,7 @@ class BernoulliLikelihood(nn.Module):
 
 
 @register_likelihood("gaussian")
-class GaussianLikelihood(nn.Module):
+class GaussianLikelihood(Likelihood):
     """x_i ~ N(activation(h_i), scale²), independently.
 
     Args:
@@ -85,6 +86,7 @@ class GaussianLikelihood(nn.Module):
             self.scale = torch.full_like(self.scale, self.fixed_scale)
         return self
 
+    @override
     def check(self, observation: ObservationSpec) -> None:
         """Raise a DataError where a sigmoid mean cannot reach the data."""
         if self.output_activation == "sigmoid" and (observation.low < 0 or observation.high > 1):

@@ -21,7 +21,7 @@ from pyro_mfcvae.nets.convolutional import (
     picture_size,
     upsampling,
 )
-from pyro_mfcvae.nets.layers import check_widths, dense, join_batches, scaled
+from pyro_mfcvae.nets.layers import check_widths, dense
 from pyro_mfcvae.nets.registry import register_decoder, register_encoder
 
 
@@ -91,7 +91,6 @@ class ConvSharedDecoder(nn.Module):
         batch_norm: bool = True,
     ) -> None:
         super().__init__()
-        self.shape = tuple(shape)
         sizes = halvings(picture_size(shape), len(channels))[::-1]
         check_widths(channels, "decoder channels")
         check_widths(widths, "decoder widths")
@@ -107,8 +106,7 @@ class ConvSharedDecoder(nn.Module):
         self.convolutions = nn.Sequential(*layers)
 
     def forward(self, zs: Sequence[Tensor], fade: Tensor | None = None) -> Tensor:
-        """Latents [(..., D_j)] and weights (J,) -> parameters of p(x | z) (..., *shape)."""
-        zs, batch_shape = join_batches(zs)
-        h = torch.cat([scaled(z, fade, j) for j, z in enumerate(zs)], -1)
-        h = self.convolutions(self.trunk(h).unflatten(-1, self.first_shape))
-        return h.reshape(batch_shape + self.shape)
+        """Latents [(N, D_j)] and weights (J,) -> parameters of p(x | z) (N, *shape)."""
+        if fade is not None:
+            zs = [z * fade[j] for j, z in enumerate(zs)]
+        return self.convolutions(self.trunk(torch.cat([*zs], -1)).unflatten(-1, self.first_shape))

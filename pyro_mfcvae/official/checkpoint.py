@@ -66,10 +66,10 @@ def import_run(
     config = run_config(settings, _DTYPES[dtype])
     n_steps, fade = _end_of_training(settings, config)
 
-    run = Run.create(config, out, name=f"{config.data.name}-imported")
-    with run.removed_on_failure():
-        save_model_only(model, run.checkpoints, n_steps, fade)
-    return run
+    def fill(folder: Path) -> None:
+        save_model_only(model, folder / "checkpoints", n_steps, fade)
+
+    return Run.create(config, out, f"{config.data.name}-imported", fill)
 
 
 def read_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any] | None]:

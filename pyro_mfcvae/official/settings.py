@@ -9,13 +9,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from pyro_mfcvae.config import Count, Positive, Whole
+from pyro_mfcvae.config.text import parse_yaml
 from pyro_mfcvae.data.shapes import factor_grid
-from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.errors import ConfigError, explain
 
 Weight = Annotated[float, Field(ge=0, le=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -180,8 +180,8 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
         ConfigError: if it cannot be read, or is no mapping.
     """
     try:
-        values = yaml.safe_load(Path(path).read_text())
-    except (OSError, UnicodeError, RecursionError, yaml.YAMLError) as error:
+        values = parse_yaml(Path(path).read_text())
+    except (OSError, UnicodeError, ConfigError) as error:
         raise ConfigError(f"{path} cannot be read as YAML ({error})") from None
     if not isinstance(values, dict):
         raise ConfigError(
@@ -203,7 +203,7 @@ def read_settings(values: Mapping[str, Any]) -> OfficialSettings:
     except ValidationError as error:
         problems = error.errors()
     missing = [str(p["loc"][0]) for p in problems if p["type"] in ("missing", "missing_argument")]
-    wrong = [_explain(p) for p in problems if p["type"] not in ("missing", "missing_argument")]
+    wrong = [explain(p) for p in problems if p["type"] not in ("missing", "missing_argument")]
     wrong += [f"the settings lack {', '.join(sorted(missing))}"] if missing else []
     raise ConfigError(
         f"these are no settings of the first authors' implementation: {'; '.join(wrong)}"
@@ -213,9 +213,3 @@ def read_settings(values: Mapping[str, Any]) -> OfficialSettings:
 @functools.cache
 def _adapter() -> TypeAdapter[OfficialSettings]:
     return TypeAdapter(OfficialSettings)
-
-
-def _explain(problem: Mapping[str, Any]) -> str:
-    where = ".".join(str(part) for part in problem["loc"])
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{where}: {message}, got {problem['input']!r}" if where else message

@@ -6,9 +6,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from pyro_mfcvae.config import config_to_json
 from pyro_mfcvae.data import in_folder
-from pyro_mfcvae.files import write_whole
 from pyro_mfcvae.registry import unknown
 from pyro_mfcvae.runs.run import Run
 
@@ -36,10 +34,12 @@ def open_pretrained(
     models = pretrained_models()
     if name not in models:
         raise unknown("pretrained model", name, models)
-    run = Run.create(models[name].config, out, f"{name}-pretrained")
-    with run.removed_on_failure():
-        shutil.copytree(models[name].path, run.path, dirs_exist_ok=True)
-        if data_dir is not None:
-            config = replace(run.config, data=in_folder(run.config.data, data_dir))
-            write_whole(run.path / "config.json", config_to_json(config))
-    return Run(run.path)
+    config, source = models[name].config, models[name].path
+    if data_dir is not None:
+        config = replace(config, data=in_folder(config.data, data_dir))
+
+    def fill(folder: Path) -> None:
+        without = shutil.ignore_patterns("config.json")
+        shutil.copytree(source, folder, dirs_exist_ok=True, ignore=without)
+
+    return Run.create(config, out, f"{name}-pretrained", fill)

@@ -1,8 +1,4 @@
-"""p(c) of a mixture as distributions of Pyro sites.
-
-Clusters may be given, enumerated or relaxed: a floating-point vector of K shares in place of one of
-K numbers.
-"""
+"""Clusters as shares of all K: relaxed ones are a floating-point vector in place of a number."""
 
 from __future__ import annotations
 
@@ -13,25 +9,6 @@ import torch
 from pyro.distributions import Categorical, RelaxedOneHotCategorical
 from torch import Tensor
 from typing_extensions import override
-
-
-class ClusterCategorical(Categorical):
-    """A categorical distribution whose log_prob over its whole support is a view.
-
-    Looking log-probabilities up by index costs K times the memory in the backward pass; over
-    an enumerated support no look-up is needed.
-    """
-
-    @override
-    def log_prob(self, value: Tensor) -> Tensor:
-        if is_support(value):
-            return last_dim_to(self.logits, -value.dim())
-        if value.is_floating_point():
-            raise ValueError(
-                "relaxed clusters have no probability of their own: use FacetELBO, which takes the "
-                "KL of the discrete ones, or another guide"
-            )
-        return super().log_prob(value)
 
 
 class RelaxedCluster(RelaxedOneHotCategorical):  # type: ignore[misc]  # Pyro's has no type
@@ -65,26 +42,11 @@ class RelaxedCluster(RelaxedOneHotCategorical):  # type: ignore[misc]  # Pyro's 
         return (self.probs * clusters.logits).sum(-1)
 
 
-def is_support(value: Tensor) -> bool:
-    """Whether value is an enumerated support: 0..K-1 along its leftmost dimension."""
-    return getattr(value, "_pyro_categorical_support", None) is not None
-
-
 def as_shares(c: Tensor, n_clusters: int, dtype: torch.dtype) -> Tensor:
     """Clusters as shares of all K: long (...) become ones and zeros (..., K), relaxed ones stay."""
     if c.is_floating_point():
         return c
     return (c.unsqueeze(-1) == torch.arange(n_clusters, device=c.device)).to(dtype)
-
-
-def last_dim_to(values: Tensor, dim: int) -> Tensor:
-    """Move the last dimension to the negative position dim, left of all others.
-
-    ``(*batch, K) -> (K, 1, ..., 1, *batch)`` with ``-dim`` dimensions.
-    """
-    moved = values.movedim(-1, 0)
-    n_new = -dim - moved.dim()
-    return moved.reshape(moved.shape[:1] + (1,) * n_new + moved.shape[1:])
 
 
 def check_clusters(c: Tensor, n_clusters: int) -> None:

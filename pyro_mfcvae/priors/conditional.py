@@ -22,9 +22,13 @@ from pyro_mfcvae.config import FacetConfig
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.priors.base import Prior, PriorKind
 from pyro_mfcvae.priors.clusters import as_shares
-from pyro_mfcvae.priors.densities import Mixture, diagonal_normal_log_prob
-from pyro_mfcvae.priors.memo import memoised
-from pyro_mfcvae.priors.quadratic import whole_products
+from pyro_mfcvae.priors.densities import Mixture
+from pyro_mfcvae.priors.normal import (
+    SMALLEST_SCALE,
+    diagonal_normal_log_prob,
+    memoised,
+    whole_products,
+)
 from pyro_mfcvae.priors.standard_normal import StandardNormal
 
 Variance = Literal["exp", "exp-tanh"]
@@ -171,7 +175,8 @@ class ConditionalMixture(Prior):
         if self.variance == "exp-tanh":
             log_var = log_var.tanh()
         log_weights = loc.new_full((self.n_clusters,), -math.log(self.n_clusters))
-        return DiagonalMixture(loc, (0.5 * log_var).exp(), log_weights)
+        scale = (0.5 * log_var).exp().clamp_min(SMALLEST_SCALE)
+        return DiagonalMixture(loc, scale, log_weights)
 
     def _raw(self, w: Tensor) -> Tensor:
         """What the networks give at w (*batch, W): (*batch, K, 2 D)."""

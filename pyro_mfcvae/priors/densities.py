@@ -15,20 +15,11 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
-from pyro.distributions import TorchDistribution, constraints
+from pyro.distributions import Categorical, TorchDistribution, constraints
 from torch import Tensor
 from typing_extensions import override
 
-from pyro_mfcvae.priors.clusters import (
-    ClusterCategorical,
-    as_shares,
-    check_clusters,
-    is_support,
-    last_dim_to,
-)
-from pyro_mfcvae.priors.quadratic import half_squared_norm
-
-_HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
+from pyro_mfcvae.priors.clusters import as_shares, check_clusters
 
 
 class LatentDistribution(ABC):
@@ -217,6 +208,25 @@ class Mixture(LatentDistribution):
         return c.reshape(shape)
 
 
+class ClusterCategorical(Categorical):
+    """A categorical distribution whose log_prob over its whole support is a view.
+
+    Looking log-probabilities up by index costs K times the memory in the backward pass; over
+    an enumerated support no look-up is needed.
+    """
+
+    @override
+    def log_prob(self, value: Tensor) -> Tensor:
+        if is_support(value):
+            return last_dim_to(self.logits, -value.dim())
+        if value.is_floating_point():
+            raise ValueError(
+                "relaxed clusters have no probability of their own: use FacetELBO, which takes the "
+                "KL of the discrete ones, or another guide"
+            )
+        return super().log_prob(value)
+
+
 class MixtureComponent(TorchDistribution):
     """p(z | c) of a mixture, for c enumerated, given or relaxed.
 
@@ -272,16 +282,16 @@ class MixtureComponent(TorchDistribution):
         return self.mixture.transform(self.mixture.noise(shape, loc), c)
 
 
-def standard_normal_log_prob(white: Tensor) -> Tensor:
-    """Log N(white; 0, I), (..., D) -> (...)."""
-    return -half_squared_norm(white) - white.shape[-1] * _HALF_LOG_TWO_PI
+def is_support(value: Tensor) -> bool:
+    """Whether value is an enumerated support: 0..K-1 along its leftmost dimension."""
+    return getattr(value, "_pyro_categorical_support", None) is not None
 
 
-def diagonal_normal_log_prob(z: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-    """Log N(z; loc, diag(scale^2)), broadcast shapes (..., D) -> (...)."""
-    return standard_normal_log_prob((z - loc) / scale) - scale.log().sum(-1)
+def last_dim_to(values: Tensor, dim: int) -> Tensor:
+    """Move the last dimension to the negative position dim, left of all others.
 
-
-def log_diagonal(factors: Tensor) -> Tensor:
-    """Log-determinants of triangular matrices with positive diagonals, (..., D, D) -> (...)."""
-    return factors.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    ``(*batch, K) -> (K, 1, ..., 1, *batch)`` with ``-dim`` dimensions.
+    """
+    moved = values.movedim(-1, 0)
+    n_new = -dim - moved.dim()
+    return moved.reshape(moved.shape[:1] + (1,) * n_new + moved.shape[1:])

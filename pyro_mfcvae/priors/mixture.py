@@ -21,14 +21,16 @@ from typing_extensions import override
 
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.priors.base import Prior, PriorKind
-from pyro_mfcvae.priors.densities import (
-    Mixture,
+from pyro_mfcvae.priors.densities import Mixture
+from pyro_mfcvae.priors.normal import (
+    SMALLEST_SCALE,
     diagonal_normal_log_prob,
+    inverse_of_triangular,
     log_diagonal,
+    memoised,
     standard_normal_log_prob,
+    whole_products,
 )
-from pyro_mfcvae.priors.memo import memoised
-from pyro_mfcvae.priors.quadratic import inverse_of_triangular, whole_products
 
 Covariance = Literal["diagonal", "full"]
 
@@ -37,8 +39,9 @@ class MixturePrior(Prior, Mixture):
     r"""The prior :math:`p(z) = \sum_c \pi_c \mathcal N(z; \mu_c, \Sigma_c)` of one facet.
 
     The variances (diagonal) or the diagonals of the Cholesky factors (full covariance) are a
-    softplus of ``raw_scale``, as in the first authors' implementation. It depends on no other
-    latent, so that it is its own distribution.
+    softplus of ``raw_scale``, as in the first authors' implementation. Standard deviations (full
+    covariance: those diagonals) below 1e-8 are taken for 1e-8. It depends on no other latent, so
+    that it is its own distribution.
 
     Args:
         n_clusters: K, number of mixture components, 2 or more.
@@ -152,7 +155,7 @@ class MixturePrior(Prior, Mixture):
         """Standard deviations of the diagonal components, shape (K, D)."""
         if self.covariance != "diagonal":
             raise TypeError("a facet with full covariance has scale_tril, not scale")
-        return F.softplus(self.raw_scale, beta=self.softplus_beta).sqrt()
+        return self._softplus(self.raw_scale, SMALLEST_SCALE**2).sqrt()
 
     @property
     @override
@@ -160,8 +163,11 @@ class MixturePrior(Prior, Mixture):
         """Cholesky factors of the covariances, shape (K, D, D), for either covariance."""
         if self.covariance == "diagonal":
             return torch.diag_embed(self.scale)
-        diagonal = F.softplus(self.raw_scale.diagonal(dim1=-2, dim2=-1), beta=self.softplus_beta)
+        diagonal = self._softplus(self.raw_scale.diagonal(dim1=-2, dim2=-1), SMALLEST_SCALE)
         return self.raw_scale.tril(-1) + torch.diag_embed(diagonal)
+
+    def _softplus(self, raw: Tensor, least: float) -> Tensor:
+        return F.softplus(raw, beta=self.softplus_beta).clamp_min(least)
 
     @override
     @memoised

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from pyro_mfcvae.errors import (
     ConfigError,
     DamagedCheckpointWarning,
     DataError,
+    NotSavedWarning,
     OtherDataWarning,
     OtherModelWarning,
     RunError,
@@ -30,7 +30,7 @@ from pyro_mfcvae.training.checkpoints import Checkpoint
 from pyro_mfcvae.training.say import Say
 
 _FAILURES = (ConfigError, DataError, RunError, OSError)
-_WARNINGS = (DamagedCheckpointWarning, OtherDataWarning, OtherModelWarning)
+_WARNINGS = (DamagedCheckpointWarning, NotSavedWarning, OtherDataWarning, OtherModelWarning)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,19 +92,17 @@ def gather(run: Run, data_dir: Path | None = None, say: Say = lambda _: None) ->
         if checkpoint is not None:
             _complete(run, checkpoint, data_dir, notes, say)
     evaluation = run.evaluation()
-    environment = _environment(run, notes)
     pictures, damaged = read_pictures(run.figures, len(run.config.model.facets))
     notes += [f"The figure {name} is damaged and left out." for name in damaged]
-    reasons = _left_out(run, notes)
     data = (checkpoint.data if checkpoint else None) or (evaluation.data if evaluation else None)
     return Facts(
         run=run,
         evaluation=evaluation,
         comparison=comparison,
         metrics=run.metrics(),
-        environment=environment,
+        environment=run.environment(),
         pictures=pictures,
-        left_out=reasons,
+        left_out=left_out(run.figures),
         data=data,
         notes=tuple(dict.fromkeys(notes)),
     )
@@ -145,28 +143,6 @@ def _complete(
                 f"The measures are those of step {before.step}; the newest checkpoint is of "
                 f"step {checkpoint.step}."
             )
-
-
-def _environment(run: Run, notes: list[str]) -> dict[str, Any]:
-    path = run.path / "environment.json"
-    if not path.exists():
-        return {}
-    try:
-        found = json.loads(path.read_text())
-        if not isinstance(found, dict):
-            raise ValueError("no JSON object")
-    except (OSError, ValueError, RecursionError) as error:
-        notes.append(f"Versions and machine are not known: {path} is damaged ({error}).")
-        return {}
-    return found
-
-
-def _left_out(run: Run, notes: list[str]) -> dict[str, str]:
-    try:
-        return left_out(run.figures)
-    except (OSError, ValueError) as error:
-        notes.append(f"It is not known why figures are missing: {error}.")
-        return {}
 
 
 @contextmanager

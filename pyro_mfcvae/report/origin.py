@@ -61,7 +61,7 @@ def _training_time(run: Run) -> str:
     if seconds is None:
         return "not recorded"
     stretches = read_timings(run.timings_path)
-    on = ", ".join(dict.fromkeys(f"{s['device']}, {s['n_threads']} threads" for s in stretches))
+    on = ", ".join(dict.fromkeys(f"{s.device}, {s.n_threads} threads" for s in stretches))
     return f"{seconds:.0f} s, {1000 * seconds / run.step():.1f} ms a step, on {on}"
 
 

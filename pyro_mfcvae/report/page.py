@@ -7,6 +7,7 @@ templates.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pyro_mfcvae import __version__
 from pyro_mfcvae.config import config_to_json
-from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.errors import ConfigError, RunError
 from pyro_mfcvae.evaluation import tables
 from pyro_mfcvae.evaluation.results import Evaluation
 from pyro_mfcvae.figures import all_figures
-from pyro_mfcvae.files import write_whole
+from pyro_mfcvae.files import open_regular, write_whole
 from pyro_mfcvae.report import comparison, origin, summary
 from pyro_mfcvae.report.facts import Facts, gather
 from pyro_mfcvae.report.pictures import Picture, make_picture
@@ -155,11 +156,19 @@ def _check_destination(path: Path) -> None:
         raise ConfigError(f"{path.parent} is no folder; make it first, or choose another --out")
     if path.is_dir():
         raise ConfigError(f"{path} is a folder; give the name of a file, such as {path / _NAME}")
-    if path.exists() and _MARK.encode() not in path.read_bytes()[:2000]:
+    if os.path.lexists(path) and not _is_report(path):
         raise ConfigError(
             f"{path} exists and is no report of this command, so it is left alone; choose another "
             "--out"
         )
+
+
+def _is_report(path: Path) -> bool:
+    try:
+        with open_regular(path) as file:
+            return _MARK.encode() in file.read(2000)
+    except RunError:
+        return False
 
 
 def _run_sections(facts: Facts) -> list[Section]:

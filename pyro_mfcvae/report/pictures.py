@@ -8,14 +8,14 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image, UnidentifiedImageError, features
+from PIL import Image, features
 
 from pyro_mfcvae.figures import RunFigure, find_figure
+from pyro_mfcvae.figures.png import DPI, as_png
+from pyro_mfcvae.files import open_regular
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-_DPI = 130  # of figures, which pages show at 96
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,10 @@ def read_pictures(folder: Path, n_facets: int) -> tuple[tuple[Picture, ...], lis
     for path in sorted(folder.glob("*.png")):
         kind, facets = find_figure(path.stem, n_facets)
         try:
-            with Image.open(path) as image:
+            with open_regular(path) as file, Image.open(file) as image:
                 details = str(image.info.get("Description", ""))
                 source, size = _embed(image)
-        except (OSError, UnidentifiedImageError, SyntaxError, ValueError):
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
             damaged.append(path.name)
             continue
         pictures.append(Picture(path.stem, kind, facets, details, source, *size))
@@ -79,9 +79,7 @@ def read_pictures(folder: Path, n_facets: int) -> tuple[tuple[Picture, ...], lis
 
 def make_picture(kind: RunFigure[Any], figure: Figure) -> Picture:
     """A figure that is drawn for the page itself."""
-    file = BytesIO()
-    figure.savefig(file, dpi=_DPI, format="png")
-    with Image.open(file) as image:
+    with Image.open(BytesIO(as_png(figure))) as image:
         source, size = _embed(image)
     return Picture(kind.name, kind, (), "", source, *size)
 
@@ -95,5 +93,5 @@ def _embed(image: Image.Image) -> tuple[str, tuple[int, int]]:
     file = BytesIO()
     picture.convert("RGB").save(file, kind, **options)
     source = f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
-    width, height = (round(pixels * 96 / _DPI) for pixels in image.size)
+    width, height = (round(pixels * 96 / DPI) for pixels in image.size)
     return source, (max(width, 1), max(height, 1))

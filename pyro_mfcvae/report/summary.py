@@ -18,6 +18,7 @@ from pyro_mfcvae.tables import percent
 
 _CLEAR, _SOME = 0.5, 0.25  # share of a factor's entropy that a facet tells
 _ACCURATE = 0.75  # below that nothing is separated
+_SAME = 0.5  # NMI of two facets above which they say much the same
 
 
 @dataclass(frozen=True)
@@ -149,10 +150,10 @@ def _redundancy_in_words(evaluation: Evaluation) -> str:
         return ""
     nmi, i, j = max(pairs)
     most = "" if len(pairs) == 1 else ", more than those of any other two"
-    return (
-        f"The clusterings of facets {i} and {j} share an NMI of at least {nmi:.2f}{most}, training "
-        f"and held out: {_sameness(nmi)}."
-    )
+    bound = f"at least {nmi:.2f}{most}, training and held out"
+    if nmi <= _SAME:  # chance raises both, so the lower one is the bound of what they share
+        bound = f"at most {nmi:.2f}{most}, the lower one of training and held out"
+    return f"The clusterings of facets {i} and {j} share an NMI of {bound}: {_sameness(nmi)}."
 
 
 def _told(measures: Mapping[str, float]) -> float:
@@ -169,7 +170,7 @@ def _judged(finding: Finding) -> str:
 def _sameness(nmi: float) -> str:
     if nmi < 0.1:
         return "they partition the data in different ways"
-    return "they say much the same" if nmi > 0.5 else "they overlap in part"
+    return "they say much the same" if nmi > _SAME else "they overlap in part"
 
 
 def _joined(parts: Iterable[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,6 @@ from pyro_mfcvae.runs.train import Parts, resume, train
 from pyro_mfcvae.training import Callback
 from pyro_mfcvae.training.checkpoints import checkpoints
 from pyro_mfcvae.training.say import Say, quiet
-
-_EXPECTED = ("clusters-facet-{}", "samples-facet-{}", "latents-facet-{}")
 
 
 class Interrupted(KeyboardInterrupt):
@@ -111,27 +110,24 @@ def complete(
     if dataset is None and (to_measure or to_draw):
         say("preparing the data")
         dataset = run.dataset()
+    found = None
     if to_measure:
         say("evaluating")
-        evaluate_run(run, dataset, lacks, say)
+        found = evaluate_run(run, dataset, lacks, say)
     if to_draw:
         say("drawing")
         draw_run(run, dataset)
-    found = run.evaluation()
+    found = found or run.evaluation()
     assert found is not None
     return found
 
 
 def is_drawn(run: Run) -> bool:
     """Whether the figures are there, but for those with a reason, and of the newest checkpoint."""
-    from pyro_mfcvae.figures import left_out
+    from pyro_mfcvae.figures import drawn
 
-    try:
-        reasons = left_out(run.figures)
-    except (OSError, ValueError):  # damaged
-        reasons = {}
-    facets = [j for j, facet in enumerate(run.config.model.facets) if facet.has_clusters]
-    names = [name.format(j) for name in _EXPECTED for j in facets] or ["reconstructions"]
-    paths = [run.figures / f"{name}.png" for name in names if name not in reasons]
-    written = (run.checkpoint().path / "state.json").stat().st_mtime
-    return all(path.is_file() and path.stat().st_mtime >= written for path in paths)
+    with suppress(RunError, FileNotFoundError):  # damaged, or a checkpoint that training removes
+        written = (run.checkpoint().path / "state.json").stat().st_mtime
+        files = [run.figures / f"{name}.png" for name in drawn(run.figures)]
+        return bool(files) and all(path.stat().st_mtime >= written for path in files)
+    return False

@@ -14,11 +14,11 @@ from pyro_mfcvae.data import Dataset, spread_out
 from pyro_mfcvae.errors import ConfigError, OtherDataWarning
 from pyro_mfcvae.evaluation.results import Comparison, Evaluation
 from pyro_mfcvae.evaluation.slow import SLOW, Trained, check_slow
-from pyro_mfcvae.inference.weights import Weights
+from pyro_mfcvae.inference.elbo import Weights
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.training.devices.launch import resolve_device
 from pyro_mfcvae.training.say import Say, quiet
-from pyro_mfcvae.training.state import kl_scale
+from pyro_mfcvae.training.schedules import kl_scale
 
 
 def open_trained(run: Run, dataset: Dataset | None = None) -> Trained:
@@ -31,8 +31,8 @@ def open_trained(run: Run, dataset: Dataset | None = None) -> Trained:
     Raises:
         ConfigError: if the data are not such as the model was made for.
     """
-    checkpoint = run.checkpoint()
-    model = run.model(checkpoint).to(_device_or_cpu(run.config.training.device))
+    model, checkpoint = run.newest()
+    model = model.to(_device_or_cpu(run.config.training.device))
     if dataset is None:
         dataset = run.dataset()
     shape, expected = dataset.observation.shape, model.observation.shape

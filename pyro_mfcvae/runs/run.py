@@ -9,9 +9,11 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,12 +21,22 @@ from typing import Any, TypeVar
 import torch
 
 from pyro_mfcvae.config import Config, config_from_json, config_to_json
-from pyro_mfcvae.data import Dataset, in_folder, load_dataset
-from pyro_mfcvae.errors import ConfigError, RunError
+from pyro_mfcvae.data import Dataset, as_it_is, in_folder, load_dataset
+from pyro_mfcvae.errors import ConfigError, NotSavedWarning, RunError, explain_os
 from pyro_mfcvae.evaluation.results import Comparison, Evaluation
-from pyro_mfcvae.files import write_whole
+from pyro_mfcvae.files import (
+    aside,
+    open_regular,
+    own_folder,
+    read_json,
+    read_regular,
+    remove_leftovers,
+    validated,
+    write_whole,
+)
 from pyro_mfcvae.models import FacetModel
 from pyro_mfcvae.plugins import build_model, guide_class, model_class
+from pyro_mfcvae.presets import PRESETS
 from pyro_mfcvae.training.callbacks import read_metrics, read_timings
 from pyro_mfcvae.training.checkpoints import (
     Checkpoint,
@@ -51,35 +63,61 @@ class Run:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         settings = self.path / "config.json"
-        if not settings.is_file():
-            raise RunError(f"{self.path} is no run folder: it has no config.json")
         try:
-            self.config: Config = config_from_json(settings.read_text())
-        except (ConfigError, OSError, UnicodeError, RecursionError) as error:
+            self.config: Config = config_from_json(read_regular(settings).decode())
+        except FileNotFoundError:
+            raise RunError(f"{self.path} is no run folder: it has no config.json") from None
+        except (ValueError, RecursionError) as error:
             raise RunError(f"{settings} cannot be used: {error}") from None
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
 
     @classmethod
-    def create(cls, config: Config, path: Path | str | None = None, name: str | None = None) -> Run:
-        """Make a new run folder.
+    def create(
+        cls,
+        config: Config,
+        path: Path | str | None = None,
+        name: str | None = None,
+        fill: Callable[[Path], object] = lambda folder: None,
+    ) -> Run:
+        """Make a new run folder, which has its name only once it is complete.
 
         Args:
             config: the run's settings.
             path: of the folder; None makes ``runs/NAME-001``, or counts on.
-            name: for that; None takes the preset's or the data's.
+            name: for that; None takes the preset's, or the data's if they are other data.
+            fill: writes what else belongs into the folder that it is given.
 
         Raises:
             ConfigError: if the given folder exists, or none can be made there.
         """
+        cls.check_path(path)
+        name = re.sub(r"[^\w.-]+", "-", name or _run_name(config))
+        named = Path("runs", name) if path is None else Path(path)
+        new = aside(named)
         try:
-            folder = _new_folder(name or _run_name(config), path)
+            named.parent.mkdir(parents=True, exist_ok=True)
+            if path is not None:  # else another process may be making a run of this name
+                remove_leftovers(named.parent, re.escape(named.name))
+            shutil.rmtree(new, ignore_errors=True)
+            new.mkdir()
         except OSError as error:
-            raise ConfigError(f"no run folder can be made: {error}") from None
-        write_whole(folder / "config.json", config_to_json(config))
-        (folder / "environment.json").write_text(json.dumps(_environment(), indent=2) + "\n")
-        return cls(folder)
+            raise ConfigError(f"no run folder can be made: {explain_os(error)}") from None
+        try:
+            write_whole(new / "config.json", config_to_json(config))
+            write_whole(new / "environment.json", json.dumps(_environment(), indent=2) + "\n")
+            fill(new)
+            while True:
+                folder = named if path is not None else _next_number(named)
+                try:
+                    return cls(new.rename(folder))
+                except OSError:  # another run may have taken the number in this moment
+                    if path is not None or not folder.exists():
+                        raise
+        except BaseException:
+            shutil.rmtree(new, ignore_errors=True)
+            raise
 
     def change(self, config: Config) -> None:
         """Take over other settings, of the same run in another place."""
@@ -114,23 +152,29 @@ class Run:
 
     @property
     def figures(self) -> Path:
-        """Folder of the figures."""
-        return self.path / "figures"
+        """Folder of the figures.
+
+        Raises:
+            RunError: if it is a link.
+        """
+        return own_folder(self.path / "figures")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """All log points, in order."""
-        if not self.metrics_path.exists():
-            return []
+        """All log points, in order; errors are those of :func:`read_metrics`."""
         return read_metrics(self.metrics_path)
 
     def training_seconds(self) -> float | None:
-        """Seconds of training so far; None if a part was not recorded, as of a killed process."""
+        """Seconds of training so far; None if a part was not recorded, as of a killed process.
+
+        Raises:
+            RunError: if the file with the timings is damaged.
+        """
         stretches, step = read_timings(self.timings_path), 0
         for stretch in stretches:
-            if stretch["first_step"] != step:
+            if stretch.first_step != step:
                 return None
-            step = stretch["last_step"]
-        return sum(s["seconds"] for s in stretches) if step and step == self.step() else None
+            step = stretch.last_step
+        return sum(s.seconds for s in stretches) if step and step == self.step() else None
 
     def checkpoint(self) -> Checkpoint:
         """The newest whole checkpoint.
@@ -153,7 +197,8 @@ class Run:
                 the guide is from a file that :func:`~pyro_mfcvae.load_model_file` or
                 :func:`~pyro_mfcvae.load_guide_file` was not given.
         """
-        checkpoint = checkpoint or self.checkpoint()
+        if checkpoint is None:
+            return self.newest()[0]
         try:
             model_class(self.config.model)
             guide_class(self.config.guide)
@@ -170,18 +215,29 @@ class Run:
             ) from None
         return model.eval()
 
+    def newest(self) -> tuple[FacetModel, Checkpoint]:
+        """The model at the newest whole checkpoint, as of :meth:`model`, and the checkpoint."""
+        checkpoint = self.checkpoint()
+        try:
+            return self.model(checkpoint), checkpoint
+        except RunError:
+            if checkpoint.path.exists():
+                raise
+            return self.newest()  # training has gone on, and removed it
+
     def dataset(self, data_dir: Path | str | None = None) -> Dataset:
         """The data that the run was trained on and is judged by, loaded again.
 
         Args:
-            data_dir: folder of the data's files, in place of the one in the settings.
+            data_dir: folder of the data's files, in place of the one in the settings, where
+                nothing is downloaded to.
 
         Raises:
             ConfigError: if a folder is given and the data set reads no files.
             DataError: if the data cannot be read.
         """
         data = self.config.data
-        return load_dataset(data if data_dir is None else in_folder(data, data_dir))
+        return load_dataset(as_it_is(data) if data_dir is None else in_folder(data, data_dir))
 
     def fade(self) -> tuple[float, ...]:
         """Fade weights of the last step before the newest whole checkpoint."""
@@ -211,8 +267,7 @@ class Run:
             ConfigError: if the path exists.
             RunError: if there is no checkpoint, or a number is too large for 16 bits.
         """
-        checkpoint = self.checkpoint()
-        model = self.model(checkpoint)
+        model, checkpoint = self.newest()
         if half:
             model = _halved(model)
         data = self.config.data
@@ -220,31 +275,26 @@ class Run:
         if "path" in options:
             options["path"] = Path(options["path"]).name
         data = replace(data, options=options)
-        copy = Run.create(replace(self.config.without_folders(), data=data), path)
-        with copy.removed_on_failure():
-            save_model_only(
-                model, copy.checkpoints, checkpoint.step, checkpoint.fade, checkpoint.data
-            )
+
+        def fill(folder: Path) -> None:
+            step, fade = checkpoint.step, checkpoint.fade
+            save_model_only(model, folder / "checkpoints", step, fade, checkpoint.data)
             for name in ("metrics.jsonl", "evaluation.json"):
-                if (self.path / name).exists():
-                    shutil.copyfile(self.path / name, copy.path / name)
+                with suppress(FileNotFoundError), open_regular(self.path / name) as file:
+                    write_whole(folder / name, file.read())
             environment = self.environment()
             environment.pop("command", None)
-            write_whole(copy.path / "environment.json", json.dumps(environment, indent=2) + "\n")
-        return copy
+            write_whole(folder / "environment.json", json.dumps(environment, indent=2) + "\n")
 
-    @contextmanager
-    def removed_on_failure(self) -> Iterator[None]:
-        """Remove the folder, which must be new, if what is written into it next fails."""
-        try:
-            yield
-        except BaseException:
-            shutil.rmtree(self.path, ignore_errors=True)
-            raise
+        return Run.create(replace(self.config.without_folders(), data=data), path, fill=fill)
 
     def environment(self) -> dict[str, Any]:
-        """Command, versions and machine of the beginning; empty if they were not recorded."""
-        return self._results("environment.json", dict) or {}
+        """Command, versions and machine of the beginning; empty if they were not recorded.
+
+        Raises:
+            RunError: if the file is damaged.
+        """
+        return self._results("environment.json", partial(validated, dict[str, Any])) or {}
 
     def evaluation(self) -> Evaluation | None:
         """The results of the latest evaluation, if there was one.
@@ -262,7 +312,7 @@ class Run:
         return results
 
     def write_evaluation(self, results: Evaluation) -> None:
-        """Replace ``evaluation.json``."""
+        """Replace ``evaluation.json``; warns if it cannot be written."""
         self._write_results("evaluation.json", results.to_dict())
 
     def comparison(self) -> Comparison | None:
@@ -274,20 +324,22 @@ class Run:
         return self._results("comparison.json", Comparison.from_dict)
 
     def write_comparison(self, results: Comparison) -> None:
-        """Replace ``comparison.json``."""
+        """Replace ``comparison.json``; warns if it cannot be written."""
         self._write_results("comparison.json", results.to_dict())
 
     def _results(self, name: str, read: Callable[[Any], Result]) -> Result | None:
-        path = self.path / name
-        if not path.exists():
-            return None
         try:
-            return read(json.loads(path.read_text()))
-        except (OSError, ValueError, RecursionError) as error:
-            raise RunError(f"{path} is damaged ({error}); remove it and measure again") from None
+            return read_json(self.path / name, read, "; remove it and measure again")
+        except FileNotFoundError:
+            return None
 
     def _write_results(self, name: str, results: dict[str, Any]) -> None:
-        write_whole(self.path / name, json.dumps(results, indent=2) + "\n")
+        try:
+            write_whole(self.path / name, json.dumps(results, indent=2) + "\n")
+        except OSError as error:
+            warnings.warn(
+                f"the results are not saved: {explain_os(error)}", NotSavedWarning, stacklevel=4
+            )
 
 
 def _halved(model: FacetModel) -> FacetModel:
@@ -306,31 +358,21 @@ def _halved(model: FacetModel) -> FacetModel:
 
 
 def _run_name(config: Config) -> str:
-    return config.preset or Path(str(config.data.options.get("path", config.data.name))).stem
+    """The preset's name, or that of the data where these are not the preset's."""
+    preset = PRESETS.get(config.preset or "")
+    if preset is not None and preset.config.data.name == config.data.name:
+        return preset.name
+    return Path(str(config.data.options.get("path", config.data.name))).stem
 
 
-def _new_folder(name: str, path: Path | str | None) -> Path:
-    if path is not None:
-        Run.check_path(path)
-        folder = Path(path)
-        folder.mkdir(parents=True)
-        return folder
-    name = re.sub(r"[^\w.-]+", "-", name)
-    Path("runs").mkdir(exist_ok=True)
+def _next_number(named: Path) -> Path:
+    """``runs/NAME-001``, or the number after the highest that there is."""
     taken = [
         int(match[1])
-        for entry in Path("runs").iterdir()
-        if (match := re.fullmatch(rf"{re.escape(name)}-(\d+)", entry.name))
+        for entry in named.parent.iterdir()
+        if (match := re.fullmatch(rf"{re.escape(named.name)}-(\d+)", entry.name))
     ]
-    number = max(taken, default=0) + 1
-    while True:
-        folder = Path("runs") / f"{name}-{number:03d}"
-        try:
-            folder.mkdir()
-        except FileExistsError:  # another run took the number in this moment
-            number += 1
-        else:
-            return folder
+    return named.with_name(f"{named.name}-{max(taken, default=0) + 1:03d}")
 
 
 def commit() -> str | None:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from pyro_mfcvae.config import Config
 from pyro_mfcvae.data import Dataset
-from pyro_mfcvae.errors import ConfigError, RunError, TrainingError
+from pyro_mfcvae.errors import ConfigError, RunError, TrainingError, explain_os
 from pyro_mfcvae.runs.run import Run
-from pyro_mfcvae.runs.train import Parts, elsewhere, lock, run_callbacks
+from pyro_mfcvae.runs.train import Parts, elsewhere, how_to_go_on, lock, run_callbacks
 from pyro_mfcvae.training import Callback, TrainingState
 from pyro_mfcvae.training.begin import initialise, prepare
 from pyro_mfcvae.training.callbacks import add_timing
-from pyro_mfcvae.training.checkpoints import newest_checkpoint, restore
+from pyro_mfcvae.training.checkpoints import newest_checkpoint, remove_damaged, restore
 from pyro_mfcvae.training.devices.launch import check_one_process
 from pyro_mfcvae.training.devices.lockstep import take_steps_together
 from pyro_mfcvae.training.devices.stepping import check_noise
@@ -116,7 +116,7 @@ def resume_together(
         for checkpoint, config in zip(checkpoints, configs, strict=True):
             checkpoint.check_settings(config)
         say("preparing the data")
-        states, dataset = _prepare(configs)
+        states, dataset = _prepare(configs, runs[0].dataset(data_dir))
         for run, state, checkpoint in zip(runs, states, checkpoints, strict=True):
             if checkpoint.step == state.n_steps:
                 raise RunError(f"{run.path} is finished; leave it out")
@@ -124,6 +124,7 @@ def resume_together(
         check_together(states)
         for run, config in zip(runs, configs, strict=True):
             run.change(config)
+            remove_damaged(run.checkpoints, states[0].step)
         say(f"going on at step {states[0].step} of {states[0].n_steps} with {len(runs)} runs")
         _take_steps(runs, states, dataset, callbacks)
     return list(runs), states, dataset
@@ -153,6 +154,8 @@ def _take_steps(
     own[0] += callbacks
     try:
         take_steps_together(states, own)
+    except OSError as error:
+        raise TrainingError(f"{explain_os(error)}. {how_to_go_on(*runs)}") from error
     except TrainingError as error:
         broken = [str(r.path) for r, state in zip(runs, states, strict=True) if state.failed]
         others = [str(r.path) for r, state in zip(runs, states, strict=True) if not state.failed]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,7 +12,8 @@ from filelock import FileLock, Timeout
 
 from pyro_mfcvae.config import Config
 from pyro_mfcvae.data import Dataset, in_folder
-from pyro_mfcvae.errors import RunError
+from pyro_mfcvae.errors import RunError, TrainingError, explain_os
+from pyro_mfcvae.files import remove_leftovers
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.training import Callback, TrainingState, take_steps
 from pyro_mfcvae.training.begin import begin, prepare
@@ -20,6 +22,7 @@ from pyro_mfcvae.training.checkpoints import (
     Checkpoints,
     newest_checkpoint,
     read_checkpoint,
+    remove_damaged,
     restore,
 )
 from pyro_mfcvae.training.engine import ONE_PROCESS, EndedElsewhere, Engine
@@ -114,10 +117,13 @@ def resume(
         checkpoint = engine.on_all(lambda: read_checkpoint(newest))
         engine.on_all(lambda: checkpoint.check_settings(config))
         say("preparing the data")
+        if dataset is None:
+            dataset = engine.on_all(lambda: run.dataset(data_dir))
         dataset, state = engine.on_all(lambda: prepare(config, dataset, engine))
         if checkpoint.step < state.n_steps:
             engine.on_all(lambda: restore(state, checkpoint))
         engine.on_writer(lambda: run.change(config))
+        engine.on_writer(lambda: remove_damaged(run.checkpoints, checkpoint.step))
         if checkpoint.step == state.n_steps:
             say(f"{run.path} is finished: nothing is left to train")
             state.model.load_state_dict(run.model(checkpoint).state_dict())
@@ -132,10 +138,15 @@ def _take_steps(run: Run, state: TrainingState, callbacks: Sequence[Callback]) -
     try:
         take_steps(state, callbacks)
     except EndedElsewhere as error:
-        raise EndedElsewhere(
-            f"{error}. The last checkpoint is kept: go on with mfcvae train --resume {run.path}, "
-            "with any number of devices"
-        ) from error
+        raise EndedElsewhere(f"{error}. {how_to_go_on(run)}, with any number of devices") from error
+    except OSError as error:
+        raise TrainingError(f"{explain_os(error)}. {how_to_go_on(run)}") from error
+
+
+def how_to_go_on(*runs: Run) -> str:
+    """What a message says once the training of runs has ended too early."""
+    folders = [word for run in runs for word in ("--resume", str(run.path))]
+    return f"The last checkpoint is kept: go on with {shlex.join(['mfcvae', 'train', *folders])}"
 
 
 def elsewhere(config: Config, data_dir: Path | str | None, device: str | None) -> Config:
@@ -163,6 +174,8 @@ def lock(run: Run, engine: Engine = ONE_PROCESS) -> Iterator[None]:
             raise RunError(
                 f"another process is training {run.path}; wait for its end, or interrupt it"
             ) from None
+        remove_leftovers(run.path)
+        remove_leftovers(run.figures)
 
     engine.on_writer(take)
     try:

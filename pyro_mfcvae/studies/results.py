@@ -44,7 +44,7 @@ class Entry:
         return evaluation.at(*self.path)
 
 
-def described(outcome: Outcome) -> dict[str, Any]:
+def describe(outcome: Outcome) -> dict[str, Any]:
     """A finished run: its settings' label, its seed, where it was trained, and its measures."""
     run, found = outcome.run, outcome.evaluation
     environment, stored = run.environment(), found.to_dict()
@@ -94,7 +94,7 @@ def table_line(entry: Entry, evaluations: Mapping[int, Evaluation]) -> dict[str,
     }
 
 
-def shown(line: dict[str, Any]) -> tuple[str, str]:
+def as_cells(line: dict[str, Any]) -> tuple[str, str]:
     """Mean (sd) and number of seeds of a line, and its values, as text."""
     values = list(line["values"].values())
     if not values:
@@ -114,7 +114,7 @@ def results_table(results: dict[str, Any], brief: bool = False) -> Table:
     """
     columns = ["", "", "metric", "measured: mean (sd)", "each seed", "published"]
     rows = [
-        [line["row"], line["column"], line["metric"], *shown(line), line["published"]]
+        [line["row"], line["column"], line["metric"], *as_cells(line), line["published"]]
         for line in results["table"]
     ]
     if brief:

@@ -10,6 +10,7 @@ from pyro_mfcvae.config import Config
 from pyro_mfcvae.data import Dataset, load_dataset
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.inference.noise import derived_seed
+from pyro_mfcvae.inference.threads import one_thread
 from pyro_mfcvae.plugins import build_model, guide_class, model_class
 from pyro_mfcvae.training.devices.launch import resolve_device
 from pyro_mfcvae.training.engine import ONE_PROCESS, Engine
@@ -58,9 +59,11 @@ def prepare(
     if dataset is None:
         dataset = load_dataset(config.data)
     _check_clusters(config, dataset)
-    with torch.random.fork_rng(devices=[]):
+    with one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(config.seed, "weights"))
         model = build_model(config.model, dataset.observation, config.guide)
+        if not model.likelihood.takes_missing:
+            dataset.check_complete()
         if config.training.pretraining is not None:
             pretraining_stages(model, config.training.pretraining, len(dataset.train))
         model.to(device, getattr(torch, config.training.dtype))

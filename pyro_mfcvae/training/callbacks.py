@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +23,25 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
-from typing_extensions import override
+from typing_extensions import TypedDict, override
 
-from pyro_mfcvae.errors import TrainingError
-from pyro_mfcvae.files import write_whole
+from pyro_mfcvae.config import Whole
+from pyro_mfcvae.errors import RunError, TrainingError
+from pyro_mfcvae.files import naming, open_regular, read_json, validated, write_whole
+from pyro_mfcvae.training.checks import STANDARDISE, large_values
 from pyro_mfcvae.training.state import TrainingState
 
 Metrics = dict[str, float]
-_RECORD = {"step", "epoch", "split", "values"}
+_LONGEST = 2**20  # bytes of a log point
+
+
+class _Record(TypedDict):
+    """A log point: what was measured on a split of the data at a step."""
+
+    step: Whole
+    epoch: Whole
+    split: str
+    values: dict[str, int | float]
 
 
 class Callback:
@@ -66,8 +80,7 @@ class MetricsLog(Callback):
     @override
     def on_start(self, state: TrainingState) -> None:
         """Drop what a killed run wrote after the checkpoint that training goes on from."""
-        if self.path is not None and self.path.exists():
-            found = read_metrics(self.path)
+        if self.path is not None and (found := read_metrics(self.path)):
             self.records = [record for record in found if record["step"] <= state.step]
             write_whole(self.path, "".join(f"{json.dumps(record)}\n" for record in self.records))
 
@@ -80,22 +93,45 @@ class MetricsLog(Callback):
         record = {"step": state.step, "epoch": state.epoch, "split": split, "values": values}
         self.records.append(record)
         if self.path is not None:
-            with self.path.open("a") as file:
+            with naming(self.path), self.path.open("a") as file:
                 file.write(json.dumps(record) + "\n")
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """All log points of a file, in order, up to a line that a full disk left unfinished."""
-    records = []
-    for line in path.read_bytes().splitlines():
-        try:
-            record = json.loads(line)
-        except ValueError:
-            break
-        if not (isinstance(record, dict) and record.keys() >= _RECORD):
-            break
-        records.append(record)
+    """All log points of a file, in order, up to a line that a full disk left unfinished.
+
+    Returns:
+        them; none if there is no such file.
+
+    Raises:
+        RunError: if it is no regular file, or a line is no log point.
+    """
+    records: list[dict[str, Any]] = []
+    try:
+        with open_regular(path) as file:
+            while line := file.readline(_LONGEST):
+                try:
+                    records.append(dict(validated(_Record, json.loads(line))))
+                except (ValueError, RecursionError) as error:
+                    if line.endswith(b"\n") or len(line) == _LONGEST:
+                        raise RunError(
+                            f"line {len(records) + 1} of {path} is no log point ({error}); remove "
+                            "the lines from there on"
+                        ) from None
+    except FileNotFoundError:
+        pass
     return records
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A stretch of training, or of pretraining, which has no steps."""
+
+    first_step: Whole
+    last_step: Whole
+    seconds: float
+    device: str
+    n_threads: int
 
 
 class Timings(Callback):
@@ -110,6 +146,8 @@ class Timings(Callback):
 
     @override
     def on_start(self, state: TrainingState) -> None:
+        """Note the beginning; a file that cannot be added to is told of now."""
+        read_timings(self.path)
         self._began, self._first_step = time.monotonic(), state.step
 
     @override
@@ -119,26 +157,22 @@ class Timings(Callback):
 
 def add_timing(path: Path, state: TrainingState, first_step: int, seconds: float) -> None:
     """Add a stretch of training, or of pretraining, which has no steps, to a file of timings."""
-    stretches = read_timings(path)
-    stretches.append(
-        {
-            "first_step": first_step,
-            "last_step": state.step,
-            "seconds": round(seconds, 2),
-            "device": str(state.fade.device),
-            "n_threads": torch.get_num_threads(),
-        }
-    )
+    device, n_threads = str(state.fade.device), torch.get_num_threads()
+    new = Stretch(first_step, state.step, round(seconds, 2), device, n_threads)
+    stretches = [asdict(stretch) for stretch in (*read_timings(path), new)]
     write_whole(path, json.dumps(stretches, indent=1) + "\n")
 
 
-def read_timings(path: Path) -> list[dict[str, Any]]:
-    """The stretches that a run was trained in; none if there is no such file, or it is damaged."""
+def read_timings(path: Path) -> list[Stretch]:
+    """The stretches that a run was trained in; none if there is no such file.
+
+    Raises:
+        RunError: if it is damaged.
+    """
     try:
-        stretches = json.loads(path.read_text())
-    except (OSError, ValueError):
+        return read_json(path, partial(validated, list[Stretch]))
+    except FileNotFoundError:
         return []
-    return stretches if isinstance(stretches, list) else []
 
 
 class StopAtNonsense(Callback):
@@ -148,10 +182,12 @@ class StopAtNonsense(Callback):
     def on_log(self, state: TrainingState, metrics: Metrics) -> None:
         wrong = [name for name, value in metrics.items() if not math.isfinite(value)]
         if wrong:
+            large = large_values(state.model.observation, state.config)
+            cause = f": {large}, so {STANDARDISE};" if large else ";"
             raise TrainingError(
-                f"{', '.join(wrong)} is no longer finite at step {state.step}; lower "
+                f"{', '.join(wrong)} is no longer finite at step {state.step}{cause} lower "
                 "training.learning_rate, or raise the likelihood's scale or the facets' "
-                "initial_variance; real numbers are best standardised"
+                "initial_variance"
             )
 
 
@@ -190,7 +226,8 @@ class ProgressBar(Callback):
     @override
     def on_step(self, state: TrainingState) -> None:
         if self._bar is not None:
-            self._bar.update(self._task, completed=state.step)
+            with _while_read(state):
+                self._bar.update(self._task, completed=state.step)
 
     @override
     def on_log(self, state: TrainingState, metrics: Metrics) -> None:
@@ -198,15 +235,17 @@ class ProgressBar(Callback):
         if self._bar is not None:
             self._bar.text = self._text
         elif time.monotonic() - self._last_line > self.seconds_per_line:
-            self._print_line(state)
+            with _while_read(state):
+                self._print_line(state)
 
     @override
     def on_end(self, state: TrainingState) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
-        else:
-            self._print_line(state)
+        with _while_read(state):
+            if self._bar is not None:
+                self._bar.stop()
+                self._bar = None
+            else:
+                self._print_line(state)
 
     def _print_line(self, state: TrainingState) -> None:
         self._last_line = time.monotonic()
@@ -218,6 +257,15 @@ class ProgressBar(Callback):
             soft_wrap=True,
             markup=False,
         )
+
+
+@contextmanager
+def _while_read(state: TrainingState) -> Iterator[None]:
+    """Interrupt the run, which saves it, once nobody reads what is printed any more."""
+    try:
+        yield
+    except (OSError, SystemExit):  # the latter is how a console ends the process then
+        state.interrupted = state.step < state.n_steps
 
 
 def describe(metrics: Metrics) -> str:

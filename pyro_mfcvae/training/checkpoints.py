@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
-import os
+import re
 import shutil
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 import torch
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -24,11 +24,23 @@ from typing_extensions import override
 from pyro_mfcvae.config import Config, Whole, config_from_dict, config_to_dict, identity
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError, DamagedCheckpointWarning, RunError, TrainingError
+from pyro_mfcvae.files import (
+    aside,
+    naming,
+    open_regular,
+    own_folder,
+    read_json,
+    remove,
+    remove_leftovers,
+    validated,
+)
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.training.callbacks import Callback
 from pyro_mfcvae.training.state import TrainingState
 
-_MODEL, _OPTIMIZER, _STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+_MODEL: Final = "model.safetensors"
+_OPTIMIZER: Final = "optimizer.safetensors"
+_STATE = "state.json"
 _TOTALS = "log.totals"
 _HEADS = "cluster_heads."
 
@@ -57,7 +69,7 @@ class Checkpoint:
     observation: ObservationSpec
     config: dict[str, Any] | None = None
     data: str | None = None
-    checksums: dict[str, str]
+    checksums: dict[Literal["model.safetensors", "optimizer.safetensors"], str]
 
     @property
     def has_optimizer(self) -> bool:
@@ -114,12 +126,7 @@ class Checkpoints(Callback):
 
     @override
     def on_start(self, state: TrainingState) -> None:
-        """Remove what a killed process left half-written or damaged, and save the beginning."""
-        for path in self.folder.glob(".*-*"):
-            shutil.rmtree(path, ignore_errors=True)
-        for path in checkpoints(self.folder):
-            if int(path.name) > state.step:  # damaged, or training would have gone on from it
-                shutil.rmtree(path)
+        """Save the beginning."""
         if not checkpoints(self.folder):
             self._save(state)
 
@@ -137,11 +144,14 @@ class Checkpoints(Callback):
     def _save(self, state: TrainingState) -> None:
         """Save, unless the state is spoilt: the last good checkpoint must stay the newest.
 
+        Buffers may be infinite, as masks are.
+
         Raises:
             TrainingError: if a parameter is no longer finite.
         """
-        tensors = [*state.model.state_dict().values(), *_optimizer_tensors(state).values()]
-        if not all(bool(t.isfinite().all()) for t in tensors):
+        learnt = [*state.model.parameters(), *_optimizer_tensors(state).values()]
+        is_finite = all(bool(values.isfinite().all()) for values in learnt)
+        if not is_finite or any(bool(values.isnan().any()) for values in state.model.buffers()):
             raise TrainingError(
                 f"parameters, their moments or the objective are no longer finite at step "
                 f"{state.step}; lower training.learning_rate, or raise the likelihood's scale or "
@@ -150,7 +160,24 @@ class Checkpoints(Callback):
         save_checkpoint(state, self.folder)
         kept = checkpoints(self.folder)
         for path in kept[self.n_kept :] + [p for p in kept[: self.n_kept] if _is_start(p, state)]:
-            shutil.rmtree(path)
+            remove(path)
+
+
+def remove_damaged(folder: Path, step: int) -> None:
+    """Remove what a killed process left of checkpoints, once a run goes on from this step."""
+    found = checkpoints(folder)
+    remove_leftovers(folder)
+    for path in found:
+        is_older = int(path.name) < step  # a newer one is damaged, or it would have been taken
+        if int(path.name) != step and not (is_older and _is_whole(path)):
+            remove(path)
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        return bool(read_checkpoint(path))
+    except RunError:
+        return False
 
 
 def _is_start(path: Path, state: TrainingState) -> bool:
@@ -166,12 +193,9 @@ def save_checkpoint(state: TrainingState, folder: Path) -> Path:
     """
     path = folder / f"{state.step:08d}"
     if path.exists():
-        try:
-            read_checkpoint(path)
-        except RunError:
-            shutil.rmtree(path)
-        else:
+        if _is_whole(path):
             return path
+        remove(path)
     tensors = {_MODEL: state.model.state_dict(), _OPTIMIZER: _optimizer_tensors(state)}
     record = {
         "step": state.step,
@@ -209,10 +233,15 @@ def save_model_only(
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """All checkpoints in a folder, the newest first."""
-    if not folder.is_dir():
+    """All checkpoints in a folder, the newest first.
+
+    Raises:
+        RunError: if the folder is a link.
+    """
+    if not own_folder(folder).is_dir():
         return []
-    return sorted((path for path in folder.iterdir() if path.name.isdecimal()), reverse=True)
+    found = [p for p in folder.iterdir() if re.fullmatch("[0-9]{8,}", p.name)]
+    return sorted(found, key=lambda path: int(path.name), reverse=True)
 
 
 def newest_checkpoint(folder: Path) -> Checkpoint:
@@ -221,17 +250,19 @@ def newest_checkpoint(folder: Path) -> Checkpoint:
     Raises:
         RunError: if there is none.
     """
-    damaged = []
-    for path in checkpoints(folder):
+    damaged: list[str] = []
+    for path in (found := checkpoints(folder)):
         try:
-            found = read_checkpoint(path)
+            checkpoint = read_checkpoint(path)
         except RunError as error:
+            if not path.exists() and checkpoints(folder) != found:  # training has gone on meanwhile
+                return newest_checkpoint(folder)
             damaged.append(str(error))
             continue
         if damaged:
             message = f"{'; '.join(damaged)}; taking {path} instead"
             warnings.warn(message, DamagedCheckpointWarning, stacklevel=2)
-        return found
+        return checkpoint
     found_instead = f": {'; '.join(damaged)}" if damaged else ""
     raise RunError(f"{folder} holds no checkpoint that can be used{found_instead}; train a new run")
 
@@ -243,20 +274,16 @@ def read_checkpoint(path: Path) -> Checkpoint:
         RunError: if a file is missing or damaged.
     """
     try:
-        record = json.loads((path / _STATE).read_text())
-        own = record.pop("checksum")
-        whole = own == _digest(record)
-        checkpoint = _adapter().validate_python({**record, "path": path})
-        files = {n: _checksum(path / n) == c for n, c in checkpoint.checksums.items()}
-    except ValidationError as error:
-        wrong = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors())
-        raise RunError(f"checkpoint {path} is damaged: {_STATE} has wrong {wrong}") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        record = read_json(own_folder(path) / _STATE, partial(validated, dict[str, Any]), "")
+        own = record.pop("checksum", None)
+        checkpoint = validated(Checkpoint, {**record, "path": path})
+        same = {_STATE: own == _digest(record)}
+        same |= {name: _checksum(path / name) == c for name, c in checkpoint.checksums.items()}
+    except (OSError, ValueError) as error:
         raise RunError(f"checkpoint {path} is damaged ({error})") from None
-    changed = [name for name, same in {_STATE: whole, **files}.items() if not same]
-    if changed:
+    if changed := [name for name, is_same in same.items() if not is_same]:
         raise RunError(f"checkpoint {path} is damaged: {', '.join(changed)} has changed since")
-    if _MODEL not in files or checkpoint.step != int(path.name):
+    if _MODEL not in same or checkpoint.step != int(path.name):
         raise RunError(f"checkpoint {path} is damaged: {_STATE} is that of another checkpoint")
     return checkpoint
 
@@ -266,6 +293,7 @@ def load_model(model: FacetModel, checkpoint: Checkpoint) -> None:
 
     Raises:
         RuntimeError: if they are those of another model.
+        ValueError: if they are no numbers.
     """
     tensors = checkpoint.model_tensors()
     tensors["fade"] = torch.tensor(checkpoint.fade)
@@ -274,6 +302,10 @@ def load_model(model: FacetModel, checkpoint: Checkpoint) -> None:
         for guide in model.guides:  # which has owned its network since version 0.1
             tensors[f"guides.{guide}.network.{name.removeprefix(_HEADS)}"] = tensors.pop(name)
     model.load_state_dict(tensors)
+    spoilt = [name for name, value in model.named_parameters() if not bool(value.isfinite().all())]
+    spoilt += [name for name, value in model.named_buffers() if bool(value.isnan().any())]
+    if spoilt:
+        raise ValueError(f"{', '.join(spoilt)} must hold finite numbers")
 
 
 def restore(state: TrainingState, checkpoint: Checkpoint) -> None:
@@ -297,14 +329,13 @@ def restore(state: TrainingState, checkpoint: Checkpoint) -> None:
         )
     tensors = checkpoint.optimizer_tensors()
     totals = tensors.pop(_TOTALS, None)
-    optimizer = state.optimizer.state_dict()
-    optimizer["state"] = {}
-    for key, value in tensors.items():
-        index, _, name = key.partition(".")
-        optimizer["state"].setdefault(int(index), {})[name] = value
     try:
         load_model(state.model, checkpoint)
-        state.optimizer.load_state_dict(optimizer)
+        moments = _moments(state.optimizer, tensors)
+        state.optimizer.load_state_dict({**state.optimizer.state_dict(), "state": moments})
+        sums = (len(checkpoint.term_names),) if checkpoint.n_totals else None
+        if sums != (None if totals is None else tuple(totals.shape)):
+            raise ValueError(f"{_OPTIMIZER} has no sum for each of term_names")
     except (RuntimeError, ValueError) as error:
         raise RunError(f"checkpoint {path} does not fit the settings of its run: {error}") from None
     state.step, state.n_totals = checkpoint.step, checkpoint.n_totals
@@ -312,23 +343,47 @@ def restore(state: TrainingState, checkpoint: Checkpoint) -> None:
     state.totals = None if totals is None else totals.to(state.fade.device)
 
 
+def _moments(
+    optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]
+) -> dict[int, dict[str, Tensor]]:
+    """Adam's state by the number of the parameter, of tensors that ``_optimizer_tensors`` names.
+
+    Raises:
+        ValueError: if there is anything else, or the parameters have other shapes.
+    """
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    known, rest = dict[int, dict[str, Tensor]](), dict(tensors)
+    for i, parameter in enumerate(parameters):
+        shapes = {"step": torch.Size(), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
+        own = {name: rest.pop(f"{i}.{name}") for name in shapes if f"{i}.{name}" in rest}
+        if own and {name: value.shape for name, value in own.items()} != shapes:
+            raise ValueError(f"{_OPTIMIZER} does not fit parameter {i}, {tuple(parameter.shape)}")
+        if own:
+            known[i] = own
+    if rest:
+        raise ValueError(f"{_OPTIMIZER} has unknown tensors {', '.join(rest)}")
+    return known
+
+
 def _write(path: Path, tensors: Mapping[str, Mapping[str, Tensor]], record: dict[str, Any]) -> None:
     """Write a checkpoint's files of tensors and its record aside, and rename them into place."""
-    aside = path.with_name(f".{path.name}-{os.getpid()}")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    for name, values in tensors.items():
-        save_file(_on_cpu(values), aside / name)
-    record = record | {"checksums": {name: _checksum(aside / name) for name in tensors}}
-    record = json.loads(json.dumps(record))  # as it will be read
-    text = json.dumps({**record, "checksum": _digest(record)}, indent=2)
-    (aside / _STATE).write_text(text + "\n")
-    aside.replace(path)
-
-
-@functools.cache
-def _adapter() -> TypeAdapter[Checkpoint]:
-    return TypeAdapter(Checkpoint)
+    new = aside(path)
+    shutil.rmtree(new, ignore_errors=True)
+    try:
+        with naming(path):
+            new.mkdir(parents=True)
+            for name, values in tensors.items():
+                save_file(_on_cpu(values), new / name)
+            record = record | {"checksums": {name: _checksum(new / name) for name in tensors}}
+            record = json.loads(json.dumps(record))  # as it will be read
+            text = json.dumps({**record, "checksum": _digest(record)}, indent=2)
+            (new / _STATE).write_text(text + "\n")
+            new.replace(path)
+    except BaseException as error:
+        shutil.rmtree(new, ignore_errors=True)
+        if isinstance(error, SafetensorError):  # what a full disk comes as
+            raise OSError(f"{path} cannot be written: {error}") from None
+        raise
 
 
 def _optimizer_tensors(state: TrainingState) -> dict[str, Tensor]:
@@ -343,7 +398,8 @@ def _optimizer_tensors(state: TrainingState) -> dict[str, Tensor]:
 
 
 def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    # Copies, as safetensors takes no two tensors of one memory: tied weights come under each name.
+    return {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
 
 
 def _load(path: Path) -> dict[str, Tensor]:
@@ -354,7 +410,7 @@ def _load(path: Path) -> dict[str, Tensor]:
 
 
 def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 from pyro_mfcvae.config import Config
+from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.models.base import FacetModel
+
+_LARGE = 100.0  # for a value
+STANDARDISE = "standardise them (mean 0, standard deviation 1), or bring them to [0, 1]"
+
+
+def large_values(observation: ObservationSpec, config: Config) -> str:
+    """What to say of real numbers that are far from one; nothing where there are none.
+
+    Networks start from features of about one, and what is far from that makes them diverge. Counts
+    are what they are.
+    """
+    largest = max(-observation.low, observation.high)
+    is_large = largest > _LARGE and config.model.likelihood.name == "gaussian"
+    return f"values of x go up to {largest:,.6g}" if is_large else ""
 
 
 def check_objective(model: FacetModel, config: Config, n_processes: int) -> None:
@@ -53,6 +68,21 @@ def check_objective(model: FacetModel, config: Config, n_processes: int) -> None
         raise ConfigError(
             "several processes share a batch, but this objective needs the whole of it (a latent "
             "that the batch shares, or training.min_information); train on one device"
+        )
+
+
+def check_state(model: FacetModel) -> None:
+    """Refuse a model that checkpoints cannot hold.
+
+    Raises:
+        ConfigError: if a part of its state is no tensor.
+    """
+    others = [name for name, value in model.state_dict().items() if not isinstance(value, Tensor)]
+    if others:
+        raise ConfigError(
+            f"the state of a model must be tensors, for checkpoints hold nothing else, but "
+            f"{', '.join(others)} of {type(model).__name__} is none; register it as a buffer, or "
+            "leave get_extra_state out"
         )
 
 

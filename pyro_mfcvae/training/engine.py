@@ -19,7 +19,7 @@ class EndedElsewhere(TrainingError):
     """Another process of the run has failed, or cannot be reached."""
 
 
-class Part(NamedTuple):
+class BatchPart(NamedTuple):
     """What one process takes of a batch of B observations.
 
     Attributes:
@@ -61,10 +61,10 @@ class Engine:
         """Whether this process is the one that writes, evaluates and speaks."""
         return self.rank == 0
 
-    def part(self, n: int) -> Part:
+    def part(self, n: int) -> BatchPart:
         """This process's part of a batch of n observations; sizes differ by one at most."""
         start, stop = (n * rank // self.n_processes for rank in (self.rank, self.rank + 1))
-        return Part(start, stop, n, (stop - start) * self.n_processes / n)
+        return BatchPart(start, stop, n, (stop - start) * self.n_processes / n)
 
     def wrap(self, objective: nn.Module) -> nn.Module:
         """The objective, its parameters those of process 0, its gradients means over processes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -145,7 +146,9 @@ def _stop_signals() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         received.append(number)
 
-    signals = (signal.SIGINT, signal.SIGTERM)
+    signals = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signals.append(signal.SIGHUP)  # else nohup lets the run outlive its terminal
     previous = [signal.signal(number, handle) for number in signals]
     try:
         yield lambda: bool(received)
@@ -156,10 +159,10 @@ def _stop_signals() -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def cpu_threads(n_threads: int) -> Iterator[None]:
-    """Compute with so many CPU threads; 0 leaves them as they are."""
+    """Compute with so many CPU threads, or one for each CPU; 0 leaves them as they are."""
     before = torch.get_num_threads()
     if n_threads:
-        torch.set_num_threads(n_threads)
+        torch.set_num_threads(min(n_threads, os.cpu_count() or 1))
     try:
         yield
     finally:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import cast
 
-import pyro
 import torch
 from pyro.distributions import Independent
 from torch import Tensor, nn
@@ -18,10 +17,11 @@ from pyro_mfcvae.config import Config
 from pyro_mfcvae.data.observations import Observations, as_float
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import Guide
-from pyro_mfcvae.inference.enumeration import ScaleShared, enumerated_dim, run_guide, run_programs
+from pyro_mfcvae.inference.elbo import Weights, loss, term_means
 from pyro_mfcvae.inference.factors import sites_summed_with_observations
 from pyro_mfcvae.inference.noise import Noise
-from pyro_mfcvae.inference.weights import Weights, loss, term_means
+from pyro_mfcvae.inference.sites import ScaleShared, enumerated_dim, run_guide, run_programs
+from pyro_mfcvae.inference.threads import without_validation
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.training.warps import Warp
 
@@ -92,7 +92,7 @@ class Objective(nn.Module):
         """
         seen = self._seen(x, noise)
         shared = ScaleShared(1 / n_parts) if n_parts > 1 else nullcontext()
-        with pyro.validation_enabled(False), shared, noise:
+        with without_validation(), shared, noise:
             terms = self.model(x, self.guide, self.n_samples, seen)
         means = term_means(terms, self.weights)
         self.term_names = tuple(means)
@@ -111,7 +111,7 @@ class Objective(nn.Module):
         """
         if self.min_information is None and self.kl_scale is None:
             return
-        with self.model.evaluating(), pyro.validation_enabled(False), Noise(0):
+        with self.model.evaluating(), without_validation(), Noise(0):
             sites = run_programs(self.model.model, self.guide, self.n_samples, (x,), {})
         merged = sites_summed_with_observations(*sites)
         if self.kl_scale is not None and merged:
@@ -137,7 +137,7 @@ class Objective(nn.Module):
         Raises:
             ConfigError: if the guide samples from other than normal distributions.
         """
-        with self.model.evaluating(), pyro.validation_enabled(False), Noise(0) as noise:
+        with self.model.evaluating(), without_validation(), Noise(0) as noise:
             sites = run_guide(self.guide, self.n_samples, (x,), {})
         for site in sites:
             if enumerated_dim(site) is None and site["name"] not in noise.shapes:

@@ -1,14 +1,13 @@
-"""The optimiser of a run, and its learning rates as a function of the step."""
+"""The optimiser of a run."""
 
 from __future__ import annotations
-
-import math
 
 import torch
 from torch import Tensor
 
 from pyro_mfcvae.config import TrainingConfig
 from pyro_mfcvae.models.base import FacetModel
+from pyro_mfcvae.training.schedules import learning_rate
 
 
 def is_captured(config: TrainingConfig, device: torch.device, n_processes: int) -> bool:
@@ -63,26 +62,3 @@ def set_learning_rates(
             group["lr"].fill_(rate)
         else:
             group["lr"] = rate
-
-
-def learning_rate(
-    config: TrainingConfig, initial: float, step: int, n_steps: int, per_epoch: int
-) -> float:
-    """The learning rate at a step (from 0).
-
-    Args:
-        config: with the schedule.
-        initial: learning rate of the first step.
-        step: steps done.
-        n_steps: steps of the whole run.
-        per_epoch: steps of an epoch.
-    """
-    if step < config.learning_rate_warm_up:
-        initial = initial * (step + 1) / config.learning_rate_warm_up
-    if config.learning_rate_schedule == "constant":
-        return initial
-    if config.learning_rate_schedule == "cosine":
-        return initial * (0.5 * (1 + math.cos(math.pi * step / n_steps)))
-    n_decays = step // per_epoch // config.decay_every
-    lowest = min(config.learning_rate_floor, initial)
-    return max(initial * config.learning_rate_decay**n_decays, lowest)

@@ -9,18 +9,20 @@ from contextlib import contextmanager
 import pyro
 import torch
 from pyro.util import get_rng_state, set_rng_state
+from torch import Tensor
 
+from pyro_mfcvae.allocator import is_out_of_memory
+from pyro_mfcvae.data.observations import as_float
 from pyro_mfcvae.errors import ConfigError, DataError
 from pyro_mfcvae.inference.noise import Noise
-from pyro_mfcvae.training.checks import has_batch_norm
+from pyro_mfcvae.inference.threads import one_thread
+from pyro_mfcvae.training.checks import STANDARDISE, check_state, has_batch_norm, large_values
 from pyro_mfcvae.training.no_effect import warn_of_no_effect
 from pyro_mfcvae.training.objective import Objective
 from pyro_mfcvae.training.say import Say
 from pyro_mfcvae.training.state import TrainingState
 
-_LARGE = 100.0  # for a value
-_HOPELESS = 1e4  # nats per value, from which steps of large values diverge
-_STANDARDISE = "standardise them (mean 0, standard deviation 1), or bring them to [0, 1]"
+_AT_ONCE = 1000  # observations
 
 
 def check(state: TrainingState, say: Say) -> None:
@@ -31,9 +33,11 @@ def check(state: TrainingState, say: Say) -> None:
         say: is told of what the run will not have come to by its end, and of large values.
 
     Raises:
-        ConfigError, DataError: if the objective cannot be computed.
+        ConfigError: if the objective cannot be computed, or checkpoints cannot hold the model.
+        DataError: if values are too large.
     """
-    _warn_of_large_values(state, say)
+    check_state(state.model)
+    _check_large_values(state, say)
     state.engine.on_all(lambda: check_objective_once(state))
     state.engine.on_writer(lambda: warn_of_no_effect(state))
     _warn_of_what_comes_too_late(state, say)
@@ -55,7 +59,7 @@ def check_objective_once(state: TrainingState) -> None:
 
     Raises:
         ConfigError: if that fails, or the loss is not finite.
-        DataError: likewise, where values are so large that they are the cause.
+        DataError: if the loss is not finite, or KL terms are lost in it, and values are large.
     """
     try:
         model = copy.deepcopy(state.model)
@@ -63,25 +67,14 @@ def check_objective_once(state: TrainingState) -> None:
         return
     x = state.batches(0)
     x = x[: max(len(x) // state.engine.n_processes, 1)]
-    is_large = _large_values(state)
-    with _all_else_unchanged(state.fade.device), torch.no_grad():
+    with one_thread(), _all_else_unchanged(state.fade.device), torch.no_grad():
         try:
             objective = Objective(model, state.config).train()
-            loss, values = objective(x, Noise(state.config.seed))
-            if not loss.isfinite():
-                terms = dict(zip(objective.term_names, values.tolist(), strict=True))
-                raise ValueError(f"a loss of {loss.item()}: {terms}")
-            if is_large and loss > _HOPELESS * x[0].numel():
-                raise ValueError(f"a loss of {loss.item():.2g} nats per observation")
-        except torch.OutOfMemoryError:
-            raise
+            _check_loss(state, objective, x)
         except Exception as error:
+            if isinstance(error, DataError) or is_out_of_memory(error):
+                raise
             told = " ".join(f"{type(error).__name__}: {error}".split())
-            if is_large:
-                raise DataError(
-                    f"{is_large}, and on the first batch the objective fails with {told}; "
-                    f"{_STANDARDISE}"
-                ) from error
             raise ConfigError(
                 f"model {state.config.model.name!r} cannot be trained with guide "
                 f"{state.config.guide.name!r}: on the first batch the objective fails with {told}; "
@@ -89,6 +82,25 @@ def check_objective_once(state: TrainingState) -> None:
                 "standardise real numbers"
             ) from error
         objective.check_weights(x)
+
+
+def _check_loss(state: TrainingState, objective: Objective, x: Tensor) -> None:
+    """Evaluate the loss of a batch and, if values are large, with the largest one in it."""
+    loss, values = objective(x, Noise(state.config.seed))
+    large = large_values(state.model.observation, state.config)
+    is_lost = bool(large) and bool(loss * torch.finfo(loss.dtype).eps > 1)  # nats
+    if large and loss.isfinite() and not is_lost:
+        largest = [rows.abs().flatten(1).amax(1) for rows in state.batches.x.split(_AT_ONCE)]
+        row = int(torch.cat(largest).argmax())
+        x = torch.cat([as_float(state.batches.x[row : row + 1].to(x.device), x.dtype), x[1:]])
+        loss, values = objective(x, Noise(state.config.seed))
+    if loss.isfinite() and not is_lost:
+        return
+    told = f"a loss of {loss.item():.6g}"
+    if large:
+        raise DataError(f"{large}, with which the first batch has {told}; {STANDARDISE}")
+    terms = dict(zip(objective.term_names, values.tolist(), strict=True))
+    raise ValueError(f"{told}: {terms}")
 
 
 @contextmanager
@@ -124,16 +136,13 @@ def _warn_of_what_comes_too_late(state: TrainingState, say: Say) -> None:
             )
 
 
-def _warn_of_large_values(state: TrainingState, say: Say) -> None:
-    """Networks start from features of about one, and what is far from that makes them diverge."""
-    if is_large := _large_values(state):
-        say(f"warning: {is_large}; training may diverge: {_STANDARDISE}")
-
-
-def _large_values(state: TrainingState) -> str:
-    """What to say of values that are far from one; nothing where there are none, or of counts."""
-    if state.config.model.likelihood.name != "gaussian":
-        return ""
-    seen = state.model.observation
-    largest = max(-seen.low, seen.high)
-    return f"values of x go up to {largest:,.6g}" if largest > _LARGE else ""
+def _check_large_values(state: TrainingState, say: Say) -> None:
+    seen, limits = state.model.observation, torch.finfo(state.fade.dtype)
+    large = large_values(seen, state.config)
+    if large and max(-seen.low, seen.high) > limits.max**0.5:
+        raise DataError(
+            f"{large}, whose squares {limits.dtype} cannot hold; leave rows and columns out that "
+            f"hold such a number for want of a value; {STANDARDISE}"
+        )
+    if large:
+        say(f"warning: {large}; training may diverge: {STANDARDISE}")

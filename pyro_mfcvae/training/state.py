@@ -1,18 +1,20 @@
-"""Everything that a training run is at one moment."""
+"""Everything that a training run is at one moment, and how it takes its next step."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
-from pyro_mfcvae.config import Config, TrainingConfig
+from pyro_mfcvae.config import Config
 from pyro_mfcvae.data.observations import Observations, as_float
 from pyro_mfcvae.guides import NetworkGuide, temperature_of
 from pyro_mfcvae.inference.fade_in import FadeInSchedule
-from pyro_mfcvae.inference.noise import derived_seed
+from pyro_mfcvae.inference.noise import Noise, derived_seed
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.priors.conditional import ConditionalMixture
 from pyro_mfcvae.priors.mixture import MixturePrior
@@ -21,6 +23,7 @@ from pyro_mfcvae.training.checks import check_last_batch, check_objective
 from pyro_mfcvae.training.engine import ONE_PROCESS, Engine
 from pyro_mfcvae.training.objective import Objective
 from pyro_mfcvae.training.optimizer import adam, is_captured, set_learning_rates
+from pyro_mfcvae.training.schedules import kl_scale, relaxation
 from pyro_mfcvae.training.start.cluster_network import fit_cluster_network
 from pyro_mfcvae.training.start.initialise import drawn, fit_mixture
 
@@ -149,27 +152,6 @@ class TrainingState:
         return dict(zip(self.term_names, means, strict=True))
 
 
-def kl_scale(training: TrainingConfig, step: int, per_epoch: int) -> float:
-    """What all KL terms are multiplied with at a step (from 0), with so many steps an epoch."""
-    return training.kl_weight * _warm_up(training, step, per_epoch)
-
-
-def relaxation(config: Config, step: int, per_epoch: int) -> float:
-    """Temperature of relaxed clusters at a step (from 0), with so many steps an epoch."""
-    first, last = config.guide.temperature
-    n_epochs = config.guide.temperature_epochs or config.training.n_epochs
-    return first * (last / first) ** min(step / (n_epochs * per_epoch), 1.0)
-
-
-def _warm_up(training: TrainingConfig, step: int, per_epoch: int) -> float:
-    first, last = (epoch * per_epoch for epoch in training.kl_warm_up)
-    if step >= last:
-        return 1.0
-    if step <= first:
-        return training.kl_start
-    return training.kl_start + (1 - training.kl_start) * (step - first) / (last - first)
-
-
 def new_state(
     model: FacetModel,
     x: Observations,
@@ -222,3 +204,65 @@ def new_state(
         schedule=schedule,
         engine=engine,
     )
+
+
+class Steps(ABC):
+    """The steps of one run, or of R runs at once: shapes then begin with R."""
+
+    @abstractmethod
+    def begin(self) -> tuple[Tensor, Any]:
+        """Set what changes from step to step, in place.
+
+        Returns:
+            the batch of the step to come, (B, *event), and its noise.
+        """
+
+    @abstractmethod
+    def advance(self, x: Tensor, noise: Any) -> Tensor:
+        """Gradients and the optimiser's step; returns the terms, (T,)."""
+
+    @abstractmethod
+    def end(self, values: Tensor) -> None:
+        """Count a step with these terms, (T,)."""
+
+    def step(self) -> None:
+        """Take one step; nothing in it waits for the device, but where mixtures are refitted."""
+        self.end(self.advance(*self.begin()))
+
+
+class Eager(Steps):
+    """The steps of one run; of several processes each takes its part of every batch.
+
+    Args:
+        state: of the run.
+    """
+
+    def __init__(self, state: TrainingState) -> None:
+        self.state = state
+        self.objective = state.engine.wrap(state.objective)
+
+    @override
+    def begin(self) -> tuple[Tensor, Any]:
+        self.state.begin_step()
+        x = self.state.batches(self.state.step)
+        return x, self.noise(x)
+
+    def noise(self, x: Tensor) -> Any:
+        """Noise of the step to come, for a batch (B, *event)."""
+        state = self.state
+        return Noise(state.config.seed, state.step, state.engine.part(len(x)).rows)
+
+    @override
+    def advance(self, x: Tensor, noise: Any) -> Tensor:
+        state, engine = self.state, self.state.engine
+        part = engine.part(len(x))
+        own = x[part.start : part.stop]
+        loss, values = self.objective(own, noise, part.share, engine.n_processes)
+        loss.backward()
+        state.optimizer.step()
+        state.optimizer.zero_grad(set_to_none=True)
+        return values
+
+    @override
+    def end(self, values: Tensor) -> None:
+        self.state.end_step(values)

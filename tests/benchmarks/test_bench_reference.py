@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from models import SHAPE, observations, relative_error, small_model, tiny_config, weighted
+from models import SHAPE, observations, small_model, tiny_config
 
 from benchmarks import candidates
 from benchmarks.candidates import deviation
@@ -16,6 +16,7 @@ from benchmarks.workload import workload
 from pyro_mfcvae import Noise
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.errors import ConfigError, TrainingError
+from pyro_mfcvae.testing.values import relative_error, weighted
 
 EXACT = 1e-10  # of sums of some hundred terms in float64
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shlex
@@ -51,7 +52,7 @@ def test_train_evaluate_and_draw():
     assert re.search(line, result.output)
     assert re.search(r"floor_hue \(4\) .*\d+\.\d .*\d+\.\d .*\d+\.\d .*-?\d+\.\d", result.output)
     run = Path("runs/shapes-001")
-    assert len(list((run / "figures").iterdir())) == 20
+    assert len(list((run / "figures").glob("*.png"))) == 20
     before = (run / "evaluation.json").read_text()
     evaluated = _mfcvae("evaluate", str(run))
     assert evaluated.exit_code == 0
@@ -241,13 +242,23 @@ def test_help_presets_and_version():
         assert "\\b" not in result.output
 
 
-def _process(*arguments: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "pyro_mfcvae", "train", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+@pytest.fixture
+def start_training():
+    """Starts trainings in processes of their own, none of which outlives the test."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*arguments: str) -> subprocess.Popen:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "pyro_mfcvae", "train", *arguments],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            return process
+
+        yield start
 
 
 def _wait_for_log(run: Path, n_lines: int, process: subprocess.Popen) -> None:
@@ -260,11 +271,12 @@ def _wait_for_log(run: Path, n_lines: int, process: subprocess.Popen) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_an_interrupted_process_can_go_on_bit_for_bit(number):
+def test_an_interrupted_process_can_go_on_bit_for_bit(number, start_training):
     options = [*_tiny(), "--set", "training.epochs_per_step=[20,80]"]
-    whole = _process(*options, "--out", "whole")
-    assert whole.wait(timeout=120) == 0
-    process = _process(*options, "--out", "halted")
+    whole = start_training(*options, "--out", "whole")
+    output, _ = whole.communicate(timeout=120)
+    assert whole.returncode == 0, output
+    process = start_training(*options, "--out", "halted")
     _wait_for_log(Path("halted"), 20, process)
     process.send_signal(number)
     output, _ = process.communicate(timeout=60)

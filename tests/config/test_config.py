@@ -101,3 +101,9 @@ def test_other_facets_bring_a_schedule_that_fits(text, steps):
     assert changed.training.epochs_per_step == steps
     assert all(f.covariance == "full" and not f.learn_weights for f in changed.model.facets)
     assert config_from_dict(json.loads(config_to_json(changed))) == changed
+
+
+def test_facets_that_other_settings_do_not_fit_are_refused():
+    warped = override(get_preset("shapes").config, ['training.warp={"facets": [1]}'])
+    with pytest.raises(ConfigError, match="training.warp.facets must be from 0 to 0"):
+        with_facets(warped, "5:20")

@@ -209,7 +209,7 @@ X, LABELS = np.zeros((9, 2)), np.zeros((9, 2), int)
         ({"x": np.zeros((9, 5, 6, 7))}, "1, 3 or 4 channels"),
         ({"x": np.array([[1j, 2]] * 5)}, "must hold numbers"),
         ({"x": np.zeros((0, 2))}, r"got shape \(0, 2\)"),
-        ({"x": np.full((9, 2), np.nan)}, "not a number"),
+        ({"x": np.full((9, 2), np.nan)}, "all values of x are missing"),
         ({"x": np.zeros((2, 2))}, "held-out part is empty"),
         ({"x": X, "kind": np.zeros(8, int)}, "labels 'kind' must have shape"),
         ({"x": X, "x_test": np.zeros((9, 3))}, "x_test must be like x"),
@@ -311,7 +311,7 @@ def test_real_numbers_are_looked_through_piece_by_piece(monkeypatch, small_block
         x[2345, 0] = wrong
         write(storage={"chunks": (100, 3)}, x=x)
         with pytest.raises(DataError, match=message):
-            load()
+            load().check_complete()
 
 
 def test_the_fingerprint_tells_data_apart_and_reads_few(monkeypatch):

@@ -275,7 +275,7 @@ def test_observations_that_are_not_alike(grey, second, options, message):
         ({"size": 3}, "option size .*got 3"),
         ({"cut_seed": -1}, "option cut_seed .*got -1"),
         ({"first": {"name": "no-such"}}, "unknown data set 'no-such'"),
-        ({"first": {}}, "option first of data set 'mixed': field required"),
+        ({"first": {}}, "option first of data set 'mixed'.* is missing"),
         ({"first": "mnist"}, "option first of data set 'mixed': .* dictionary, got 'mnist'"),
         ({"first": {"name": "arcs", "n": 3}}, "option first of data set 'mixed': extra inputs"),
         ({"first": {"name": "arcs", "options": {"m": 3}}}, "unknown option m of data set 'arcs'"),

@@ -341,7 +341,7 @@ def test_names_of_columns_and_rows():
     x[[4, 9], 2] = np.nan
     np.savez("mine.npz", x=x, feature_names=names)
     with pytest.raises(DataError, match=r"2 of 40 .*row 4, column 2 \('age'\)"):
-        load("mine.npz")
+        load("mine.npz").check_complete()
     np.savez("mine.npz", x=X, feature_names=rows)
     refuses("mine.npz", "feature_names", "(3,)")
 

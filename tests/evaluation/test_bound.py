@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from models import observations, small_model, weighted
+from models import observations, small_model
 
-from pyro_mfcvae import FacetELBO, Noise
+from pyro_mfcvae import UGVAE, FacetELBO, Noise
 from pyro_mfcvae.evaluation import importance_weighted_bound
 from pyro_mfcvae.inference.noise import derived_seed
+from pyro_mfcvae.testing.values import weighted
 
 
 def _log_evidence(model, x):
@@ -58,6 +59,24 @@ def test_log_weights_average_to_the_elbo(n_samples):
     torch.testing.assert_close(weights.mean(0), expected)
     with pytest.raises(ValueError, match="leaves all clusters to the model"):
         elbo.log_weights(model.model, model.guide("vade"), x)
+
+
+def test_the_weights_of_a_plain_vae():
+    """Without clusters nothing is summed out, so that nothing has a dimension to sum over."""
+    model, x = small_model(1, clusters=(1,)), observations()
+    with torch.no_grad():
+        with Noise(0):
+            weights = FacetELBO().log_weights(model.model, model.guide("enumerate"), x)
+        with Noise(0):
+            expected = model(x, "enumerate").elbo
+    torch.testing.assert_close(weights, expected.unsqueeze(0))
+    assert importance_weighted_bound(model, x, 1).shape == (len(x),)
+
+
+def test_a_batch_that_shares_a_latent_has_no_such_bound():
+    model = UGVAE((2,), "2:3,2:1")
+    with pytest.raises(ValueError, match="no importance-weighted bound"):
+        importance_weighted_bound(model, torch.randn(4, 2), 3)
 
 
 def test_fading_changes_the_rungs_and_not_the_densities():

@@ -7,7 +7,7 @@ import statistics
 
 import pytest
 import torch
-from models import SHAPE, observations, small_model, weighted, with_guides
+from models import SHAPE, observations, small_model
 from rich.console import Console
 
 from pyro_mfcvae import GMVAE, MFCVAE, UGVAE, VLAC, Noise
@@ -18,6 +18,7 @@ from pyro_mfcvae.evaluation import compare_guides
 from pyro_mfcvae.evaluation.results import Comparison, GuideResults
 from pyro_mfcvae.figures.guides import Guides
 from pyro_mfcvae.guides import GUIDES, AmortizedGuide
+from pyro_mfcvae.testing.values import weighted, with_guides
 
 DENSE = {
     "encoder": Component(name="ladder", options={"backbone": 8}),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import warnings
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
+from PIL import Image
 
 from pyro_mfcvae import figures
 from pyro_mfcvae.evaluation import Comparison, Projection, project
@@ -467,9 +471,9 @@ def _values(figure):
 def test_swaps_have_inputs_on_the_left_and_donors_above():
     x, donors = np.full((2, 1, 1, 1), 0.1), np.array([0.2, 0.3, 0.4]).reshape(3, 1, 1, 1)
     swapped = np.arange(6).reshape(2, 3, 1, 1, 1) / 10 + 0.4
-    figure = CANVAS.draw_swaps(x, donors, swapped, "facet 0")
+    figure = CANVAS.draw_swaps(x, donors, swapped, "facet 0", [[5, 7], [1, 2, 3]])
     assert _values(figure) == [0.2, 0.3, 0.4, 0.1, 0.4, 0.5, 0.6, 0.1, 0.7, 0.8, 0.9]
-    assert _labels(figure) == ["donors", "input", "input", "facet 0"]
+    assert _labels(figure) == ["donors", "input 5", "input 7", "1", "2", "3", "facet 0"]
     lefts = [left for left, _ in _corners(figure)]
     assert lefts[:3] == lefts[4:7]  # the first row leaves the first place empty
 
@@ -688,3 +692,39 @@ def test_numbers_in_words():
     assert describe_part(2, 9, "dimension", "best") == "the 2 best of 9 dimensions"
     assert describe_steps([-1.5, 0, 2]) == ["-1.5 sd", "0", "+2 sd"]
     assert describe_shares(3) == ["0 %", "50 %", "100 %"]
+
+
+def test_pictures_of_one_row_are_lines():
+    x = np.linspace(0, 1, 3000).reshape(1, 1, 3000).repeat(2, 0)
+    x[1] = 0.5
+    figure = _grid([[x, x]])
+    assert not figure.axes[0].images
+    rising, level, *others = figure.axes[0].lines
+    assert len(others) == 2
+    heights = np.array(rising.get_ydata())
+    assert (np.diff(heights) < 0).all()  # inches are counted from above
+    np.testing.assert_allclose(level.get_ydata(), heights.mean(), atol=1e-6)
+    assert figure.get_size_inches().max() < 20
+
+
+@pytest.mark.parametrize("size", [(2, 9000), (9000, 2), (900, 900)])
+def test_no_figure_is_larger_than_programs_open(size, tmp_path):
+    figures.save_figure(tmp_path / "large.png", Figure(figsize=size))
+    with Image.open(tmp_path / "large.png") as image:
+        assert max(image.size) <= 12_000
+        assert math.prod(image.size) < 41e6
+
+
+def test_letters_that_the_font_lacks_are_no_warning(tmp_path):
+    figure = Figure()
+    figure.text(0.5, 0.5, readable("器官\x1b[2J\n😀"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figures.save_figure(tmp_path / "names.png", figure)
+    assert figure.texts[0].get_text() == r"器官\x1b[2J 😀"
+
+
+def test_pairs_have_the_numbers_that_the_command_takes():
+    pairs = np.zeros((2, 2, 1, 3, 3))
+    figure = CANVAS.draw_moves(pairs, pairs, ("inputs", "swapped"), "", [[5, 70], [6, 80]])
+    assert {"5", "70", "6", "80"} < set(_labels(figure))

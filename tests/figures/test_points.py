@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image
 from pyro_mfcvae import evaluation
 from pyro_mfcvae.cli import main
 from pyro_mfcvae.config import Component
+from pyro_mfcvae.errors import RunError
 from pyro_mfcvae.evaluation.results import Evaluation, FacetResults
 from pyro_mfcvae.figures import (
     Recorded,
@@ -100,7 +102,7 @@ def test_what_is_drawn_beside_a_constant_feature_is_seen(scale):
         kit.draw_means(drawn, [[0, 1], range(9)], ""),
         kit.draw_moves(drawn[:1], drawn[1:], ("", ""), ""),
         kit.draw_moves(drawn[:, :2], drawn[:, 2:4], ("", ""), ""),
-        kit.draw_swaps(drawn[0], drawn[1, :2], drawn.transpose(1, 0, 2), ""),
+        kit.draw_swaps(drawn[0], drawn[1, :2], drawn.transpose(1, 0, 2), "", [[5, 7], [1, 2]]),
         kit.draw_paths(drawn, ["a", "b"], names, "", drawn[0, :1]),
         kit.draw_paths(drawn, ["a", "b"], names, "", drawn[:, 0], drawn[:, 1]),
     ):
@@ -145,12 +147,12 @@ def test_lines_lead_to_what_becomes_of_observations():
     (axes,) = KIT.draw_moves(x[None], moved[None, :, 0], ("", ""), "").axes
     np.testing.assert_allclose(_lines(axes), np.stack([x, moved[:, 0]], 1))
     np.testing.assert_allclose(_dots(axes, 1), x)
-    for m, axes in enumerate(KIT.draw_swaps(x, donors, moved, "").axes):
+    for m, axes in enumerate(KIT.draw_swaps(x, donors, moved, "", [[5, 7, 8], [1, 2]]).axes):
         np.testing.assert_allclose(_stars(axes), donors[m : m + 1])
         np.testing.assert_allclose(_lines(axes)[:3], np.stack([x, moved[:, m]], 1))
     pairs, swapped = _points(2, 2), _points(2, 2) / 3
-    figure = KIT.draw_moves(pairs, swapped, ("", ""), "")
-    assert _titles(figure) == ["pair 0", "pair 1"]
+    figure = KIT.draw_moves(pairs, swapped, ("", ""), "", [[5, 7], [8, 9]])
+    assert _titles(figure) == ["5 and 7", "8 and 9"]
     for i, axes in enumerate(figure.axes):
         np.testing.assert_allclose(_lines(axes), np.stack([pairs[i], swapped[i]], 1))
 
@@ -195,6 +197,18 @@ def _ugvae(shape=(1, 3, 3)) -> UGVAE:
 
 def _mfcvae(shape=(1, 3, 3)) -> MFCVAE:
     return MFCVAE(shape, "2:3,2:2", *PARTS)
+
+
+@pytest.mark.parametrize("name", ["samples", "means"])
+def test_a_title_tells_that_priors_have_clusters_without_members(name):
+    seen = _held_out(_mfcvae())
+    # Facet 0 uses two of its three clusters, then all; facet 1 uses one of its two.
+    for n_used, expected in ((2, [True, True]), (3, [True, False])):
+        responsibilities = [np.eye(3)[np.arange(12) % n_used], np.eye(2)[np.arange(12) * 0]]
+        found = replace(seen.predictions, responsibilities=responsibilities)
+        seen.__dict__["predictions"] = found
+        titles = [get_figure(name).compute(seen, j).title for j in range(2)]
+        assert ["unused clusters included" in title for title in titles] == expected
 
 
 def _n_images(figure: Figure) -> int:
@@ -302,8 +316,8 @@ def test_a_figure_is_left_out_with_the_reason(tmp_path):
     assert left_out(tmp_path / "figures") == {"latents-facet-1": why}
     assert said == [f"latents-facet-1 is left out: {why}"]
     assert {path.stem for path in drawn} == set(_drawn(seen))
-    (tmp_path / "left-out.json").write_text("[]")
-    with pytest.raises(ValueError, match="no JSON object"):
+    (tmp_path / "figures.json").write_text("[]")
+    with pytest.raises(RunError, match=r"figures\.json is damaged"):
         left_out(tmp_path)
 
 
@@ -352,6 +366,7 @@ def test_the_commands_say_what_is_left_out(run, monkeypatch):
     assert "The inputs count as one batch, each donor as one of its own." in page
     assert "KL of c, facet 0" in page
     assert "KL of c, facet 1" not in page
-    (run.figures / "left-out.json").write_text("{")
-    page = write_report([run.path]).read_text()
-    assert "It is not known why figures are missing" in page
+    monkeypatch.undo()
+    (run.figures / "figures.json").write_text("{")
+    write_report([run.path])
+    assert left_out(run.figures).keys() == {"latents-facet-1"}

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import re
 
+import pyro
 import pytest
 import torch
 from models import observations, small_model, tiny_config
 from torch import nn
 
-from pyro_mfcvae import Noise
+from pyro_mfcvae import MFCVAE, Noise
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.guides import GUIDES, ClosedFormGuide, VadeGuide, temperature_of
+from pyro_mfcvae.evaluation.compare import compare_guides
+from pyro_mfcvae.guides import (
+    GUIDES,
+    ClosedFormGuide,
+    VadeGuide,
+    enumerated_cluster,
+    temperature_of,
+)
+from pyro_mfcvae.models.base import data_plate
 from pyro_mfcvae.runs.train import train
 from pyro_mfcvae.training.begin import prepare
 
@@ -113,3 +122,29 @@ def test_a_guide_does_not_own_the_model(tmp_path):
     with pytest.raises(ConfigError, match="guide 'owner' holds the model as a submodule, but"):
         train(tiny_config(**{"guide.name": "owner"}), "run")
     assert not list(tmp_path.iterdir())
+
+
+class Chained(MFCVAE):
+    """The cluster of facet 1 depends on that of facet 0."""
+
+    def model(self, x):
+        with data_plate(x):
+            c_0 = enumerated_cluster(0, self.facets[0].log_weights)
+            rows = torch.eye(self.facets[0].n_clusters, self.facets[1].n_clusters).to(x)
+            c_1 = enumerated_cluster(1, rows[c_0])
+            zs = [
+                pyro.sample(f"z_{j}", self.facets[j].component(c), infer={"facet": j})
+                for j, c in enumerate((c_0, c_1))
+            ]
+            pyro.sample("x", self.decode(zs), obs=x)
+
+
+@pytest.mark.parametrize("name", ["vade", "vade-analytic", "expectation", "posterior"])
+def test_clusters_that_depend_on_each_other_are_not_inferred_apart(name):
+    model, x = Chained((1, 4, 4), "2:3,2:4"), torch.rand(3, 1, 4, 4)
+    with pytest.raises(ConfigError, match="c_0, c_1 depend on each other.*'c_1'"):
+        model(x, GUIDES[name](model))
+    bounds = [model(x, GUIDES[other](model)).elbo for other in ("enumerate", "amortized")]
+    assert all(bound.isfinite().all() for bound in bounds)
+    fitting = compare_guides(model, x, ["enumerate", name], n_samples=[1], n_draws=2)
+    assert "depend on each other" in fitting.left_out[name]

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from conftest import ROOT
-from models import gradients, observations, relative_error, small_model
+from models import observations, small_model
 from own_files import TINY, mfcvae, nothing_loaded, write_data
 from pyro.infer import TraceEnum_ELBO
 from variants import load
@@ -17,6 +17,7 @@ from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import GUIDES, ClosedFormGuide, Guide
 from pyro_mfcvae.inference.noise import site_noise
 from pyro_mfcvae.runs.run import Run
+from pyro_mfcvae.testing.values import gradients, relative_error
 
 
 @pytest.mark.parametrize("n_samples", [1, 4])

@@ -8,7 +8,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from models import gradients, observations, small_model, tiny_config, weighted
+from models import observations, small_model, tiny_config
 from pyro.infer import TraceEnum_ELBO
 from torch.distributions import MultivariateNormal
 
@@ -17,15 +17,15 @@ from pyro_mfcvae.config import FacetConfig, config_from_dict, config_to_dict, ov
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import AnalyticGuide, enumerated_cluster
-from pyro_mfcvae.inference.enumeration import run_guide
-from pyro_mfcvae.inference.fade_in import Fade
+from pyro_mfcvae.inference.sites import Fade, run_guide
 from pyro_mfcvae.plugins import build_model
 from pyro_mfcvae.presets import get_preset
+from pyro_mfcvae.testing.values import gradients, weighted
 from pyro_mfcvae.training.begin import prepare
-from pyro_mfcvae.training.devices.eager import Eager
-from pyro_mfcvae.training.optimizer import learning_rate
+from pyro_mfcvae.training.schedules import learning_rate
 from pyro_mfcvae.training.start.initialise import initialise_mixtures, posterior_means
 from pyro_mfcvae.training.start.pretrain import pretraining_stages
+from pyro_mfcvae.training.state import Eager
 
 SEED = 3
 ANALYTIC = ("vade-analytic", "expectation-analytic")

@@ -5,23 +5,16 @@ from __future__ import annotations
 import pyro
 import pytest
 import torch
-from models import (
-    LATENT_DIMS,
-    N_OBSERVATIONS,
-    gradients,
-    observations,
-    relative_error,
-    small_model,
-    weighted,
-)
+from models import LATENT_DIMS, N_OBSERVATIONS, observations, small_model
 from pyro.infer import SVI, TraceEnum_ELBO
 
 from pyro_mfcvae import FacetELBO, Noise
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.guides import Guide
+from pyro_mfcvae.inference.elbo import term_means
 from pyro_mfcvae.inference.noise import site_noise
-from pyro_mfcvae.inference.weights import term_means
-from pyro_mfcvae.priors.clusters import ClusterCategorical
+from pyro_mfcvae.priors.densities import ClusterCategorical
+from pyro_mfcvae.testing.values import gradients, relative_error, weighted
 
 RTOL = 1e-9
 SEED = 3
@@ -259,6 +252,8 @@ def test_terms_add_up_and_carry_their_names():
         "fade_1",
     }
     assert means["fade_0"] == 0.25
+    torch.testing.assert_close(means["elbo"], terms.elbo.mean())
+    torch.testing.assert_close(means["kl_z_1"], terms.kl_z[:, 1].mean())
     assert (model(x, guide="enumerate").kl_c == 0).all()
 
 

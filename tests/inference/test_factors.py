@@ -8,14 +8,15 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from models import LATENT_DIMS, observations, relative_error, small_model
+from models import LATENT_DIMS, observations, small_model
 from pyro import poutine
 from pyro.infer import TraceEnum_ELBO
 
 from pyro_mfcvae import FacetELBO, Fade, Noise
-from pyro_mfcvae.inference.enumeration import ScaleShared, run_programs
+from pyro_mfcvae.inference.elbo import Weights, elbo, term_means
 from pyro_mfcvae.inference.factors import sites_summed_with_observations
-from pyro_mfcvae.inference.weights import Weights, elbo, term_means
+from pyro_mfcvae.inference.sites import ScaleShared, run_programs
+from pyro_mfcvae.testing.values import relative_error
 
 RTOL = 1e-9
 SEED = 3
@@ -127,6 +128,18 @@ def test_masked_sites_do_not_count():
     assert ((terms.elbo == 0) == ~mask).all()
 
 
+@pytest.mark.filterwarnings("ignore:TraceEnum_ELBO found no sample sites")
+def test_a_site_that_is_masked_altogether_does_not_count():
+    def model(x):
+        with pyro.plate("data", len(x), dim=-1):
+            with poutine.mask(mask=False):
+                pyro.sample("hidden", dist.Normal(0.0, 1.0), obs=x[:, 0])
+            z = pyro.sample("z", dist.Normal(x.new_zeros(len(x)), 1.0))
+            pyro.sample("x", dist.Normal(z.unsqueeze(-1), 1.0).to_event(1), obs=x)
+
+    _compare(model, _normal_guide, observations().flatten(1), 1)
+
+
 def test_components_over_several_facets_take_no_fade_weights():
     def model(x, fade=None):
         weights = [None, None] if fade is None else fade
@@ -144,6 +157,19 @@ def test_components_over_several_facets_take_no_fade_weights():
     assert set(FacetELBO().terms(model, guide, x).other) == {"c_0,c_1"}
     with pytest.raises(ValueError, match="c_0,c_1 are summed out together"):
         FacetELBO().terms(model, guide, x, torch.ones(2))
+
+
+def _clustered_observations(x):
+    """The clusters of facet 0 have no latent of their own: x comes straight from them."""
+    with pyro.plate("data", len(x), dim=-1):
+        with Fade(0, x.new_tensor(0.5)):
+            c = pyro.sample("c", dist.Categorical(x.new_ones(3)), infer=PARALLEL)
+        pyro.sample("x", dist.Normal(c.double().unsqueeze(-1), 1.0).to_event(1), obs=x)
+
+
+def test_clusters_summed_out_with_the_observations_take_no_fade_weight():
+    with pytest.raises(ValueError, match="c,x are summed out together"):
+        FacetELBO().terms(_clustered_observations, lambda x: None, observations().flatten(1))
 
 
 def _faded_model(x):
@@ -211,8 +237,14 @@ def test_programs_outside_of_what_is_valid_are_refused():
         FacetELBO().terms(model, sampled_guide, x)
     with pytest.raises(ValueError, match="no observed site"):
         FacetELBO().terms(silent_guide, silent_guide, x)
+    with pytest.raises(ValueError, match="in a plate over observations"):
+        FacetELBO().terms(_observed_without_a_plate, silent_guide, x)
     with pytest.raises(ValueError, match="1 or more"):
         FacetELBO(0)
+
+
+def _observed_without_a_plate(x):
+    pyro.sample("x", dist.Normal(x.new_zeros(x.shape), 1.0).to_event(x.dim()), obs=x)
 
 
 def test_sites_without_a_facet_and_user_scales():

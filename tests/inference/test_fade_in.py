@@ -8,13 +8,14 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from models import observations, small_model, weighted
+from models import observations, small_model
 from pyro import poutine
 
 from pyro_mfcvae import Fade, FadeInSchedule, Noise
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.inference.weights import Weights, term_means
+from pyro_mfcvae.inference.elbo import Weights, term_means
+from pyro_mfcvae.testing.values import weighted
 
 
 def test_three_facets_deepest_first():

@@ -9,16 +9,17 @@ from __future__ import annotations
 import pyro
 import pytest
 import torch
-from models import observations, small_model, tiny_config, weighted
-from no_waiting import NoWaiting
+from models import observations, small_model, tiny_config
 from pyro.infer import TraceEnum_ELBO
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from pyro_mfcvae import Noise
 from pyro_mfcvae.config import override
 from pyro_mfcvae.presets import get_preset
+from pyro_mfcvae.testing.no_waiting import NoWaiting
+from pyro_mfcvae.testing.values import weighted
 from pyro_mfcvae.training.begin import prepare
-from pyro_mfcvae.training.devices.eager import Eager
+from pyro_mfcvae.training.state import Eager
 
 READING = ("tolist", "numpy", "cpu", "item")
 

@@ -51,7 +51,7 @@ def test_the_hand_written_step_is_of_one_story(changed, message):
 
 def test_a_sweep_is_not_judged_by_a_facet_without_clusters():
     config = with_facets(get_preset("shapes").config, "2:3,2:1")
-    labelled = SimpleNamespace(labels={"kind": None})
+    labelled = SimpleNamespace(labels={"kind": None}, test=range(2))
     Objective(measure="nmi", facet=0, factor="kind").check(config, labelled)
     with pytest.raises(ConfigError, match="facet 1, which has one cluster only and so no cluster"):
         Objective(measure="nmi", facet=1, factor="kind").check(config, labelled)

@@ -12,7 +12,7 @@ from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import GUIDES, Guide
 from pyro_mfcvae.models.pairs import PairsOfClusters
 from pyro_mfcvae.training.objective import Objective
-from pyro_mfcvae.training.state import kl_scale
+from pyro_mfcvae.training.schedules import kl_scale
 
 
 def _joint(model, zs):
@@ -68,6 +68,16 @@ def test_hierarchical_table_is_the_optimum():
 
     assert all((elbo(Perturbed(model)) < best).all() for _ in range(5))
     assert (elbo(Margins(model)) < best).all()
+
+
+def test_hierarchical_facets_have_one_kl_where_they_are_summed_out_together():
+    """Log q stands beside log p, so that no facet's weight applies to half a KL."""
+    with Noise(0):
+        terms = random_model("hierarchical_facets")(X, guide="enumerate")
+    assert not terms.kl_z.any()
+    assert not terms.kl_c.any()
+    (joint,) = terms.other.values()
+    torch.testing.assert_close(joint, terms.reconstruction - terms.elbo)
 
 
 def test_hierarchical_analytic_guide():

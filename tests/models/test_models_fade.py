@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
-from model_cases import SEED, ModelCase, own_networks
-from models import gradients, weighted
+from model_cases import own_networks
 from test_models_mfcvae import TestAutoregressive as Autoregressive
 from test_models_mfcvae import TestMFCVAE as Independent
 from test_models_vlac import TestUnconditional as Unconditional
 from test_models_vlac import TestVLAC as Conditional
 
 from pyro_mfcvae import Noise
+from pyro_mfcvae.testing.case import SEED
+from pyro_mfcvae.testing.values import gradients, weighted
 
 CASES = [
     (Independent, "amortized"),
@@ -47,7 +48,7 @@ def own_parts(model, j):
 @pytest.mark.parametrize(("case", "guide"), CASES)
 @pytest.mark.parametrize("n_samples", [1, 2])
 def test_a_facet_at_zero_is_untouched(case, guide, n_samples):
-    model, x = case().build("2:3,1:2,2:2"), ModelCase().observations()
+    model, x = case().build("2:3,1:2,2:2"), case().observations()
     fade = torch.tensor([0.0, 0.4, 1.0], dtype=torch.float64)
     weighted(model, x, guide, n_samples, fade).loss.backward()
     assert all(p.grad is None or not p.grad.any() for p in own_parts(model, 0))
@@ -62,7 +63,7 @@ def test_a_facet_at_zero_is_untouched(case, guide, n_samples):
 @pytest.mark.parametrize(("case", "guide"), CASES)
 def test_facets_that_train_do_not_see_one_at_zero(case, guide):
     """Other parameters of facet 0 change neither the ELBO nor any gradient."""
-    model, x = case().build(), ModelCase().observations()
+    model, x = case().build(), case().observations()
     fade = torch.tensor([0.0, 1.0], dtype=torch.float64)
     results = []
     for _ in range(2):

@@ -5,17 +5,19 @@ from __future__ import annotations
 import plain
 import pytest
 import torch
-from model_cases import SEED, SHARED, drawn
-from model_contract import ModelContract
+from model_cases import WrittenOut, noise_of_sites
 from torch.distributions import Independent, Normal, kl_divergence
 
 from pyro_mfcvae import Noise
 from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.testing import SHARED
+from pyro_mfcvae.testing.case import SEED
 
 
-class TestGMVAE(ModelContract):
+class TestGMVAE(WrittenOut):
     name = "gmvae"
     facets, small = "2:3,2:1", "1:3,1:1"
+    facet_settings = {}  # noqa: RUF012
     networks = SHARED
     options = {"mixture_width": 6}  # noqa: RUF012
 
@@ -25,7 +27,7 @@ class TestGMVAE(ModelContract):
         model, x = self.build(), self.observations()
         with Noise(SEED) as noise:
             terms = model(x, "posterior-analytic", n_samples)
-        own, style = self.plain_facets(model, x, drawn(noise, x))
+        own, style = self.plain_facets(model, x, noise_of_sites(noise, x))
         q = Independent(Normal(own.mean, own.std), 1)
         joint = [
             (Normal(own.prior.loc[..., c, :], scale).log_prob(own.z).sum(-1), scale)

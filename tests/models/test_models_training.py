@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from model_cases import SEED, begun
 from test_models_gmvae import TestGMVAE as Contract
 
 from pyro_mfcvae import Noise
-from pyro_mfcvae.inference.weights import Weights, loss
+from pyro_mfcvae.inference.elbo import Weights, loss
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import resume, train
+from pyro_mfcvae.testing.case import SEED, first_state
 from pyro_mfcvae.training import Callback
-from pyro_mfcvae.training.state import relaxation
+from pyro_mfcvae.training.schedules import relaxation
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +70,7 @@ def test_a_kl_of_zero_still_costs_the_minimum():
     config = Contract().config(
         **{"guide.name": "posterior-analytic", "training.min_information": 0.7}
     )
-    state = begun(config)
+    state = first_state(config)
     assert state.objective.min_information.tolist() == [0.7, 0.0]
     _, terms = terms_of_a_batch()
     for kl in (0.0, -1e-9):
@@ -89,7 +89,7 @@ def test_settings_reach_the_objective(minimum):
             "training.min_information": minimum,
         }
     )
-    state = begun(config)
+    state = first_state(config)
     state.begin_step()
     x = state.batches(0)
     value, _ = state.objective(x, Noise(0))

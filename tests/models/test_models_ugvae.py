@@ -7,23 +7,25 @@ from dataclasses import replace
 import plain
 import pytest
 import torch
-from model_cases import SEED, SHARED, begun, grid
-from model_contract import ModelContract
+from model_cases import WrittenOut
 from torch.distributions import Normal
 
 from pyro_mfcvae import Noise
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.inference.enumeration import run_guide
+from pyro_mfcvae.inference.sites import run_guide
 from pyro_mfcvae.models import UGVAE
 from pyro_mfcvae.nets.experts import product_of_normals
-from pyro_mfcvae.training.devices.eager import Eager
+from pyro_mfcvae.testing import LADDER, SHARED
+from pyro_mfcvae.testing.case import SEED, first_state, grid
 from pyro_mfcvae.training.start.cluster_network import fit_cluster_network
 from pyro_mfcvae.training.start.initialise import posterior_means
+from pyro_mfcvae.training.state import Eager
 
 
-class TestUGVAE(ModelContract):
+class TestUGVAE(WrittenOut):
     name = "ugvae"
     facets, small = "2:3,2:1", "1:3,1:1"
+    facet_settings = {}  # noqa: RUF012
     networks = SHARED
     options = {"group_size": 16, "width": 8, "mixture_width": 6}  # noqa: RUF012
     guides = ("amortized", "vade", "enumerate", "posterior-analytic", "relaxed")
@@ -38,7 +40,8 @@ class TestUGVAE(ModelContract):
             logits = model.cluster_heads(z_0)
             features = torch.cat([features, logits.softmax(-1)], -1)
         locs, log_vars = model.experts.layers(features).chunk(2, -1)
-        precision = (1 / log_vars.exp()).sum(1, keepdim=True) + float(model.prior_as_factor)
+        precision = (1 / log_vars.exp()).sum(1, keepdim=True)
+        precision = precision + self.options.get("prior_as_factor", False)  # the paper has none
         mean_1 = (locs / log_vars.exp()).sum(1, keepdim=True) / precision
         z_1 = mean_1 + eps["z_1"].reshape(-1, 1, mean_1.shape[-1]) / precision.sqrt()
         own = plain.Inferred(z_0, mean, std, plain.mixture(model.facets[0], z_1), logits)
@@ -122,7 +125,7 @@ class TestPriorAsFactor(TestUGVAE):
 
 class TestMLVAE(TestUGVAE):
     facets, small = "2:1,2:1", "1:1,1:1"
-    guides = ("amortized", "vade-analytic")
+    guides = ("amortized", "vade", "vade-analytic")
 
     def test_it_has_no_clusters(self):
         model = self.build()
@@ -197,10 +200,36 @@ def test_a_run_refits_its_mixture_and_the_network():
     config = TestUGVAE().config(
         **{"guide.name": "amortized", "training.refit_mixtures": [1], "model.options.width": 8}
     )
-    state = begun(config)
+    state = first_state(config)
     while state.step < state.n_steps:
         Eager(state).step()
     assert torch.isfinite(state.totals).all()
+
+
+def test_each_facet_sees_what_it_is_shown():
+    """The experts are facet 1's; what they are told of z_0 is what facet 0 saw."""
+    model, x = TestUGVAE().build(), TestUGVAE().observations()
+    shown, other = x + 1, x - 1
+    own, group = model.encode(x, [shown, other])
+    assert torch.equal(own.mean, model.encode(shown)[0].mean)
+    logits = model.cluster_heads(own.mean)
+    features = torch.cat([model.expert_encoder(other)[0], logits.softmax(-1)], -1)
+    expected = model.grouped(*model.experts(features))
+    torch.testing.assert_close(group.mean[0], expected.mean)
+    assert not torch.allclose(group.mean, model.encode(shown)[1].mean)
+
+
+def test_the_smallest_sizes_make_a_model():
+    case = TestUGVAE()
+    case.options = {"group_size": 1, "width": 1, "mixture_width": 1}
+    terms = case.build()(case.observations(1), "amortized")
+    assert torch.isfinite(terms.elbo).all()
+
+
+def test_the_experts_ladder_has_a_rung_for_facet_1_alone():
+    case = TestUGVAE()
+    case.networks = {"encoder": LADDER["encoder"], "decoder": SHARED["decoder"]}
+    assert len(case.build().expert_encoder.rungs) == 1
 
 
 def test_full_covariances_are_refused():
@@ -213,4 +242,4 @@ def test_full_covariances_are_refused():
 def test_batches_of_another_size_are_refused():
     config = TestUGVAE().config(**{"training.batch_size": 20})
     with pytest.raises(ConfigError, match=r"batch_size \(20\) and model.options.group_size \(16\)"):
-        begun(config)
+        first_state(config)

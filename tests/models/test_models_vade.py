@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from model_cases import SHARED
-from model_contract import ModelContract
+from model_cases import WrittenOut
+
+from pyro_mfcvae.testing import SHARED
 
 
-class TestVaDE(ModelContract):
+class TestVaDE(WrittenOut):
     name = "vade"
     facets, small = "2:4", "1:3"
     networks = SHARED

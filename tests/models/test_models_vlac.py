@@ -7,19 +7,20 @@ import itertools
 import plain
 import pytest
 import torch
-from model_cases import ALL, LADDER, SEED, SHARED, drawn
-from model_contract import ModelContract
+from model_cases import WrittenOut, noise_of_sites
 from torch.distributions import Normal
 from torch.nn.functional import elu, one_hot
 
 from pyro_mfcvae import Noise
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.inference.enumeration import run_guide
+from pyro_mfcvae.inference.sites import run_guide
+from pyro_mfcvae.testing import LADDER, SHARED
+from pyro_mfcvae.testing.case import ALL, SEED
 
 AFTER = ("amortized", "relaxed")  # guides that infer clusters before latents
 
 
-class TestVLAC(ModelContract):
+class TestVLAC(WrittenOut):
     """q(z | x, c): every combination of clusters written out."""
 
     name = "vlac"
@@ -108,16 +109,16 @@ class TestGMDGM(TestVLAC):
     facets, small = "2:4", "1:3"
 
 
-class TestUnconditional(ModelContract):
+class TestUnconditional(WrittenOut):
     name = "vlac"
     options = {"conditional": False}  # noqa: RUF012
     guides = ("vade", "amortized", "relaxed")
 
 
-class TestVLAE(ModelContract):
+class TestVLAE(WrittenOut):
     name = "vlac"
     facets, small = "2:1,1:1", "1:1,1:1"
-    guides = ("vade", "vade-analytic", "relaxed")
+    guides = ("vade", "vade-analytic", "amortized", "relaxed")
 
     def test_it_is_a_ladder_with_closed_form_kls(self):
         """All guides are one of two: KLs sampled or not; with more samples they meet."""
@@ -199,7 +200,7 @@ def test_cold_relaxed_clusters_are_discrete_ones():
         terms = model(x, guide)
     with Noise(SEED):
         sampled = {site["name"]: site["value"] for site in run_guide(guide, 1, (x,), {})}
-    eps = drawn(noise, x)
+    eps = noise_of_sites(noise, x)
     q = model.responsibilities(x)
     for j, facet in enumerate(model.facets):
         entropy = -(q[j] * q[j].log()).sum(-1)

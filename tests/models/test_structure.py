@@ -9,6 +9,7 @@ import torch
 from variants import random_model
 
 from pyro_mfcvae import GMVAE, MFCVAE, UGVAE, VLAC, MixturePrior, VaDE
+from pyro_mfcvae.guides import build_guide
 from pyro_mfcvae.models.structure import Structure
 from pyro_mfcvae.priors.conditional import ConditionalMixture
 from pyro_mfcvae.priors.standard_normal import StandardNormal
@@ -39,6 +40,14 @@ def test_what_models_state(model, priors, fades_in, n_combinations):
     assert (structure.fades_in, structure.n_combinations) == (fades_in, n_combinations)
     for facet, kind in zip(structure.facets, priors, strict=True):
         assert (facet.learns_components, facet.can_refit) == (kind == MIXTURE, kind != PLAIN)
+
+
+@pytest.mark.parametrize("kind", [MFCVAE, VLAC, GMVAE, UGVAE])
+def test_two_clusters_are_a_clustering(kind):
+    model = kind(SHAPE, "2:2,2:1")
+    assert model.structure.clustered == (0,)
+    guide = build_guide("amortized", model)
+    assert (model(torch.rand(5, *SHAPE), guide).kl_c[:, 0] > 0).all()
 
 
 def test_which_facets_depend_on_which():

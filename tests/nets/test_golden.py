@@ -8,11 +8,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from models import weighted
 
 from pyro_mfcvae import FadeInSchedule, import_official
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.inference.noise import Noise
+from pyro_mfcvae.testing.values import weighted
 
 NAMES = ("fc_diag_bernoulli_J2", "fc_full_gaussian_J2", "conv_full_gaussian_J2")
 EPOCHS = (0, 6, 24)

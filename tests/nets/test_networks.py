@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import pytest
 import torch
-from models import tiny_config, weighted
+from models import tiny_config
 from torch import nn
 
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError, DataError
 from pyro_mfcvae.models import MFCVAE
-from pyro_mfcvae.nets.initialise import data_dependent, glorot
+from pyro_mfcvae.nets.initialise import draw_glorot, scale_to_data
 from pyro_mfcvae.nets.layers import WeightNormConv2d
 from pyro_mfcvae.nets.likelihoods import BernoulliLikelihood, GaussianLikelihood
+from pyro_mfcvae.testing.values import weighted
 from pyro_mfcvae.training.begin import prepare
-from pyro_mfcvae.training.devices.eager import Eager
+from pyro_mfcvae.training.state import Eager
 
 B = 3
 
@@ -196,7 +197,7 @@ def test_data_dependent_initialisation(kind):
     def run():
         return model.decode([q.mean for q in model.encode(x)])
 
-    data_dependent(model, run, spread=0.1)
+    scale_to_data(model, run, spread=0.1)
     statistics = []
 
     def watch(layer, _inputs, output):
@@ -218,6 +219,17 @@ def test_data_dependent_initialisation(kind):
         torch.testing.assert_close(spread, torch.full_like(spread, 0.1), rtol=2e-3, atol=0)
 
 
+@pytest.mark.parametrize("published", [False, True])
+@pytest.mark.parametrize("value", [0.0, 0.8])
+def test_pictures_without_contrast_leave_initial_weights_as_large_as_they_are(value, published):
+    x = torch.full((20, 3, 16, 16), value)
+    model = _conv(2, (3, 16, 16)).train()
+    scale_to_data(model, lambda: model.decode([q.mean for q in model.encode(x)]), 1.0, published)
+    assert model(x).elbo.isfinite().all()
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    assert all(p.abs().max() < 100 for p in parameters)
+
+
 def test_data_dependent_initialisation_as_published():
     """Weight-normalised convolutions keep their weights; all else is as it should be."""
     x = torch.rand(64, 3, 16, 16)
@@ -226,7 +238,7 @@ def test_data_dependent_initialisation_as_published():
         torch.manual_seed(0)
         model = _conv(2, (3, 16, 16)).train()
         before = {name: p.detach().clone() for name, p in model.named_parameters()}
-        data_dependent(
+        scale_to_data(
             model, lambda: model.decode([q.mean for q in model.encode(x)]), 0.1, published
         )
         return before, dict(model.named_parameters())
@@ -248,7 +260,7 @@ def test_data_dependent_initialisation_as_published():
 
 def test_glorot_initialisation():
     layer = torch.nn.Linear(400, 600)
-    glorot(layer)
+    draw_glorot(layer)
     expected = (2 / (400 + 600)) ** 0.5
     n = layer.weight.numel()
     assert abs(layer.weight.std().item() - expected) < 5 * expected / (2 * n) ** 0.5

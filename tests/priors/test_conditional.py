@@ -15,8 +15,9 @@ from torch.distributions import (
 )
 
 from pyro_mfcvae import MixturePrior
-from pyro_mfcvae.priors.clusters import ClusterCategorical, RelaxedCluster
+from pyro_mfcvae.priors.clusters import RelaxedCluster
 from pyro_mfcvae.priors.conditional import ConditionalMixture, DiagonalMixture, _Layers
+from pyro_mfcvae.priors.densities import ClusterCategorical
 
 K, D, W, N = 4, 3, 2, 5
 

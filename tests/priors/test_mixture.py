@@ -69,14 +69,18 @@ def test_samples_without_a_cluster_follow_the_weights(prior):
     assert ((share - weights) / (weights * (1 - weights) / n).sqrt()).abs().max() < 5
 
 
+@pytest.mark.parametrize("n_clusters", [2, 3, K])
 @pytest.mark.parametrize("beta", [10.0, 1.0])
-def test_initial_variance_and_fixed_weights(beta):
+def test_initial_variance_and_fixed_weights(n_clusters, beta):
     for covariance in ("diagonal", "full"):
-        prior = MixturePrior(K, D, covariance, False, initial_variance=0.01, softplus_beta=beta)
-        expected = 0.01 * torch.eye(D).expand(K, D, D)
+        prior = MixturePrior(
+            n_clusters, D, covariance, False, initial_variance=0.01, softplus_beta=beta
+        )
+        expected = 0.01 * torch.eye(D).expand(n_clusters, D, D)
         torch.testing.assert_close(prior.scale_tril @ prior.scale_tril.mT, expected)
         assert not prior.logits.requires_grad
-        torch.testing.assert_close(prior.log_weights.exp(), torch.full((K,), 1 / K))
+        expected = torch.full((n_clusters,), 1 / n_clusters)
+        torch.testing.assert_close(prior.log_weights.exp(), expected)
 
 
 @pytest.mark.parametrize(
@@ -99,3 +103,26 @@ def test_bad_sampling_is_refused(prior):
         prior.sample((2,), c=K)
     with pytest.raises(ValueError, match="temperature"):
         prior.sample((2,), temperature=-1)
+
+
+@pytest.mark.parametrize("covariance", ["diagonal", "full"])
+@pytest.mark.parametrize("raw", [-10.5, -1e4])
+def test_a_component_of_no_width_leaves_densities_and_gradients_finite(covariance, raw):
+    prior = MixturePrior(3, 2, covariance)
+    with torch.no_grad():
+        values = prior.raw_scale[0]
+        (values.diagonal() if covariance == "full" else values).fill_(raw)
+    at_the_mean, elsewhere = prior.loc[:1].detach(), torch.full((1, 2), 30.0)
+    z = torch.cat([at_the_mean, elsewhere]).requires_grad_()
+    log_prob = prior.log_prob(z)
+    assert log_prob.isfinite().all()
+    assert prior.responsibilities(z)[0].argmax() == 0
+    gradients = torch.autograd.grad(log_prob.sum(), [z, prior.loc, prior.raw_scale])
+    assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+@pytest.mark.parametrize("variance", [1e-12, 0.01, 1.0])
+def test_widths_that_occur_are_those_of_the_softplus(variance):
+    prior = MixturePrior(3, 2, initial_variance=variance, softplus_beta=1.0)
+    softplus = torch.nn.functional.softplus(prior.raw_scale)
+    assert torch.equal(prior.scale, softplus.sqrt())

@@ -27,6 +27,9 @@ class TestStandardNormal(PriorContract):
         assert not prior.state_dict()
         assert prior.cluster() is None
         assert torch.equal(prior.responsibilities(torch.randn(4, 3)), torch.ones(4, 1))
+        c = torch.zeros(3, 4, dtype=torch.long)
+        assert prior.sample((2, 3, 4), c).shape == (2, 3, 4, 3)
+        assert prior.sample((), c).shape == (3, 4, 3)
         with pytest.raises(ValueError, match=r"0\.\.0"):
             prior.sample((2,), c=1)
 

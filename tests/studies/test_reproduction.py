@@ -41,7 +41,7 @@ from pyro_mfcvae.studies.papers.curves import Panel, best_facet, over_epochs, pa
 from pyro_mfcvae.studies.papers.driver import _make_arms
 from pyro_mfcvae.studies.papers.pictures import contrasting_pairs
 from pyro_mfcvae.studies.papers.tables import own_accuracies
-from pyro_mfcvae.studies.results import as_page, shown
+from pyro_mfcvae.studies.results import as_cells, as_page
 from pyro_mfcvae.training import Callback
 
 PUBLISHED = {
@@ -458,10 +458,10 @@ def test_entries_read_measures():
 
 def test_shown():
     line = {"percent": True, "values": {0: 0.5, 1: 0.75}, "mean": 0.625, "sd": 0.1768}
-    assert shown(line) == ("62.50 (17.68), 2 seeds", "50.00, 75.00")
+    assert as_cells(line) == ("62.50 (17.68), 2 seeds", "50.00, 75.00")
     one = {"percent": False, "values": {3: 0.112}, "mean": 0.112, "sd": None}
-    assert shown(one) == ("0.112, 1 seed", "0.112")
-    assert shown({"values": {}}) == ("not measured", "")
+    assert as_cells(one) == ("0.112, 1 seed", "0.112")
+    assert as_cells({"values": {}}) == ("not measured", "")
 
 
 def test_contrasting_pairs_differ_in_every_facet_and_repeat_no_pair():

@@ -21,8 +21,10 @@ from models import tiny_config
 
 from pyro_mfcvae.cli import main
 from pyro_mfcvae.config import Component, config_to_json
+from pyro_mfcvae.data.observations import random_split
 from pyro_mfcvae.errors import ConfigError, DataError, NoEffectWarning
-from pyro_mfcvae.evaluation import ON_TRAINING
+from pyro_mfcvae.evaluation import ON_TRAINING, adjusted_rand_index, elbo_means, predict
+from pyro_mfcvae.evaluation.slow import HALVES
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.studies.engine import relocate
 from pyro_mfcvae.studies.execution import InTurn, Processes
@@ -75,6 +77,11 @@ def _runs(out: Path) -> list[Path]:
             "facet 2, but the model has facets 0 to 1",
         ),
         ({"objective": FLOOR | {"factor": "sky"}}, ConfigError, "'sky', but the data have only "),
+        (
+            {"set": {"data": {"name": "arcs", "options": {"n_train": 40, "n_test": 1}}}},
+            ConfigError,
+            "one half of the held-out observations",
+        ),
         ({"set": {"data": {"name": "file", "options": {"path": "x.npz"}}}}, DataError, "x.npz"),
         (
             {"preset": "gmvae-shapes", "set": {WEIGHTS: True}},
@@ -135,7 +142,6 @@ def test_a_grid_is_trained_measured_and_put_in_order(base, tmp_path, monkeypatch
         facet = run.evaluation().facets[1]
         assert trial["objective"] == facet.factors["floor_hue"].train["nmi"]
         assert trial["seconds"] == run.training_seconds()
-        assert trial["measures"]["elbo"]["test"] == run.evaluation().value("elbo")
         by_rate.setdefault(run.config.training.learning_rate, {})[run.config.seed] = trial[
             "objective"
         ]
@@ -167,6 +173,64 @@ def test_a_grid_is_trained_measured_and_put_in_order(base, tmp_path, monkeypatch
     worst = spec_from_dict(given | {"objective": FLOOR | {"mode": "min"}})
     table = Sweep(worst, out).write()["table"]
     assert [row["settings"][RATE] for row in table] == [*reversed(order[:2]), TOO_FAST]
+
+
+@pytest.fixture(scope="module")
+def ranked(tmp_path_factory):
+    """A sweep ranked by the default, and its folder."""
+    out = tmp_path_factory.mktemp("ranked")
+    (out / "base.json").write_text(config_to_json(tiny_config()))
+    spec = spec_from_dict({"base": str(out / "base.json"), "grid": {RATE: [0.0005, 0.002]}})
+    return Sweep(spec, out).run(), out
+
+
+def test_one_half_of_the_held_out_ranks_and_the_other_is_reported(ranked):
+    results, out = ranked
+    assert results["objective"] == "ELBO, nats, held out for choosing"
+    assert results["chosen_by_labels"] is None
+    assert "Labels" not in as_page(results)
+    for trial in results["trials"]:
+        run = Run(out / trial["folder"])
+        dataset, model = run.dataset(), run.model()
+        choice, report = random_split(len(dataset.test), 0.5, 0)
+        x = dataset.x[dataset.test]
+        assert trial["objective"] == pytest.approx(elbo_means(model, x[choice])["elbo"], rel=1e-5)
+        expected = elbo_means(model, x[report])["elbo"]
+        assert trial["measures"]["elbo"]["test"] == pytest.approx(expected, rel=1e-5)
+        (row,) = (r for r in results["table"] if r["settings"] == trial["settings"])
+        assert row["mean"] == trial["objective"]
+        assert row["reported"]["mean"] == trial["measures"]["elbo"]["test"]
+        labels = dataset.labels["floor_hue"][dataset.test][report]
+        found = adjusted_rand_index(labels, predict(model, x[report]).clusters[1])
+        assert trial["measures"]["facets"][1]["floor_hue"]["ari"] == pytest.approx(found)
+    best, other = (row["mean"] for row in results["table"])
+    assert best > other
+
+
+def test_a_table_says_that_labels_chose(ranked):
+    """Of runs that are there already: what was measured serves any objective."""
+    results, out = ranked
+    objective = {"measure": "nmi", "facet": 1, "factor": "floor_hue"}
+    spec = spec_from_dict(results["spec"] | {"objective": objective})
+    sweep = Sweep(spec, out)
+    assert not sweep.study.missing
+    chosen = sweep.write()
+    assert chosen["chosen_by_labels"] == "floor_hue"
+    assert "Labels of floor_hue" in (out / "table.md").read_text()
+    for trial in chosen["trials"]:
+        half = Run(out / trial["folder"]).evaluation().slow[HALVES]["choice"]
+        nmi = half["facets"][1]["factors"]["floor_hue"]["test"]["nmi"]
+        (row,) = (r for r in chosen["table"] if r["settings"] == trial["settings"])
+        assert row["mean"] == trial["objective"] == nmi
+
+
+def test_the_bound_that_ranks_has_whole_kls(base, tmp_path):
+    """A run's own ELBO weighs them as training does, so that it compares with nothing."""
+    weighed = {"training.kl_weight": 0.01}
+    results = Sweep(spec_from_dict({"base": base, "set": weighed}), tmp_path / "out").run()
+    (trial,) = results["trials"]
+    run = Run(tmp_path / "out" / trial["folder"])
+    assert trial["objective"] < run.evaluation().value("elbo") - 1
 
 
 class _StopsAt(Callback):

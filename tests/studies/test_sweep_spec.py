@@ -122,7 +122,7 @@ def test_errors_of_a_spec(given, named):
     ("text", "message"),
     [
         ("seeds: [1", r"(?s)spec\.yaml cannot be used: .*expected ',' or '\]'"),
-        (f"set:\n  {RATE}: 1\n  {RATE}: 2", f"{RATE} is given twice, line 2"),
+        (f"set:\n  {RATE}: 1\n  {RATE}: 2", f"line 3: {RATE} is given twice"),
         (None, "No such file"),
     ],
 )

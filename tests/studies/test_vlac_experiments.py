@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from models import N_OBSERVATIONS, observations, small_model, tiny_config, weighted
+from models import N_OBSERVATIONS, observations, small_model, tiny_config
 
 from pyro_mfcvae import evaluation
 from pyro_mfcvae.config import Component, override
@@ -17,13 +17,14 @@ from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.figures import Seen
 from pyro_mfcvae.figures.layers import draw_components, draw_resampled_facets
 from pyro_mfcvae.guides import AmortizedGuide
-from pyro_mfcvae.guides.base import build_guide
+from pyro_mfcvae.guides.building import build_guide
 from pyro_mfcvae.models import GMVAE, VLAC
 from pyro_mfcvae.nets.convolutional import ConvLadderDecoder, ConvLadderEncoder
 from pyro_mfcvae.plugins import build_model
 from pyro_mfcvae.presets import get_preset
 from pyro_mfcvae.runs.train import train
 from pyro_mfcvae.studies.papers import Arm, Request, get_experiment, reproduce
+from pyro_mfcvae.testing.values import weighted
 from pyro_mfcvae.training import state
 from pyro_mfcvae.training.checks import check_objective
 from pyro_mfcvae.training.start import cluster_network

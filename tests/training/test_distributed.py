@@ -16,10 +16,11 @@ import distributed_job
 import pytest
 import torch
 from distributed_job import StopAt
-from models import relative_error, tiny_config
+from models import tiny_config
 
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import resume, train
+from pyro_mfcvae.testing.values import relative_error
 from pyro_mfcvae.training.devices import processes
 
 JOB = [str(Path(distributed_job.__file__))]

@@ -9,13 +9,14 @@ import pyro
 import pytest
 import torch
 from click.testing import CliRunner
-from models import gradients, observations, relative_error, small_model, tiny_config
+from models import observations, small_model, tiny_config
 
 from pyro_mfcvae import MFCVAE
 from pyro_mfcvae.cli import main
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.inference.noise import Noise
 from pyro_mfcvae.runs.train import train
+from pyro_mfcvae.testing.values import gradients, relative_error
 from pyro_mfcvae.training.checks import check_last_batch
 from pyro_mfcvae.training.devices.launch import launched
 from pyro_mfcvae.training.engine import ONE_PROCESS, EndedElsewhere, Engine

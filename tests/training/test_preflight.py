@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from variants import load
 
 from pyro_mfcvae import MFCVAE
 from pyro_mfcvae.cli import main
-from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.errors import ConfigError, DataError
 from pyro_mfcvae.guides import GUIDES
 from pyro_mfcvae.models import MODELS
 from pyro_mfcvae.runs.run import Run
@@ -159,14 +160,47 @@ def test_a_model_that_cannot_be_copied_is_let_pass(monkeypatch):
     check_objective_once(state)
 
 
-def test_lack_of_memory_is_no_misfit(monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("full"),
+        MemoryError("full"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: full"),
+    ],
+)
+def test_lack_of_memory_is_no_misfit(monkeypatch, error):
     def fail(*_):
-        raise torch.OutOfMemoryError("full")
+        raise error
 
     _, state = prepare(_config("hierarchical", "enumerate"))
     monkeypatch.setattr(preflight, "Objective", fail)
-    with pytest.raises(torch.OutOfMemoryError, match="full"):
+    with pytest.raises(type(error), match="full"):
         check_objective_once(state)
+
+
+def test_lack_of_memory_is_told_in_words(monkeypatch):
+    def fail(*_):
+        raise RuntimeError("[enforce fail] . DefaultCPUAllocator: can't allocate memory: 64 GB")
+
+    monkeypatch.setattr("pyro_mfcvae.training.begin.load_dataset", fail)
+    done = CliRunner().invoke(main, ["train", "--out", "run"], prog_name="mfcvae")
+    assert done.exit_code == 1
+    assert re.search("memory.*64 GB.*training.batch_size", " ".join(done.output.split()))
+    assert "should not happen" not in done.output
+
+
+@pytest.mark.parametrize("column", [np.finfo(np.float32).max, 1e30, 1e12, 1e5])
+@pytest.mark.parametrize("rows", [slice(None), slice(35, 36)])
+def test_values_that_cannot_be_trained_on_are_named_before_anything_is_written(
+    column, rows, tmp_path
+):
+    x = np.random.default_rng(0).normal(size=(80, 4)).astype(np.float32)
+    x[rows, 1] = column
+    np.savez("raw.npz", x=x)
+    data = '{"name": "file", "options": {"path": "raw.npz"}}'
+    with pytest.raises(DataError, match="values of x go up to.*standardise"):
+        train(tiny_config(data=data), "run")
+    assert [path.name for path in tmp_path.iterdir()] == ["raw.npz"]
 
 
 def test_a_run_that_goes_on_is_not_tried(monkeypatch):

@@ -12,7 +12,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from distributed_job import StopAt
-from models import Replayed, relative_error, tiny_config
+from models import Replayed, tiny_config
 
 from pyro_mfcvae.cli import main
 from pyro_mfcvae.config import override
@@ -23,16 +23,17 @@ from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.together import resume_together, train_together
 from pyro_mfcvae.runs.train import resume, train
 from pyro_mfcvae.studies.many_runs import seeds_and_settings
+from pyro_mfcvae.testing.values import relative_error
 from pyro_mfcvae.training import Callback
 from pyro_mfcvae.training import state as training_state
 from pyro_mfcvae.training.begin import initialise, prepare
-from pyro_mfcvae.training.devices.captured import N_WARM_UP, Captured, CudaGraphs
-from pyro_mfcvae.training.devices.eager import Eager, GivenNoise
+from pyro_mfcvae.training.devices.captured import N_WARM_UP, Captured, CudaGraphs, GivenNoise
 from pyro_mfcvae.training.devices.launch import check_one_process
 from pyro_mfcvae.training.devices.lockstep import take_steps_together
 from pyro_mfcvae.training.devices.together import Together, check_alike
 from pyro_mfcvae.training.loop import products_in
 from pyro_mfcvae.training.optimizer import is_captured
+from pyro_mfcvae.training.state import Eager
 
 N_STEPS = 20
 

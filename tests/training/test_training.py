@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -24,8 +25,7 @@ from pyro_mfcvae.errors import (
     TrainingError,
 )
 from pyro_mfcvae.evaluation import elbo_means, predict, reconstruct
-from pyro_mfcvae.inference.elbo import ElboTerms
-from pyro_mfcvae.inference.weights import Weights, term_means
+from pyro_mfcvae.inference.elbo import ElboTerms, Weights, term_means
 from pyro_mfcvae.models import FacetModel
 from pyro_mfcvae.priors.mixture import MixturePrior
 from pyro_mfcvae.runs import train as experiment
@@ -37,12 +37,13 @@ from pyro_mfcvae.training import Callback, preflight, take_steps
 from pyro_mfcvae.training.begin import prepare
 from pyro_mfcvae.training.callbacks import describe
 from pyro_mfcvae.training.checkpoints import save_model_only
-from pyro_mfcvae.training.devices.eager import Eager
+from pyro_mfcvae.training.loop import cpu_threads
 from pyro_mfcvae.training.start.initialise import (
     initialise_mixtures,
     initialise_networks,
     posterior_means,
 )
+from pyro_mfcvae.training.state import Eager
 
 
 @pytest.fixture(autouse=True)
@@ -286,12 +287,12 @@ def test_settings_of_a_finished_run_are_checked_before_anything_is_replaced():
     [
         ("step", 12, "state.json has changed since"),
         ("fade", [0.5, 1.0], "state.json has changed since"),
-        ("step", "x", "state.json has wrong step"),
-        ("observation", {}, "state.json has wrong observation"),
-        ("fade", "abc", "state.json has wrong fade"),
-        ("term_names", 5, "state.json has wrong term_names"),
+        ("step", "x", "damaged .step"),
+        ("observation", {}, "damaged .observation"),
+        ("fade", "abc", "damaged .fade"),
+        ("term_names", 5, "damaged .term_names"),
         ("checksums", {}, "state.json has changed since"),
-        ("colour", 3, "state.json has wrong colour"),
+        ("colour", 3, "damaged .colour"),
     ],
 )
 def test_a_tampered_record_is_a_damaged_checkpoint(key, value, message):
@@ -766,5 +767,22 @@ def test_every_stretch_of_training_is_timed(tmp_path):
     run.timings_path.write_text(json.dumps(stretches[1:]))
     assert run.training_seconds() is None
     run.timings_path.write_text("{")
-    assert run.training_seconds() is None
+    with pytest.raises(RunError, match=r"timings\.json is damaged"):
+        run.training_seconds()
     assert "commit" in run.environment()
+
+
+def test_no_more_threads_compute_than_there_are_cpus():
+    before = torch.get_num_threads()
+    with cpu_threads(4096):
+        assert torch.get_num_threads() == os.cpu_count()
+    assert torch.get_num_threads() == before
+    with pytest.raises(ConfigError, match="training.n_threads"):
+        tiny_config(**{"training.n_threads": "100000"})
+
+
+def test_latents_that_no_mixture_fits_are_told_of():
+    state = prepare(tiny_config())[1]
+    state.model.heads[0].bias.data.fill_(math.nan)
+    with pytest.raises(TrainingError, match="nan.*model.mixture_initialisation"):
+        initialise_mixtures(state.model, state.batches.x, "gmm", seed=0)

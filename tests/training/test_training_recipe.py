@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 
 import numpy as np
+import pyro
 import pytest
 import torch
 from distributed_job import StopAt
 from models import Replayed, observations, small_model, tiny_config
 from scipy import ndimage
 
+from pyro_mfcvae import MFCVAE
 from pyro_mfcvae.config import WarpConfig, override
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError
@@ -20,12 +23,12 @@ from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import resume, train
 from pyro_mfcvae.training.begin import initialise, prepare
 from pyro_mfcvae.training.checkpoints import restore
-from pyro_mfcvae.training.devices.captured import Captured
-from pyro_mfcvae.training.devices.eager import Eager, GivenNoise
+from pyro_mfcvae.training.devices.captured import Captured, GivenNoise
 from pyro_mfcvae.training.devices.together import Together
-from pyro_mfcvae.training.optimizer import learning_rate
+from pyro_mfcvae.training.objective import Objective
+from pyro_mfcvae.training.schedules import kl_scale, learning_rate
 from pyro_mfcvae.training.start.initialise import fit_mixture
-from pyro_mfcvae.training.state import kl_scale
+from pyro_mfcvae.training.state import Eager
 from pyro_mfcvae.training.warps import Warp
 
 SIZE = 16
@@ -337,6 +340,28 @@ def test_the_whole_recipe_together_and_captured_equals_it_alone(facets):
 def test_settings_that_make_no_sense_are_refused(setting, message):
     with pytest.raises(ConfigError, match=message):
         override(tiny_config(**{"training.dtype": "float64"}), [setting])
+
+
+class ClusteredObservations(MFCVAE):
+    """x depends on its cluster without a latent between, so that both are summed out together."""
+
+    def model(self, x):
+        (facet,) = self.facets
+        with pyro.plate("data", len(x), dim=-1):
+            c = pyro.sample("c_0", facet.cluster(), infer={"enumerate": "parallel"})
+            z = pyro.sample("z_0", facet.component(c))
+            h = self.decode([z]).mean + c[..., None]
+            pyro.sample("x", pyro.distributions.Normal(h, 1.0).to_event(1), obs=x)
+
+
+def test_only_a_scale_of_the_kls_needs_kls_of_the_clusters():
+    x = torch.randn(5, 2)
+    for setting, is_refused in (("kl_floor=0.3", False), ("kl_weight=2", True)):
+        config = override(tiny_config(**{"guide.name": "enumerate"}), [f"training.{setting}"])
+        objective = Objective(ClusteredObservations((2,), "1:3", "gaussian"), config)
+        refused = pytest.raises(ConfigError, match="c_0, .*kl_weight")
+        with refused if is_refused else nullcontext():
+            objective.check_weights(x)
 
 
 def test_what_comes_after_the_end_is_warned_of(tmp_path, monkeypatch):

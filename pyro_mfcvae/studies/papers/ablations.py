@@ -69,7 +69,7 @@ _FAST_CHANGES: Changes = {
 }
 
 
-def _published(scale: Scale) -> tuple[Config, Changes]:
+def _published_settings(scale: Scale) -> tuple[Config, Changes]:
     """The published settings for MNIST: MFCVAE, Appendix D.4 says what mattered in them."""
     if scale == "quick":
         return settings("mnist", scale, *_QUICK_LENGTH), _QUICK_CHANGES
@@ -91,7 +91,7 @@ def _fast(scale: Scale) -> tuple[Config, Changes]:
     return settings("mnist-fast", scale, *_QUICK_LENGTH, *_QUICK_RECIPE), few
 
 
-def changed(of: Callable[[Scale], tuple[Config, Changes]]) -> Callable[[Scale], Arms]:
+def arms_of_changes(of: Callable[[Scale], tuple[Config, Changes]]) -> Callable[[Scale], Arms]:
     """A model, and models that differ from it in one setting."""
 
     def arms(scale: Scale) -> Arms:
@@ -140,7 +140,7 @@ _OF_PUBLISHED = Experiment(
     title="one setting changed at a time",
     source="MFCVAE, Appendix D.4, which says what mattered and gives no numbers",
     n_seeds=seeds(3, 1, 1),
-    arms=changed(_published),
+    arms=arms_of_changes(_published_settings),
     numbers=_numbers,
     draw=_draw,
 )
@@ -151,6 +151,6 @@ register_experiments(
         name="fast-ablations",
         title="the preset mnist-fast with one setting changed at a time",
         source="our own",
-        arms=changed(_fast),
+        arms=arms_of_changes(_fast),
     ),
 )

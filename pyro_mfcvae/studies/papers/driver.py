@@ -19,7 +19,7 @@ from pyro_mfcvae.studies.engine import Study, check_distinct, relocate
 from pyro_mfcvae.studies.execution import InTurn
 from pyro_mfcvae.studies.jobs import Arm, Execution, Outcome, Watch
 from pyro_mfcvae.studies.papers.experiment import SCALES, Experiment, Scale
-from pyro_mfcvae.studies.results import as_page, described, table_line
+from pyro_mfcvae.studies.results import as_page, describe, table_line
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Plan:
                 _check_labels,
             )
         except DataError as error:
-            raise DataError(f"{error}{_without(str(error), self.arms)}") from None
+            raise DataError(f"{error}{_how_to_leave_out(str(error), self.arms)}") from None
 
     @property
     def folder(self) -> Path:
@@ -175,7 +175,7 @@ def summarise(
         by seed, ``"mean"``, ``"sd"`` (of a sample; null for a single seed) and ``"published"``.
     """
     trained = {outcome.arm.label for outcome in outcomes}
-    runs = [described(outcome) for outcome in outcomes]
+    runs = [describe(outcome) for outcome in outcomes]
     notes = [*experiment.notes(request.scale), *_warnings(runs)]
     if request.assignments:
         notes.append(f"settings changed: {', '.join(request.assignments)}")
@@ -238,7 +238,7 @@ def _check_labels(arm: Arm, dataset: Dataset) -> None:
         )
 
 
-def _without(error: str, arms: Sequence[Arm]) -> str:
+def _how_to_leave_out(error: str, arms: Sequence[Arm]) -> str:
     """How to leave out the arm whose data an error, which begins with its label, is about."""
     missing = next(arm.config.data for arm in arms if error.startswith(f"{arm.label}: "))
     others = [arm.label for arm in arms if arm.config.data != missing]

@@ -97,7 +97,7 @@ def _draw(experiment: Experiment, outcomes: Outcomes) -> Drawn:
     for data, (factors, file) in _DATA.items():
         groups: dict[str, dict[str, list[list[float]]]] = {}
         for outcome in (o for o in outcomes if o.arm.title == data):
-            for facet, measured in _clustered(outcome, factors):
+            for facet, measured in _accuracies(outcome, factors):
                 of_model = groups.setdefault(f"{_name(outcome.arm)},", {})
                 of_model.setdefault(facet, []).append(measured)
         if groups:
@@ -105,7 +105,7 @@ def _draw(experiment: Experiment, outcomes: Outcomes) -> Drawn:
             yield file, changed_settings(groups, names, "", f"Models with clusters on {data}")
 
 
-def _clustered(outcome: Outcome, factors: Sequence[str]) -> Iterable[tuple[str, list[float]]]:
+def _accuracies(outcome: Outcome, factors: Sequence[str]) -> Iterable[tuple[str, list[float]]]:
     """Facets with clusters, and the accuracy of every factor in each."""
     for j, facet in enumerate(outcome.evaluation.facets):
         if facet.has_clusters:

@@ -63,7 +63,7 @@ def samples(n_clusters: int | None) -> Picture:
     return lambda seen, style, title: figures.draw_figure("samples", seen, **options)
 
 
-def swapped(n_pairs: int) -> Picture:
+def draw_swaps(n_pairs: int) -> Picture:
     """Pairs whose style or colour is exchanged, as in Figure 5."""
 
     def picture(seen: Seen, style: int, title: str) -> Figure:
@@ -120,13 +120,13 @@ _HELD_OUT, _DRAWN = "held-out examples of all clusters", "samples of all cluster
 # Number of the figure, title, data sets, and what is drawn.
 _FIGURES = (
     (4, "held-out examples of clusters", _FEW_SETS, examples(_FEW)),
-    (5, "style or colour swapped", _FEW_SETS, swapped(6)),
+    (5, "style or colour swapped", _FEW_SETS, draw_swaps(6)),
     (6, "samples of clusters", _FEW_SETS, samples(_FEW)),
     (13, _HELD_OUT, (MNIST,), examples(None)),
     (14, _HELD_OUT, (SHAPES3D_1,), examples(None)),
     (15, _HELD_OUT, (SHAPES3D_2,), examples(None)),
     (16, _HELD_OUT, (SVHN,), examples(None)),
-    (17, "style or colour swapped, more", (MNIST, SHAPES3D_1, SHAPES3D_2, SVHN), swapped(24)),
+    (17, "style or colour swapped, more", (MNIST, SHAPES3D_1, SHAPES3D_2, SVHN), draw_swaps(24)),
     (21, _DRAWN, (MNIST,), samples(None)),
     (22, _DRAWN, (SHAPES3D_1,), samples(None)),
     (23, _DRAWN, (SHAPES3D_2,), samples(None)),

@@ -66,7 +66,7 @@ def own_accuracies(arm: Arm) -> Iterable[Entry]:
         yield accuracy(arm, factor, facet, f"facet {facet}", published)
 
 
-def _probed(arm: Arm) -> Iterable[Entry]:
+def _probes(arm: Arm) -> Iterable[Entry]:
     for factor in arm.facets:
         yield from probes(arm, factor, _PROBES.get((arm.label, factor), ()))
 
@@ -116,7 +116,7 @@ register_experiments(
         source="MFCVAE, Table 1 (3 runs)",
         n_seeds=seeds(3, 3, 1),
         arms=lambda scale: mfcvae_arms(scale, MNIST, SHAPES3D_1, SHAPES3D_2, SVHN),
-        numbers=_probed,
+        numbers=_probes,
         slow={"probe": True},
     ),
     Experiment(

@@ -45,7 +45,7 @@ def _draw(experiment: Experiment, outcomes: Outcomes) -> Drawn:
         priors = outcome.arm.config.model.facets
         kind = "one facet" if len(priors) == 1 < n else "a facet for each aspect"
         total = sum(facet.n_clusters for facet in priors)
-        points.setdefault(kind, []).append((n, total, told_apart(outcome)))
+        points.setdefault(kind, []).append((n, total, mean_best_accuracy(outcome)))
     yield "figure-1-clusters", figures.clusters_needed(points, _N_VALUES, experiment.title)
     for name, total, n_facets in (
         ("several", _MOST * _N_VALUES, _MOST),
@@ -65,7 +65,7 @@ def _draw(experiment: Experiment, outcomes: Outcomes) -> Drawn:
             )
 
 
-def told_apart(outcome: Outcome) -> float:
+def mean_best_accuracy(outcome: Outcome) -> float:
     """Majority accuracy of each aspect in the facet that finds it best, averaged over aspects."""
     facets = outcome.evaluation.facets
     return mean(

@@ -157,7 +157,7 @@ def _numbers(arm: Arm) -> Iterable[Entry]:
     data = arm.config.data.name
     for name in _KINDS.get(data) or _BY_VALUE[data]:
         for which, extra in (("apart", ""), ("with_random", ", random")):
-            entry = partial(_told_apart, arm, f"{arm.title}: {name}{extra}")
+            entry = partial(_separability, arm, f"{arm.title}: {name}{extra}")
             for kernel in ("linear", "rbf"):
                 path = (name, which, "samples", kernel)
                 train, test = _PUBLISHED.get((arm.label, name, which, kernel), ("", ""))
@@ -168,7 +168,7 @@ def _numbers(arm: Arm) -> Iterable[Entry]:
                 yield entry(model, name, which, "means", "linear", "test")
 
 
-def _told_apart(arm: Arm, column: str, model: str, *path: str, published: str = "") -> Entry:
+def _separability(arm: Arm, column: str, model: str, *path: str, published: str = "") -> Entry:
     machine = "a linear" if "linear" in path else "an RBF"
     part = "held out" if path[-1] == "test" else "training"
     of = "samples" if "samples" in path else "standardised means"

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pyro_mfcvae.evaluation.slow import HALVES
 from pyro_mfcvae.figures import save_figure
 from pyro_mfcvae.files import write_whole
 from pyro_mfcvae.studies.engine import Study
@@ -43,7 +44,11 @@ class Sweep:
         self.spec, self.out = spec, out
         arms = make_arms(spec, data_dir, device, model, guide)
         self.study = Study(
-            arms, spec.seeds, out, judge=lambda arm, data: spec.objective.check(arm.config, data)
+            arms,
+            spec.seeds,
+            out,
+            slow={HALVES: True},
+            judge=lambda arm, data: spec.objective.check(arm.config, data),
         )
 
     def run(self, execution: Execution | None = None, watch: Watch | None = None) -> dict[str, Any]:

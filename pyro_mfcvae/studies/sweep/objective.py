@@ -1,4 +1,7 @@
-"""What the trials of a sweep are judged by."""
+"""What the settings of a sweep are ranked by.
+
+One half of the held-out observations ranks them; the other half gives the numbers to report.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,9 @@ from pydantic.dataclasses import dataclass
 from pyro_mfcvae.config import Config, Whole
 from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.evaluation.measures import MEASURES, PARTS, Level, Measure, Part
+from pyro_mfcvae.evaluation.measures import MEASURES, Level, Measure, Part
 from pyro_mfcvae.evaluation.results import path_of
+from pyro_mfcvae.evaluation.slow import HALVES
 from pyro_mfcvae.studies.results import Entry
 
 _PLACES: Mapping[Level, tuple[str, ...]] = {
@@ -25,12 +29,12 @@ _PLACES: Mapping[Level, tuple[str, ...]] = {
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class Objective:
-    """One number of a run's ``evaluation.json``.
+    """One number of a run, by default the ELBO of held-out observations.
 
     Attributes:
-        measure: a name in the table of measures; ``"elbo"`` is in nats per observation and with
-            the run's own likelihood.
-        split: of the data.
+        measure: a name in the table of measures; ``"elbo"`` is in nats per observation, with all
+            KLs at weight 1 and with the run's own likelihood.
+        split: of the data; of the held-out part the half for choosing.
         mode: whether more is better; None takes what the table says.
         facet: j, of a measure of facets.
         factor: of a measure of a facet and a factor.
@@ -68,16 +72,35 @@ class Objective:
         other = "" if self.other_facet is None else f"facet {self.other_facet}"
         of = ", ".join(filter(None, (self.factor, facet, other)))
         unit = ", nats" if self.measure == "elbo" else ""
-        return f"{self.row.title}{unit}{of and f' ({of})'}, {PARTS[self.split]}"
+        rows = "training" if self.split == "train" else "held out for choosing"
+        return f"{self.row.title}{unit}{of and f' ({of})'}, {rows}"
 
     def entry(self, arm: str) -> Entry:
         """Where it stands in the evaluation of an arm's runs."""
-        path = path_of(self.measure, self.split, self.facet, self.factor, self.other_facet)
-        percent = self.row.unit == "share"
-        return Entry(arm=arm, row=arm, column="", metric=str(self), path=path, percent=percent)
+        return self._entry(arm, "choice", self.split)
+
+    def reported_entry(self, arm: str) -> Entry:
+        """Where the same measure of the held-out observations stands that choose nothing."""
+        return self._entry(arm, "report", "test")
+
+    def _entry(self, arm: str, half: str, split: Part) -> Entry:
+        path = path_of(self.measure, split, self.facet, self.factor, self.other_facet)
+        return Entry(
+            arm=arm,
+            row=arm,
+            column="",
+            metric=str(self),
+            path=(HALVES, half, *path),
+            percent=self.row.unit == "share",
+        )
 
     def check(self, config: Config, dataset: Dataset) -> None:
-        """Raise a ConfigError if there is no such facet or factor."""
+        """Raise a ConfigError if there is no such facet or factor, or too little held out."""
+        if len(dataset.test) < 2:
+            raise ConfigError(
+                "a sweep ranks by one half of the held-out observations and reports the other, but "
+                f"only {len(dataset.test)} is held out; hold out more"
+            )
         n_facets, factors = len(config.model.facets), ", ".join(dataset.labels)
         for facet in (self.facet, self.other_facet):
             if facet is None:

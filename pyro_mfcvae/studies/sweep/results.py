@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pyro_mfcvae import figures
+from pyro_mfcvae.evaluation.results import Evaluation
+from pyro_mfcvae.evaluation.slow import HALVES
 from pyro_mfcvae.studies.jobs import Record
-from pyro_mfcvae.studies.results import described, shown, table_line
+from pyro_mfcvae.studies.results import as_cells, describe, table_line
 from pyro_mfcvae.studies.sweep.arms import as_text, short_names
 from pyro_mfcvae.studies.sweep.spec import Spec, spec_to_dict
 from pyro_mfcvae.tables import Table, as_markdown, make_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+_NUMBERS = ("values", "mean", "sd")
 
 
 def summarise(spec: Spec, records: Sequence[Record]) -> dict[str, Any]:
@@ -24,16 +30,19 @@ def summarise(spec: Spec, records: Sequence[Record]) -> dict[str, Any]:
         records: of all trials.
 
     Returns:
-        ``"spec"``, ``"objective"`` in words, ``"states"`` with the number of trials in each,
-        ``"trials"`` with the settings, seed, state, error, folder, objective, seconds and
-        measures of each, and ``"table"`` with the objective of each setting: its ``"values"`` by
-        seed, ``"mean"``, ``"sd"`` (of a sample; null for a single seed) and the number that
-        ``"n_failed"``, the best mean first.
+        ``"spec"``, ``"objective"`` in words, ``"chosen_by_labels"`` with the factor whose labels
+        rank the settings, or null, ``"states"`` with the number of trials in each, ``"trials"``
+        with the settings, seed, state, error, folder, objective, seconds and measures of each, and
+        ``"table"`` with the objective of each setting: its ``"values"`` by seed, ``"mean"``,
+        ``"sd"`` (of a sample; null for a single seed), the same of what is ``"reported"`` and the
+        number that ``"n_failed"``, the best mean first. The objective is of held-out observations
+        for choosing, measures and what is reported are of the others.
     """
     states = [record.state for record in records]
     return {
         "spec": spec_to_dict(spec),
         "objective": str(spec.objective),
+        "chosen_by_labels": spec.objective.factor,
         "states": {state: states.count(state) for state in dict.fromkeys(states)},
         "trials": [_trial(spec, record) for record in records],
         "table": _table(spec, records),
@@ -54,7 +63,8 @@ def _trial(spec: Spec, record: Record) -> dict[str, Any]:
         "measures": None,
     }
     if outcome is not None:
-        measures = described(outcome)
+        others = Evaluation.from_dict(outcome.evaluation.slow[HALVES]["report"])
+        measures = describe(replace(outcome, evaluation=others))
         about |= {
             "objective": spec.objective.entry(trial.arm.label).value(outcome.evaluation),
             "seconds": measures.pop("seconds"),
@@ -71,11 +81,13 @@ def _table(spec: Spec, records: Sequence[Record]) -> list[dict[str, Any]]:
     for label, own in arms.items():
         measures = {r.job.seed: r.outcome.evaluation for r in own if r.outcome is not None}
         found = table_line(spec.objective.entry(label), measures)
+        reported = table_line(spec.objective.reported_entry(label), measures)
         rows.append(
             {
                 "settings": own[0].job.arm.values,
                 "percent": found["percent"],
-                **{key: found[key] for key in ("values", "mean", "sd")},
+                **{key: found[key] for key in _NUMBERS},
+                "reported": {key: reported[key] for key in ("percent", *_NUMBERS)},
                 "n_failed": sum(record.state == "failed" for record in own),
             }
         )
@@ -84,16 +96,26 @@ def _table(spec: Spec, records: Sequence[Record]) -> list[dict[str, Any]]:
 
 
 def results_table(results: Mapping[str, Any]) -> Table:
-    """The objective of every setting, the best one first."""
+    """The objective of every setting, the best one first, and the same of other observations."""
     paths = list(results["table"][0]["settings"])
+    factor = results["chosen_by_labels"]
+    note = "Reported: the same measure of the held-out observations that choose nothing."
+    if factor is not None:
+        note = f"Labels of {factor} choose the settings: the result is not unsupervised. {note}"
     return make_table(
         results["objective"],
-        [*short_names(paths).values(), "mean (sd)", "each seed", "failed"],
+        [*short_names(paths).values(), "mean (sd)", "each seed", "reported: mean (sd)", "failed"],
         [
-            [*map(as_text, row["settings"].values()), *shown(row), str(row["n_failed"] or "")]
+            [
+                *map(as_text, row["settings"].values()),
+                *as_cells(row),
+                as_cells(row["reported"])[0],
+                str(row["n_failed"] or ""),
+            ]
             for row in results["table"]
         ],
         is_text=True,
+        note=note,
     )
 
 

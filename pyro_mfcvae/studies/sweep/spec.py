@@ -6,19 +6,18 @@ import functools
 import itertools
 import json
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import yaml
 from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from pyro_mfcvae.config import Config, Count, Whole, config_from_json
-from pyro_mfcvae.errors import ConfigError, explain
+from pyro_mfcvae.config.text import parse_yaml
+from pyro_mfcvae.errors import ConfigError, explain, names_in
 from pyro_mfcvae.inference.noise import derived_seed
 from pyro_mfcvae.presets import DEFAULT, get_preset
 from pyro_mfcvae.studies.sweep.objective import Objective
@@ -29,17 +28,18 @@ EXAMPLE = (Path(__file__).parent / "example.yaml").read_text()
 
 _DIGITS = 4  # significant ones of drawn numbers
 _DRAWS_PER_TRIAL = 100
+_MOST_TRIALS = 100_000
 
 _part = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 
 
-def _counted(given: Any) -> Any:
+def _count_seeds(given: Any) -> Any:
     is_number = isinstance(given, int) and not isinstance(given, bool)
-    return tuple(range(given)) if is_number else given
+    return tuple(range(min(given, _MOST_TRIALS + 1))) if is_number else given
 
 
 Choices = Annotated[tuple[JsonValue, ...], Field(min_length=1)]
-Seeds = Annotated[tuple[Whole, ...], Field(min_length=1), BeforeValidator(_counted)]
+Seeds = Annotated[tuple[Whole, ...], Field(min_length=1), BeforeValidator(_count_seeds)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 StrictInt = Annotated[int, Field(strict=True)]
 
@@ -70,6 +70,8 @@ class Space:
         bounds = self.uniform or self.log_uniform or self.integer
         if bounds and not bounds[0] < bounds[1]:
             raise ValueError(f"expected the lower bound first, got {bounds[0]} and {bounds[1]}")
+        if bounds and not math.isfinite(bounds[1] - bounds[0]):
+            raise ValueError(f"expected closer bounds, got {bounds[0]} and {bounds[1]}")
         if self.log_uniform and self.log_uniform[0] <= 0:
             raise ValueError(f"log_uniform needs positive bounds, got {self.log_uniform[0]}")
 
@@ -153,6 +155,13 @@ class Spec:
     def __post_init__(self) -> None:
         _exclusive("preset", self.preset, "base", self.base)
         _exclusive("grid", self.grid, "random", self.random)
+        n_settings = math.prod(map(len, self.grid.values()))
+        n_settings = self.random.n_trials if self.random else n_settings
+        if n_settings * len(self.seeds) > _MOST_TRIALS:
+            raise ValueError(
+                f"expected at most {_MOST_TRIALS:,} trials, got {n_settings:,} settings with "
+                f"{len(self.seeds):,} seeds each"
+            )
         if len({*self.seeds}) < len(self.seeds):
             raise ValueError(f"seeds: expected different ones, got {[*self.seeds]}")
         for path, values in self.grid.items():
@@ -189,7 +198,7 @@ class Spec:
             return get_preset(self.preset or DEFAULT).config
         try:
             return config_from_json(self.base.read_text())
-        except (OSError, UnicodeError, ConfigError) as error:
+        except (OSError, ValueError) as error:
             raise ConfigError(f"base {self.base} cannot be used: {error}") from None
 
 
@@ -205,8 +214,8 @@ def read_spec(path: Path) -> Spec:
         ConfigError: if the file cannot be read, or a key or value does not fit.
     """
     try:
-        spec = spec_from_dict(yaml.load(path.read_text(), _Loader))
-    except (OSError, UnicodeError, RecursionError, yaml.YAMLError, ConfigError) as error:
+        spec = spec_from_dict(parse_yaml(path.read_text()))
+    except (OSError, UnicodeError, ConfigError) as error:
         raise ConfigError(f"{path} cannot be used: {error}") from None
     if spec.base is None:
         return spec
@@ -225,7 +234,9 @@ def spec_from_dict(values: Any) -> Spec:
     try:
         return _adapter().validate_python(values)
     except ValidationError as error:
-        raise ConfigError("; ".join(map(explain, error.errors()))) from None
+        known = names_in(_adapter().json_schema())
+        problems = [explain(problem, known) for problem in error.errors()]
+        raise ConfigError("; ".join(problems)) from None
 
 
 def spec_to_dict(spec: Spec) -> dict[str, Any]:
@@ -236,20 +247,3 @@ def spec_to_dict(spec: Spec) -> dict[str, Any]:
 @functools.cache
 def _adapter() -> TypeAdapter[Spec]:
     return TypeAdapter(Spec)
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads 1e-3 as a number, as YAML 1.2 and JSON do, and refuses keys that are given twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        if twice := [key for key in keys if keys.count(key) > 1]:
-            raise ConfigError(f"{twice[0]} is given twice, line {node.start_mark.line + 1} on")
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
-)

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from pyro_mfcvae.training.devices.captured import Captured, CudaGraphs
-from pyro_mfcvae.training.devices.eager import Eager, GivenNoise
+from pyro_mfcvae.training.devices.captured import Captured, CudaGraphs, GivenNoise
 from pyro_mfcvae.training.devices.together import Together, check_together
 from pyro_mfcvae.training.optimizer import is_captured
-from pyro_mfcvae.training.state import TrainingState
+from pyro_mfcvae.training.state import Eager, TrainingState
+
+_SMALL = 10**8  # products of a step: parameters times observations
 
 
 def stepper(state: TrainingState) -> Callable[[], None]:
@@ -28,8 +29,8 @@ def stepper(state: TrainingState) -> Callable[[], None]:
 def stepper_of_all(states: Sequence[TrainingState]) -> Callable[[], None]:
     """What takes one step of every run.
 
-    On a CUDA device several runs are one program. On a CPU they take turns: there the products of
-    one run fill the device already.
+    On a CUDA device several runs are one program, and on a CPU where their networks are small. Else
+    they take turns: the products of one run fill the CPU already.
 
     Args:
         states: of runs that may be trained together.
@@ -71,4 +72,6 @@ def _is_captured(state: TrainingState) -> bool:
 
 
 def _is_one_program(states: Sequence[TrainingState]) -> bool:
-    return len(states) > 1 and states[0].fade.device.type != "cpu"
+    lead = states[0]
+    is_small = sum(p.numel() for p in lead.model.parameters()) * lead.batches.batch_size < _SMALL
+    return len(states) > 1 and (is_small or lead.fade.device.type != "cpu")

@@ -18,8 +18,7 @@ from typing_extensions import override
 from pyro_mfcvae.config import Config, identity
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.inference.noise import Noise, site_noise
-from pyro_mfcvae.training.devices.eager import Steps
-from pyro_mfcvae.training.state import TrainingState
+from pyro_mfcvae.training.state import Steps, TrainingState
 
 Tensors = dict[str, Tensor]
 

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from pyro_mfcvae.data.observations import Observations, as_float, select
 from pyro_mfcvae.data.streamed import StreamedObservations
+from pyro_mfcvae.errors import TrainingError
 from pyro_mfcvae.inference.noise import derived_seed, site_noise
 from pyro_mfcvae.models.base import FacetModel
-from pyro_mfcvae.nets.initialise import data_dependent, glorot
+from pyro_mfcvae.nets.initialise import draw_glorot, scale_to_data
 from pyro_mfcvae.priors.conditional import ConditionalMixture
 from pyro_mfcvae.priors.mixture import Covariance, MixturePrior
 
@@ -32,12 +33,12 @@ def initialise_networks(model: FacetModel, x: Observations, how: str, spread: fl
         spread: standard deviation of each layer's output, where it depends on data.
     """
     if how == "glorot":
-        glorot(model)
+        draw_glorot(model)
     elif how.startswith("data-dependent"):
         parameter = next(model.parameters())
         batch = as_float(x[:: -(-len(x) // _BATCH)].to(parameter.device), parameter.dtype)
         model.train()
-        data_dependent(
+        scale_to_data(
             model,
             lambda: model.decode([q.mean for q in model.encode(batch)]),
             spread,
@@ -116,7 +117,11 @@ def drawn(x: Observations, seed: int, n: int) -> Observations:
 def _fitted(
     facet: MixturePrior | ConditionalMixture, z: Tensor, covariance: Covariance, seed: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Means, (co)variances and weights of a mixture fitted to z (N, D), on its device."""
+    """Means, (co)variances and weights of a mixture fitted to z (N, D), on its device.
+
+    Raises:
+        TrainingError: if the latents are not finite, or so much alike that there is nothing to fit.
+    """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
@@ -127,7 +132,15 @@ def _fitted(
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a start need not be a fit
-        mixture.fit(z.double().cpu().numpy())
+        try:
+            mixture.fit(z.double().cpu().numpy())
+        except ValueError as error:
+            raise TrainingError(
+                f"no mixture of {facet.n_clusters} clusters can be fitted to latents from "
+                f"{z.min():.6g} to {z.max():.6g}, which may not vary, as x may not, or lie too far "
+                "apart; look at the values of x, or set model.mixture_initialisation=random "
+                f"({' '.join(str(error).split())})"
+            ) from error
     fitted = (mixture.means_, mixture.covariances_, mixture.weights_)
     means, covariances, weights = (torch.from_numpy(v).to(z.device) for v in fitted)
     return means, covariances, weights

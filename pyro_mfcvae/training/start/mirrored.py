@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.models.base import FacetModel
-from pyro_mfcvae.nets.heads import diagonal_normal
+from pyro_mfcvae.models.networks import diagonal_normal
 from pyro_mfcvae.nets.layers import ACTIVATIONS
 
 Map = Callable[[Tensor], Tensor]

@@ -85,7 +85,12 @@ def pretraining_stages(model: FacetModel, pretraining: Component, n: int) -> lis
         ConfigError: if the name or an option is unknown or wrong, or the networks or the number of
             observations do not fit.
     """
-    name = pretraining.name
+    name, shape = pretraining.name, model.observation.shape
+    if model.likelihood.decoder_shape(shape) != shape:
+        raise ConfigError(
+            "training.pretraining reconstructs observations by their squared error, which fits no "
+            "columns of several kinds; set training.pretraining=null"
+        )
     pretrain = PRETRAININGS[name]
     check_options(pretrain, pretraining.options, f"pretraining {name!r}", n_given=1)
     stages = pretrain(model, **pretraining.options)
@@ -191,7 +196,7 @@ def pretrain(
         say(f"pretraining, {stage.name}: mean squared error {error:.5f} after {elapsed:.0f} s")
     model.zero_grad(set_to_none=True)
     model.train(was_training)
-    if not all(bool(values.isfinite().all()) for values in model.state_dict().values()):
+    if not all(bool(values.isfinite().all()) for values in model.parameters()):
         raise TrainingError(
             "parameters are no longer finite after pretraining; lower "
             "training.pretraining.options.learning_rate"

@@ -10,9 +10,14 @@ import torch.nn.functional as F
 from models import observations, small_model
 
 from pyro_mfcvae import Noise
-from pyro_mfcvae.priors import densities, mixture
-from pyro_mfcvae.priors.memo import memoise_densities, memoised
-from pyro_mfcvae.priors.quadratic import HalfSquaredNorm, half_squared_norm, inverse_of_triangular
+from pyro_mfcvae.priors import mixture, normal
+from pyro_mfcvae.priors.normal import (
+    HalfSquaredNorm,
+    half_squared_norm,
+    inverse_of_triangular,
+    memoise_densities,
+    memoised,
+)
 from pyro_mfcvae.training.loop import products_in
 
 
@@ -140,13 +145,13 @@ def test_inverse_of_triangular_and_its_derivatives():
 def test_guide_and_model_share_the_expected_density(monkeypatch):
     model, x = small_model(), observations()
     computed = []
-    whitened = densities.half_squared_norm
+    whitened = normal.half_squared_norm
 
     def counted(white):
         computed.append(white)
         return whitened(white)
 
-    monkeypatch.setattr(densities, "half_squared_norm", counted)
+    monkeypatch.setattr(normal, "half_squared_norm", counted)
     with Noise(0):
         model(x, guide="vade-analytic")
     assert len(computed) == model.n_facets

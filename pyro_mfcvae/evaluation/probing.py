@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from pyro_mfcvae.data.arrays import MISSING
+from pyro_mfcvae.config.observation import MISSING
 from pyro_mfcvae.data.observations import Dataset, select, spread_out
 from pyro_mfcvae.errors import DataError
 from pyro_mfcvae.evaluation.predictions import Array, encoded

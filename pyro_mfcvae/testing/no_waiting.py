@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from typing_extensions import override
 
 WAITING = ("_local_scalar_dense", "masked_select", "nonzero", "unique", "is_nonzero", "equal")
 
 
 class NoWaiting(TorchDispatchMode):
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    """Raises an AssertionError at an operation whose result the host has to wait for."""
+
+    @override
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
         name = func.overloadpacket.__name__
         masks = name.startswith("index") and any(
             isinstance(index, torch.Tensor) and index.dtype == torch.bool

@@ -1,4 +1,4 @@
-"""Running guide and model with their discrete sites enumerated, and the sites they leave."""
+"""The sites of guide and model: run, enumerated, labelled with facets, and their densities."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 import pyro
+import torch
 from pyro import poutine
+from pyro.distributions import Independent, Normal
 from pyro.poutine.messenger import Messenger
-from pyro.poutine.runtime import InferDict, Message
+from pyro.poutine.runtime import InferDict, Message, effectful
 from pyro.poutine.util import site_is_subsample
+from torch import Tensor
 
-from pyro_mfcvae.inference.fade_in import LeaveUnscaled
+from pyro_mfcvae.inference.threads import one_thread
+from pyro_mfcvae.priors.clusters import RelaxedCluster
+from pyro_mfcvae.priors.densities import MixtureComponent
 
 Site = Mapping[str, Any]
 Arguments = tuple[Any, ...]
@@ -67,6 +72,7 @@ def _run(
 ) -> list[Site]:
     """Sample sites of a program under handlers, the first of which stands outermost."""
     with contextlib.ExitStack() as stack:
+        stack.enter_context(one_thread())
         stack.enter_context(LeaveUnscaled())
         recorded = stack.enter_context(poutine.trace())
         for handler in handlers:
@@ -75,6 +81,49 @@ def _run(
             stack.enter_context(pyro.plate(_SAMPLES, n_samples, dim=SAMPLES_DIM))
         program(*args, **kwargs)
     return _sample_sites(recorded.trace)
+
+
+@effectful(type="fade_scaling")
+def _scales_sites() -> bool:
+    """Whether a faded site's scale is multiplied with its weight; handlers outside may say no."""
+    return True
+
+
+class Fade(Messenger):
+    """Gives the sites inside it to facet j and weighs them with alpha_j.
+
+    The site's ``infer`` gets the labels ``facet`` and ``fade``. Under any of Pyro's objectives the
+    site's scale is multiplied with the weight as well. Under
+    :class:`~pyro_mfcvae.inference.elbo.FacetELBO` it is not: that objective keeps the terms it
+    reports unweighted, and weighs them itself. Unlike ``pyro.poutine.scale`` this allows a weight
+    of 0.
+
+    Args:
+        facet: j.
+        weight: alpha_j, a tensor of shape () on the model's device; None labels with the facet
+            only.
+    """
+
+    def __init__(self, facet: int, weight: Tensor | None = None) -> None:
+        super().__init__()
+        self.facet = facet
+        self.weight = weight
+
+    def _pyro_sample(self, msg: dict[str, Any]) -> None:
+        msg["infer"]["facet"] = self.facet
+        if self.weight is None:
+            return
+        msg["infer"]["fade"] = self.weight
+        if _scales_sites():
+            msg["scale"] = msg["scale"] * self.weight
+
+
+class LeaveUnscaled(Messenger):
+    """Has :class:`Fade` label sites and leave their scale: the objective weighs its terms."""
+
+    def _pyro_fade_scaling(self, msg: dict[str, Any]) -> None:
+        msg["value"] = False
+        msg["done"] = True
 
 
 class Enumerate(Messenger):
@@ -205,3 +254,54 @@ class ScaleShared(Messenger):
     def _pyro_sample(self, msg: dict[str, Any]) -> None:
         if not in_data_plate(msg) and not site_is_subsample(cast(Message[..., Any], msg)):
             msg["scale"] = msg["scale"] * self.scale
+
+
+def log_prob_of(site: Site, under: Site | None = None) -> Tensor:
+    """Log-probability of a site's value, or its expectation under an analytic site of the guide.
+
+    Args:
+        site: of the guide or the model.
+        under: the guide's site of that name, if it is marked ``analytic``.
+
+    Returns:
+        the shape of the site's batch, with the dimensions of what it depends on.
+
+    Raises:
+        ValueError: if the expectation has no closed form.
+    """
+    if under is None:
+        log_prob = site["fn"].log_prob(site["value"])
+    else:
+        log_prob = _expected_log_prob(site, under)
+    mask = site["mask"]
+    if mask is None or mask is True:
+        return log_prob
+    if mask is False:
+        return torch.zeros_like(log_prob)
+    return torch.where(mask, log_prob, torch.zeros_like(log_prob))
+
+
+def _expected_log_prob(site: Site, under: Site) -> Tensor:
+    """E log p over the q of a guide's site, for that site itself or the model's."""
+    q, p = under["fn"], site["fn"]
+    if isinstance(q, RelaxedCluster):
+        return q.expected_log_prob(p)
+    normal = q.base_dist if isinstance(q, Independent) else None
+    if not isinstance(normal, Normal) or q.event_dim != 1:
+        raise ValueError(
+            f"guide site {under['name']!r} is marked {ANALYTIC!r}, which needs "
+            f"Normal(...).to_event(1) or a RelaxedCluster, got {type(normal or q).__name__}; leave "
+            "out the mark"
+        )
+    if site is under:
+        return -q.entropy()
+    if isinstance(p, Independent) and isinstance(p.base_dist, Normal) and p.event_dim == 1:
+        traces = (normal.scale / p.base_dist.scale).square().sum(-1)
+        return p.log_prob(normal.loc) - 0.5 * traces
+    if not isinstance(p, MixtureComponent):
+        raise ValueError(
+            f"guide site {under['name']!r} is marked {ANALYTIC!r}, which needs a MixtureComponent "
+            "(MixturePrior.component) or Normal(...).to_event(1) as the model's site, got "
+            f"{type(p).__name__}; leave out the mark"
+        )
+    return p.expected_log_prob(normal.loc, normal.scale)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
+from torch import Tensor
 
-from pyro_mfcvae.data.observations import Dataset, Observations
+from pyro_mfcvae.data.observations import Dataset, Observations, random_split, select
 from pyro_mfcvae.evaluation.accuracies import majority_map
 from pyro_mfcvae.evaluation.measures import Part, View, measures_of
 from pyro_mfcvae.evaluation.predictions import elbo_means, predict
 from pyro_mfcvae.evaluation.results import Evaluation, FacetResults, FactorResults, Values
-from pyro_mfcvae.inference.weights import Weights
+from pyro_mfcvae.inference.elbo import Weights
 from pyro_mfcvae.models.base import FacetModel
 
 _PARTS: tuple[Part, ...] = ("train", "test")
@@ -44,18 +46,76 @@ def evaluate(
     Raises:
         ValueError: if responsibilities are not finite, as with a model that has diverged.
     """
-    data = {part: dataset.split(part) for part in _PARTS}
-    views = {part: facet_views(model, x) for part, (x, _) in data.items()}
-    labels = {
-        part: {factor: values.cpu().numpy() for factor, values in given.items()}
-        for part, (_, given) in data.items()
+    parts = {
+        part: _measure(model, *dataset.split(part), guide, n_samples, weights) for part in _PARTS
     }
+    return _results(model, parts)
+
+
+def evaluate_halves(
+    model: FacetModel,
+    dataset: Dataset,
+    guide: str = "vade",
+    n_samples: int = 1,
+    weights: Weights | None = None,
+) -> tuple[Evaluation, Evaluation]:
+    """Measure a model twice, each time on a random half of the held-out part.
+
+    Who chooses among models by the first half reports the second: the best of many numbers on the
+    same rows is too good. The halves are the same for all models.
+
+    Args:
+        model: the model.
+        dataset: with two held-out observations or more, and labels, if there are any.
+        guide: as for :func:`evaluate`.
+        n_samples: likewise.
+        weights: likewise.
+
+    Raises:
+        ValueError: as of :func:`evaluate`.
+    """
+    x, labels = dataset.split("test")
+    train = _measure(model, *dataset.split("train"), guide, n_samples, weights)
+    first, second = (
+        _results(model, {"train": train, "test": _measure(model, *half, guide, n_samples, weights)})
+        for half in (
+            (select(x, rows), {factor: values[rows] for factor, values in labels.items()})
+            for rows in random_split(len(x), 0.5, 0)
+        )
+    )
+    return first, second
+
+
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """One part of the data: what the model says of it, and labels (N,) by factor."""
+
+    x: Observations
+    labels: dict[str, np.ndarray]
+    views: list[View]
+    elbo: dict[str, float]
+
+
+def _measure(
+    model: FacetModel,
+    x: Observations,
+    labels: Mapping[str, Tensor],
+    guide: str,
+    n_samples: int,
+    weights: Weights | None,
+) -> _Measured:
+    found = {factor: values.cpu().numpy() for factor, values in labels.items()}
+    views = facet_views(model, x)
+    return _Measured(x, found, views, elbo_means(model, x, guide, n_samples, weights))
+
+
+def _results(model: FacetModel, parts: Mapping[Part, _Measured]) -> Evaluation:
+    views = {part: found.views for part, found in parts.items()}
+    labels = {part: found.labels for part, found in parts.items()}
     clustered = {*model.structure.clustered}
     return Evaluation(
-        n_observations={part: len(x) for part, (x, _) in data.items()},
-        elbo={
-            part: elbo_means(model, x, guide, n_samples, weights) for part, (x, _) in data.items()
-        },
+        n_observations={part: len(found.x) for part, found in parts.items()},
+        elbo={part: found.elbo for part, found in parts.items()},
         facets=[
             FacetResults(
                 n_clusters=facet.n_clusters,
@@ -72,7 +132,9 @@ def evaluate(
             for j, facet in enumerate(model.structure.facets)
         ],
         measures={
-            row.name: {part: row.measure(View(model=model, x=data[part][0])) for part in _PARTS}
+            row.name: {
+                part: row.measure(View(model=model, x=found.x)) for part, found in parts.items()
+            }
             for row in measures_of("run")
             if row.function is not None
         }

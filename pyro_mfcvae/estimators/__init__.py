@@ -1,0 +1,5 @@
+"""Estimators that follow scikit-learn: arrays and data frames in, arrays and data frames out."""
+
+from pyro_mfcvae.estimators.clustering import FacetClustering, GMVAEClustering, VaDEClustering
+
+__all__ = ["FacetClustering", "GMVAEClustering", "VaDEClustering"]

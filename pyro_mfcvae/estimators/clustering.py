@@ -1,0 +1,433 @@
+"""Clustering by deep generative models, as scikit-learn estimators."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import ClusterMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from pyro_mfcvae.config import override
+from pyro_mfcvae.data import Dataset
+from pyro_mfcvae.data.observations import random_split
+from pyro_mfcvae.estimators import frames, saved
+from pyro_mfcvae.estimators.base import FacetEstimator
+from pyro_mfcvae.estimators.facts import facts_of, health
+from pyro_mfcvae.estimators.frozen import FrozenFacet
+from pyro_mfcvae.estimators.inputs import Units, read_rows, row_names
+from pyro_mfcvae.estimators.starts import best_of, elbo_of_rows
+from pyro_mfcvae.evaluation import cluster_means, predict, redundancy, sample, swap_facets, traverse
+from pyro_mfcvae.evaluation.predictions import decode_means
+from pyro_mfcvae.presets.auto import auto_config
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Labels = NDArray[np.int64]
+Array = NDArray[np.float64]
+
+
+class Clustering(ClusterMixin, TransformerMixin, FacetEstimator):
+    """What the estimators have in common: everything but their arguments."""
+
+    def fit(self, X: Any, y: Any = None) -> Clustering:
+        """Train on rows or pictures; nothing else is read.
+
+        Args:
+            X: rows (N, features), a data frame, or pictures (N, height, width),
+                (N, channels, height, width) or (N, height, width, channels).
+            y: not read.
+
+        Raises:
+            ValueError: if X or an argument is not such as it must be.
+        """
+        values = read_rows(self, X, reset=True)
+        sizes, latents = self._facets()
+        if len(values) < max(sizes):
+            raise ValueError(
+                f"n_samples={len(values)} should be >= n_clusters={max(sizes)}; give fewer clusters"
+            )
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        self.units_ = Units.of(values, self.standardize)
+        x = self.units_.observations(values)
+        n_test = min(max(round(len(x) * self.test_fraction), 1), len(x) - max(sizes))
+        train, test = random_split(len(x), max(n_test, 1) / len(x), seed)
+        dataset = Dataset(type(self).__name__, x, train=train, test=test)
+        auto = auto_config(
+            dataset,
+            [*sizes],
+            None if latents is None else [*latents],
+            model=self._model,
+            max_steps=self.max_steps,
+            batch_size=self.batch_size,
+            n_starts=self.n_init,
+        )
+        given = {"seed": seed, "training.device": self.device, **(self.settings or {})}
+        self.config_ = override(auto.config, [f"{k}={json.dumps(v)}" for k, v in given.items()])
+        self.choices_ = auto.choices
+        chosen = best_of(self.config_, dataset, auto.n_starts)
+        self.model_, self.history_ = chosen.model, chosen.history
+        self.scores_, self.stability_ = chosen.scores, chosen.stability[: len(sizes)]
+        self._describe(x, values, row_names(X))
+        return self
+
+    def predict(self, X: Any) -> Labels:
+        """The cluster of every row: (N, J), of one facet (N,)."""
+        found = self.seen(X).clusters[: len(self.facts_)]
+        return self._squeezed(np.stack(found, 1))
+
+    def predict_proba(self, X: Any) -> Array:
+        """The probability of every cluster: (N, J, max K_j), of one facet (N, K).
+
+        Where a facet has fewer clusters than another, those that it lacks have probability 0.
+        """
+        found = self.seen(X).responsibilities[: len(self.facts_)]
+        table = np.zeros((len(found[0]), len(found), max(r.shape[1] for r in found)))
+        for j, r in enumerate(found):
+            table[:, j, : r.shape[1]] = r
+        return self._squeezed(table)
+
+    def transform(self, X: Any) -> Array:
+        """The latents of every row, those of all facets beside each other: (N, D_0 + D_1 + ...)."""
+        return np.concatenate(self.seen(X).z_mean, 1)
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """The names of what :meth:`transform` returns."""
+        check_is_fitted(self)
+        facets = enumerate(self.model_.structure.facets)
+        names = [f"facet_{j}_z{d}" for j, facet in facets for d in range(facet.latent_dim)]
+        return np.array(names, dtype=object)
+
+    def inverse_transform(self, X: Any) -> Array:
+        """Latents (N, D_0 + D_1 + ...) as rows or pictures (N, *event), in the units of X."""
+        check_is_fitted(self)
+        z = torch.as_tensor(np.asarray(X, dtype=np.float64))
+        dims = [facet.latent_dim for facet in self.model_.structure.facets]
+        if z.ndim != 2 or z.shape[1] != sum(dims):
+            raise ValueError(f"expected latents of shape (N, {sum(dims)}), got {tuple(z.shape)}")
+        zs = z.to(self.model_.fade.device).split(dims, 1)
+        return self.units_.values(decode_means(self.model_, zs))
+
+    def score_samples(self, X: Any) -> Array:
+        """The ELBO of every row, (N,): a lower bound on its log-density, in nats.
+
+        It is that of the values as the model sees them, so with standardised columns.
+        """
+        x = self.observations(X)
+        return elbo_of_rows(self.model_, x, self.config_.guide.name)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """The mean of the rows' ELBO. Labels are not read."""
+        return float(self.score_samples(X).mean())
+
+    def sample(self, n_samples: int = 1, temperature: float = 1.0, random_state: int = 0) -> Array:
+        """New rows or pictures, (n_samples, *event), in the units of X.
+
+        Args:
+            n_samples: how many.
+            temperature: tau; the covariances of the clusters become tau * Sigma.
+            random_state: seed.
+        """
+        check_is_fitted(self)
+        return self.units_.values(sample(self.model_, n_samples, temperature, random_state))
+
+    def swap(self, X: Any, donors: Any, facet: int) -> Array:
+        """Rows of X (N, ...) with facet j of each of the donors (M, ...): (N, M, *event)."""
+        x, given = self.observations(X), self.observations(donors)
+        return self.units_.values(swap_facets(self.model_, x, given, facet))
+
+    def traverse(
+        self,
+        X: Any,
+        facet: int,
+        dimension: int = 0,
+        offsets: Sequence[float] = (-3, -2, -1, 0, 1, 2, 3),
+    ) -> Array:
+        """Rows of X (N, ...) with one latent of facet j moved: (N, n_offsets, *event).
+
+        Args:
+            X: rows or pictures.
+            facet: j.
+            dimension: of the facet.
+            offsets: steps, in standard deviations of the latent under its prior.
+        """
+        x = self.observations(X)
+        return self.units_.values(traverse(self.model_, x, facet, dimension, offsets))
+
+    def assign(self, X: Any) -> Any:
+        """A data frame on X's own index, with each row's cluster and its probability.
+
+        Columns are ``facet_0``, ``facet_0_p`` and so on, or what :meth:`rename` calls them. Of a
+        data frame the columns of the training are taken by their names, in any order, and others
+        are let be.
+
+        Args:
+            X: rows, a data frame or pictures. The result is of the data frame's library; of arrays
+                of pandas.
+        """
+        check_is_fitted(self)
+        found = self.seen(frames.select_columns(self, X))
+        columns: dict[str, Any] = {}
+        for j, name in enumerate(self.facet_names_):
+            labels = found.clusters[j]
+            columns[name] = frames.named_clusters(labels, self.cluster_names_[j])
+            columns[f"{name}_p"] = found.responsibilities[j].max(1)
+        return frames.make_frame(columns, X)
+
+    def rename(
+        self,
+        facets: Mapping[int, str] | None = None,
+        clusters: Mapping[int, Mapping[int, str]] | None = None,
+    ) -> Clustering:
+        """Give facets and clusters names, which tables and figures then have.
+
+        Args:
+            facets: ``{0: "species"}``.
+            clusters: of each facet, ``{0: {2: "Adelie"}}``.
+
+        Raises:
+            ValueError: if a facet does not exist.
+        """
+        check_is_fitted(self)
+        for j in {*(facets or {}), *(clusters or {})}:
+            self.check_facet(j)
+        for j, name in (facets or {}).items():
+            self.facet_names_[j] = str(name)
+        for j, names in (clusters or {}).items():
+            self.cluster_names_[j] |= {int(k): str(name) for k, name in names.items()}
+        return self
+
+    def facet(self, j: int) -> FrozenFacet:
+        """Facet j as a clusterer of its own, fitted already, for every tool of scikit-learn."""
+        self.check_facet(j)
+        return FrozenFacet(self, j)
+
+    def facet_info(self) -> Any:
+        """A row for each facet, in a pandas data frame.
+
+        Its clusters, those in ``use``, how ``sure`` rows are of theirs, how ``stable`` the facet is
+        over starts, its largest NMI with another one (``redundant``), and what it is ``about``: the
+        columns of whose variance its clusters tell most, with the share.
+        """
+        check_is_fitted(self)
+        return frames.facet_frame(self)
+
+    def cluster_info(self, j: int = 0) -> Any:
+        """A row for each cluster of facet j with rows, the largest first, in a pandas data frame.
+
+        Its size, share, how sure its rows are of it, the rows next to its middle, and what sets it
+        apart: the largest differences of its mean from that of all rows, in standard deviations.
+        ``facts_[j].differences`` has all of them.
+        """
+        self.check_facet(j)
+        return frames.cluster_frame(self, j)
+
+    def crosstab(self, i: int, j: int) -> Any:
+        """How many rows each pair of clusters of facets i and j has, in a pandas data frame."""
+        self.check_facet(i)
+        self.check_facet(j)
+        return frames.cross_frame(self, i, j)
+
+    def plot_pairs(self, i: int, j: int) -> Figure:
+        """What the model draws at the means of pairs of clusters of facets i and j.
+
+        Returns:
+            a matplotlib figure: rows are clusters of facet i, columns those of facet j.
+        """
+        from pyro_mfcvae.figures.pictures import Pictures
+
+        self.check_facet(i)
+        self.check_facet(j)
+        chosen = [np.flatnonzero(self.facts_[f].sizes).tolist() for f in (i, j)]
+        pictures = cluster_means(self.model_, (i, j), chosen)
+        seen = self.model_.observation
+        title = f"rows: {self.facet_names_[i]}; columns: {self.facet_names_[j]}"
+        return Pictures(seen.low, seen.high).draw_means(pictures, chosen, title)
+
+    def save(self, path: str | Path) -> None:
+        """Write the fitted estimator into a ``.safetensors`` file, which :meth:`load` reads."""
+        check_is_fitted(self)
+        Path(path).write_bytes(saved.to_bytes(self))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Clustering:
+        """The estimator that :meth:`save` wrote. No code that is in the file is run.
+
+        Raises:
+            ValueError: if the file is none of this class.
+        """
+        estimator = cls.__new__(cls)
+        saved.restore(estimator, Path(path).read_bytes())
+        return estimator
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        if "model_" not in state:
+            return state
+        rest = {k: v for k, v in state.items() if not k.endswith("_") or k.startswith("_")}
+        return rest | {"_saved": saved.to_bytes(self)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        held = state.pop("_saved", None)
+        super().__setstate__(state)
+        if held is not None:
+            given = self.get_params(deep=False)
+            saved.restore(self, held)
+            self.set_params(**given)
+
+    def _facets(self) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+        """K and, where it is given, D of the facets with clusters."""
+        latents = None if self.latent_dim is None else (self.latent_dim,)
+        return (self.n_clusters,), latents
+
+    def _squeezed(self, values: np.ndarray) -> Any:
+        return values[:, 0] if self.is_single else values
+
+    def _describe(self, x: Tensor, values: np.ndarray, index: Any) -> None:
+        """What is said of the training rows."""
+        found = predict(self.model_, x)
+        n_facets = len(self._facets()[0])
+        labels = found.clusters[:n_facets]
+        self.labels_ = self._squeezed(np.stack(labels, 1))
+        sizes = tuple(r.shape[1] for r in found.responsibilities[:n_facets])
+        self.n_clusters_ = sizes[0] if self.is_single else sizes
+        self.redundancy_ = np.array([[redundancy(a, b) for b in labels] for a in labels])
+        self.facts_ = [
+            facts_of(found.responsibilities[j], found.z_mean[j], values, index)
+            for j in range(n_facets)
+        ]
+        self.health_ = health(self.facts_, self.redundancy_)
+        self.facet_names_ = [f"facet_{j}" for j in range(n_facets)]
+        self.cluster_names_ = [{} for _ in range(n_facets)]
+
+
+class FacetClustering(Clustering):
+    """Several clusterings of the same rows at once, each with a latent of its own (MFCVAE).
+
+    Args:
+        n_clusters: K of each facet, shallow first; as many facets as there are numbers.
+        latent_dim: D of each facet; None takes what suits the number of columns.
+        n_init: starts, of which the best held-out ELBO is taken; None takes what suits the data.
+        random_state: seed, or a random state that one is drawn from.
+        max_steps: of the training; None takes what suits the data.
+        batch_size: rows of a step; None takes what suits the data.
+        standardize: give every column mean 0 and standard deviation 1 first.
+        test_fraction: share of the rows that is held out to choose by.
+        settings: any further settings of the library by their dotted paths, such as
+            ``{"training.learning_rate": 1e-3}``.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        verbose: show progress.
+
+    Attributes:
+        labels_: cluster of every row in every facet, (N, J).
+        n_clusters_: K of each facet.
+        redundancy_: NMI of the facets' clusters with each other, (J, J).
+        stability_: how far the other starts find the same facets, (J,); NaN with one start.
+        health_: what a person should know, in sentences; empty if all is well.
+        history_: log points of the training.
+        scores_: held-out ELBO of every start.
+        choices_: settings that were chosen from the data, with their reasons.
+        config_: all settings.
+        model_: the model, in float64.
+    """
+
+    _model = "mfcvae"
+
+    def __init__(
+        self,
+        n_clusters: Sequence[int] = (10, 10),
+        *,
+        latent_dim: Sequence[int] | None = None,
+        n_init: int | None = None,
+        random_state: Any = None,
+        max_steps: int | None = None,
+        batch_size: int | None = None,
+        standardize: bool = True,
+        test_fraction: float = 0.2,
+        settings: Mapping[str, Any] | None = None,
+        device: str = "auto",
+        verbose: bool = False,
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.latent_dim = latent_dim
+        self.n_init = n_init
+        self.random_state = random_state
+        self.max_steps = max_steps
+        self.batch_size = batch_size
+        self.standardize = standardize
+        self.test_fraction = test_fraction
+        self.settings = settings
+        self.device = device
+        self.verbose = verbose
+
+    @property
+    def is_single(self) -> bool:
+        """Whether labels are (N,)."""
+        return False
+
+    def _facets(self) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+        sizes = self.n_clusters
+        sizes = (sizes,) if isinstance(sizes, int) else tuple(sizes)
+        latents = self.latent_dim
+        if latents is not None:
+            latents = (latents,) * len(sizes) if isinstance(latents, int) else tuple(latents)
+            if len(latents) != len(sizes):
+                raise ValueError(
+                    f"latent_dim needs one number per facet ({len(sizes)}), got {latents}"
+                )
+        return sizes, latents
+
+
+class _SingleFacet(Clustering):
+    """One clustering: labels are (N,)."""
+
+    def __init__(
+        self,
+        n_clusters: int = 10,
+        *,
+        latent_dim: int | None = None,
+        n_init: int | None = None,
+        random_state: Any = None,
+        max_steps: int | None = None,
+        batch_size: int | None = None,
+        standardize: bool = True,
+        test_fraction: float = 0.2,
+        settings: Mapping[str, Any] | None = None,
+        device: str = "auto",
+        verbose: bool = False,
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.latent_dim = latent_dim
+        self.n_init = n_init
+        self.random_state = random_state
+        self.max_steps = max_steps
+        self.batch_size = batch_size
+        self.standardize = standardize
+        self.test_fraction = test_fraction
+        self.settings = settings
+        self.device = device
+        self.verbose = verbose
+
+
+class VaDEClustering(_SingleFacet):
+    """One clustering by variational deep embedding; arguments as of :class:`FacetClustering`.
+
+    ``n_clusters`` and ``latent_dim`` are numbers, ``labels_`` is (N,), ``predict_proba`` (N, K).
+    """
+
+    _model = "vade"
+
+
+class GMVAEClustering(_SingleFacet):
+    """One clustering by a Gaussian mixture VAE; arguments as of :class:`VaDEClustering`."""
+
+    _model = "gmvae"

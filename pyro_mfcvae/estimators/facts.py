@@ -1,0 +1,96 @@
+"""What is said of clusters: how large and sure they are, and what sets them apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_TYPICAL = 3  # rows named of each cluster
+_REDUNDANT = 0.8  # NMI
+_UNSURE = 0.6  # mean probability of the rows' own clusters
+
+Array = NDArray[np.floating]
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """Of one facet's clusters, among the training rows.
+
+    Attributes:
+        sizes: rows of each cluster, (K,).
+        sureness: mean probability of their own cluster, (K,); NaN without rows.
+        typical: the rows next to the middle of each, by their names in X's index, else by number.
+        differences: mean of each cluster minus that of all rows, in their standard deviation,
+            (K, *event); NaN without rows.
+    """
+
+    sizes: NDArray[np.int64]
+    sureness: Array
+    typical: list[list[Any]]
+    differences: Array
+
+    @property
+    def shares(self) -> Array:
+        """Of all rows, (K,)."""
+        return self.sizes / self.sizes.sum()
+
+    @property
+    def sure(self) -> float:
+        """Mean probability of the rows' own clusters."""
+        return float((self.shares * np.nan_to_num(self.sureness)).sum())
+
+    @property
+    def told(self) -> Array:
+        """Share of each value's variance that the clusters tell, (*event): eta squared."""
+        shares = self.shares.reshape(-1, *(1,) * (self.differences.ndim - 1))
+        return (shares * np.nan_to_num(self.differences) ** 2).sum(0)
+
+
+def facts_of(responsibilities: Array, z: Array, values: np.ndarray, index: Any) -> Facts:
+    """The facts of one facet.
+
+    Args:
+        responsibilities: (N, K).
+        z: latents (N, D).
+        values: (N, *event), in any units.
+        index: names of the rows, or None.
+    """
+    labels, k = responsibilities.argmax(1), responsibilities.shape[1]
+    mean, deviation = values.mean(0), values.std(0)
+    deviation = np.where(deviation > 0, deviation, 1.0)
+    sureness, typical = np.full(k, np.nan), list[list[Any]]()
+    differences = np.full((k, *values.shape[1:]), np.nan)
+    for c in range(k):
+        rows = np.flatnonzero(labels == c)
+        if not len(rows):
+            typical.append([])
+            continue
+        sureness[c] = responsibilities[rows, c].mean()
+        differences[c] = (values[rows].mean(0) - mean) / deviation
+        own = z[rows] - z[rows].mean(0)
+        middle = np.argsort((own**2).sum(1), kind="stable")[:_TYPICAL]
+        named = rows[middle] if index is None else index[rows[middle]]
+        typical.append(named.tolist())
+    return Facts(np.bincount(labels, minlength=k), sureness, typical, differences)
+
+
+def health(facets: list[Facts], redundancy: Array) -> list[str]:
+    """What a person should know of facets, in sentences."""
+    found = []
+    for j, facts in enumerate(facets):
+        k, used = len(facts.sizes), int((facts.sizes > 0).sum())
+        if k > 1 and used == 1:
+            found.append(f"facet {j}: all rows are in one cluster; give it fewer, or leave it out")
+        elif used < k:
+            found.append(f"facet {j}: {k - used} of {k} clusters have no rows; give it fewer")
+        if k > 1 and facts.sure < _UNSURE:
+            found.append(f"facet {j}: rows are sure of their clusters to {facts.sure:.2f} only")
+        found += [
+            f"facets {i} and {j} say nearly the same (NMI {redundancy[i, j]:.2f})"
+            for i in range(j)
+            if used > 1 and redundancy[i, j] > _REDUNDANT
+        ]
+    return found

@@ -1,0 +1,152 @@
+"""What an estimator is given, as observations, and what comes out, in the same units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import validate_data
+from torch import Tensor
+
+from pyro_mfcvae.data.arrays import layout_of
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """How values of X become observations, and back.
+
+    Attributes:
+        event: shape of one observation, (features,) or (channels, height, width).
+        shift: of every value, or of each column.
+        scale: what they are divided by then.
+        is_bytes: whether observations stay uint8, which the model sees as values / 255.
+    """
+
+    event: tuple[int, ...]
+    shift: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    is_bytes: bool = False
+
+    @classmethod
+    def of(cls, values: np.ndarray, standardize: bool) -> Units:
+        """The units of rows (N, features) or pictures (N, channels, height, width).
+
+        Columns get mean 0 and standard deviation 1, on request; pictures get values in [0, 1].
+        """
+        event, zero, one = values.shape[1:], np.zeros(1), np.ones(1)
+        if values.dtype == np.uint8:
+            return cls(event, zero, 255 * one, is_bytes=True)
+        if len(event) > 1:
+            low, high = float(values.min()), float(values.max())
+            return cls(event, zero + low, one * ((high - low) or 1.0))
+        if not standardize:
+            return cls(event, zero, one)
+        scaler = StandardScaler().fit(values)
+        return cls(event, scaler.mean_, scaler.scale_)
+
+    def observations(self, values: np.ndarray) -> Tensor:
+        """Values (N, *event) as observations, uint8 or float32."""
+        if self.is_bytes:
+            return torch.from_numpy(np.array(values))
+        return torch.from_numpy(((values - self.shift) / self.scale).astype(np.float32))
+
+    def values(self, observations: np.ndarray) -> NDArray[np.float64]:
+        """Observations (..., *event) as the model sees them, in the units of X."""
+        return observations * self.scale + self.shift
+
+
+def read_rows(estimator: BaseEstimator, X: Any, reset: bool) -> np.ndarray:
+    """Rows (N, features), float64, or pictures (N, channels, height, width), uint8 or float64.
+
+    Args:
+        estimator: is told the number and the names of features, or holds them against X.
+        X: array-like (N, features), a data frame, or pictures (N, height, width),
+            (N, channels, height, width) or (N, height, width, channels).
+        reset: whether it is told.
+
+    Raises:
+        ValueError: if X is not of this kind, or not like what the estimator was fitted to.
+    """
+    if isinstance(X, np.ndarray) and X.ndim > 2:
+        return _read_pictures(estimator, X, reset)
+    _check_columns(X)
+    values = validate_data(
+        estimator,
+        X,
+        reset=reset,
+        dtype=np.float64,
+        ensure_all_finite=False,
+        ensure_min_samples=2 if reset else 1,
+    )
+    _check_finite(estimator, values)
+    return values
+
+
+def row_names(X: Any) -> Any:
+    """The index of a data frame that has one, else None."""
+    frame = as_frame(X)
+    return None if frame is None else nw.maybe_get_index(frame)
+
+
+def as_frame(X: Any) -> nw.DataFrame[Any] | None:
+    """X if it is a data frame of pandas, polars or the like, else None."""
+    frame = nw.from_native(X, eager_only=True, pass_through=True)
+    return frame if isinstance(frame, nw.DataFrame) else None
+
+
+def _read_pictures(estimator: Any, X: np.ndarray, reset: bool) -> np.ndarray:
+    layout = layout_of(X.shape, X.dtype, "X")
+    values = layout.observations(X)
+    if reset:
+        if len(X) < 2:
+            raise ValueError(f"expected at least 2 pictures to fit to, got n_samples={len(X)}")
+        estimator.n_features_in_ = int(np.prod(layout.event))
+        vars(estimator).pop("feature_names_in_", None)
+    elif (layout.event, values.dtype == np.uint8) != (
+        estimator.units_.event,
+        estimator.units_.is_bytes,
+    ):
+        raise ValueError(
+            f"expected pictures {estimator.units_.event} as at fitting, got {layout.event} "
+            f"of {values.dtype}"
+        )
+    if values.dtype != np.uint8 and not np.isfinite(values).all():
+        first = int(np.argmin(np.isfinite(values).reshape(len(values), -1).all(1)))
+        raise ValueError(f"X has NaN or inf in picture {first}; leave it out")
+    return values if values.dtype == np.uint8 else values.astype(np.float64)
+
+
+def _check_columns(X: Any) -> None:
+    """Raise a ValueError that names the columns of a data frame that are no numbers."""
+    frame = as_frame(X)
+    if frame is None:
+        return
+    numbers = (nw.Boolean, nw.Object, nw.Unknown)  # scikit-learn looks into objects
+    schema = frame.schema.items()
+    other = [str(name) for name, d in schema if not (d.is_numeric() or isinstance(d, numbers))]
+    if other:
+        raise ValueError(
+            f"X must hold numbers, but columns {', '.join(other)} do not; leave them out, or "
+            "encode them (sklearn.preprocessing.OneHotEncoder)"
+        )
+
+
+def _check_finite(estimator: BaseEstimator, values: np.ndarray) -> None:
+    wrong = ~np.isfinite(values)
+    if not wrong.any():
+        return
+    row, column = (int(i) for i in np.argwhere(wrong)[0])
+    names = getattr(estimator, "feature_names_in_", None)
+    where = f"column {column if names is None else repr(names[column])}"
+    value = "NaN" if np.isnan(values[row, column]) else "inf"
+    raise ValueError(
+        f"X has {value} in row {row}, {where} ({int(wrong.sum())} such values in "
+        f"{int(wrong.any(1).sum())} rows); leave these rows out, or fill them in "
+        "(sklearn.impute.SimpleImputer)"
+    )

@@ -1,0 +1,153 @@
+"""Settings from the data: what suits a person's own rows or pictures, each with its reason.
+
+The numbers were chosen on small public tables by the held-out ELBO; no label was looked at.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from pyro_mfcvae.config import (
+    Component,
+    Config,
+    FacetConfig,
+    GuideConfig,
+    ModelConfig,
+    TrainingConfig,
+)
+from pyro_mfcvae.data import Dataset
+from pyro_mfcvae.presets.rows import part
+
+_ROWS_PER_CLUSTER = 10
+_ROWS_PER_LATENT = 50
+_MOST_CLUSTERS = 10
+_WARM_UP = (0.2, 0.4)  # shares of the training
+
+
+class Choice(NamedTuple):
+    """One setting that was chosen, by its dotted path or its name as an argument, and why."""
+
+    setting: str
+    value: Any
+    reason: str
+
+
+@dataclass(frozen=True)
+class Auto:
+    """Settings from the data.
+
+    Attributes:
+        config: the settings.
+        n_starts: runs from which the one with the best held-out ELBO is to be taken.
+        choices: what was chosen, and why.
+    """
+
+    config: Config
+    n_starts: int
+    choices: list[Choice]
+
+
+def auto_config(
+    dataset: Dataset,
+    n_clusters: Sequence[int] | None = None,
+    latent_dim: Sequence[int] | None = None,
+    *,
+    model: Literal["mfcvae", "vade", "gmvae"] = "mfcvae",
+    max_steps: int | None = None,
+    batch_size: int | None = None,
+    n_starts: int | None = None,
+) -> Auto:
+    """Settings for a data set, from its size and the kind of its observations.
+
+    Args:
+        dataset: rows, best with mean 0 and standard deviation 1 in every column, or pictures.
+        n_clusters: K of each facet; None takes two facets (one where the model has one), with as
+            many as there are rows for.
+        latent_dim: D of each facet; None takes what suits the data, here as below.
+        model: the model.
+        max_steps: of the training.
+        batch_size: B.
+        n_starts: runs.
+    """
+    n, n_values = len(dataset.train), dataset.observation.n_values
+    size = f"{n} training rows with {n_values} values each"
+    choices: list[Choice] = []
+
+    def choose(setting: str, given: Any, value: Any, reason: str) -> Any:
+        chosen = value if given is None else given
+        choices.append(Choice(setting, chosen, reason if given is None else "as given"))
+        return chosen
+
+    most = max(2, min(_MOST_CLUSTERS, n // _ROWS_PER_CLUSTER))
+    clusters = choose(
+        "n_clusters",
+        n_clusters,
+        [most] * (2 if model == "mfcvae" else 1),
+        f"{_ROWS_PER_CLUSTER} rows for a cluster, and at most {_MOST_CLUSTERS} clusters",
+    )
+    n_facets = len(clusters)
+    each = min(round(math.sqrt(n_values) / n_facets), n // _ROWS_PER_LATENT, 10)
+    each = max(each, 2 if n_facets == 1 else 1)
+    latents = choose("latent_dim", latent_dim, [each] * n_facets, size)
+    width = 2 ** round(math.log2(min(max(math.sqrt(n * n_values) / 3, 16), 128)))
+    width = choose("width", None, width, f"of the networks' layers: {size}")
+    batch = choose("batch_size", batch_size, min(n, 64 if n < 2000 else 256), size)
+    steps = round(min(10 * n, max(1000 * math.sqrt(n / 1000), 1000), 3000), -1)
+    steps = choose("max_steps", max_steps, steps, f"steps rather than epochs: {size}")
+    starts = choose("n_init", n_starts, 4, "facets depend on the start")
+    n_epochs = max(1, round(steps / -(-n // batch)))
+    first, last = (math.floor(share * n_epochs) for share in _WARM_UP)
+    choices.append(Choice("model.likelihood", "gaussian", "the noise's scale is learnt"))
+    has_clusters = any(k > 1 for k in clusters)
+    config = Config(
+        preset="auto",
+        data=part(dataset.name),
+        model=_model(model, list(zip(clusters, latents, strict=True)), width),
+        guide=GuideConfig(name="posterior-analytic" if model == "gmvae" else "vade"),
+        training=TrainingConfig(
+            batch_size=batch,
+            learning_rate=5e-3,
+            learning_rate_schedule="cosine",
+            epochs_per_step=(n_epochs,),
+            kl_start=0.3 if last else 1.0,
+            kl_warm_up=(first, last),
+            refit_mixtures=(first, last) if has_clusters and first else (),
+            min_information=0.5 if model == "gmvae" and has_clusters else 0.0,
+            n_threads=1,
+        ),
+    )
+    return Auto(config, starts, choices)
+
+
+def _model(name: str, sizes: Sequence[tuple[int, int]], width: int) -> ModelConfig:
+    options: dict[str, Any] = {}
+    has_variances = name != "gmvae"  # its networks make them
+    facets = [
+        FacetConfig(n_clusters=k, latent_dim=d, initial_variance=1.0)
+        if k > 1 and has_variances
+        else FacetConfig(n_clusters=k, latent_dim=d)
+        for k, d in sizes
+    ]
+    if name == "gmvae":
+        options = {"mixture_width": width} if facets[0].has_clusters else {}
+        facets.append(FacetConfig(n_clusters=1, latent_dim=2))
+    if name == "mfcvae":
+        encoder = part("ladder", backbone=width, activation="tanh")
+        decoder = part("ladder", backbone=width, rungs=width, activation="tanh")
+    else:
+        encoder = decoder = part("shared", widths=[width, width], activation="tanh")
+    return ModelConfig(
+        name=name,
+        facets=tuple(facets),
+        likelihood=_likelihood(),
+        encoder=encoder,
+        decoder=decoder,
+        options=options,
+    )
+
+
+def _likelihood() -> Component:
+    return part("gaussian", scale=1.0, learn_scale=True)

@@ -1,0 +1,209 @@
+"""What the estimators find, return, keep and say."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.datasets import make_blobs
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import adjusted_rand_score, silhouette_score
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler
+
+from pyro_mfcvae import FacetClustering, GMVAEClustering, VaDEClustering
+from pyro_mfcvae.estimators.starts import elbo_of_rows, matched
+from pyro_mfcvae.evaluation import importance_weighted_bound
+
+FEW = {"max_steps": 20, "n_init": 1, "random_state": 0}
+ALL = [VaDEClustering(3, **FEW), GMVAEClustering(3, **FEW), FacetClustering((3, 2), **FEW)]
+X = np.random.default_rng(0).normal([5, 0, -3], [2, 1, 0.1], size=(60, 3))
+
+
+@pytest.fixture(scope="module")
+def facets():
+    return FacetClustering((3, 2), latent_dim=(2, 1), **FEW | {"n_init": 2}).fit(X)
+
+
+@pytest.mark.parametrize("kind", [VaDEClustering, GMVAEClustering])
+def test_blobs_are_found(kind):
+    rows, truth = make_blobs(150, centers=3, n_features=4, random_state=2)
+    model = kind(3, n_init=2, random_state=0, max_steps=250).fit(rows)
+    assert adjusted_rand_score(truth, model.labels_) > 0.9
+    assert_array_equal(model.predict(rows), model.labels_)
+
+
+def test_shapes_of_several_facets(facets):
+    assert facets.labels_.shape == (60, 2) == facets.predict(X).shape
+    proba = facets.predict_proba(X)
+    assert proba.shape == (60, 2, 3)
+    assert_allclose(proba.sum(-1), 1)
+    assert not proba[:, 1, 2].any()
+    assert_array_equal(proba.argmax(-1), facets.labels_)
+    assert facets.transform(X).shape == (60, 3)
+    assert list(facets.get_feature_names_out()) == ["facet_0_z0", "facet_0_z1", "facet_1_z0"]
+    assert facets.n_clusters_ == (3, 2)
+    assert facets.redundancy_.shape == (2, 2)
+    assert_allclose(facets.redundancy_.diagonal(), 1)
+    assert facets.stability_.shape == (2,)
+
+
+def test_one_start_says_nothing_of_stability():
+    assert np.isnan(FacetClustering((2, 2), **FEW).fit(X).stability_).all()
+
+
+def test_facets_are_matched_one_to_one_before_they_are_compared():
+    a, b = np.arange(12) % 3, np.arange(12) // 6
+    assert_allclose(matched([a, b], [[b, a], [2 - a, 1 - b]]), 1)
+    # Both of the other start's facets are like a: only one of them may stand for it.
+    assert_allclose(matched([a, b], [[a, a]]), [1, 0], atol=1e-9)
+
+
+def test_what_comes_out_has_the_units_of_the_rows(facets):
+    for values in (facets.inverse_transform(facets.transform(X)), facets.sample(500)):
+        assert_allclose(values.mean(0), X.mean(0), atol=1.5)
+    swapped = facets.swap(X[:4], X[4:6], facet=1)
+    assert swapped.shape == (4, 2, 3)
+    own = facets.swap(X[:4], X[:4], facet=0)
+    decoded = facets.inverse_transform(facets.transform(X[:4]))
+    assert_allclose(own[range(4), range(4)], decoded)
+    moved = facets.traverse(X[:4], facet=0, dimension=1, offsets=[-1, 0, 1])
+    assert_allclose(moved[:, 1], decoded)
+    assert not np.allclose(moved[:, 0], decoded)
+
+
+def test_columns_keep_their_units_without_standardising():
+    rows = X / 10
+    model = VaDEClustering(2, standardize=False, **FEW).fit(rows)
+    assert_allclose(model.units_.observations(rows).numpy(), rows.astype(np.float32))
+
+
+def test_the_score_is_a_lower_bound_and_reads_no_labels(facets):
+    scores = facets.score_samples(X)
+    assert_allclose(facets.score(X, y=np.zeros(60)), scores.mean())
+    assert_allclose(facets.score_samples(X[7:8]), scores[7:8])
+    x = facets.observations(X)
+    bound = importance_weighted_bound(facets.model_, x, 2000).numpy()
+    # The mean over rows of the ELBO of 16 samples, whose error is below 0.3 nats here.
+    assert scores.mean() < bound.mean() + 0.3
+
+
+def test_the_best_held_out_score_is_taken():
+    model = VaDEClustering(3, **FEW | {"n_init": 3}).fit(X)
+    assert len(model.scores_) == 3 == len(set(model.scores_))
+    alone = VaDEClustering(3, **FEW).fit(X)
+    assert alone.scores_[0] == pytest.approx(model.scores_[0], abs=1e-3)
+
+
+@pytest.mark.parametrize("estimator", ALL, ids=lambda e: type(e).__name__)
+def test_a_saved_estimator_is_the_same(estimator, tmp_path):
+    model = clone(estimator).fit(X)
+    model.save(tmp_path / "model.safetensors")
+    loaded = type(model).load(tmp_path / "model.safetensors")
+    for other in (loaded, pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+        assert other.get_params() == model.get_params()
+        assert_array_equal(other.predict_proba(X), model.predict_proba(X))
+        assert_array_equal(other.score_samples(X), model.score_samples(X))
+        assert_array_equal(other.labels_, model.labels_)
+        assert other.health_ == model.health_
+        assert other.choices_ == model.choices_
+        assert other.cluster_info(0).equals(model.cluster_info(0))
+
+
+def test_a_pickle_holds_no_model_as_python_objects(facets):
+    assert b"FacetModel" not in pickle.dumps(facets)
+    assert b"pyro_mfcvae.models" not in pickle.dumps(facets)
+
+
+def test_what_is_no_saved_estimator_is_refused(facets, tmp_path):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"nonsense")
+    with pytest.raises(ValueError, match="no saved estimator"):
+        FacetClustering.load(path)
+    facets.save(path)
+    with pytest.raises(ValueError, match="FacetClustering"):
+        VaDEClustering.load(path)
+
+
+def test_settings_reach_the_library():
+    given = {"training.learning_rate": 0.1, "guide.name": "enumerate"}
+    model = VaDEClustering(2, settings=given, **FEW).fit(X)
+    assert model.config_.training.learning_rate == 0.1
+    assert model.config_.guide.name == "enumerate"
+    with pytest.raises(ValueError, match="learning_rate"):
+        VaDEClustering(2, settings={"training.learning_rat": 1}, **FEW).fit(X)
+
+
+def test_pipelines_searches_and_jobs():
+    pipeline = make_pipeline(MinMaxScaler(), VaDEClustering(2, **FEW)).fit(X)
+    assert pipeline.predict(X).shape == (60,)
+    grid = {"n_clusters": [(2, 2), (3,)]}
+    search = GridSearchCV(FacetClustering((2, 2), **FEW), grid, cv=2).fit(X)
+    assert search.best_estimator_.n_clusters == search.best_params_["n_clusters"]
+    fit = joblib.delayed(lambda seed: VaDEClustering(2, **FEW | {"random_state": seed}).fit(X))
+    a, b, c = joblib.Parallel(2)(fit(seed) for seed in (0, 0, 1))
+    assert_array_equal(a.transform(X), b.transform(X))
+    assert not np.array_equal(a.transform(X), c.transform(X))
+
+
+def test_a_facet_is_an_ordinary_clusterer(facets):
+    facet = facets.facet(1)
+    assert_array_equal(facet.predict(X), facets.labels_[:, 1])
+    assert_array_equal(facet.fit(X).labels_, facets.labels_[:, 1])
+    assert facet.predict_proba(X).shape == (60, 2)
+    assert facet.transform(X).shape == (60, 1)
+    if len(set(facet.labels_)) > 1:
+        assert -1 <= silhouette_score(facet.transform(X), facet.labels_) <= 1
+    assert make_pipeline(MinMaxScaler(), clone(facet)).steps[1][1] is facet
+    with pytest.raises(ValueError, match="facet from 0 to 1"):
+        facets.facet(2)
+
+
+@pytest.mark.parametrize("method", ["assign", "cluster_info", "facet", "sample", "save", "rename"])
+def test_what_needs_a_fit_says_so(method):
+    with pytest.raises(NotFittedError):
+        getattr(FacetClustering(), method)(*[0] * (method in ("assign", "facet", "save")))
+
+
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_pictures(channels):
+    pictures = np.random.default_rng(0).integers(0, 256, (40, *channels, 6, 5)).astype(np.uint8)
+    model = FacetClustering((2, 2), **FEW).fit(pictures)
+    event = (channels or (1,)) + (6, 5)
+    assert model.sample(3).shape == (3, *event)
+    assert 60 < model.sample(3).mean() < 200
+    assert model.predict(pictures).shape == (40, 2)
+    real = FacetClustering((2, 2), **FEW).fit(pictures / 16)
+    assert_allclose(real.transform(pictures / 16), model.transform(pictures), atol=1e-3)
+    with pytest.raises(ValueError, match="as at fitting"):
+        model.predict(pictures[..., :4])
+    broken = pictures / 16
+    broken[7, ..., 2] = np.nan
+    with pytest.raises(ValueError, match="picture 7"):
+        real.predict(broken)
+
+
+def test_bad_values_are_named_with_their_place():
+    rows = X.copy()
+    rows[3, 2] = np.nan
+    with pytest.raises(ValueError, match="NaN in row 3, column 2"):
+        VaDEClustering(2, **FEW).fit(rows)
+    with pytest.raises(ValueError, match="n_clusters=8"):
+        VaDEClustering(8, **FEW).fit(X[:5])
+    with pytest.raises(ValueError, match="latent_dim"):
+        FacetClustering((2, 2), latent_dim=(1, 2, 3), **FEW).fit(X)
+
+
+def test_rows_alone_have_the_elbo_that_they_have_among_others(facets):
+    x = facets.observations(X)
+    together = elbo_of_rows(facets.model_, x, "vade")
+    alone = [elbo_of_rows(facets.model_, row, "vade")[0] for row in x.split(1)]
+    assert_allclose(together, alone, rtol=1e-9)
+    assert torch.get_default_dtype() == torch.float32

@@ -1,0 +1,114 @@
+"""Data frames in, data frames out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from pyro_mfcvae import FacetClustering
+from pyro_mfcvae.estimators.facts import facts_of, health
+
+pd = pytest.importorskip("pandas")
+
+FEW = {"max_steps": 20, "n_init": 1, "random_state": 0}
+NAMES = ["length", "depth", "mass"]
+X = pd.DataFrame(
+    np.random.default_rng(0).normal([5, 0, -3], [2, 1, 0.1], size=(60, 3)),
+    columns=NAMES,
+    index=[f"bird {i}" for i in range(60)],
+)
+
+
+@pytest.fixture
+def facets():
+    return FacetClustering((3, 2), **FEW).fit(X)
+
+
+def test_names_are_kept(facets):
+    assert list(facets.feature_names_in_) == NAMES
+    assert facets.n_features_in_ == 3
+    out = facets.set_output(transform="pandas").transform(X)
+    assert list(out.columns) == list(facets.get_feature_names_out())
+    assert list(out.index) == list(X.index)
+
+
+def test_rows_are_assigned_on_their_own_index(facets):
+    found = facets.assign(X)
+    assert list(found) == ["facet_0", "facet_0_p", "facet_1", "facet_1_p"]
+    assert list(found.index) == list(X.index)
+    assert_array_equal(found[["facet_0", "facet_1"]], facets.labels_)
+    proba = facets.predict_proba(X)
+    assert_allclose(found["facet_1_p"], proba[:, 1].max(1))
+    some = X.iloc[[5, 3]][["mass", "length", "depth"]].assign(text="other")
+    assert found.loc[some.index].equals(facets.assign(some))
+    with pytest.raises(ValueError, match="depth"):
+        facets.assign(X.drop(columns="depth"))
+    assert len(facets.assign(X.to_numpy())) == 60
+
+
+def test_polars_in_polars_out(facets):
+    pl = pytest.importorskip("polars")
+    frame = pl.DataFrame({name: X[name].to_numpy() for name in reversed(NAMES)})
+    found = facets.assign(frame)
+    assert isinstance(found, pl.DataFrame)
+    assert_array_equal(found["facet_0"].to_numpy(), facets.labels_[:, 0])
+    fitted = FacetClustering((3, 2), **FEW).fit(frame.select(NAMES))
+    assert_array_equal(fitted.labels_, facets.labels_)
+
+
+def test_names_that_people_give(facets):
+    used = int(facets.labels_[0, 1])
+    facets.rename({1: "kind"}, {1: {used: "Adelie"}})
+    found = facets.assign(X)
+    assert list(found)[2:] == ["kind", "kind_p"]
+    assert found["kind"].iloc[0] == "Adelie"
+    assert "Adelie" in facets.cluster_info(1).index
+    assert "kind" in facets.facet_info().index
+    assert facets.crosstab(0, 1).columns.name == "kind"
+    with pytest.raises(ValueError, match="facet from 0 to 1"):
+        facets.rename({2: "other"})
+
+
+def test_tables_of_facets_and_clusters(facets):
+    info = facets.facet_info()
+    assert_array_equal(info["clusters"], [3, 2])
+    assert_array_equal(info["used"], [len(set(labels)) for labels in facets.labels_.T])
+    clusters = facets.cluster_info(0)
+    assert clusters["size"].sum() == 60
+    assert clusters["size"].is_monotonic_decreasing
+    assert_allclose(clusters["share"].sum(), 1)
+    assert clusters["typical"].iloc[0][0] in X.index
+    table = facets.crosstab(0, 1)
+    assert table.to_numpy().sum() == 60
+    k, c = int(table.index[0]), int(table.columns[0])
+    assert table.loc[k, c] == ((facets.labels_ == [k, c]).all(1)).sum()
+
+
+def test_what_sets_a_cluster_apart():
+    values = np.c_[np.repeat([0.0, 10.0], 10), np.tile([0.0, 1.0], 10)]
+    responsibilities = np.repeat([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0]], 10, axis=0)
+    facts = facts_of(responsibilities, values[:, :1], values, None)
+    assert_array_equal(facts.sizes, [10, 10, 0])
+    assert_allclose(facts.differences[:2], [[-1, 0], [1, 0]])
+    assert_allclose(facts.told, [1, 0])
+    assert_allclose(facts.sureness[:2], [0.9, 0.8])
+    assert facts.sure == pytest.approx(0.85)
+    assert facts.typical[2] == []
+    assert any("1 of 3" in line for line in health([facts], np.eye(1)))
+    assert any("facets 0 and 1" in line for line in health([facts, facts], np.ones((2, 2))))
+
+
+def test_pairs_of_clusters_are_drawn(facets):
+    figure = facets.plot_pairs(0, 1)
+    rows, columns = (len(set(labels)) for labels in facets.labels_.T)
+    assert len(figure.axes[0].images) == rows * columns
+
+
+def test_text_and_missing_values_are_named():
+    with pytest.raises(ValueError, match="species"):
+        FacetClustering((2, 2), **FEW).fit(X.assign(species="Adelie"))
+    gaps = X.copy()
+    gaps.iloc[4, 1] = np.nan
+    with pytest.raises(ValueError, match="row 4, column 'depth'"):
+        FacetClustering((2, 2), **FEW).fit(gaps)
