@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -199,30 +200,26 @@ def read_csv(path: Path) -> nw.DataFrame[Any]:
 
 
 def _read_csv(path: Path, separator: str = ",") -> Any:
-    table = _pandas(path).read_csv(path, sep=separator, encoding="utf-8-sig")
+    table = _imported("pandas", path).read_csv(path, sep=separator, encoding="utf-8-sig")
     if all(map(_is_number, table.columns)):
         raise DataError(f"{path}: its first line must have the names of the columns, not numbers")
     return table
 
 
 def _read_parquet(path: Path) -> Any:
-    pandas = _pandas(path)
-    from pyarrow import parquet
-
+    pandas, parquet = (_imported(name, path) for name in ("pandas", "pyarrow.parquet"))
     claims = parquet.ParquetFile(path).metadata
     check_claim("table", 8 * claims.num_rows * claims.num_columns, path.stat().st_size, path)
     return pandas.read_parquet(path)
 
 
-def _pandas(path: Path) -> Any:
+def _imported(module: str, path: Path) -> Any:
     try:
-        import pandas
-        import pyarrow  # noqa: F401  (which parquet needs)
+        return importlib.import_module(module)
     except ImportError as error:
         raise DataError(
-            f'{path}: tables need pandas; install it with\n    pip install "pyro_mfcvae[tables]"'
+            f'{path}: tables need {module}; install it with\n    pip install "pyro_mfcvae[tables]"'
         ) from error
-    return pandas
 
 
 def _table(name: str, suffixes: tuple[str, ...], holds: str, read: Callable[[Path], Any]) -> Format:
