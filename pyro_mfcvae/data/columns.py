@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from pyro_mfcvae.config import Component
-from pyro_mfcvae.errors import DataError
 
 _MOST_COUNTED = 20  # the mean of whole numbers above which a normal density serves as well
 
@@ -43,13 +42,15 @@ def describe_columns(
         x: rows (N, D); NaN tells a missing value.
         names: of the columns; none calls them by their positions.
         n_classes: {column: number of its classes} of the categories, whose values count from 0.
-
-    Raises:
-        DataError: if a column has no known values, or one only.
     """
     classes = n_classes or {}
     names = names or [str(i) for i in range(x.shape[1])]
     return [_describe(name, x[:, i].double(), classes.get(i)) for i, name in enumerate(names)]
+
+
+def are_mixed(columns: Sequence[Column]) -> bool:
+    """Whether columns need a likelihood each: some cell is missing, or some are no numbers."""
+    return any(c.n_missing or c.kind.startswith(("binary", "categorical")) for c in columns)
 
 
 def columns_likelihood(columns: Sequence[Column]) -> Component:
@@ -69,8 +70,8 @@ def _describe(name: str, values: Tensor, n_classes: int | None) -> Column:
     known = values[~values.isnan()]
     n_missing = len(values) - len(known)
     if len(known.unique()) < 2:
-        which = f"only {known[0]:g}" if len(known) else "no values"
-        raise DataError(f"column {name!r} has {which}, which tells no rows apart; leave it out")
+        loc = known[0].item() if len(known) else 0.0
+        return Column(name, "real", loc, 1.0, n_missing, "one value at most, which tells nothing")
     if n_classes is not None:
         kind, reason = f"categorical:{n_classes}", f"{n_classes} categories"
         return Column(name, kind, 0.0, 1.0, n_missing, reason)

@@ -38,6 +38,7 @@ class FacetEstimator(BaseEstimator):
 
     n_features_in_: int
     feature_names_in_: NDArray[np.object_]
+    categories_: dict[str, list[str]]
     model_: FacetModel
     config_: Config
     choices_: list[Choice]
@@ -57,6 +58,38 @@ class FacetEstimator(BaseEstimator):
     def is_single(self) -> bool:
         """Whether labels are (N,)."""
         return True
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.categorical = True
+        return tags
+
+    @property
+    def column_names(self) -> list[Any]:
+        """Names of the columns of X, those of a data frame or x0, x1 and so on."""
+        return list(
+            getattr(self, "feature_names_in_", [f"x{i}" for i in range(self.n_features_in_)])
+        )
+
+    @property
+    def indicator_names(self) -> list[str]:
+        """Names of the columns of :meth:`with_indicators`."""
+        return [
+            str(name) if category is None else f"{name}={category}"
+            for name in self.column_names
+            for category in self.categories_.get(name, [None])
+        ]
+
+    def with_indicators(self, values: np.ndarray) -> np.ndarray:
+        """Rows (N, features) with a column of 0 and 1 for each category; pictures as they are."""
+        if values.ndim > 2 or not self.categories_:
+            return values
+        columns: list[np.ndarray] = []
+        for name, own in zip(self.column_names, values.T, strict=True):
+            n = len(self.categories_.get(name, ()))
+            known = [np.where(np.isnan(own), np.nan, own == code) for code in range(n)]
+            columns += known if name in self.categories_ else [own]
+        return np.stack(columns, 1)
 
     def check_facet(self, j: int) -> None:
         """Raise a ValueError if the estimator has no such facet."""

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pyro_mfcvae.config import override
 from pyro_mfcvae.data import Dataset
+from pyro_mfcvae.data.columns import Column, are_mixed, describe_columns
 from pyro_mfcvae.data.observations import random_split
 from pyro_mfcvae.estimators import frames, saved
 from pyro_mfcvae.estimators.base import FacetEstimator
@@ -43,7 +44,10 @@ class Clustering(ClusterMixin, TransformerMixin, FacetEstimator):
 
         Args:
             X: rows (N, features), a data frame, or pictures (N, height, width),
-                (N, channels, height, width) or (N, height, width, channels).
+                (N, channels, height, width) or (N, height, width, channels). Cells of rows may be
+                missing (NaN). Columns of text are categories, which :attr:`categories_` numbers.
+                Where there are either, each column gets a likelihood of its kind
+                (:mod:`~pyro_mfcvae.nets.columns`), and none is standardised.
             y: not read.
 
         Raises:
@@ -56,7 +60,8 @@ class Clustering(ClusterMixin, TransformerMixin, FacetEstimator):
                 f"n_samples={len(values)} should be >= n_clusters={max(sizes)}; give fewer clusters"
             )
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        self.units_ = Units.of(values, self.standardize)
+        columns = self._columns(values)
+        self.units_ = Units.of(values, self.standardize and not are_mixed(columns))
         x = self.units_.observations(values)
         n_test = min(max(round(len(x) * self.test_fraction), 1), len(x) - max(sizes))
         train, test = random_split(len(x), max(n_test, 1) / len(x), seed)
@@ -69,6 +74,7 @@ class Clustering(ClusterMixin, TransformerMixin, FacetEstimator):
             max_steps=self.max_steps,
             batch_size=self.batch_size,
             n_starts=self.n_init,
+            columns=columns,
         )
         given = {"seed": seed, "training.device": self.device, **(self.settings or {})}
         self.config_ = override(auto.config, [f"{k}={json.dumps(v)}" for k, v in given.items()])
@@ -107,7 +113,10 @@ class Clustering(ClusterMixin, TransformerMixin, FacetEstimator):
         return np.array(names, dtype=object)
 
     def inverse_transform(self, X: Any) -> Array:
-        """Latents (N, D_0 + D_1 + ...) as rows or pictures (N, *event), in the units of X."""
+        """Latents (N, D_0 + D_1 + ...) as rows or pictures (N, *event), in the units of X.
+
+        Of rows with gaps, ``inverse_transform(transform(X))`` has what the model puts there.
+        """
         check_is_fitted(self)
         z = torch.as_tensor(np.asarray(X, dtype=np.float64))
         dims = [facet.latent_dim for facet in self.model_.structure.facets]
@@ -289,6 +298,18 @@ class Clustering(ClusterMixin, TransformerMixin, FacetEstimator):
         latents = None if self.latent_dim is None else (self.latent_dim,)
         return (self.n_clusters,), latents
 
+    def _columns(self, values: np.ndarray) -> list[Column]:
+        """What kinds of values the columns of rows (N, features) have; none of pictures."""
+        if values.ndim > 2:
+            return []
+        names = [str(name) for name in self.column_names]
+        n_classes = {
+            i: len(self.categories_[name])
+            for i, name in enumerate(names)
+            if len(self.categories_.get(name, ())) > 1
+        }
+        return describe_columns(torch.from_numpy(values), names, n_classes)
+
     def _squeezed(self, values: np.ndarray) -> Any:
         return values[:, 0] if self.is_single else values
 
@@ -301,8 +322,9 @@ class Clustering(ClusterMixin, TransformerMixin, FacetEstimator):
         sizes = tuple(r.shape[1] for r in found.responsibilities[:n_facets])
         self.n_clusters_ = sizes[0] if self.is_single else sizes
         self.redundancy_ = np.array([[redundancy(a, b) for b in labels] for a in labels])
+        told = self.with_indicators(values)
         self.facts_ = [
-            facts_of(found.responsibilities[j], found.z_mean[j], values, index)
+            facts_of(found.responsibilities[j], found.z_mean[j], told, index)
             for j in range(n_facets)
         ]
         self.health_ = health(self.facts_, self.redundancy_)

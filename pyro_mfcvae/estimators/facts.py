@@ -59,7 +59,7 @@ def facts_of(responsibilities: Array, z: Array, values: np.ndarray, index: Any) 
         index: names of the rows, or None.
     """
     labels, k = responsibilities.argmax(1), responsibilities.shape[1]
-    mean, deviation = values.mean(0), values.std(0)
+    mean, deviation = np.nanmean(values, 0), np.nanstd(values, 0)
     deviation = np.where(deviation > 0, deviation, 1.0)
     sureness, typical = np.full(k, np.nan), list[list[Any]]()
     differences = np.full((k, *values.shape[1:]), np.nan)
@@ -69,7 +69,7 @@ def facts_of(responsibilities: Array, z: Array, values: np.ndarray, index: Any) 
             typical.append([])
             continue
         sureness[c] = responsibilities[rows, c].mean()
-        differences[c] = (values[rows].mean(0) - mean) / deviation
+        differences[c] = (np.nanmean(values[rows], 0) - mean) / deviation
         own = z[rows] - z[rows].mean(0)
         middle = np.argsort((own**2).sum(1), kind="stable")[:_TYPICAL]
         named = rows[middle] if index is None else index[rows[middle]]

@@ -126,6 +126,6 @@ def _largest(estimator: FacetEstimator, values: np.ndarray) -> list[tuple[str, f
         places = np.indices(values.shape).reshape(values.ndim, -1).T
         names = [f"pixel {tuple(int(i) for i in place[1:])}" for place in places]
     else:
-        names = list(getattr(estimator, "feature_names_in_", [f"x{i}" for i in range(len(flat))]))
+        names = estimator.indicator_names
     order = np.argsort(-np.abs(flat), kind="stable")[:_MOST_NAMED]
     return [(names[i], float(flat[i])) for i in order]

@@ -61,12 +61,13 @@ class Units:
         return observations * self.scale + self.shift
 
 
-def read_rows(estimator: BaseEstimator, X: Any, reset: bool) -> np.ndarray:
+def read_rows(estimator: Any, X: Any, reset: bool) -> np.ndarray:
     """Rows (N, features), float64, or pictures (N, channels, height, width), uint8 or float64.
 
     Args:
         estimator: is told the number and the names of features, or holds them against X.
-        X: array-like (N, features), a data frame, or pictures (N, height, width),
+        X: array-like (N, features), whose cells may be missing (NaN), a data frame, whose columns
+            of text are categories, or pictures (N, height, width),
             (N, channels, height, width) or (N, height, width, channels).
         reset: whether it is told.
 
@@ -75,16 +76,16 @@ def read_rows(estimator: BaseEstimator, X: Any, reset: bool) -> np.ndarray:
     """
     if isinstance(X, np.ndarray) and X.ndim > 2:
         return _read_pictures(estimator, X, reset)
-    _check_columns(X)
     values = validate_data(
         estimator,
-        X,
+        _encode_categories(estimator, X, reset),
         reset=reset,
         dtype=np.float64,
         ensure_all_finite=False,
         ensure_min_samples=2 if reset else 1,
     )
-    _check_finite(estimator, values)
+    takes_missing = reset or estimator.model_.likelihood.takes_missing
+    _check_values(estimator, values, np.isinf(values) if takes_missing else ~np.isfinite(values))
     return values
 
 
@@ -122,23 +123,47 @@ def _read_pictures(estimator: Any, X: np.ndarray, reset: bool) -> np.ndarray:
     return values if values.dtype == np.uint8 else values.astype(np.float64)
 
 
-def _check_columns(X: Any) -> None:
-    """Raise a ValueError that names the columns of a data frame that are no numbers."""
+def _encode_categories(estimator: Any, X: Any, reset: bool) -> Any:
+    """X with the columns of a data frame that are no numbers as codes, NaN where they are missing.
+
+    Raises:
+        ValueError: if a column holds other things than text, or categories that fitting has not
+            seen.
+    """
+    if reset:
+        estimator.categories_ = {}
     frame = as_frame(X)
     if frame is None:
-        return
-    numbers = (nw.Boolean, nw.Object, nw.Unknown)  # scikit-learn looks into objects
-    schema = frame.schema.items()
-    other = [str(name) for name, d in schema if not (d.is_numeric() or isinstance(d, numbers))]
-    if other:
-        raise ValueError(
-            f"X must hold numbers, but columns {', '.join(other)} do not; leave them out, or "
-            "encode them (sklearn.preprocessing.OneHotEncoder)"
-        )
+        return X
+    columns = []
+    for name, dtype in frame.schema.items():
+        if dtype.is_numeric() or isinstance(dtype, (nw.Boolean, nw.Unknown)):
+            continue
+        values = frame[name].to_list()
+        known = {v for v in values if isinstance(v, str)}
+        if not known and isinstance(dtype, nw.Object):
+            continue  # scikit-learn looks into objects
+        other = next((v for v in values if not isinstance(v, str) and not _is_missing(v)), None)
+        if other is not None:
+            raise ValueError(
+                f"column {name!r} must hold numbers or text, got {type(other).__name__}; leave it "
+                "out"
+            )
+        if reset:
+            estimator.categories_[name] = sorted(known)
+        classes = {each: code for code, each in enumerate(estimator.categories_.get(name, ()))}
+        if new := sorted(known - classes.keys()):
+            raise ValueError(f"column {name!r} has {new[0]!r}, which fitting has not seen")
+        codes = [classes.get(v, np.nan) for v in values]
+        columns.append(nw.new_series(name, codes, nw.Float64, backend=frame.implementation))
+    return frame.with_columns(*columns).to_native() if columns else X
 
 
-def _check_finite(estimator: BaseEstimator, values: np.ndarray) -> None:
-    wrong = ~np.isfinite(values)
+def _is_missing(value: Any) -> bool:
+    return value is None or value != value or str(value) == "<NA>"
+
+
+def _check_values(estimator: BaseEstimator, values: np.ndarray, wrong: np.ndarray) -> None:
     if not wrong.any():
         return
     row, column = (int(i) for i in np.argwhere(wrong)[0])

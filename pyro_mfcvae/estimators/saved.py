@@ -23,7 +23,15 @@ from pyro_mfcvae.presets.auto import Choice
 
 _KEY = "estimator"
 _MODEL = "model."
-_PLAIN = ("n_features_in_", "n_clusters_", "scores_", "history_", "health_", "facet_names_")
+_PLAIN = (
+    "n_features_in_",
+    "categories_",
+    "n_clusters_",
+    "scores_",
+    "history_",
+    "health_",
+    "facet_names_",
+)
 _ARRAYS = ("labels_", "redundancy_", "stability_")
 
 
@@ -106,7 +114,7 @@ def restore(estimator: FacetEstimator, held: bytes) -> None:
 def _model(
     estimator: FacetEstimator, observation: dict[str, Any], tensors: dict[str, Tensor]
 ) -> Any:
-    spec = ObservationSpec(tuple(observation["shape"]), observation["low"], observation["high"])
+    spec = ObservationSpec(**observation | {"shape": tuple(observation["shape"])})
     config = estimator.config_
     with torch.random.fork_rng(devices=[]):
         model = build_model(config.model, spec, config.guide)

@@ -19,6 +19,7 @@ from pyro_mfcvae.config import (
     TrainingConfig,
 )
 from pyro_mfcvae.data import Dataset
+from pyro_mfcvae.data.columns import Column, are_mixed, columns_likelihood
 from pyro_mfcvae.presets.rows import part
 
 _ROWS_PER_CLUSTER = 10
@@ -59,6 +60,7 @@ def auto_config(
     max_steps: int | None = None,
     batch_size: int | None = None,
     n_starts: int | None = None,
+    columns: Sequence[Column] = (),
 ) -> Auto:
     """Settings for a data set, from its size and the kind of its observations.
 
@@ -71,6 +73,8 @@ def auto_config(
         max_steps: of the training.
         batch_size: B.
         n_starts: runs.
+        columns: of a table that holds raw values; where they are mixed, each gets a likelihood of
+            its own. None standardises no column and takes one Gaussian for all.
     """
     n, n_values = len(dataset.train), dataset.observation.n_values
     size = f"{n} training rows with {n_values} values each"
@@ -100,12 +104,17 @@ def auto_config(
     starts = choose("n_init", n_starts, 4, "facets depend on the start")
     n_epochs = max(1, round(steps / -(-n // batch)))
     first, last = (math.floor(share * n_epochs) for share in _WARM_UP)
-    choices.append(Choice("model.likelihood", "gaussian", "the noise's scale is learnt"))
+    likelihood = part("gaussian", scale=1.0, learn_scale=True)
+    why = "the noise's scale is learnt"
+    if are_mixed(columns):
+        likelihood = columns_likelihood(columns)
+        why = "; ".join(f"{c.name}: {c.kind} ({c.reason})" for c in columns)
+    choices.append(Choice("model.likelihood", likelihood.name, why))
     has_clusters = any(k > 1 for k in clusters)
     config = Config(
         preset="auto",
         data=part(dataset.name),
-        model=_model(model, list(zip(clusters, latents, strict=True)), width),
+        model=_model(model, list(zip(clusters, latents, strict=True)), width, likelihood),
         guide=GuideConfig(name="posterior-analytic" if model == "gmvae" else "vade"),
         training=TrainingConfig(
             batch_size=batch,
@@ -122,7 +131,9 @@ def auto_config(
     return Auto(config, starts, choices)
 
 
-def _model(name: str, sizes: Sequence[tuple[int, int]], width: int) -> ModelConfig:
+def _model(
+    name: str, sizes: Sequence[tuple[int, int]], width: int, likelihood: Component
+) -> ModelConfig:
     options: dict[str, Any] = {}
     has_variances = name != "gmvae"  # its networks make them
     facets = [
@@ -142,12 +153,8 @@ def _model(name: str, sizes: Sequence[tuple[int, int]], width: int) -> ModelConf
     return ModelConfig(
         name=name,
         facets=tuple(facets),
-        likelihood=_likelihood(),
+        likelihood=likelihood,
         encoder=encoder,
         decoder=decoder,
         options=options,
     )
-
-
-def _likelihood() -> Component:
-    return part("gaussian", scale=1.0, learn_scale=True)

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pyro_mfcvae.data.columns import columns_likelihood, describe_columns
-from pyro_mfcvae.errors import DataError
+from pyro_mfcvae.data.columns import are_mixed, columns_likelihood, describe_columns
 
 
 @pytest.fixture
@@ -55,7 +54,13 @@ def test_settings_of_the_likelihood_say_all_of_it(table):
 
 
 @pytest.mark.parametrize("values", [[1.0, 1.0], [math.nan, math.nan], [5.0, math.nan]])
-def test_a_column_that_tells_nothing_is_named(values):
+def test_a_column_of_one_value_is_a_number_like_any_other(values):
     x = torch.tensor([[1.0, 2.0], values]).T
-    with pytest.raises(DataError, match="mass"):
-        describe_columns(x, ["length", "mass"])
+    column = describe_columns(x, ["length", "mass"])[1]
+    assert (column.kind, column.scale) == ("real", 1.0)
+
+
+def test_columns_are_mixed_if_some_are_no_numbers_or_have_gaps(table):
+    columns = describe_columns(table, n_classes={4: 4})
+    assert not are_mixed([columns[i] for i in (1, 2, 5)])
+    assert all(are_mixed([columns[5], columns[i]]) for i in (0, 3, 4))
