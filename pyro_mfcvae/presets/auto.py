@@ -92,7 +92,7 @@ def auto_config(
         f"{_ROWS_PER_CLUSTER} rows for a cluster, and at most {_MOST_CLUSTERS} clusters",
     )
     n_facets = len(clusters)
-    each = min(round(math.sqrt(n_values) / n_facets), n // _ROWS_PER_LATENT, 10)
+    each = min(round(n_values / (4 * n_facets)), n // _ROWS_PER_LATENT, 10)
     each = max(each, 2 if n_facets == 1 else 1)
     latents = choose("latent_dim", latent_dim, [each] * n_facets, size)
     width = 2 ** round(math.log2(min(max(math.sqrt(n * n_values) / 3, 16), 128)))

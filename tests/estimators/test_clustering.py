@@ -91,6 +91,15 @@ def test_columns_keep_their_units_without_standardising():
     assert_allclose(model.units_.observations(rows).numpy(), rows.astype(np.float32))
 
 
+def test_columns_standardised_together_keep_their_proportions():
+    x = VaDEClustering(2, standardize="together", **FEW).fit(X).observations(X).double().numpy()
+    assert_allclose(x.mean(0), 0, atol=1e-5)
+    assert_allclose((x.std(0) ** 2).mean(), 1, rtol=1e-5)
+    assert_allclose(x.std(0) / x.std(), X.std(0) / np.sqrt((X.std(0) ** 2).mean()), rtol=1e-5)
+    with pytest.raises(ValueError, match="standardize"):
+        VaDEClustering(2, standardize="rows", **FEW).fit(X)
+
+
 def test_the_score_is_a_lower_bound_and_reads_no_labels(facets):
     scores = facets.score_samples(X)
     assert_allclose(facets.score(X, y=np.zeros(60)), scores.mean())
