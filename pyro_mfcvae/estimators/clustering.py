@@ -76,7 +76,7 @@ class Clustering(ClusterMixin, TransformerMixin, FacetEstimator):
         self.choices_ = auto.choices
         progress = [Progress()] if self.verbose else []
         chosen = best_of(self.config_, dataset, auto.n_starts, progress)
-        self._trained_on = x
+        self._held_out = dataset.split("test")[0]
         self.model_, self.history_ = chosen.model, chosen.history
         self.scores_, self.stability_ = chosen.scores, chosen.stability[: len(sizes)]
         self._describe(x, values, row_names(X))
@@ -263,8 +263,8 @@ class Clustering(ClusterMixin, TransformerMixin, FacetEstimator):
 
         Args:
             path: of the file. An earlier report is replaced, another file is not.
-            X: rows or pictures that figures are made from; None takes those of the training, which
-                a loaded estimator has not.
+            X: rows or pictures that figures are made from; None takes those that the training held
+                out, which a loaded estimator has not.
 
         Returns:
             the file.
@@ -276,7 +276,7 @@ class Clustering(ClusterMixin, TransformerMixin, FacetEstimator):
         from pyro_mfcvae.report.page import save_page
 
         check_is_fitted(self)
-        x = getattr(self, "_trained_on", None) if X is None else self.observations(X)
+        x = getattr(self, "_held_out", None) if X is None else self.observations(X)
         if x is None:
             raise ValueError("a loaded estimator has no rows to draw; give them: report(path, X)")
         return save_page(Path(path), lambda: page_of(self, x))
@@ -309,7 +309,7 @@ class Clustering(ClusterMixin, TransformerMixin, FacetEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        state.pop("_trained_on", None)
+        state.pop("_held_out", None)
         if "model_" not in state:
             return state
         rest = {k: v for k, v in state.items() if not k.endswith("_") or k.startswith("_")}
