@@ -64,10 +64,11 @@ setup(
         "pyyaml>=6",
         "rich>=13",
         "safetensors>=0.4.3",
-        "scikit-learn>=1.4",
+        "scikit-learn>=1.6",
         "scipy>=1.11",
         "torch>=2.6",
         "torchvision>=0.21",
+        "tqdm>=4.62",
         "typing_extensions>=4.8",
     ],
     extras_require={

@@ -24,7 +24,7 @@ EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
 
 
 def test_all_examples_are_tested():
-    assert sorted([*VARIANTS, "own_guide", "own_likelihood", "plain_pyro"]) == EXAMPLES
+    assert sorted([*VARIANTS, "own_guide", "own_likelihood", "penguins", "plain_pyro"]) == EXAMPLES
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -237,3 +237,16 @@ def test_plain_pyro():
     assert set(losses) == {"vade", "enumerate"}
     for curve in losses.values():
         assert curve[-1] < curve[0]
+
+
+def test_a_table_becomes_named_clusters(tmp_path, monkeypatch, capsys):
+    pd = pytest.importorskip("pandas")
+    monkeypatch.chdir(tmp_path)
+    table = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 3)), columns=list("abc"))
+    table.assign(kind=["x", "y"] * 20, year=2007).to_csv("table.csv", index=False)
+    few = {"max_steps": 10, "n_init": 1}
+    model = load("penguins").main(["table.csv", "kind"], **few)
+    assert list(model.feature_names_in_) == ["a", "b", "c", "year"]
+    assert "NMI of kind" in capsys.readouterr().out
+    assert list(pd.read_csv("with-clusters.csv"))[-2:] == ["facet_1", "facet_1_p"]
+    assert "facet_0" in (tmp_path / "clusters.html").read_text()

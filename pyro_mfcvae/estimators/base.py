@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pyro_mfcvae.config import Config
 from pyro_mfcvae.estimators.facts import Facts
-from pyro_mfcvae.estimators.inputs import Units, read_rows
+from pyro_mfcvae.estimators.inputs import Standardize, Units, read_rows
 from pyro_mfcvae.evaluation import Predictions, predict
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.presets.auto import Choice
@@ -30,7 +30,7 @@ class FacetEstimator(BaseEstimator):
     random_state: Any
     max_steps: int | None
     batch_size: int | None
-    standardize: bool
+    standardize: Standardize
     test_fraction: float
     settings: Mapping[str, Any] | None
     device: str

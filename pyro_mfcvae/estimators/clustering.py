@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import ClusterMixin, TransformerMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, estimator_html_repr
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -23,7 +23,8 @@ from pyro_mfcvae.estimators import frames, saved
 from pyro_mfcvae.estimators.base import FacetEstimator
 from pyro_mfcvae.estimators.facts import facts_of, health
 from pyro_mfcvae.estimators.frozen import FrozenFacet
-from pyro_mfcvae.estimators.inputs import Units, read_rows, row_names
+from pyro_mfcvae.estimators.inputs import Standardize, Units, read_rows, row_names
+from pyro_mfcvae.estimators.notebook import Progress, in_notebooks
 from pyro_mfcvae.estimators.starts import best_of, elbo_of_rows
 from pyro_mfcvae.evaluation import cluster_means, predict, redundancy, sample, swap_facets, traverse
 from pyro_mfcvae.evaluation.predictions import decode_means
@@ -79,7 +80,9 @@ class Clustering(ClusterMixin, TransformerMixin, FacetEstimator):
         given = {"seed": seed, "training.device": self.device, **(self.settings or {})}
         self.config_ = override(auto.config, [f"{k}={json.dumps(v)}" for k, v in given.items()])
         self.choices_ = auto.choices
-        chosen = best_of(self.config_, dataset, auto.n_starts)
+        progress = [Progress()] if self.verbose else []
+        chosen = best_of(self.config_, dataset, auto.n_starts, progress)
+        self._held_out = dataset.split("test")[0]
         self.model_, self.history_ = chosen.model, chosen.history
         self.scores_, self.stability_ = chosen.scores, chosen.stability[: len(sizes)]
         self._describe(x, values, row_names(X))
@@ -227,7 +230,7 @@ class Clustering(ClusterMixin, TransformerMixin, FacetEstimator):
         columns of whose variance its clusters tell most, with the share.
         """
         check_is_fitted(self)
-        return frames.facet_frame(self)
+        return frames.frame_of_rows(frames.facet_rows(self))
 
     def cluster_info(self, j: int = 0) -> Any:
         """A row for each cluster of facet j with rows, the largest first, in a pandas data frame.
@@ -237,13 +240,16 @@ class Clustering(ClusterMixin, TransformerMixin, FacetEstimator):
         ``facts_[j].differences`` has all of them.
         """
         self.check_facet(j)
-        return frames.cluster_frame(self, j)
+        return frames.frame_of_rows(frames.cluster_rows(self, j))
 
     def crosstab(self, i: int, j: int) -> Any:
         """How many rows each pair of clusters of facets i and j has, in a pandas data frame."""
         self.check_facet(i)
         self.check_facet(j)
-        return frames.cross_frame(self, i, j)
+        rows, columns, counts = frames.cross_counts(self, i, j)
+        table = frames.make_frame(dict(zip(columns, counts.T, strict=True)), index=rows)
+        table.index.name, table.columns.name = self.facet_names_[i], self.facet_names_[j]
+        return table
 
     def plot_pairs(self, i: int, j: int) -> Figure:
         """What the model draws at the means of pairs of clusters of facets i and j.
@@ -259,7 +265,40 @@ class Clustering(ClusterMixin, TransformerMixin, FacetEstimator):
         pictures = cluster_means(self.model_, (i, j), chosen)
         seen = self.model_.observation
         title = f"rows: {self.facet_names_[i]}; columns: {self.facet_names_[j]}"
-        return Pictures(seen.low, seen.high).draw_means(pictures, chosen, title)
+        return in_notebooks(Pictures(seen.low, seen.high).draw_means(pictures, chosen, title))
+
+    def report(self, path: str | Path, X: Any = None) -> Path:
+        """Write one HTML page: facets, clusters, what sets them apart, figures and settings.
+
+        Args:
+            path: of the file. An earlier report is replaced, another file is not.
+            X: rows or pictures that figures are made from; None takes those that the training held
+                out, which a loaded estimator has not.
+
+        Returns:
+            the file.
+
+        Raises:
+            ValueError: if there are no rows, or the file's place is taken or missing.
+        """
+        from pyro_mfcvae.estimators.page import page_of
+        from pyro_mfcvae.report.page import save_page
+
+        check_is_fitted(self)
+        x = getattr(self, "_held_out", None) if X is None else self.observations(X)
+        if x is None:
+            raise ValueError("a loaded estimator has no rows to draw; give them: report(path, X)")
+        return save_page(Path(path), lambda: page_of(self, x))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        html = estimator_html_repr(self)
+        if not hasattr(self, "model_"):
+            return html
+        return html + frames.as_html(frames.facet_rows(self), self.health_)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return {"text/plain": repr(self), "text/html": self._repr_html_()}
 
     def save(self, path: str | Path) -> None:
         """Write the fitted estimator into a ``.safetensors`` file, which :meth:`load` reads."""
@@ -279,6 +318,7 @@ class Clustering(ClusterMixin, TransformerMixin, FacetEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
+        state.pop("_held_out", None)
         if "model_" not in state:
             return state
         rest = {k: v for k, v in state.items() if not k.endswith("_") or k.startswith("_")}
@@ -342,7 +382,8 @@ class FacetClustering(Clustering):
         random_state: seed, or a random state that one is drawn from.
         max_steps: of the training; None takes what suits the data.
         batch_size: rows of a step; None takes what suits the data.
-        standardize: give every column mean 0 and standard deviation 1 first.
+        standardize: give every column mean 0 and standard deviation 1 first. ``"together"`` divides
+            all columns by one number, for those of one unit such as pixels; False leaves them.
         test_fraction: share of the rows that is held out to choose by.
         settings: any further settings of the library by their dotted paths, such as
             ``{"training.learning_rate": 1e-3}``.
@@ -373,7 +414,7 @@ class FacetClustering(Clustering):
         random_state: Any = None,
         max_steps: int | None = None,
         batch_size: int | None = None,
-        standardize: bool = True,
+        standardize: Standardize = True,
         test_fraction: float = 0.2,
         settings: Mapping[str, Any] | None = None,
         device: str = "auto",
@@ -421,7 +462,7 @@ class _SingleFacet(Clustering):
         random_state: Any = None,
         max_steps: int | None = None,
         batch_size: int | None = None,
-        standardize: bool = True,
+        standardize: Standardize = True,
         test_fraction: float = 0.2,
         settings: Mapping[str, Any] | None = None,
         device: str = "auto",

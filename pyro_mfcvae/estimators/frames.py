@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 import narwhals as nw
 import numpy as np
 
 from pyro_mfcvae.estimators.base import FacetEstimator
-from pyro_mfcvae.estimators.facts import Facts
 from pyro_mfcvae.estimators.inputs import as_frame, row_names
+from pyro_mfcvae.evaluation import contingency
 
 _MOST_NAMED = 3  # columns
 
@@ -63,60 +64,77 @@ def named_clusters(labels: np.ndarray, names: Mapping[int, str]) -> Any:
     return np.array([names.get(int(k), str(k)) for k in labels], dtype=object)
 
 
-def facet_frame(estimator: FacetEstimator) -> Any:
-    """A row for each facet."""
-    rows, j_all = [], range(len(estimator.facts_))
+def facet_rows(estimator: FacetEstimator) -> dict[str, dict[str, Any]]:
+    """What is said of each facet, by its name."""
+    rows = {}
     for j, facts in enumerate(estimator.facts_):
-        others = [float(estimator.redundancy_[j, i]) for i in j_all if i != j]
-        rows.append(
-            {
-                "clusters": len(facts.sizes),
-                "used": int((facts.sizes > 0).sum()),
-                "sure": facts.sure,
-                "stable": float(estimator.stability_[j]),
-                "redundant": max(others, default=float("nan")),
-                "about": ", ".join(
-                    f"{name} ({value:.2f})" for name, value in _largest(estimator, facts.told)
-                ),
-            }
-        )
-    columns = {name: [row[name] for row in rows] for name in rows[0]}
-    return make_frame(columns, index=estimator.facet_names_)
+        others = np.delete(estimator.redundancy_[j], j)
+        about = _largest(estimator, facts.told)
+        rows[estimator.facet_names_[j]] = {
+            "clusters": len(facts.sizes),
+            "used": int((facts.sizes > 0).sum()),
+            "sure": facts.sure,
+            "stable": float(estimator.stability_[j]),
+            "redundant": float(others.max(initial=0.0)),
+            "about": ", ".join(f"{name} ({value:.2f})" for name, value in about),
+        }
+    return rows
 
 
-def cluster_frame(estimator: FacetEstimator, j: int) -> Any:
-    """A row for each cluster of facet j that has rows, the largest first."""
-    facts: Facts = estimator.facts_[j]
+def cluster_rows(estimator: FacetEstimator, j: int) -> dict[Any, dict[str, Any]]:
+    """What is said of each cluster of facet j that has rows, the largest first, by its name."""
+    facts = estimator.facts_[j]
     order = [int(k) for k in np.argsort(-facts.sizes, kind="stable") if facts.sizes[k]]
-    apart = [
-        ", ".join(
-            f"{name} {value:+.1f}" for name, value in _largest(estimator, facts.differences[k])
-        )
-        for k in order
-    ]
-    columns = {
-        "size": facts.sizes[order],
-        "share": facts.shares[order],
-        "sure": facts.sureness[order],
-        "typical": [facts.typical[k] for k in order],
-        "apart": apart,
-    }
-    names = estimator.cluster_names_[j]
-    return make_frame(columns, index=named_clusters(np.array(order), names))
+    rows = {}
+    for k in order:
+        apart = _largest(estimator, facts.differences[k])
+        rows[estimator.cluster_names_[j].get(k, k)] = {
+            "size": int(facts.sizes[k]),
+            "share": float(facts.shares[k]),
+            "sure": float(facts.sureness[k]),
+            "typical": facts.typical[k],
+            "apart": ", ".join(f"{name} {value:+.1f}" for name, value in apart),
+        }
+    return rows
 
 
-def cross_frame(estimator: FacetEstimator, i: int, j: int) -> Any:
-    """How many rows each pair of clusters of two facets has."""
+def cross_counts(estimator: FacetEstimator, i: int, j: int) -> tuple[Any, Any, np.ndarray]:
+    """Names of the clusters of facets i and j that have rows, and how many rows pairs have."""
     labels = estimator.labels_.reshape(len(estimator.labels_), -1)
-    first, second = (np.unique(labels[:, f], return_inverse=True) for f in (i, j))
-    counts = np.zeros((len(first[0]), len(second[0])), dtype=np.int64)
-    np.add.at(counts, (first[1], second[1]), 1)
+    counts = contingency(labels[:, j], labels[:, i])
+    used = [np.flatnonzero(counts.sum(axis)) for axis in (1, 0)]
     names = [
-        named_clusters(k, estimator.cluster_names_[f]) for k, f in ((first[0], i), (second[0], j))
+        named_clusters(k, estimator.cluster_names_[facet])
+        for k, facet in zip(used, (i, j), strict=True)
     ]
-    frame = make_frame(dict(zip(names[1], counts.T, strict=True)), index=names[0])
-    frame.index.name, frame.columns.name = estimator.facet_names_[i], estimator.facet_names_[j]
-    return frame
+    return names[0], names[1], counts[np.ix_(*used)]
+
+
+def frame_of_rows(rows: Mapping[Any, Mapping[str, Any]]) -> Any:
+    """A pandas data frame of rows by their names."""
+    columns = next(iter(rows.values()))
+    return make_frame({c: [row[c] for row in rows.values()] for c in columns}, index=list(rows))
+
+
+def as_html(rows: Mapping[Any, Mapping[str, Any]], notes: Sequence[str]) -> str:
+    """Rows as a small table, and notes below it."""
+    columns = next(iter(rows.values()))
+    head = "".join(f"<th>{escape(name)}</th>" for name in ("", *columns))
+    body = "".join(
+        f"<tr><th>{escape(str(name))}</th>"
+        + "".join(f"<td>{escape(as_text(value))}</td>" for value in row.values())
+        + "</tr>"
+        for name, row in rows.items()
+    )
+    said = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    return f"<table><tr>{head}</tr>{body}</table><ul>{said}</ul>"
+
+
+def as_text(value: Any) -> str:
+    """A value of a row, in short."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 def _largest(estimator: FacetEstimator, values: np.ndarray) -> list[tuple[str, float]]:

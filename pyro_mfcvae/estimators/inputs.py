@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import narwhals as nw
 import numpy as np
@@ -15,6 +16,8 @@ from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from pyro_mfcvae.data.arrays import layout_of
+
+Standardize = bool | Literal["together"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,11 +37,16 @@ class Units:
     is_bytes: bool = False
 
     @classmethod
-    def of(cls, values: np.ndarray, standardize: bool) -> Units:
+    def of(cls, values: np.ndarray, standardize: Standardize) -> Units:
         """The units of rows (N, features) or pictures (N, channels, height, width).
 
-        Columns get mean 0 and standard deviation 1, on request; pictures get values in [0, 1].
+        Pictures get values in [0, 1], columns what is asked for.
+
+        Raises:
+            ValueError: if another thing is asked for.
         """
+        if standardize not in (True, False, "together"):
+            raise ValueError(f'standardize is True, False or "together", got {standardize!r}')
         event, zero, one = values.shape[1:], np.zeros(1), np.ones(1)
         if values.dtype == np.uint8:
             return cls(event, zero, 255 * one, is_bytes=True)
@@ -48,6 +56,8 @@ class Units:
         if not standardize:
             return cls(event, zero, one)
         scaler = StandardScaler().fit(values)
+        if standardize == "together":
+            return cls(event, scaler.mean_, one * (math.sqrt(scaler.var_.mean()) or 1.0))
         return cls(event, scaler.mean_, scaler.scale_)
 
     def observations(self, values: np.ndarray) -> Tensor:

@@ -82,21 +82,37 @@ def write_report(
         if folders[i] in folders[:i]:
             raise ConfigError(f"{run.path} is given twice; name every run once")
     path = Path(out) if out is not None else (runs[0].path if len(runs) == 1 else Path()) / _NAME
+
+    def make() -> str:
+        gathered = [gather(run, data_dir, say) for run in runs]
+        for facts in gathered:
+            for note in facts.notes:
+                say(f"{facts.run.path}: {note}")
+        return run_page(gathered[0]) if len(gathered) == 1 else comparison_page(gathered)
+
+    return save_page(path, make)
+
+
+def save_page(path: Path, make: Callable[[], str]) -> Path:
+    """Make a page, once it is known that it can go there, and write it.
+
+    Args:
+        path: of the file. An earlier report is replaced.
+        make: makes the page.
+
+    Raises:
+        ConfigError: if the file's place is taken or missing.
+    """
     _check_destination(path)
-    gathered = [gather(run, data_dir, say) for run in runs]
-    for facts in gathered:
-        for note in facts.notes:
-            say(f"{facts.run.path}: {note}")
-    page = run_page(gathered[0]) if len(gathered) == 1 else comparison_page(gathered)
     # Written with references for all but ASCII, so that no locale can spoil it.
-    write_whole(path, page.encode("ascii", "xmlcharrefreplace").decode("ascii"))
+    write_whole(path, make().encode("ascii", "xmlcharrefreplace").decode("ascii"))
     return path
 
 
 def run_page(facts: Facts) -> str:
     """The page on one run."""
     found = facts.evaluation
-    return _render(
+    return render(
         "run.html",
         title=facts.name,
         subtitle=f"{_settings_name(facts)}, {summary.status(facts)}",
@@ -120,7 +136,7 @@ def comparison_page(runs: Sequence[Facts]) -> str:
     records = {name: facts.metrics for name, facts in zip(compared.names, runs, strict=True)}
     kinds = [figure for figure in all_figures() if figure.reads == "runs"]
     n_facets = max(len(facts.run.config.model.facets) for facts in runs)
-    return _render(
+    return render(
         "comparison.html",
         title=f"{len(runs)} runs compared",
         compared=compared,
@@ -227,7 +243,8 @@ def _settings_name(facts: Facts) -> str:
     return f"preset {config.preset}" if config.preset else f"data {config.data.name}"
 
 
-def _render(template: str, **names: Any) -> str:
+def render(template: str, **names: Any) -> str:
+    """A page from its template, with every text escaped."""
     environment = Environment(
         loader=PackageLoader("pyro_mfcvae.report"),
         autoescape=True,

@@ -77,11 +77,13 @@ def read_pictures(folder: Path, n_facets: int) -> tuple[tuple[Picture, ...], lis
     return tuple(pictures), damaged
 
 
-def make_picture(kind: RunFigure[Any], figure: Figure) -> Picture:
-    """A figure that is drawn for the page itself."""
+def make_picture(
+    kind: RunFigure[Any], figure: Figure, facets: tuple[int, ...] = (), details: str = ""
+) -> Picture:
+    """A figure that is drawn for the page itself; arguments as of :class:`Picture`."""
     with Image.open(BytesIO(as_png(figure))) as image:
         source, size = _embed(image)
-    return Picture(kind.name, kind, (), "", source, *size)
+    return Picture(kind.name, kind, facets, details, source, *size)
 
 
 def _embed(image: Image.Image) -> tuple[str, tuple[int, int]]:

@@ -66,6 +66,12 @@ def test_facets_are_matched_one_to_one_before_they_are_compared():
     assert_allclose(matched([a, b], [[a, a]]), [1, 0], atol=1e-9)
 
 
+@pytest.mark.parametrize("kind", [VaDEClustering, GMVAEClustering])
+def test_clusters_are_numbered_by_their_size(kind):
+    sizes = np.bincount(kind(5, **FEW).fit(X).labels_)
+    assert (np.diff(sizes) <= 0).all()
+
+
 def test_what_comes_out_has_the_units_of_the_rows(facets):
     for values in (facets.inverse_transform(facets.transform(X)), facets.sample(500)):
         assert_allclose(values.mean(0), X.mean(0), atol=1.5)
@@ -83,6 +89,15 @@ def test_columns_keep_their_units_without_standardising():
     rows = X / 10
     model = VaDEClustering(2, standardize=False, **FEW).fit(rows)
     assert_allclose(model.units_.observations(rows).numpy(), rows.astype(np.float32))
+
+
+def test_columns_standardised_together_keep_their_proportions():
+    x = VaDEClustering(2, standardize="together", **FEW).fit(X).observations(X).double().numpy()
+    assert_allclose(x.mean(0), 0, atol=1e-5)
+    assert_allclose((x.std(0) ** 2).mean(), 1, rtol=1e-5)
+    assert_allclose(x.std(0) / x.std(), X.std(0) / np.sqrt((X.std(0) ** 2).mean()), rtol=1e-5)
+    with pytest.raises(ValueError, match="standardize"):
+        VaDEClustering(2, standardize="rows", **FEW).fit(X)
 
 
 def test_the_score_is_a_lower_bound_and_reads_no_labels(facets):
@@ -175,10 +190,11 @@ def test_what_needs_a_fit_says_so(method):
 @pytest.mark.parametrize("channels", [(), (3,)])
 def test_pictures(channels):
     pictures = np.random.default_rng(0).integers(0, 256, (40, *channels, 6, 5)).astype(np.uint8)
+    pictures[0], pictures[1] = 0, 255
     model = FacetClustering((2, 2), **FEW).fit(pictures)
     event = (channels or (1,)) + (6, 5)
     assert model.sample(3).shape == (3, *event)
-    assert 60 < model.sample(3).mean() < 200
+    assert_allclose(model.units_.values(np.ones(event)), 255)
     assert model.predict(pictures).shape == (40, 2)
     real = FacetClustering((2, 2), **FEW).fit(pictures / 16)
     assert_allclose(real.transform(pictures / 16), model.transform(pictures), atol=1e-3)

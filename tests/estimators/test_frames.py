@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -41,7 +43,7 @@ def test_rows_are_assigned_on_their_own_index(facets):
     proba = facets.predict_proba(X)
     assert_allclose(found["facet_1_p"], proba[:, 1].max(1))
     some = X.iloc[[5, 3]][["mass", "length", "depth"]].assign(text="other")
-    assert found.loc[some.index].equals(facets.assign(some))
+    pd.testing.assert_frame_equal(found.loc[some.index], facets.assign(some))
     with pytest.raises(ValueError, match="depth"):
         facets.assign(X.drop(columns="depth"))
     assert len(facets.assign(X.to_numpy())) == 60
@@ -103,6 +105,30 @@ def test_pairs_of_clusters_are_drawn(facets):
     figure = facets.plot_pairs(0, 1)
     rows, columns = (len(set(labels)) for labels in facets.labels_.T)
     assert len(figure.axes[0].images) == rows * columns
+
+
+def test_a_page_tells_of_facets_and_clusters(facets, tmp_path):
+    facets.rename({0: "kind <of> bird"})
+    page = facets.report(tmp_path / "page.html").read_text()
+    assert "<of>" not in page
+    assert all(text in page for text in ("kind &lt;of&gt; bird", "depth", "data:image"))
+    facets.report(tmp_path / "page.html")
+    (tmp_path / "mine.html").write_text("mine")
+    with pytest.raises(ValueError, match="mine.html"):
+        facets.report(tmp_path / "mine.html")
+    loaded = pickle.loads(pickle.dumps(facets))
+    with pytest.raises(ValueError, match="rows"):
+        loaded.report(tmp_path / "page.html")
+    loaded.report(tmp_path / "page.html", X)
+
+
+def test_a_notebook_shows_estimators_and_figures(facets, capsys):
+    shown = facets.rename({0: "<b>"})._repr_mimebundle_()["text/html"]
+    assert "<th>&lt;b&gt;</th>" in shown
+    assert "facet_1" not in FacetClustering()._repr_html_()
+    assert facets.plot_pairs(0, 1)._repr_png_().startswith(b"\x89PNG")
+    FacetClustering((2, 2), verbose=True, **FEW).fit(X)
+    assert "20/20" in capsys.readouterr().err
 
 
 def test_text_and_missing_values_are_named():
