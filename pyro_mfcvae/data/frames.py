@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,15 @@ _UNNAMED = "Unnamed: 0"  # as pandas calls an index that was written to a CSV
 
 def as_frame(data: object) -> nw.DataFrame[Any] | None:
     """The data if they are a data frame of pandas, polars or the like, else None."""
-    frame = nw.from_native(data, eager_only=True, pass_through=True)
-    if not isinstance(frame, nw.DataFrame):
-        return None
-    return frame.rename({name: str(name) for name in frame.columns})
+    try:
+        frame = nw.from_native(data, eager_only=True, pass_through=True)
+        if not isinstance(frame, nw.DataFrame):
+            return None
+        if any(isinstance(name, tuple) for name in frame.columns):
+            raise TypeError("got several levels")
+        return frame.rename({name: str(name) for name in frame.columns})
+    except (nw.exceptions.NarwhalsError, TypeError) as error:
+        raise DataError(f"columns must have names that differ, as text ({error})") from error
 
 
 def plan_columns(frame: nw.DataFrame[Any], labels: Sequence[str] | None = None) -> list[Column]:
@@ -43,22 +49,25 @@ def plan_columns(frame: nw.DataFrame[Any], labels: Sequence[str] | None = None) 
 def _plan(column: nw.Series[Any], labels: Sequence[str] | None) -> Column:
     name, dtype = str(column.name), column.dtype
     is_number = _is_number_type(dtype)
-    kind = "numbers" if is_number else "text" if _is_text(dtype) else str(dtype).lower()
+    kind = "numbers" if is_number else "text" if _is_text(column) else str(dtype).lower()
 
     def used(use: Use, why: str) -> Column:
         return Column(name, kind, use, why)
 
     is_missing = _is_missing(column)
     n, known = len(column), column.filter(~is_missing)
-    n_values = known.n_unique() if len(known) else 0
-    if name in (labels or ()):
-        return used("label", "as asked for")
-    if name in RESERVED and not is_number:
+    is_label = name in (labels or ())
+    if name in RESERVED and (is_label or not is_number):
         return used("refused", "its name is taken; rename it")
-    if not n_values:
+    if is_label:
+        return used("label", "as asked for")
+    if not len(known):
         return used("left out", "all cells are missing")
     if name == _UNNAMED:
         return used("row names", "has no name, as an index")
+    if kind not in ("numbers", "text"):
+        return used("left out", "neither numbers nor text")
+    n_values = known.n_unique()
     if is_number and n_values == 1 and n > 1:
         return used("left out", f"all cells are {known[0]}")
     if is_number and dtype.is_integer() and _counts(column):
@@ -68,8 +77,6 @@ def _plan(column: nw.Series[Any], labels: Sequence[str] | None) -> Column:
         return used("refused", f"{n - len(known)} of {n} cells are missing, first in row {row}")
     if is_number:
         return used("observations", "numbers" if dtype.is_numeric() else "true is 1, false 0")
-    if kind != "text":
-        return used("left out", "neither numbers nor text")
     values = known.to_list()
     if (stray := _stray_text(values)) is not None:
         row = column.to_list().index(stray)
@@ -81,8 +88,10 @@ def _plan(column: nw.Series[Any], labels: Sequence[str] | None) -> Column:
     return used("label", "text, which can only judge")
 
 
-def _is_text(dtype: nw.dtypes.DType) -> bool:
-    return dtype in (nw.String, nw.Categorical, nw.Object) or isinstance(dtype, nw.Enum)
+def _is_text(column: nw.Series[Any]) -> bool:
+    if column.dtype == nw.Object:
+        return all(isinstance(value, str | bool | int | float | None) for value in column.to_list())
+    return column.dtype in (nw.String, nw.Categorical, nw.Enum)
 
 
 def _is_missing(column: nw.Series[Any]) -> nw.Series[Any]:
@@ -189,12 +198,11 @@ def read_csv(path: Path) -> nw.DataFrame[Any]:
         return nw.from_native(_read_csv(path), eager_only=True)
 
 
-def _read_csv(path: Path) -> Any:
-    return _pandas(path).read_csv(path, encoding="utf-8-sig")
-
-
-def _read_tsv(path: Path) -> Any:
-    return _pandas(path).read_csv(path, sep="\t", encoding="utf-8-sig")
+def _read_csv(path: Path, separator: str = ",") -> Any:
+    table = _pandas(path).read_csv(path, sep=separator, encoding="utf-8-sig")
+    if all(map(_is_number, table.columns)):
+        raise DataError(f"{path}: its first line must have the names of the columns, not numbers")
+    return table
 
 
 def _read_parquet(path: Path) -> Any:
@@ -233,6 +241,11 @@ def _table(name: str, suffixes: tuple[str, ...], holds: str, read: Callable[[Pat
 
 FORMATS.add(
     _table("CSV", (".csv",), "a table with names of columns, separated by commas", _read_csv),
-    _table("TSV", (".tsv",), "a table with names of columns, separated by tabs", _read_tsv),
+    _table(
+        "TSV",
+        (".tsv",),
+        "a table with names of columns, separated by tabs",
+        partial(_read_csv, separator="\t"),
+    ),
     _table("Parquet", (".parquet",), "a table with names of columns", _read_parquet),
 )

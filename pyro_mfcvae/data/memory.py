@@ -74,9 +74,11 @@ def dataset_of(
 
 def _arrays_of_items(data: TorchDataset[Any]) -> dict[str, Shaped]:
     items = [data[i] for i in range(len(data))]  # type: ignore[arg-type]  # as torch asks for
+    if not items:
+        raise DataError("the data set has no items")
     if not isinstance(items[0], tuple | list):
         return {"x": np.stack([np.asarray(item) for item in items])}
     return {
         "x": np.stack([np.asarray(item[0]) for item in items]),
-        "label": np.array([np.asarray(item[1]).item() for item in items]),
+        "label": np.stack([np.asarray(item[1]) for item in items]),
     }

@@ -124,7 +124,9 @@ def test_tables_without_numbers_and_tables_that_are_none():
     Path("latin.csv").write_bytes(b"a,b\n\xe9,1\n")
     Path("ragged.csv").write_text("a,b\n1,2,3,4\n1\n1,2\n1,2,3,4,5\n")
     Path("pointer.parquet").write_text("version https://git-lfs.github.com/spec/v1\n")
-    names = ("empty.csv", "none.csv", "latin.csv", "ragged.csv", "pointer.parquet")
+    Path("headless.csv").write_text("1,2.5,3\n" * 9)
+    names = ("empty", "none", "latin", "ragged", "headless")
+    names = [*(f"{name}.csv" for name in names), "pointer.parquet"]
     for name in names:
         with pytest.raises(DataError, match=name):
             load(name)
@@ -172,6 +174,14 @@ def test_frames_of_all_types_in_memory():
     torch.testing.assert_close(observations_of(frame), dataset.x)
     with pytest.raises(DataError, match=r"\(30, 0\)"):
         observations_of(frame[["kind"]])
+    frame["lists"] = [[1]] * N
+    with pytest.warns(DataWarning, match=r"'lists' is left out"):
+        dataset_of(frame)
+    for columns in (["a", "a"], pd.MultiIndex.from_tuples([("a", 1), ("a", 2)])):
+        with pytest.raises(DataError, match="names that differ"):
+            dataset_of(pd.DataFrame(SIZES, columns=columns))
+    with pytest.raises(DataError, match="no items"):
+        dataset_of(torch.utils.data.TensorDataset(torch.zeros(0, 2)))
 
 
 def mfcvae(*words):

@@ -582,7 +582,7 @@ def test_a_run_too_short_to_fade_in_is_warned_of():
 @pytest.mark.parametrize(("largest", "is_told"), [(90.0, False), (3500.0, True)])
 def test_values_far_from_one_are_warned_of(monkeypatch, largest, is_told):
     x = numpy.random.default_rng(0).uniform(size=(40, 4))
-    x[0] = -largest
+    x[30] = -largest  # far down
     numpy.savez("raw.npz", x=x)
     settings = {"data": '{"name": "file", "options": {"path": "raw.npz"}}'}
     said = []
@@ -591,6 +591,13 @@ def test_values_far_from_one_are_warned_of(monkeypatch, largest, is_told):
         train(tiny_config(**settings), "run", say=said.append)
     warning = "values of x go up to 3,500; training may diverge: standardise them"
     assert is_told == any(warning in text for text in said)
+
+
+def test_the_cause_is_told_before_the_remedy():
+    numpy.savez("raw.npz", x=1e6 * numpy.random.default_rng(0).normal(size=(40, 4)))
+    settings = {"data": '{"name": "file", "options": {"path": "raw.npz"}}'}
+    with pytest.raises(DataError, match=r"values of x go up to .*standardise"):
+        train(tiny_config(**settings), "run")
 
 
 def test_a_finished_run_is_not_trained_further():
