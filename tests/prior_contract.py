@@ -47,6 +47,14 @@ class PriorContract:
             p, expected = prior(parents), self.reference(prior, parents).log_prob(z)
             torch.testing.assert_close(p.log_prob(z).expand_as(expected), expected, **EXACT)
 
+    def test_clusters_numbered_anew(self):
+        prior, parents, z = self.case(N)
+        if prior.n_clusters == 1:
+            return
+        before, order = prior(parents).log_joint(z), torch.randperm(prior.n_clusters)
+        prior.reorder(order)
+        torch.testing.assert_close(prior(parents).log_joint(z), before[..., order], **EXACT)
+
     def test_gradients_are_those_of_torch(self):
         prior, parents, z = self.case(N)
         tensors = [p for p in prior.parameters() if p.requires_grad]

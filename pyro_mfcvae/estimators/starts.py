@@ -16,8 +16,11 @@ from pyro_mfcvae.data.observations import Observations
 from pyro_mfcvae.evaluation import normalized_mutual_information, predict
 from pyro_mfcvae.evaluation.held_out import KeepBest
 from pyro_mfcvae.evaluation.predictions import batches
+from pyro_mfcvae.guides import NetworkGuide
 from pyro_mfcvae.inference.noise import SameNoise, derived_seed
 from pyro_mfcvae.models.base import FacetModel
+from pyro_mfcvae.priors.conditional import ConditionalMixture
+from pyro_mfcvae.priors.mixture import MixturePrior
 from pyro_mfcvae.training.callbacks import Callback
 from pyro_mfcvae.training.fitted import fit_all
 
@@ -62,9 +65,24 @@ def best_of(
     scores = [float(elbo_of_rows(m, held_out, config.guide.name).mean()) for m in models]
     best = int(np.nanargmax(scores))
     x = dataset.x
+    number_by_size(models[best], x)
     labels = [predict(model, x).clusters for model in models]
     others = [found for i, found in enumerate(labels) if i != best]
     return Chosen(models[best], fitted[best].log, scores, matched(labels[best], others))
+
+
+def number_by_size(model: FacetModel, x: Observations) -> None:
+    """Number the clusters of every facet by their rows in x: the largest is 0, empty ones are last.
+
+    Where a network says q(c | x) the clusters stay as they are.
+    """
+    if any(isinstance(guide, NetworkGuide) for guide in model.guides.values()):
+        return
+    for facet, labels in zip(model.facets, predict(model, x).clusters, strict=True):
+        if isinstance(facet, MixturePrior | ConditionalMixture):
+            counts = np.bincount(labels, minlength=facet.n_clusters)
+            order = np.argsort(-counts, kind="stable")
+            facet.reorder(torch.from_numpy(order).to(model.fade.device))
 
 
 def elbo_of_rows(model: FacetModel, x: Observations, guide: str) -> NDArray[np.float64]:

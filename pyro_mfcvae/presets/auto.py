@@ -24,7 +24,10 @@ from pyro_mfcvae.presets.rows import part
 _ROWS_PER_CLUSTER = 10
 _ROWS_PER_LATENT = 50
 _MOST_CLUSTERS = 10
+_SHORT = 500  # steps
 _WARM_UP = (0.2, 0.4)  # shares of the training
+
+Start = Literal["default", "data-dependent"]
 
 
 class Choice(NamedTuple):
@@ -97,6 +100,9 @@ def auto_config(
     batch = choose("batch_size", batch_size, min(n, 64 if n < 2000 else 256), size)
     steps = round(min(10 * n, max(1000 * math.sqrt(n / 1000), 1000), 3000), -1)
     steps = choose("max_steps", max_steps, steps, f"steps rather than epochs: {size}")
+    # In a long training it costs held-out ELBO, in a short one there is no time to find a scale.
+    start: Start = "data-dependent" if steps < _SHORT else "default"
+    choices.append(Choice("model.initialisation", start, f"{steps} steps"))
     starts = choose("n_init", n_starts, 4, "facets depend on the start")
     n_epochs = max(1, round(steps / -(-n // batch)))
     first, last = (math.floor(share * n_epochs) for share in _WARM_UP)
@@ -105,7 +111,7 @@ def auto_config(
     config = Config(
         preset="auto",
         data=part(dataset.name),
-        model=_model(model, list(zip(clusters, latents, strict=True)), width),
+        model=_model(model, list(zip(clusters, latents, strict=True)), width, start),
         guide=GuideConfig(name="posterior-analytic" if model == "gmvae" else "vade"),
         training=TrainingConfig(
             batch_size=batch,
@@ -122,7 +128,9 @@ def auto_config(
     return Auto(config, starts, choices)
 
 
-def _model(name: str, sizes: Sequence[tuple[int, int]], width: int) -> ModelConfig:
+def _model(
+    name: str, sizes: Sequence[tuple[int, int]], width: int, initialisation: Start
+) -> ModelConfig:
     options: dict[str, Any] = {}
     has_variances = name != "gmvae"  # its networks make them
     facets = [
@@ -146,6 +154,7 @@ def _model(name: str, sizes: Sequence[tuple[int, int]], width: int) -> ModelConf
         encoder=encoder,
         decoder=decoder,
         options=options,
+        initialisation=initialisation,
     )
 
 

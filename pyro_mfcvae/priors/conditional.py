@@ -138,6 +138,18 @@ class ConditionalMixture(Prior):
         return self._at(self.hidden.bias.new_zeros(self.condition_dim))
 
     @torch.no_grad()
+    def reorder(self, order: Tensor) -> None:
+        """Number the clusters anew: cluster k becomes what cluster order[k], of (K,), was."""
+        if len(self.output.bias) > 1:  # a network for each component
+            parameters = [*self.hidden.parameters(), *self.output.parameters()]
+            for parameter in parameters:
+                parameter.copy_(parameter[order])
+            return
+        for parameter in self.output.parameters():
+            parts = parameter.unflatten(-1, (self.n_clusters, -1))
+            parameter.copy_(parts[..., order, :].flatten(-2))
+
+    @torch.no_grad()
     def set_components(self, loc: Tensor, covariance: Tensor, weights: Tensor) -> None:
         """Take over a mixture that was fitted elsewhere, as the components at w = 0.
 

@@ -109,6 +109,12 @@ class MixturePrior(Prior, Mixture):
             self.raw_scale.copy_(eye * raw)
 
     @torch.no_grad()
+    def reorder(self, order: Tensor) -> None:
+        """Number the clusters anew: cluster k becomes what cluster order[k], of (K,), was."""
+        for parameter in (self.logits, self.loc, self.raw_scale):
+            parameter.copy_(parameter[order])
+
+    @torch.no_grad()
     def set_components(self, loc: Tensor, covariance: Tensor, weights: Tensor) -> None:
         """Take over a mixture that was fitted elsewhere; fixed weights stay as they are.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from pyro_mfcvae import FacetClustering, GMVAEClustering, VaDEClustering
@@ -10,7 +9,6 @@ from pyro_mfcvae import FacetClustering, GMVAEClustering, VaDEClustering
 _FEW = {"max_steps": 10, "n_init": 1, "random_state": 0}
 
 
-@pytest.mark.filterwarnings("ignore:.*feature names:UserWarning")
 @parametrize_with_checks(
     [VaDEClustering(3, **_FEW), GMVAEClustering(3, **_FEW), FacetClustering((2, 2), **_FEW)],
     expected_failed_checks=lambda estimator: (

@@ -66,6 +66,12 @@ def test_facets_are_matched_one_to_one_before_they_are_compared():
     assert_allclose(matched([a, b], [[a, a]]), [1, 0], atol=1e-9)
 
 
+@pytest.mark.parametrize("kind", [VaDEClustering, GMVAEClustering])
+def test_clusters_are_numbered_by_their_size(kind):
+    sizes = np.bincount(kind(5, **FEW).fit(X).labels_)
+    assert (np.diff(sizes) <= 0).all()
+
+
 def test_what_comes_out_has_the_units_of_the_rows(facets):
     for values in (facets.inverse_transform(facets.transform(X)), facets.sample(500)):
         assert_allclose(values.mean(0), X.mean(0), atol=1.5)
@@ -175,6 +181,7 @@ def test_what_needs_a_fit_says_so(method):
 @pytest.mark.parametrize("channels", [(), (3,)])
 def test_pictures(channels):
     pictures = np.random.default_rng(0).integers(0, 256, (40, *channels, 6, 5)).astype(np.uint8)
+    pictures[0], pictures[1] = 0, 255
     model = FacetClustering((2, 2), **FEW).fit(pictures)
     event = (channels or (1,)) + (6, 5)
     assert model.sample(3).shape == (3, *event)

@@ -41,7 +41,7 @@ def test_rows_are_assigned_on_their_own_index(facets):
     proba = facets.predict_proba(X)
     assert_allclose(found["facet_1_p"], proba[:, 1].max(1))
     some = X.iloc[[5, 3]][["mass", "length", "depth"]].assign(text="other")
-    assert found.loc[some.index].equals(facets.assign(some))
+    pd.testing.assert_frame_equal(found.loc[some.index], facets.assign(some))
     with pytest.raises(ValueError, match="depth"):
         facets.assign(X.drop(columns="depth"))
     assert len(facets.assign(X.to_numpy())) == 60
