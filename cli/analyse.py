@@ -8,6 +8,7 @@ from typing import Any
 import click
 from typing_extensions import override
 
+from pyro_mfcvae.cli import completion
 from pyro_mfcvae.cli.options import (
     COUNT,
     DATA_DIR,
@@ -160,7 +161,14 @@ def compare(
 
 
 @click.command()
-@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=PATH)
+@click.argument(
+    "runs",
+    metavar="RUN...",
+    nargs=-1,
+    required=True,
+    type=PATH,
+    shell_complete=completion.complete_runs,
+)
 @option("--out", "The page [report.html in RUN, or here for several runs].", PATH, "FILE")
 @own_files
 @DATA_DIR

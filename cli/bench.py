@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from pyro_mfcvae.cli import completion
 from pyro_mfcvae.cli.options import (
     COUNT,
     DATA_DIR,
@@ -24,7 +25,7 @@ _BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"  # beside this 
 
 
 @click.command()
-@click.argument("presets", metavar="[PRESET]...", nargs=-1)
+@click.argument("presets", metavar="[PRESET]...", nargs=-1, shell_complete=completion.PRESETS)
 @option("--device", "auto, cpu, cuda, cuda:1, ...", None, "NAME", default="auto")
 @option("--threads n_threads", "CPU threads of all candidates.", COUNT, "N")
 @option("--quick", "Few short rounds, under a minute on two cores.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pyro_mfcvae.cli import completion
 from pyro_mfcvae.cli.options import (
     DATA_DIR,
     OUT,
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completion.PRESETS)
 def presets(name: str | None) -> None:
     """List the presets, or print the settings of one as JSON.
 

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pyro_mfcvae.cli.options import DATA_DIR, LABELS, comma_separated, say_plainly, settings_of
+from pyro_mfcvae.cli.options import (
+    DATA,
+    DATA_DIR,
+    LABELS,
+    comma_separated,
+    say_plainly,
+    settings_of,
+)
 from pyro_mfcvae.errors import DataError
 
 if TYPE_CHECKING:
@@ -16,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("data")
+@DATA
 @LABELS
 @DATA_DIR
 @settings_of("an option of the data, such as data.options.size=32")

@@ -16,8 +16,10 @@ from typing_extensions import override
 from pyro_mfcvae import __version__
 from pyro_mfcvae.allocator import is_out_of_memory, keep_memory
 from pyro_mfcvae.cli.analyse import compare, evaluate, figures, report
+from pyro_mfcvae.cli.assign import assign
 from pyro_mfcvae.cli.bench import bench
 from pyro_mfcvae.cli.exchange import export, import_, parts, presets, pretrained
+from pyro_mfcvae.cli.fit import fit
 from pyro_mfcvae.cli.inspect import inspect
 from pyro_mfcvae.cli.intervene import intervene
 from pyro_mfcvae.cli.reproduce import reproduce
@@ -39,7 +41,9 @@ from pyro_mfcvae.errors import (
 from pyro_mfcvae.tables import printable
 
 COMMANDS = (  # each imports the library when it runs, so that --help is quick
+    fit,
     train,
+    assign,
     evaluate,
     figures,
     inspect,

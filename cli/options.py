@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from typing_extensions import override
 
+from pyro_mfcvae.cli import completion
 from pyro_mfcvae.tables import printable
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ def option(
     )
 
 
-RUN = click.argument("run", type=PATH)
+RUN = click.argument("run", type=PATH, shell_complete=completion.complete_runs)
+DATA = click.argument("data", shell_complete=completion.DATASETS)
 DATA_DIR = option("--data-dir", "Folder of the data's files, downloaded or your own.", PATH, "DIR")
 LABELS = option("--labels", "Columns that judge and do not train.", None, "NAME,NAME")
 DEVICE = option("--device", "auto, cpu, cuda, cuda:1, ...", None, "NAME")
@@ -95,13 +97,18 @@ JOBS = option(
 )
 _OWN = "or one of your own: FILE.py:Name, or package.module:Name."
 MODEL = option(
-    "--model", f'Another model (see "mfcvae parts model"), {_OWN}', None, "NAME|FILE.py:Name"
+    "--model",
+    f'Another model (see "mfcvae parts model"), {_OWN}',
+    None,
+    "NAME|FILE.py:Name",
+    shell_complete=completion.MODELS,
 )
 GUIDE = option(
     "--guide",
     f'What happens with c: a guide (see "mfcvae parts guide"), {_OWN}',
     None,
     "NAME|FILE.py:Name",
+    shell_complete=completion.GUIDES,
 )
 OUT = option("--out", "A new run folder [runs/NAME-001].", PATH)
 
@@ -126,6 +133,12 @@ def own_files(command: Callable[..., None]) -> Callable[..., None]:
         more = {"multiple": True, "expose_value": False, "callback": _load}
         command = option(f"--{kind}", text, None, "FILE.py:Name", **more)(command)
     return command
+
+
+def prints_tables(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorator: options of a command that prints tables, ``as_json`` and ``quiet``."""
+    command = click.option("-q", "--quiet", is_flag=True, help="Print no tables.")(command)
+    return option("--json as_json", "Print JSON instead of tables, for other programs.")(command)
 
 
 def comma_separated(text: str | None) -> list[str]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+
+import click
 from rich.console import Console
 
-from pyro_mfcvae.cli.options import say_plainly
+from pyro_mfcvae.cli.options import say_plainly, sayer
 from pyro_mfcvae.evaluation import tables
 from pyro_mfcvae.evaluation.results import Comparison, Evaluation
 from pyro_mfcvae.tables import Table, show_table
@@ -14,6 +18,22 @@ def console() -> Console:
     """The terminal; elsewhere wide enough not to break the tables."""
     screen = Console()
     return screen if screen.is_terminal else Console(width=100)
+
+
+def printer(to_stderr: bool, quiet: bool) -> tuple[Console, Callable[[str], None]]:
+    """The terminal, and what says there what is going on.
+
+    Args:
+        to_stderr: leave the standard output to what is piped on.
+        quiet: say nothing.
+    """
+    screen = Console(stderr=True) if to_stderr else console()
+    return screen, (lambda _: None) if quiet else sayer(screen)
+
+
+def show_json(values: object) -> None:
+    """Print values for other programs to read."""
+    click.echo(json.dumps(values, indent=2))
 
 
 def show_comparison(screen: Console, comparison: Comparison) -> None:

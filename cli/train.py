@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pyro_mfcvae.cli import completion
 from pyro_mfcvae.cli.options import (
     COUNT,
     DATA_DIR,
@@ -43,13 +44,25 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("preset", required=False)
-@option("--data", 'A data set, or a file or folder (see "mfcvae parts").', None, "NAME|FILE")
+@click.argument("preset", required=False, shell_complete=completion.PRESETS)
+@option(
+    "--data",
+    'A data set, or a file or folder (see "mfcvae parts").',
+    None,
+    "NAME|FILE",
+    shell_complete=completion.DATASETS,
+)
 @LABELS
 @DATA_DIR
 @MODEL
 @GUIDE
-@option("--facets", "Latent dimensions and clusters, shallow first.", None, "D:K,D:K")
+@option(
+    "--facets",
+    "Latent dimensions and clusters of each facet. The shallow facet stands first; the deep one, "
+    "which stands last, trains first.",
+    None,
+    "D:K,D:K",
+)
 @settings_of("any setting, such as training.learning_rate=1e-3")
 @option("--seed", "Of weights, order and noise.", NATURAL)
 @OUT
@@ -78,6 +91,7 @@ if TYPE_CHECKING:
     PATH,
     "RUN",
     multiple=True,
+    shell_complete=completion.complete_runs,
 )
 def train(
     resumed: tuple[Path, ...],
@@ -250,13 +264,7 @@ def _finish(
     tell = partial(say_plainly, screen)
     if not state.engine.is_writer:
         sys.exit()
-    if state.interrupted:
-        resumed = [word for run in runs.values() for word in ("--resume", run.path)]
-        tell(
-            f"Interrupted after step {state.step} of {state.n_steps}; nothing is lost. Go on with\n"
-            f"    {command_line('train', *resumed, *besides)}"
-        )
-        sys.exit(130)
+    end_if_interrupted(screen, runs.values(), state, besides)
     paths = [run.path for run in runs.values()]
     say = sayer(screen)
     results = {}
@@ -281,3 +289,17 @@ def _finish(
         tell(f"figures and results: {paths[0]}")
     else:
         tell(f"side by side: {command_line('report', *paths, *besides)}")
+
+
+def end_if_interrupted(
+    screen: Console, runs: Iterable[Run], state: TrainingState, besides: Sequence[str] = ()
+) -> None:
+    """End the process with 130 if training was asked to stop, and say how to go on with it."""
+    if state.interrupted:
+        resumed = [word for run in runs for word in ("--resume", run.path)]
+        say_plainly(
+            screen,
+            f"Interrupted after step {state.step} of {state.n_steps}; nothing is lost. Go on with\n"
+            f"    {command_line('train', *resumed, *besides)}",
+        )
+        sys.exit(130)

@@ -14,7 +14,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
-from io import BufferedReader
+from io import BufferedReader, BufferedWriter
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -128,12 +128,19 @@ def naming(path: Path) -> Iterator[None]:
 
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file aside and rename it into its place; nothing is left behind if that fails."""
+    with replacing(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BufferedWriter]:
+    """A file to write to, which is aside and renamed into its place once it is whole."""
     new = aside(path)
     try:
         with naming(path):
             new.unlink(missing_ok=True)
             with new.open("xb") as file:  # "x" writes through no link
-                file.write(content.encode() if isinstance(content, str) else content)
+                yield file
             new.replace(path)
     except BaseException:
         with suppress(OSError):

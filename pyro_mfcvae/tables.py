@@ -49,11 +49,11 @@ def make_table(
 ) -> Table:
     """A table from cells or plain text."""
     cells = tuple(
-        tuple(cell if isinstance(cell, Cell) else Cell(_one_line(cell)) for cell in row)
+        tuple(cell if isinstance(cell, Cell) else Cell(one_line(cell)) for cell in row)
         for row in rows
     )
-    names = tuple(map(_one_line, columns))
-    return Table(_one_line(caption), names, cells, n_headers, is_text, printable(note))
+    names = tuple(map(one_line, columns))
+    return Table(one_line(caption), names, cells, n_headers, is_text, printable(note))
 
 
 def printable(text: str) -> str:
@@ -61,7 +61,8 @@ def printable(text: str) -> str:
     return _ORDERS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Text in which the ends of lines are written as in Python, too."""
     return printable(text).replace("\n", r"\n")
 
 

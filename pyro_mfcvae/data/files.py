@@ -10,10 +10,12 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from pyro_mfcvae.data import folder, frames, h5ad, hdf5, npz  # noqa: F401  (they register)
 from pyro_mfcvae.data.arrays import (
     MISSING,
+    Layout,
     Shaped,
     labels_from_arrays,
     names_from_arrays,
@@ -76,18 +78,44 @@ def file(
     """
     place = Path(path).expanduser()
     known = find_format(place)
-    arrays = known.read(place, **_options_of(known, path, labels, size, skip_broken))
-    x: Observations | None = None
-    if known.rows is not None:
-        rows = known.rows(place, observation_layouts(arrays, path))
-        is_large = len(rows) * rows.layout.row_bytes > _LOADED
-        is_streamed = memory == "stream" or (memory == "auto" and is_large)
-        x = StreamedObservations(rows) if is_streamed else rows.read(np.arange(len(rows)))
-    elif memory == "stream":
+    arrays = known.read(place, **options_of(known, path, labels, size, skip_broken))
+    if known.rows is None and memory == "stream":
         raise DataError(f"{path}: {known.name} files are read whole; set memory to load or auto")
+    x = observations_in(known, arrays, path, memory)
     return dataset_from_arrays(
         arrays, place.stem, path, test_fraction, split_seed, labels=labels, x=x
     )
+
+
+def observations_in(
+    known: Format,
+    arrays: Mapping[str, Shaped],
+    path: str,
+    memory: Literal["auto", "stream", "load"],
+) -> Observations:
+    """All observations of a file, those of ``x`` and then those of ``x_test``.
+
+    Args:
+        known: its format.
+        arrays: read or not.
+        path: of the file.
+        memory: as for :func:`file`; a format without rows is loaded.
+
+    Raises:
+        DataError: if arrays have other shapes or types.
+    """
+    layouts = observation_layouts(arrays, path)
+    if known.rows is None:
+        return _loaded(arrays, layouts)
+    rows = known.rows(Path(path).expanduser(), layouts)
+    is_large = len(rows) * rows.layout.row_bytes > _LOADED
+    is_streamed = memory == "stream" or (memory == "auto" and is_large)
+    return StreamedObservations(rows) if is_streamed else rows.read(np.arange(len(rows)))
+
+
+def _loaded(arrays: Mapping[str, Shaped], layouts: Mapping[str, Layout]) -> Tensor:
+    parts = [layout.tensor(np.asarray(arrays[part])) for part, layout in layouts.items()]
+    return torch.cat(parts) if len(parts) > 1 else parts[0]
 
 
 def dataset_from_arrays(
@@ -120,8 +148,7 @@ def dataset_from_arrays(
     row_names = names_from_arrays(arrays, "row_names", sum(counts), path)
     factors, names = labels_from_arrays(arrays, sum(counts), path, labels)
     if x is None:
-        parts = [layout.tensor(np.asarray(arrays[part])) for part, layout in layouts.items()]
-        x = torch.cat(parts) if len(parts) > 1 else parts[0]
+        x = _loaded(arrays, layouts)
     train, test = own_split(counts, test_fraction, split_seed)
     for factor in list(factors):
         if not all((factors[factor][part] != MISSING).any() for part in (train, test)):
@@ -135,8 +162,12 @@ def dataset_from_arrays(
     return Dataset(name, x, train, test, factors, names, None, features, row_names)
 
 
-def _options_of(
-    known: Format, path: str, labels: list[str] | None, size: int | None, skip_broken: bool | None
+def options_of(
+    known: Format,
+    path: str,
+    labels: list[str] | None = None,
+    size: int | None = None,
+    skip_broken: bool | None = None,
 ) -> dict[str, object]:
     """Those options that reading this format takes; a DataError for one that it has no use for."""
     takes = inspect.signature(known.read).parameters

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
+import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
@@ -72,6 +73,7 @@ class Format:
             None for a format that is read whole.
         columns: (path, labels) -> what would be done with each column of a table; None for a
             format of arrays.
+        frame: path -> the table as a data frame; None for a format of arrays.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Format:
     read: Callable[..., Mapping[str, Shaped]]
     rows: Callable[[Path, Mapping[str, Layout]], FileRows] | None = None
     columns: Callable[[Path, Sequence[str] | None], list[Column]] | None = None
+    frame: Callable[[Path], nw.DataFrame[Any]] | None = None
 
     @property
     def description(self) -> str:

@@ -157,15 +157,52 @@ def arrays_of_frame(
         warnings.warn(f"{what}: {_told(odd)}", DataWarning, stacklevel=2)
     arrays: dict[str, Shaped] = {"x": numbers_of(frame.select(features))}
     arrays |= {"feature_names": np.array(features, dtype=object)}
-    for each in columns:
-        if each.use == "label":
-            arrays[each.name] = _label(frame[each.name])
-        elif each.use == "row names":
-            arrays["row_names"] = np.array(list(map(str, frame[each.name].to_list())), dtype=object)
-    index = nw.maybe_get_index(frame)
-    if index is not None and list(index) != list(range(len(frame))):
-        arrays["row_names"] = np.array(list(map(str, index)), dtype=object)
-    return arrays
+    arrays |= {each.name: _label(frame[each.name]) for each in columns if each.use == "label"}
+    return arrays | _row_names(frame, columns)
+
+
+def arrays_of_columns(
+    frame: nw.DataFrame[Any], features: Sequence[str], what: str
+) -> dict[str, Shaped]:
+    """Columns of a table with these names as observations, and the names of the table's rows.
+
+    They stay in the table's order. Cells may be missing, and a column may hold a single value.
+
+    Args:
+        frame: the table; its further columns are let be.
+        features: names of columns that are in it.
+        what: it is called in messages.
+
+    Raises:
+        DataError: if a column holds no numbers, or there are no rows.
+    """
+    found = [name for name in frame.columns if name in features]
+    if not len(frame):
+        raise DataError(f"{what}: there are no rows")
+    for name in found:
+        known = frame[name].filter(~_is_missing(frame[name])).to_list()
+        if known and not _is_number_type(frame[name].dtype):
+            stray = next((value for value in known if not _is_number(value)), known[0])
+            row = frame[name].to_list().index(stray)
+            raise DataError(
+                f"{what}: column {name!r} must hold numbers, got {stray!r} in row {row}"
+            )
+    values = [frame[name].cast(nw.Float64).to_numpy() for name in found]
+    arrays: dict[str, Shaped] = {"x": np.column_stack(values)}
+    arrays |= {"feature_names": np.array(found, dtype=object)}
+    rest = frame.drop(found)
+    return arrays | _row_names(rest, plan_columns(rest))
+
+
+def _row_names(frame: nw.DataFrame[Any], columns: Iterable[Column]) -> dict[str, Shaped]:
+    """Those of an index that does not count, or else of a column; none without both."""
+    names: Any = nw.maybe_get_index(frame)
+    if names is None or list(names) == list(range(len(frame))):
+        column = next((each.name for each in columns if each.use == "row names"), None)
+        if column is None:
+            return {}
+        names = frame[column].to_list()
+    return {"row_names": np.array(list(map(str, names)), dtype=object)}
 
 
 def numbers_of(frame: nw.DataFrame[Any]) -> np.ndarray:
@@ -233,7 +270,7 @@ def _table(name: str, suffixes: tuple[str, ...], holds: str, read: Callable[[Pat
     def columns(path: Path, labels: Sequence[str] | None) -> list[Column]:
         return plan_columns(frame(path), labels)
 
-    return Format(name, suffixes, holds, arrays, columns=columns)
+    return Format(name, suffixes, holds, arrays, columns=columns, frame=frame)
 
 
 FORMATS.add(

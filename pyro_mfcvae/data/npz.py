@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+import os
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
+from pyro_mfcvae.data.arrays import Layout
 from pyro_mfcvae.data.formats import FORMATS, Format, Unread, check_claim, reading
 from pyro_mfcvae.errors import DataError
 
@@ -37,6 +42,53 @@ def _read_npy(path: Path) -> dict[str, Unread]:
     """The file's array as ``x``, unread."""
     size = path.stat().st_size
     return {"x": _unread(path, "x", lambda: path.open("rb"), size, size)}
+
+
+class NpyRows:
+    """The rows of a ``.npy`` file, which is mapped into memory for as long as a block is read.
+
+    Attributes are those of :class:`~pyro_mfcvae.data.formats.FileRows`.
+    """
+
+    def __init__(self, path: Path, layouts: Mapping[str, Layout]) -> None:
+        self.path = Path(os.path.abspath(path))  # the working folder may change
+        self.layout = layouts["x"]
+        array = self._mapped()
+        self._shape = array.shape
+        self.chunk_rows, self.chunk_bytes = 1, array[:1].nbytes
+        self.block_rows = max(_PIECE // self.chunk_bytes, 1)
+
+    def __len__(self) -> int:
+        return self._shape[0]
+
+    def block_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Numbers of the blocks that rows (n,) lie in: (n,)."""
+        return rows // self.block_rows
+
+    def read(self, rows: NDArray[np.int64], out: Tensor | None = None) -> Tensor:
+        """Observations in rows (n,), in their order: (n, *event).
+
+        ``out``, on the CPU, is where to put them.
+
+        Raises:
+            DataError: if the file can no longer be read, or has changed.
+        """
+        shape = (len(rows), *self.layout.event)
+        x = torch.empty(shape, dtype=self.layout.dtype) if out is None else out
+        values, array = x.numpy(), self._mapped()
+        if array.shape[1:] != self._shape[1:] or len(array) < len(self):
+            raise DataError(
+                f"{self.path}: the file has changed since it was opened; put the old one back, or "
+                "begin anew"
+            )
+        for start in range(0, len(rows), self.block_rows):
+            places = slice(start, start + self.block_rows)
+            values[places] = self.layout.observations(array[rows[places]])
+        return x
+
+    def _mapped(self) -> np.ndarray:
+        with reading(self.path, ".npy"):
+            return np.load(self.path, mmap_mode="r", allow_pickle=False)
 
 
 @contextmanager
@@ -88,5 +140,11 @@ def _read_header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
 
 FORMATS.add(
     Format("npz", (".npz",), "arrays by name, of numpy.savez", _read_npz),
-    Format("npy", (".npy",), "a single array, of numpy.save", _read_npy),
+    Format(
+        "npy",
+        (".npy",),
+        "a single array, of numpy.save, which may exceed the memory",
+        _read_npy,
+        NpyRows,
+    ),
 )

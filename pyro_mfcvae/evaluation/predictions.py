@@ -61,30 +61,36 @@ def predict(
     if not isinstance(x, StreamedObservations):  # which a data set has looked through
         x = observations_of(x, model.observation.shape)
         check_range(model, x)
-    responsibilities: list[list[Tensor]] = [[] for _ in model.facets]
-    means: list[list[Tensor]] = [[] for _ in model.facets]
-    for batch, posteriors in encoded(model, x, batch_size):
-        zs = [posterior.mean for posterior in posteriors]
-        for j, (z, assigned) in enumerate(zip(zs, model.assign(batch, zs), strict=True)):
-            means[j].append(z)
-            responsibilities[j].append(assigned)
+    parts = list(predictions(model, x, batch_size))
     return Predictions(
-        [torch.cat(parts).cpu().numpy() for parts in responsibilities],
-        [torch.cat(parts).cpu().numpy() for parts in means],
+        [np.concatenate(facet) for facet in zip(*(p.responsibilities for p in parts), strict=True)],
+        [np.concatenate(facet) for facet in zip(*(p.z_mean for p in parts), strict=True)],
     )
 
 
-def check_range(model: FacetModel, x: Tensor) -> None:
+def predictions(
+    model: FacetModel, x: Observations, batch_size: int = BATCH_SIZE
+) -> Iterator[Predictions]:
+    """As :func:`predict`, a batch after the other, of observations whose range was checked."""
+    for batch, posteriors in encoded(model, x, batch_size):
+        zs = [posterior.mean for posterior in posteriors]
+        assigned = model.assign(batch, zs)
+        yield Predictions([r.cpu().numpy() for r in assigned], [z.cpu().numpy() for z in zs])
+
+
+def check_range(
+    model: FacetModel, x: Observations, what: str = "x", feature_names: Sequence[str] = ()
+) -> None:
     """Raise a DataError if values are missing, or so far off that training saw none like them."""
     if x.dtype == torch.uint8:
         return
     seen, takes_missing = model.observation, model.likelihood.takes_missing
-    low, high, missing = find_limits(x, "x", may_be_missing=takes_missing)
+    low, high, missing = find_limits(x, what, feature_names, may_be_missing=takes_missing)
     margin = _FAR * ((seen.high - seen.low) or 1.0)
     if low < seen.low - margin or high > seen.high + margin:
         raise DataError(
-            f"x has values from {low:g} to {high:g}, and the model was trained on {seen.low:g} to "
-            f"{seen.high:g}; give x in the unit of the training data"
+            f"{what} has values from {low:g} to {high:g}, and the model was trained on "
+            f"{seen.low:g} to {seen.high:g}; give them in the unit of the training data"
         )
     model.likelihood.check(ObservationSpec(seen.shape, low, high, missing))
 

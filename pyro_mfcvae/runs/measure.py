@@ -15,10 +15,18 @@ from pyro_mfcvae.errors import ConfigError, OtherDataWarning
 from pyro_mfcvae.evaluation.results import Comparison, Evaluation
 from pyro_mfcvae.evaluation.slow import SLOW, Trained, check_slow
 from pyro_mfcvae.inference.elbo import Weights
+from pyro_mfcvae.models import FacetModel
 from pyro_mfcvae.runs.run import Run
+from pyro_mfcvae.training.checkpoints import Checkpoint
 from pyro_mfcvae.training.devices.launch import resolve_device
 from pyro_mfcvae.training.say import Say, quiet
 from pyro_mfcvae.training.schedules import kl_scale
+
+
+def open_model(run: Run) -> tuple[FacetModel, Checkpoint]:
+    """A run's model at its newest checkpoint, on the run's device, and the checkpoint."""
+    model, checkpoint = run.newest()
+    return model.to(_device_or_cpu(run.config.training.device)), checkpoint
 
 
 def open_trained(run: Run, dataset: Dataset | None = None) -> Trained:
@@ -31,8 +39,7 @@ def open_trained(run: Run, dataset: Dataset | None = None) -> Trained:
     Raises:
         ConfigError: if the data are not such as the model was made for.
     """
-    model, checkpoint = run.newest()
-    model = model.to(_device_or_cpu(run.config.training.device))
+    model, checkpoint = open_model(run)
     if dataset is None:
         dataset = run.dataset()
     shape, expected = dataset.observation.shape, model.observation.shape

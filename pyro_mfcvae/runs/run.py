@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -80,6 +80,7 @@ class Run:
         path: Path | str | None = None,
         name: str | None = None,
         fill: Callable[[Path], object] = lambda folder: None,
+        feature_names: Sequence[str] = (),
     ) -> Run:
         """Make a new run folder, which has its name only once it is complete.
 
@@ -88,6 +89,7 @@ class Run:
             path: of the folder; None makes ``runs/NAME-001``, or counts on.
             name: for that; None takes the preset's, or the data's if they are other data.
             fill: writes what else belongs into the folder that it is given.
+            feature_names: of the columns of its data, where they have names.
 
         Raises:
             ConfigError: if the given folder exists, or none can be made there.
@@ -107,6 +109,8 @@ class Run:
         try:
             write_whole(new / "config.json", config_to_json(config))
             write_whole(new / "environment.json", json.dumps(_environment(), indent=2) + "\n")
+            if feature_names:
+                write_whole(new / "columns.json", json.dumps(list(feature_names)) + "\n")
             fill(new)
             while True:
                 folder = named if path is not None else _next_number(named)
@@ -279,7 +283,7 @@ class Run:
         def fill(folder: Path) -> None:
             step, fade = checkpoint.step, checkpoint.fade
             save_model_only(model, folder / "checkpoints", step, fade, checkpoint.data)
-            for name in ("metrics.jsonl", "evaluation.json"):
+            for name in ("metrics.jsonl", "evaluation.json", "columns.json"):
                 with suppress(FileNotFoundError), open_regular(self.path / name) as file:
                     write_whole(folder / name, file.read())
             environment = self.environment()
@@ -295,6 +299,14 @@ class Run:
             RunError: if the file is damaged.
         """
         return self._results("environment.json", partial(validated, dict[str, Any])) or {}
+
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the columns that the model takes, in their order; none where they have none.
+
+        Raises:
+            RunError: if the file is damaged.
+        """
+        return self._results("columns.json", partial(validated, tuple[str, ...])) or ()
 
     def evaluation(self) -> Evaluation | None:
         """The results of the latest evaluation, if there was one.

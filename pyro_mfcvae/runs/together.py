@@ -70,7 +70,10 @@ def train_together(
         initialise(state, lambda text, name=name: say(f"{name}: {text}"))  # type: ignore[misc]
         for name, state in zip(configs, states, strict=True)
     ]
-    runs = [Run.create(config, folders[name]) for name, config in configs.items()]
+    names = dataset.feature_names
+    runs = [
+        Run.create(config, folders[name], feature_names=names) for name, config in configs.items()
+    ]
     for run, state, spent in zip(runs, states, seconds, strict=True):
         if spent is not None:
             add_timing(run.timings_path, state, 0, spent)

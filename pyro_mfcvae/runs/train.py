@@ -70,7 +70,8 @@ def train(
     say = say if engine.is_writer else quiet
     engine.on_writer(lambda: Run.check_path(out))
     dataset, state, seconds = begin(config, dataset, say, engine)
-    run = Run(engine.on_writer(lambda: Run.create(config, out).path))
+    names = dataset.feature_names
+    run = Run(engine.on_writer(lambda: Run.create(config, out, feature_names=names).path))
     if seconds is not None and engine.is_writer:
         add_timing(run.timings_path, state, 0, seconds)
     say(f"training in {run.path}")

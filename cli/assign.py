@@ -1,0 +1,96 @@
+"""Clusters of new rows or pictures."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pyro_mfcvae.cli.options import (
+    DATA,
+    DATA_DIR,
+    PATH,
+    RUN,
+    option,
+    own_files,
+    prints_tables,
+    say_plainly,
+)
+
+if TYPE_CHECKING:
+    from pyro_mfcvae.runs.assign import Assigned
+    from pyro_mfcvae.tables import Table
+
+
+@click.command()
+@RUN
+@DATA
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path, allow_dash=True),
+    default="-",
+    show_default=True,
+    metavar="FILE",
+    help="A .csv, .jsonl or .parquet file, or - for the standard output.",
+)
+@option("--copy-to", "Copy pictures to DIR/facet_0/cluster_3/FILE, too.", PATH, "DIR")
+@own_files
+@DATA_DIR
+@prints_tables
+def assign(
+    run: Path,
+    data: str,
+    out: Path,
+    copy_to: Path | None,
+    data_dir: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Say which clusters of RUN each row or picture of DATA is in.
+
+    DATA is a file, a folder of pictures, or the name of a data set. It may have a single row, and
+    needs no labels. Columns are found by their names.
+
+    \b
+    Examples:
+      mfcvae assign runs/penguins-001 new.csv
+      mfcvae assign runs/penguins-001 new.csv -o clusters.parquet
+      mfcvae assign runs/photos-001 photos --copy-to sorted -o sorted.csv
+    """
+    from pyro_mfcvae.cli.show import printer, show_json, show_tables
+    from pyro_mfcvae.data import data_settings, in_folder
+    from pyro_mfcvae.runs import assign as assigning
+    from pyro_mfcvae.runs.run import Run
+
+    is_piped = str(out) == "-"
+    screen, say = printer(as_json or is_piped, quiet)
+    settings = data_settings(data)
+    if data_dir is not None:
+        settings = in_folder(settings, data_dir)
+    opened = Run(run)
+    rows = assigning.rows_for(opened, settings, say)
+    if is_piped:
+        assigning.assign(opened, rows, sys.stdout.buffer, ".jsonl" if as_json else ".csv", copy_to)
+        return
+    found = assigning.assign(opened, rows, out, copy_to=copy_to)
+    if as_json:
+        sizes = {f"facet_{j}": n.tolist() for j, n in found.sizes.items()}
+        show_json({"out": str(out), "n_rows": found.n_rows, "sizes": sizes})
+    elif not quiet:
+        show_tables(screen, sizes_table(found))
+        say_plainly(screen, f"clusters of {found.n_rows} rows: {out}")
+
+
+def sizes_table(found: Assigned) -> Table:
+    """How many rows each cluster has."""
+    from pyro_mfcvae.tables import Cell, make_table, number
+
+    rows = [
+        (f"facet {j}", number(found.sure[j]), Cell(", ".join(map(str, sizes))))
+        for j, sizes in found.sizes.items()
+    ]
+    heads = ("", "mean probability", "rows in clusters 0, 1, ...")
+    return make_table("clusters of the rows", heads, rows, is_text=True)

@@ -1,0 +1,41 @@
+"""Settings for a person's own data, in whose units new rows come, too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pyro_mfcvae.config import Component, Config
+from pyro_mfcvae.data import Dataset, as_float, spread_out
+from pyro_mfcvae.data.columns import columns_likelihood, describe_columns
+from pyro_mfcvae.presets.auto import Choice, auto_config
+
+_MOST_ROWS = 100_000  # that columns are described by
+
+
+def settings_from_data(
+    dataset: Dataset, data: Component, n_clusters: Sequence[int] | None = None
+) -> tuple[Config, list[Choice]]:
+    """Settings for a data set, and why they are what they are.
+
+    The columns of a table keep their units: each has a density of its own kind, which knows where
+    the column's values lie.
+
+    Args:
+        dataset: the data.
+        data: settings that load them.
+        n_clusters: K of each facet, shallow first; None takes what there are rows for.
+
+    Raises:
+        DataError: if a column tells no rows apart.
+    """
+    auto = auto_config(dataset, n_clusters)
+    config, choices = replace(auto.config, data=data), auto.choices
+    if dataset.observation.kind == "table":
+        x = as_float(spread_out(dataset.x, _MOST_ROWS))
+        columns = describe_columns(x, dataset.feature_names)
+        likelihood = columns_likelihood(columns)
+        config = replace(config, model=replace(config.model, likelihood=likelihood))
+        choices = [choice for choice in choices if choice.setting != "model.likelihood"]
+        choices += [Choice(f"kind of {one.name}", one.kind, one.reason) for one in columns]
+    return config, [choice for choice in choices if choice.setting != "n_init"]

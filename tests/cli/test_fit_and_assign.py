@@ -1,0 +1,185 @@
+"""From a table or a folder of pictures to clusters of its rows, and of new ones."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from pyro_mfcvae.cli import main
+from pyro_mfcvae.data.npz import NpyRows
+from pyro_mfcvae.evaluation import predict
+from pyro_mfcvae.runs.run import Run
+
+QUICK = ["--set", "training.epochs_per_step=[2]", "--set", "training.kl_warm_up=[0,1]"]
+QUICK += ["--set", "training.refit_mixtures=[]", "--set", "training.device=cpu"]
+pytestmark = pytest.mark.filterwarnings("ignore::pyro_mfcvae.errors.DataWarning")
+
+FEATURES = ["length", "mass", "age"]
+
+
+def mfcvae(*words, status=0):
+    result = CliRunner().invoke(main, list(map(str, words)), prog_name="mfcvae")
+    assert result.exit_code == status, result.output
+    return result
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("fit")
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+
+
+@pytest.fixture(scope="module")
+def table(folder):
+    rng = np.random.default_rng(0)
+    kind = rng.integers(2, size=60)
+    x = 1000 * kind[:, None] + rng.normal(size=(60, 3)) * [1, 100, 10] + [5, 4000, 50]
+    found = pd.DataFrame(x, columns=FEATURES)
+    found.insert(1, "kind", np.array(["a", "b"])[kind])
+    found.insert(0, "id", [f"row\x1b{i}" for i in range(60)])
+    found.to_csv(folder / "mine.csv", index=False)
+    return found
+
+
+@pytest.fixture(scope="module")
+def run(table, folder):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        words = ["fit", "mine.csv", "--facets", "3,2", "--out", "run", *QUICK]
+        result = mfcvae(*words)
+    for name in ("assign.csv", "report.html", "figures"):
+        assert f"run/{name}" in result.output
+        assert (folder / "run" / name).exists()
+    return folder / "run"
+
+
+def read(path):
+    return pd.read_csv(path if isinstance(path, Path) else io.StringIO(path))
+
+
+def test_every_row_has_its_cluster_under_its_name(run, table):
+    found = read(run / "assign.csv")
+    assert list(found) == ["row", "facet_0", "facet_0_p", "facet_1", "facet_1_p"]
+    assert found["row"][7] == r"row\x1b7"
+    expected = predict(Run(run).model(), table[FEATURES])
+    for j in (0, 1):
+        assert (found[f"facet_{j}"] == expected.clusters[j]).all()
+        p = expected.responsibilities[j].max(1)
+        np.testing.assert_allclose(found[f"facet_{j}_p"], p, atol=1e-6)
+    assert Run(run).config.model.likelihood.name == "columns"
+
+
+def test_the_same_rows_in_any_format_and_order(run, table):
+    expected = read(run / "assign.csv")
+    clusters = expected.drop(columns="row")
+    table[[*FEATURES[::-1], "kind"]].to_csv("turned.csv", index=False)
+    table.to_parquet("mine.parquet")
+    x = table[FEATURES].to_numpy()
+    np.save("mine.npy", x)
+    np.savez("named.npz", x=x[:, ::-1], feature_names=FEATURES[::-1])
+    with h5py.File("mine.h5", "w") as file:
+        file["x"] = x
+    for name in ("turned.csv", "mine.parquet", "mine.npy", "named.npz", "mine.h5"):
+        result = mfcvae("assign", run, name)
+        pd.testing.assert_frame_equal(read(result.stdout).drop(columns="row"), clusters)
+        assert ("by their names" in result.stderr) == (name in ("turned.csv", "named.npz"))
+    mfcvae("assign", run, "mine.npy", "-o", "out.parquet", "-q")
+    pd.testing.assert_frame_equal(pd.read_parquet("out.parquet").drop(columns="row"), clusters)
+
+
+def test_a_single_row_as_json(run, table):
+    table.iloc[3:4].to_csv("one.csv", index=False)
+    (line,) = mfcvae("assign", run, "one.csv", "--json").stdout.splitlines()
+    expected = read(run / "assign.csv").iloc[3]
+    assert json.loads(line)["facet_0"] == expected["facet_0"]
+    told = mfcvae("assign", run, "one.csv", "-o", "one.jsonl", "--json").stdout
+    assert sum(json.loads(told)["sizes"]["facet_1"]) == 1
+    assert Path("one.jsonl").read_text() == f"{line}\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: t.drop(columns="mass"), ["mass"]),
+        (lambda t: t.rename(columns={"mass": "weight"}), ["mass", "weight"]),
+        (lambda t: t.assign(mass=["x", *map(str, t["mass"][1:])]), ["mass", "'x'", "row 0"]),
+        (lambda t: t.assign(mass=[np.inf, *t["mass"][1:]]), ["mass", "row 0"]),
+        (lambda t: t.assign(mass=t["mass"] * 1e6), ["unit"]),
+    ],
+)
+def test_other_columns_are_refused(run, table, change, words):
+    change(table).to_csv("other.csv", index=False)
+    result = mfcvae("assign", run, "other.csv", "-o", "never.csv", status=1)
+    for word in [*words, "other.csv"]:
+        assert word in result.stderr
+    assert not Path("never.csv").exists()
+
+
+def test_another_number_of_columns_without_names(run):
+    np.save("narrow.npy", np.zeros((5, 2)))
+    assert "(3,)" in mfcvae("assign", run, "narrow.npy", status=1).stderr
+
+
+def test_results_replace_no_data(run, table):
+    before = Path("mine.csv").read_bytes()
+    assert "mine.csv" in mfcvae("assign", run, "mine.csv", "-o", "mine.csv", status=2).stderr
+    assert Path("mine.csv").read_bytes() == before
+    assert ".parquet" in mfcvae("assign", run, "mine.csv", "-o", "out.xlsx", status=2).stderr
+
+
+def test_names_of_columns_go_with_an_export(run):
+    mfcvae("export", run, "copy")
+    assert Run("copy").feature_names() == tuple(FEATURES)
+
+
+def test_pictures_are_copied_by_their_clusters():
+    rng = np.random.default_rng(0)
+    for i in range(24):
+        file = Path(f"photos/{i % 2}/{i}.png")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(256, size=(9, 8, 3), dtype=np.uint8)).save(file)
+    size = ["--set", "data.options.size=8"]
+    mfcvae("fit", "photos", "--facets", "2,1", "--out", "pictures", "-q", *size, *QUICK)
+    Path("new").mkdir()
+    for name in ("1.png", "3.png"):
+        (Path("new") / name).write_bytes((Path("photos/1") / name).read_bytes())
+    Image.fromarray(rng.integers(256, size=(30, 30), dtype=np.uint8)).save("new/grey.png")
+    result = mfcvae("assign", "pictures", "new", "--copy-to", "sorted")
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert list(rows[0]) == ["row", "facet_0", "facet_0_p"]  # the other one has no clusters
+    copies = {file.name: file for file in Path("sorted").rglob("*.png")}
+    for row in rows:
+        copy = copies.pop(row["row"])
+        assert copy == Path("sorted/facet_0", f"cluster_{row['facet_0']}", row["row"])
+        assert copy.read_bytes() == (Path("new") / row["row"]).read_bytes()
+    assert copies == {}
+    assert len(list(Path("new").iterdir())) == 3
+    again = mfcvae("assign", "pictures", "new", "--copy-to", "sorted", status=2)
+    assert "sorted" in again.stderr
+    inside = mfcvae("assign", "pictures", "new", "--copy-to", "new/sorted", status=2)
+    assert "new/sorted" in inside.stderr
+
+
+def test_rows_of_npy_are_read_from_anywhere():
+    from pyro_mfcvae.data.arrays import observation_layouts
+
+    x = np.random.default_rng(0).normal(size=(50, 4))
+    for array in (x, np.asfortranarray(x)):
+        np.save("rows.npy", array)
+        rows = NpyRows(Path("rows.npy"), observation_layouts({"x": array}, "rows.npy"))
+        rows.block_rows = 7
+        places = np.array([49, 0, 3, 3, 20, 8, 9, 10, 11])
+        np.testing.assert_array_equal(rows.read(places), x[places].astype(np.float32))
