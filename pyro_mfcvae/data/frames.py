@@ -73,11 +73,12 @@ def _plan(column: nw.Series[Any], labels: Sequence[str] | None) -> Column:
         return used("left out", f"all cells are {known[0]}")
     if is_number and dtype.is_integer() and _counts(column):
         return used("row names", "counts the rows")
-    if is_number and is_missing.any():
-        row = int(is_missing.to_numpy().argmax())
-        return used("refused", f"{n - len(known)} of {n} cells are missing, first in row {row}")
     if is_number:
-        return used("observations", "numbers" if dtype.is_numeric() else "true is 1, false 0")
+        why = "numbers" if dtype.is_numeric() else "true is 1, false 0"
+        if is_missing.any():
+            row = int(is_missing.to_numpy().argmax())
+            why += f", {n - len(known)} of {n} cells are missing, first in row {row}"
+        return used("observations", why)
     values = known.to_list()
     if (stray := _stray_text(values)) is not None:
         row = column.to_list().index(stray)
