@@ -156,6 +156,13 @@ def test_settings_reach_the_library():
         VaDEClustering(2, settings={"training.learning_rat": 1}, **FEW).fit(X)
 
 
+def test_numbers_may_be_those_of_numpy():
+    model = FacetClustering(np.array([3, 2]), latent_dim=2, **FEW).fit(X)
+    assert model.n_clusters_ == (3, 2)
+    assert model.transform(X).shape == (60, 4)
+    assert VaDEClustering(np.int64(2), **FEW).fit(X).n_clusters_ == 2
+
+
 def test_pipelines_searches_and_jobs():
     pipeline = make_pipeline(MinMaxScaler(), VaDEClustering(2, **FEW)).fit(X)
     assert pipeline.predict(X).shape == (60,)
