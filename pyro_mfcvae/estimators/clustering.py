@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -335,8 +336,8 @@ class Clustering(ClusterMixin, TransformerMixin, FacetEstimator):
 
     def _facets(self) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
         """K and, where it is given, D of the facets with clusters."""
-        latents = None if self.latent_dim is None else (self.latent_dim,)
-        return (self.n_clusters,), latents
+        latents = None if self.latent_dim is None else _numbers(self.latent_dim)
+        return _numbers(self.n_clusters), latents
 
     def _columns(self, values: np.ndarray) -> list[Column]:
         """What kinds of values the columns of rows (N, features) have; none of pictures."""
@@ -348,7 +349,7 @@ class Clustering(ClusterMixin, TransformerMixin, FacetEstimator):
             for i, name in enumerate(names)
             if len(self.categories_.get(name, ())) > 1
         }
-        return describe_columns(torch.from_numpy(values), names, n_classes)
+        return describe_columns(torch.from_numpy(np.array(values)), names, n_classes)
 
     def _squeezed(self, values: np.ndarray) -> Any:
         return values[:, 0] if self.is_single else values
@@ -370,6 +371,11 @@ class Clustering(ClusterMixin, TransformerMixin, FacetEstimator):
         self.health_ = health(self.facts_, self.redundancy_)
         self.facet_names_ = [f"facet_{j}" for j in range(n_facets)]
         self.cluster_names_ = [{} for _ in range(n_facets)]
+
+
+def _numbers(given: Any) -> tuple[int, ...]:
+    """One whole number, or several."""
+    return tuple(operator.index(number) for number in np.atleast_1d(given))
 
 
 class FacetClustering(Clustering):
@@ -438,15 +444,16 @@ class FacetClustering(Clustering):
         return False
 
     def _facets(self) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
-        sizes = self.n_clusters
-        sizes = (sizes,) if isinstance(sizes, int) else tuple(sizes)
-        latents = self.latent_dim
-        if latents is not None:
-            latents = (latents,) * len(sizes) if isinstance(latents, int) else tuple(latents)
-            if len(latents) != len(sizes):
-                raise ValueError(
-                    f"latent_dim needs one number per facet ({len(sizes)}), got {latents}"
-                )
+        sizes = _numbers(self.n_clusters)
+        if self.latent_dim is None:
+            return sizes, None
+        latents = _numbers(self.latent_dim)
+        if len(latents) == 1:
+            latents *= len(sizes)
+        if len(latents) != len(sizes):
+            raise ValueError(
+                f"latent_dim needs one number per facet ({len(sizes)}), got {list(latents)}"
+            )
         return sizes, latents
 
 

@@ -129,4 +129,4 @@ def _tuples(value: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     """A value that JSON does not know."""
-    return value.item() if isinstance(value, np.generic) else str(value)
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else str(value)

@@ -102,7 +102,7 @@ def auto_config(
     width = 2 ** round(math.log2(min(max(math.sqrt(n * n_values) / 3, 16), 128)))
     width = choose("width", None, width, f"of the networks' layers: {size}")
     batch = choose("batch_size", batch_size, min(n, 64 if n < 2000 else 256), size)
-    steps = round(min(10 * n, max(1000 * math.sqrt(n / 1000), 1000), 3000), -1)
+    steps = round(min(10 * n, max(700 * math.sqrt(n / 1000), 1000), 3000))
     steps = choose("max_steps", max_steps, steps, f"steps rather than epochs: {size}")
     # In a long training it costs held-out ELBO, in a short one there is no time to find a scale.
     start: Start = "data-dependent" if steps < _SHORT else "default"

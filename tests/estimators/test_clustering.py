@@ -32,6 +32,18 @@ def facets():
     return FacetClustering((3, 2), latent_dim=(2, 1), **FEW | {"n_init": 2}).fit(X)
 
 
+def test_two_facets_find_two_partitions():
+    random = np.random.default_rng(1)
+    a, b = random.integers(3, size=300), random.integers(2, size=300)
+    means = [np.array(m)[c] for m, c in (((-4, 0, 4), a), ((4, -4, 4), a), ((-3, 3), b))]
+    rows = np.stack([*means, -means[2]], 1) + 0.5 * random.normal(size=(300, 4))
+    model = FacetClustering((3, 2), n_init=4, random_state=0, max_steps=400).fit(rows)
+    found = [[adjusted_rand_score(truth, labels) for labels in model.labels_.T] for truth in (a, b)]
+    assert_allclose(np.sort(found, 1), [[0, 1], [0, 1]], atol=0.05)
+    assert model.redundancy_[0, 1] < 0.05
+    assert model.labels_[:, np.argmax(found[0])].max() == 2
+
+
 @pytest.mark.parametrize("kind", [VaDEClustering, GMVAEClustering])
 def test_blobs_are_found(kind):
     rows, truth = make_blobs(150, centers=3, n_features=4, random_state=2)
@@ -154,6 +166,13 @@ def test_settings_reach_the_library():
     assert model.config_.guide.name == "enumerate"
     with pytest.raises(ValueError, match="learning_rate"):
         VaDEClustering(2, settings={"training.learning_rat": 1}, **FEW).fit(X)
+
+
+def test_numbers_may_be_those_of_numpy():
+    model = FacetClustering(np.array([3, 2]), latent_dim=2, **FEW).fit(X)
+    assert model.n_clusters_ == (3, 2)
+    assert model.transform(X).shape == (60, 4)
+    assert VaDEClustering(np.int64(2), **FEW).fit(X).n_clusters_ == 2
 
 
 def test_pipelines_searches_and_jobs():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,16 @@ import torch
 from distributed_job import StopAt
 from models import tiny_config
 
+from pyro_mfcvae.config import override
 from pyro_mfcvae.data import load_dataset
-from pyro_mfcvae.evaluation import evaluate
+from pyro_mfcvae.errors import TrainingError
+from pyro_mfcvae.evaluation import elbo_means, evaluate
+from pyro_mfcvae.evaluation.held_out import KeepBest
 from pyro_mfcvae.runs.complete import Interrupted, complete, finish
 from pyro_mfcvae.runs.measure import evaluate_run, lacking
 from pyro_mfcvae.runs.train import train
-from pyro_mfcvae.training import fit
+from pyro_mfcvae.training import Callback, fit
+from pyro_mfcvae.training.fitted import fit_all
 
 PRETRAINED = {"training.pretraining": '{"name": "autoencoder", "options": {"epochs": 1}}'}
 
@@ -65,3 +70,54 @@ def test_an_orchestrated_run_goes_on_and_is_measured_once(monkeypatch):
     assert said == ["evaluating"]
     assert lacking(run, dataset, {"probe": True}) == {"probe": True}
     assert lacking(run, dataset, {"diversity": ["pixels"]}) == {"diversity": ["pixels"]}
+
+
+def test_several_runs_in_memory_are_those_that_train_alone():
+    configs = [replace(tiny_config(**{"training.dtype": "float64"}), seed=seed) for seed in (0, 3)]
+    dataset = load_dataset(configs[0].data)
+    for config, one in zip(configs, fit_all(configs, dataset), strict=True):
+        alone = fit(config, dataset).model.state_dict()
+        for name, value in one.model.state_dict().items():
+            torch.testing.assert_close(value, alone[name], rtol=1e-4, atol=1e-6)
+
+
+def test_runs_that_break_down_are_left_out_unless_all_do():
+    good, bad = tiny_config(), override(tiny_config(), ["training.learning_rate=1e30"])
+    dataset = load_dataset(good.data)
+    (left,) = fit_all([bad, good], dataset)
+    assert left.state.config == good
+    with pytest.raises(TrainingError):
+        fit_all([bad, replace(bad, seed=1)], dataset)
+
+
+class _Kept(Callback):
+    def __init__(self):
+        self.tensors = {}
+
+    def on_step(self, state):
+        self.tensors[state.step] = {k: v.clone() for k, v in state.model.state_dict().items()}
+
+
+def test_the_parameters_that_were_best_held_out_are_kept():
+    # A learning rate that does harm: the best step is not the last one.
+    config = tiny_config(**{"training.learning_rate": "0.03", "training.epochs_per_step": "6"})
+    dataset = load_dataset(config.data)
+    kept, best = _Kept(), KeepBest(dataset.split("test")[0], n_times=12)
+    model = fit(config, dataset, [kept, best]).model
+    ours = model.state_dict()
+    assert all(torch.equal(ours[name], value) for name, value in kept.tensors[best.step].items())
+    elbo = elbo_means(model, dataset.split("test")[0])["elbo"]
+    assert best.best == pytest.approx(elbo, rel=1e-5)
+    for step, tensors in kept.tensors.items():
+        if step % 2 == 0:
+            model.load_state_dict(tensors)
+            assert elbo_means(model, dataset.split("test")[0])["elbo"] <= elbo + 1e-3
+
+
+def test_nothing_is_best_before_all_terms_have_their_full_weight():
+    weak = {"training.kl_start": "0.1", "training.kl_warm_up": "[1,3]"}
+    config = tiny_config(**{"training.epochs_per_step": "4"} | weak)
+    dataset = load_dataset(config.data)
+    best = KeepBest(dataset.split("test")[0], n_times=1000)
+    state = fit(config, dataset, [best]).state
+    assert best.step > 3 * state.batches.per_epoch

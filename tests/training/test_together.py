@@ -30,6 +30,7 @@ from pyro_mfcvae.training.begin import initialise, prepare
 from pyro_mfcvae.training.devices.captured import N_WARM_UP, Captured, CudaGraphs, GivenNoise
 from pyro_mfcvae.training.devices.launch import check_one_process
 from pyro_mfcvae.training.devices.lockstep import take_steps_together
+from pyro_mfcvae.training.devices.stepping import stepper_of_all
 from pyro_mfcvae.training.devices.together import Together, check_alike
 from pyro_mfcvae.training.loop import products_in
 from pyro_mfcvae.training.optimizer import is_captured
@@ -182,6 +183,23 @@ def test_runs_that_cannot_be_one_program_are_refused_before_any_folder(monkeypat
     with pytest.raises(ConfigError, match="guide Laplace samples 'z_1' from Laplace; only normal"):
         train_together(configs, tmp_path / "runs")
     assert not list(tmp_path.iterdir())
+
+
+def test_small_runs_are_one_program_on_a_cpu_and_large_or_other_ones_take_turns(monkeypatch):
+    class Laplace(EnumerateGuide):
+        def latent(self, j, posterior):
+            normal = posterior.base_dist
+            return pyro.sample(f"z_{j}", dist.Laplace(normal.loc, normal.scale).to_event(1))
+
+    def steps(**replaced):
+        configs = seeds_and_settings(tiny_config(**replaced), 2)
+        return stepper_of_all([begun(config) for config in configs.values()])
+
+    monkeypatch.setitem(GUIDES, "laplace", Laplace)
+    assert isinstance(steps().__self__, Together)
+    assert not hasattr(steps(**{"guide.name": "laplace"}), "__self__")
+    monkeypatch.setattr("pyro_mfcvae.training.devices.stepping._SMALL", 1)
+    assert not hasattr(steps(), "__self__")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.training.devices.captured import Captured, CudaGraphs, GivenNoise
 from pyro_mfcvae.training.devices.together import Together, check_together
 from pyro_mfcvae.training.optimizer import is_captured
@@ -57,9 +58,7 @@ def check_noise(states: Sequence[TrainingState]) -> None:
         ConfigError: if their guide samples from other than normal distributions.
     """
     if _is_one_program(states):
-        lead = states[0]
-        with torch.random.fork_rng(devices=[lead.fade.device] if lead.fade.is_cuda else []):
-            lead.objective.noise_shapes(lead.batches(0))
+        _need_normal_noise(states[0])
 
 
 def _in_turn(steps: Sequence[Callable[[], None]]) -> None:
@@ -73,5 +72,17 @@ def _is_captured(state: TrainingState) -> bool:
 
 def _is_one_program(states: Sequence[TrainingState]) -> bool:
     lead = states[0]
-    is_small = sum(p.numel() for p in lead.model.parameters()) * lead.batches.batch_size < _SMALL
-    return len(states) > 1 and (is_small or lead.fade.device.type != "cpu")
+    if len(states) == 1 or lead.fade.device.type != "cpu":
+        return len(states) > 1
+    if sum(p.numel() for p in lead.model.parameters()) * lead.batches.batch_size > _SMALL:
+        return False
+    try:
+        _need_normal_noise(lead)
+    except ConfigError:
+        return False  # in turn they need none from outside
+    return True
+
+
+def _need_normal_noise(state: TrainingState) -> None:
+    with torch.random.fork_rng(devices=[state.fade.device] if state.fade.is_cuda else []):
+        state.objective.noise_shapes(state.batches(state.step))

@@ -1,0 +1,53 @@
+"""Settings from the data."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from pyro_mfcvae.data import Dataset
+from pyro_mfcvae.presets.auto import auto_config
+
+
+def data(n, *event):
+    x = torch.randn(n, *event)
+    return Dataset("mine", x, train=torch.arange(n - n // 5), test=torch.arange(n - n // 5, n))
+
+
+@pytest.mark.parametrize(("n", "most"), [(12, 2), (50, 4), (1000, 10)])
+def test_a_cluster_has_ten_rows(n, most):
+    auto = auto_config(data(n, 4))
+    assert [facet.n_clusters for facet in auto.config.model.facets] == [most, most]
+    assert auto.config.training.batch_size <= n
+
+
+def test_what_is_given_is_taken():
+    auto = auto_config(data(100, 4), [7, 3, 1], [2, 2, 5], max_steps=40, batch_size=10, n_starts=3)
+    facets = auto.config.model.facets
+    assert [(f.n_clusters, f.latent_dim) for f in facets] == [(7, 2), (3, 2), (1, 5)]
+    assert auto.n_starts == 3
+    training = auto.config.training
+    assert training.batch_size == 10
+    assert training.n_epochs * 8 == 40  # 80 training rows
+    given = {c.setting for c in auto.choices if c.reason == "as given"}
+    assert given == {"n_clusters", "latent_dim", "max_steps", "batch_size", "n_init"}
+
+
+def test_every_choice_has_a_reason():
+    auto = auto_config(data(100, 4))
+    assert all(choice.reason not in ("", "as given") for choice in auto.choices)
+
+
+def test_larger_data_get_larger_networks_and_longer_trainings():
+    small, large = auto_config(data(100, 4)), auto_config(data(10_000, 189))
+
+    def widths(auto):
+        return auto.config.model.encoder.options["backbone"]
+
+    def steps(auto, n):
+        training = auto.config.training
+        return training.n_epochs * -(-n // training.batch_size)
+
+    assert widths(small) < widths(large)
+    assert steps(small, 80) < steps(large, 8000)
+    assert small.config.model.facets[0].latent_dim < large.config.model.facets[0].latent_dim
