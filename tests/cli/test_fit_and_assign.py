@@ -16,8 +16,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from pyro_mfcvae.cli import main
-from pyro_mfcvae.data.npz import NpyRows
 from pyro_mfcvae.evaluation import predict
+from pyro_mfcvae.runs import assign
 from pyro_mfcvae.runs.run import Run
 
 QUICK = ["--set", "training.epochs_per_step=[2]", "--set", "training.kl_warm_up=[0,1]"]
@@ -174,16 +174,13 @@ def test_pictures_are_copied_by_their_clusters():
     assert "new/sorted" in inside.stderr
 
 
-def test_rows_of_npy_are_read_from_anywhere():
-    from pyro_mfcvae.data.arrays import observation_layouts
-
-    x = np.random.default_rng(0).normal(size=(50, 4))
-    for array in (x, np.asfortranarray(x)):
-        np.save("rows.npy", array)
-        rows = NpyRows(Path("rows.npy"), observation_layouts({"x": array}, "rows.npy"))
-        rows.block_rows = 7
-        places = np.array([49, 0, 3, 3, 20, 8, 9, 10, 11])
-        np.testing.assert_array_equal(rows.read(places), x[places].astype(np.float32))
+def test_pieces_make_up_the_whole(run, table, monkeypatch):
+    np.save("pieces.npy", table[FEATURES].to_numpy())
+    whole = read(mfcvae("assign", run, "pieces.npy").stdout)
+    monkeypatch.setattr(assign, "_MOST_ROWS", 7)
+    pieces = read(mfcvae("assign", run, "pieces.npy").stdout)
+    assert len(whole) == 60
+    pd.testing.assert_frame_equal(pieces, whole, rtol=0, atol=2e-6)  # float32, 6 digits
 
 
 def test_tables_as_json_and_nothing_at_all(run):
