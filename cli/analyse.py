@@ -20,7 +20,7 @@ from pyro_mfcvae.cli.options import (
     comma_separated,
     option,
     own_files,
-    say_plainly,
+    prints_tables,
     sayer,
 )
 
@@ -44,7 +44,10 @@ from pyro_mfcvae.cli.options import (
 @option("--all everything", "Print every measure, for both parts.")
 @own_files
 @DATA_DIR
-def evaluate(run: Path, everything: bool, data_dir: Path | None, **slow: Any) -> None:
+@prints_tables
+def evaluate(
+    run: Path, everything: bool, data_dir: Path | None, as_json: bool, quiet: bool, **slow: Any
+) -> None:
     """Evaluate the model of RUN and print tables.
 
     Its training and its held-out data are measured, and written to evaluation.json.
@@ -55,14 +58,17 @@ def evaluate(run: Path, everything: bool, data_dir: Path | None, **slow: Any) ->
       mfcvae evaluate runs/shapes-001 --probe --bound 64
       mfcvae evaluate runs/shapes-001 --all
     """
-    from pyro_mfcvae.cli.show import console, show_evaluation
+    from pyro_mfcvae.cli.show import printer, show_evaluation, show_json
     from pyro_mfcvae.runs.measure import evaluate_run
     from pyro_mfcvae.runs.run import Run
 
     opened = Run(run)
-    screen = console()
-    results = evaluate_run(opened, opened.dataset(data_dir), slow, sayer(screen))
-    show_evaluation(screen, results, everything)
+    screen, say = printer(as_json, quiet)
+    results = evaluate_run(opened, opened.dataset(data_dir), slow, say)
+    if as_json:
+        show_json(results.to_dict())
+    elif not quiet:
+        show_evaluation(screen, results, everything)
 
 
 class _Figures(click.Command):
@@ -113,6 +119,7 @@ def figures(run: Path, data_dir: Path | None) -> None:
 )
 @own_files
 @DATA_DIR
+@prints_tables
 def compare(
     run: Path,
     guides: str | None,
@@ -120,6 +127,8 @@ def compare(
     n_draws: int,
     n_observations: int,
     data_dir: Path | None,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Compare guides on the model of RUN, under the same noise.
 
@@ -136,15 +145,16 @@ def compare(
     """
     from rich.progress import Progress
 
-    from pyro_mfcvae.cli.show import console, show_comparison
+    from pyro_mfcvae.cli.show import printer, show_comparison, show_json
     from pyro_mfcvae.plugins import guide_name
     from pyro_mfcvae.runs.draw import draw_comparison
     from pyro_mfcvae.runs.measure import compare_run
     from pyro_mfcvae.runs.run import Run
 
     names = guides and [guide_name(text) for text in comma_separated(guides)]
-    opened, screen = Run(run), console()
-    with Progress(console=screen, transient=True) as progress:
+    opened = Run(run)
+    screen, say = printer(as_json, quiet)
+    with Progress(console=screen, transient=True, disable=quiet) as progress:
         task = progress.add_task("comparing", total=None)
         results = compare_run(
             opened,
@@ -155,9 +165,12 @@ def compare(
             n_draws,
             lambda n_done, n_all: progress.update(task, completed=n_done, total=n_all),
         )
-    show_comparison(screen, results)
+    if as_json:
+        show_json(results.to_dict())
+    elif not quiet:
+        show_comparison(screen, results)
     for path in draw_comparison(opened):
-        say_plainly(screen, f"figure: {path}")
+        say(f"figure: {path}")
 
 
 @click.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from pyro_mfcvae.cli.options import (
     option,
     own_files,
     paragraph,
+    prints_tables,
 )
 
 if TYPE_CHECKING:
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name", required=False, shell_complete=completion.PRESETS)
-def presets(name: str | None) -> None:
+@prints_tables
+def presets(name: str | None, as_json: bool, quiet: bool) -> None:
     """List the presets, or print the settings of one as JSON.
 
     \b
@@ -38,6 +41,9 @@ def presets(name: str | None) -> None:
 
     if name is not None:
         click.echo(config_to_json(get_preset(name).config), nl=False)
+        return
+    if as_json or quiet:
+        _list_names({preset.name: preset.description for preset in PRESETS.values()}, as_json)
         return
     for preset in PRESETS.values():
         click.echo(f"{preset.name}: {preset.description}")
@@ -116,7 +122,8 @@ def _say_how_to_go_on(run: Run) -> None:
 @click.command()
 @click.argument("kind", required=False)
 @own_files
-def parts(kind: str | None) -> None:
+@prints_tables
+def parts(kind: str | None, as_json: bool, quiet: bool) -> None:
     """List models, guides, likelihoods, networks, data sets and file formats.
 
     KIND is one of those in the singular. With --model or --guide what their files register is
@@ -140,7 +147,22 @@ def parts(kind: str | None) -> None:
     known = {table.what: table for table in tables}
     if kind is not None and kind not in known:
         raise unknown("kind", kind, known)
-    for table in known.values() if kind is None else [known[kind]]:
+    chosen = list(known.values()) if kind is None else [known[kind]]
+    if as_json or quiet:
+        found = {t.what: {name: t.describe(name) for name in sorted(t)} for t in chosen}
+        _list_names(found if as_json else {name: t for t in chosen for name in sorted(t)}, as_json)
+        return
+    for table in chosen:
         click.echo(f"{table.what}:")
         for name in sorted(table):
             click.echo(paragraph(f"  {name}: ", table.describe(name)))
+
+
+def _list_names(found: Mapping[str, object], as_json: bool) -> None:
+    """Print what is known by name as JSON, or the names alone, one a line."""
+    from pyro_mfcvae.cli.show import show_json
+
+    if as_json:
+        show_json(found)
+    else:
+        click.echo("\n".join(found))

@@ -12,6 +12,7 @@ from pyro_mfcvae.cli.options import (
     DATA_DIR,
     LABELS,
     comma_separated,
+    prints_tables,
     say_plainly,
     settings_of,
 )
@@ -27,8 +28,14 @@ if TYPE_CHECKING:
 @LABELS
 @DATA_DIR
 @settings_of("an option of the data, such as data.options.size=32")
+@prints_tables
 def inspect(
-    data: str, labels: str | None, data_dir: Path | None, assignments: tuple[str, ...]
+    data: str,
+    labels: str | None,
+    data_dir: Path | None,
+    assignments: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Say what a training would do with every column of DATA, and why.
 
@@ -40,9 +47,9 @@ def inspect(
       mfcvae inspect penguins.csv --labels species,sex
       mfcvae inspect photos --set data.options.size=32
     """
-    from dataclasses import replace
+    from dataclasses import asdict, replace
 
-    from pyro_mfcvae.cli.show import console, show_tables
+    from pyro_mfcvae.cli.show import printer, show_json, show_tables
     from pyro_mfcvae.config import override
     from pyro_mfcvae.data import data_settings, in_folder
     from pyro_mfcvae.data.inspection import inspect_data
@@ -56,15 +63,19 @@ def inspect(
         settings = in_folder(settings, data_dir)
     config = replace(get_preset(default_preset(None)).config, data=settings)
     found = inspect_data(override(config, assignments).data)
-    screen = console()
-    show_tables(screen, _columns_table(found))
-    for note in found.notes:
-        say_plainly(screen, f"warning: {note}")
+    screen, _ = printer(as_json, quiet)
+    if as_json:
+        show_json({"columns": list(map(asdict, found.columns)), "warnings": found.notes})
+    elif not quiet:
+        show_tables(screen, _columns_table(found))
+        for note in found.notes:
+            say_plainly(screen, f"warning: {note}")
     if found.dataset is None:
         raise DataError(found.problem)
-    n_train, n_test = len(found.dataset.train), len(found.dataset.test)
-    shape = found.dataset.observation.shape
-    say_plainly(screen, f"{n_train} observations {shape} to train on, {n_test} held out")
+    if not (as_json or quiet):
+        n_train, n_test = len(found.dataset.train), len(found.dataset.test)
+        shape = found.dataset.observation.shape
+        say_plainly(screen, f"{n_train} observations {shape} to train on, {n_test} held out")
 
 
 def _columns_table(found: Inspection) -> Table:

@@ -137,7 +137,9 @@ def own_files(command: Callable[..., None]) -> Callable[..., None]:
 
 def prints_tables(command: Callable[..., None]) -> Callable[..., None]:
     """Decorator: options of a command that prints tables, ``as_json`` and ``quiet``."""
-    command = click.option("-q", "--quiet", is_flag=True, help="Print no tables.")(command)
+    command = click.option(
+        "-q", "--quiet", is_flag=True, help="Print no tables; of a list, names only."
+    )(command)
     return option("--json as_json", "Print JSON instead of tables, for other programs.")(command)
 
 

@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     None,
     "D:K,D:K",
 )
+@option("--config settings", "Settings of an earlier run, or of a config.json.", PATH, "FILE|RUN")
 @settings_of("any setting, such as training.learning_rate=1e-3")
 @option("--seed", "Of weights, order and noise.", NATURAL)
 @OUT
@@ -122,6 +123,7 @@ def train(
       mfcvae train gmvae-mnist --guide vade
       mfcvae train --model mine.py:Own --guide enumerate
       mfcvae train mnist --guide mine.py:OwnGuide
+      mfcvae train --config runs/shapes-001 --seed 1
       mfcvae train --devices 4
       mfcvae train --resume runs/shapes-001
     """
@@ -205,6 +207,7 @@ def _settings(
     model: str | None,
     guide: str | None,
     preset: str | None,
+    settings: Path | None,
     data: str | None,
     labels: str | None,
     data_dir: Path | None,
@@ -223,9 +226,15 @@ def _settings(
     from pyro_mfcvae.data import data_settings, in_folder
     from pyro_mfcvae.plugins import check_given_once, with_guide, with_model
     from pyro_mfcvae.presets import default_preset, get_preset
+    from pyro_mfcvae.runs.run import read_config
 
     paths = [assignment.partition("=")[0].strip() for assignment in assignments]
-    config = get_preset(preset or default_preset(model)).config
+    if settings is None:
+        config = get_preset(preset or default_preset(model)).config
+    elif preset is None:
+        config = read_config(settings)
+    else:
+        raise ConfigError("--config gives all settings; leave the preset out")
     for kind, text, change in (("model", model, with_model), ("guide", guide, with_guide)):
         if text is not None:
             check_given_once(kind, paths)

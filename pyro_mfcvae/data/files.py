@@ -52,10 +52,10 @@ def file(
     ``x`` in the same array. ``feature_names`` (features,) and ``row_names`` (N,) name columns and
     observations.
 
-    An HDF5 file may exceed the memory: streamed observations are read as they are needed. Chunks of
-    about 1 MB, whole in all places but the first, are read fastest. Real numbers are read once at
-    the beginning, too: networks and likelihoods depend on their range. What lies in groups is left
-    alone.
+    A file of HDF5 or ``.npy`` may exceed the memory: streamed observations are read as they are
+    needed. HDF5's chunks of about 1 MB, whole in all places but the first, are read fastest. Real
+    numbers are read once at the beginning, too: networks and likelihoods depend on their range.
+    What lies in groups is left alone.
 
     A table is a file with names of columns. Columns of numbers are observations, those of text are
     labels, unless labels are given by name. A folder holds pictures, whose labels are the names of

@@ -25,9 +25,6 @@ def settings_from_data(
         dataset: the data.
         data: settings that load them.
         n_clusters: K of each facet, shallow first; None takes what there are rows for.
-
-    Raises:
-        DataError: if a column tells no rows apart.
     """
     auto = auto_config(dataset, n_clusters)
     config, choices = replace(auto.config, data=data), auto.choices

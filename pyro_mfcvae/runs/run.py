@@ -62,13 +62,10 @@ class Run:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        settings = self.path / "config.json"
         try:
-            self.config: Config = config_from_json(read_regular(settings).decode())
+            self.config: Config = read_config(self.path / "config.json")
         except FileNotFoundError:
             raise RunError(f"{self.path} is no run folder: it has no config.json") from None
-        except (ValueError, RecursionError) as error:
-            raise RunError(f"{settings} cannot be used: {error}") from None
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -352,6 +349,20 @@ class Run:
             warnings.warn(
                 f"the results are not saved: {explain_os(error)}", NotSavedWarning, stacklevel=4
             )
+
+
+def read_config(path: Path) -> Config:
+    """The settings in a file, or of the run in a folder.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        RunError: if they cannot be used.
+    """
+    settings = path / "config.json" if path.is_dir() else path
+    try:
+        return config_from_json(read_regular(settings).decode())
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{settings} cannot be used: {error}") from None
 
 
 def _halved(model: FacetModel) -> FacetModel:

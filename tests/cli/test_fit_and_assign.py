@@ -11,12 +11,13 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 from PIL import Image
 
 from pyro_mfcvae.cli import main
-from pyro_mfcvae.data.npz import NpyRows
 from pyro_mfcvae.evaluation import predict
+from pyro_mfcvae.runs import assign
 from pyro_mfcvae.runs.run import Run
 
 QUICK = ["--set", "training.epochs_per_step=[2]", "--set", "training.kl_warm_up=[0,1]"]
@@ -173,13 +174,59 @@ def test_pictures_are_copied_by_their_clusters():
     assert "new/sorted" in inside.stderr
 
 
-def test_rows_of_npy_are_read_from_anywhere():
-    from pyro_mfcvae.data.arrays import observation_layouts
+def test_pieces_make_up_the_whole(run, table, monkeypatch):
+    np.save("pieces.npy", table[FEATURES].to_numpy())
+    whole = read(mfcvae("assign", run, "pieces.npy").stdout)
+    monkeypatch.setattr(assign, "_MOST_ROWS", 7)
+    pieces = read(mfcvae("assign", run, "pieces.npy").stdout)
+    assert len(whole) == 60
+    pd.testing.assert_frame_equal(pieces, whole, rtol=0, atol=2e-6)  # float32, 6 digits
 
-    x = np.random.default_rng(0).normal(size=(50, 4))
-    for array in (x, np.asfortranarray(x)):
-        np.save("rows.npy", array)
-        rows = NpyRows(Path("rows.npy"), observation_layouts({"x": array}, "rows.npy"))
-        rows.block_rows = 7
-        places = np.array([49, 0, 3, 3, 20, 8, 9, 10, 11])
-        np.testing.assert_array_equal(rows.read(places), x[places].astype(np.float32))
+
+def test_tables_as_json_and_nothing_at_all(run):
+    few = ["--guides", "vade", "--samples", "1", "--n-draws", "2", "--n-observations", "5"]
+    for name, more, file in (("evaluate", [], "evaluation"), ("compare", few, "comparison")):
+        printed = json.loads(mfcvae(name, run, *more, "--json").stdout)
+        assert printed == json.loads((run / f"{file}.json").read_text())
+        assert mfcvae(name, run, *more, "-q").output == ""
+    columns = json.loads(mfcvae("inspect", "mine.csv", "--json").stdout)["columns"]
+    assert {each["name"]: each["use"] for each in columns}["kind"] == "label"
+    assert mfcvae("inspect", "mine.csv", "-q").output == ""
+
+
+def test_lists_as_json_and_names_alone():
+    presets = json.loads(mfcvae("presets", "--json").stdout)
+    assert mfcvae("presets", "-q").stdout.splitlines() == list(presets)
+    parts = json.loads(mfcvae("parts", "--json").stdout)
+    assert "vade" in parts["guide"]
+    assert mfcvae("parts", "guide", "-q").stdout.splitlines() == list(parts["guide"])
+
+
+def test_settings_of_an_earlier_run(run):
+    mfcvae("train", "--config", run, "--seed", "7", "--out", "again")
+    first, second = Run(run).config, Run("again").config
+    assert (second.seed, second.model) == (7, first.model)
+    mfcvae("train", "--config", run / "config.json", "--out", "same")
+    assert Run("same").config == first
+    assert "--config" in mfcvae("train", "mnist", "--config", run, status=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "incomplete", "found"),
+    [
+        (["train"], "mnist-f", "mnist-fast"),
+        (["train", "--model"], "gm", "gmvae"),
+        (["train", "--guide"], "enum", "enumerate"),
+        (["train", "--data"], "shapes3", "shapes3d"),
+        (["evaluate"], "runs/m", "runs/mine-001"),
+        (["assign", "runs/mine-001"], "celeb", "celeba"),
+        (["presets"], "vla", "vlac"),
+    ],
+)
+def test_a_shell_completes_names_and_runs(words, incomplete, found):
+    Path("runs/mine-001").mkdir(parents=True, exist_ok=True)
+    Path("runs/mine-001/config.json").touch()
+    completion = ShellComplete(main, {}, "mfcvae", "_MFCVAE_COMPLETE")
+    items = completion.get_completions(words, incomplete)
+    assert any(item.value.startswith(found) for item in items)
+    assert all(item.value.startswith(incomplete) for item in items)
