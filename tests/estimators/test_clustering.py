@@ -227,8 +227,8 @@ def test_pictures(channels):
 
 def test_bad_values_are_named_with_their_place():
     rows = X.copy()
-    rows[3, 2] = np.nan
-    with pytest.raises(ValueError, match="NaN in row 3, column 2"):
+    rows[3, 2] = np.inf
+    with pytest.raises(ValueError, match="inf in row 3, column 2"):
         VaDEClustering(2, **FEW).fit(rows)
     with pytest.raises(ValueError, match="n_clusters=8"):
         VaDEClustering(8, **FEW).fit(X[:5])

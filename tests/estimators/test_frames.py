@@ -131,10 +131,10 @@ def test_a_notebook_shows_estimators_and_figures(facets, capsys):
     assert "20/20" in capsys.readouterr().err
 
 
-def test_text_and_missing_values_are_named():
-    with pytest.raises(ValueError, match="species"):
-        FacetClustering((2, 2), **FEW).fit(X.assign(species="Adelie"))
-    gaps = X.copy()
-    gaps.iloc[4, 1] = np.nan
+def test_dates_and_infinite_values_are_named():
+    with pytest.raises(ValueError, match="seen"):
+        FacetClustering((2, 2), **FEW).fit(X.assign(seen=pd.Timestamp("2026-01-01")))
+    wrong = X.copy()
+    wrong.iloc[4, 1] = np.inf
     with pytest.raises(ValueError, match="row 4, column 'depth'"):
-        FacetClustering((2, 2), **FEW).fit(gaps)
+        FacetClustering((2, 2), **FEW).fit(wrong)
