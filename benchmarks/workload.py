@@ -15,7 +15,7 @@ from pyro_mfcvae.data.folders import data_folder
 from pyro_mfcvae.data.shapes import factor_grid
 from pyro_mfcvae.data.shapes3d import FILE
 from pyro_mfcvae.data.vision import MNIST, SVHN, DigitFiles
-from pyro_mfcvae.inference.noise import derived_seed
+from pyro_mfcvae.inference.noise import derive_seed
 from pyro_mfcvae.models import FacetModel
 from pyro_mfcvae.plugins import build_model
 from pyro_mfcvae.training import TrainingState, new_state
@@ -63,7 +63,7 @@ class Workload:
     def model(self) -> FacetModel:
         """A new model, always the same, on the device and in training mode."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derived_seed(self.config.seed, "weights"))
+            torch.manual_seed(derive_seed(self.config.seed, "weights"))
             model = build_model(self.config.model, self.dataset.observation, self.config.guide)
         return model.to(self.device, self.dtype).train()
 

@@ -17,11 +17,11 @@ from pyro_mfcvae.cli.options import (
     RUN,
     ListsMeasures,
     Numbers,
-    comma_separated,
     option,
     own_files,
     prints_tables,
     sayer,
+    split_commas,
 )
 
 
@@ -151,7 +151,7 @@ def compare(
     from pyro_mfcvae.runs.measure import compare_run
     from pyro_mfcvae.runs.run import Run
 
-    names = guides and [guide_name(text) for text in comma_separated(guides)]
+    names = guides and [guide_name(text) for text in split_commas(guides)]
     opened = Run(run)
     screen, say = printer(as_json, quiet)
     with Progress(console=screen, transient=True, disable=quiet) as progress:

@@ -14,11 +14,11 @@ from pyro_mfcvae.cli.options import (
     COUNT,
     DATA_DIR,
     FOLDER,
-    comma_separated,
     option,
     say_plainly,
     sayer,
     settings_of,
+    split_commas,
 )
 
 _BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"  # beside this folder in a checkout
@@ -67,7 +67,7 @@ def bench(only: str | None, out: Path, **given: Any) -> None:
     from pyro_mfcvae.figures import save_figure
     from pyro_mfcvae.files import write_whole
 
-    request = Request(parts=comma_separated(only), **given)
+    request = Request(parts=split_commas(only), **given)
     request.check()
     out.mkdir(parents=True, exist_ok=True)  # rather now than after an hour of measuring
     screen = console()

@@ -15,11 +15,11 @@ from pyro_mfcvae.cli.options import (
     NATURAL,
     OUT,
     Numbers,
-    comma_separated,
     option,
     prints_tables,
     say_plainly,
     settings_of,
+    split_commas,
 )
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def fit(
     screen, say = printer(as_json, quiet)
     source = data_settings(data)
     if labels is not None:
-        source = replace(source, options={**source.options, "labels": comma_separated(labels)})
+        source = replace(source, options={**source.options, "labels": split_commas(labels)})
     if data_dir is not None:
         source = in_folder(source, data_dir)
     given = [*assignments]

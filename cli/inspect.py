@@ -11,10 +11,10 @@ from pyro_mfcvae.cli.options import (
     DATA,
     DATA_DIR,
     LABELS,
-    comma_separated,
     prints_tables,
     say_plainly,
     settings_of,
+    split_commas,
 )
 from pyro_mfcvae.errors import DataError
 
@@ -57,7 +57,7 @@ def inspect(
 
     settings = data_settings(data)
     if labels is not None:
-        options = {**settings.options, "labels": comma_separated(labels)}
+        options = {**settings.options, "labels": split_commas(labels)}
         settings = replace(settings, options=options)
     if data_dir is not None:
         settings = in_folder(settings, data_dir)

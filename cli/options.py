@@ -143,7 +143,7 @@ def prints_tables(command: Callable[..., None]) -> Callable[..., None]:
     return option("--json as_json", "Print JSON instead of tables, for other programs.")(command)
 
 
-def comma_separated(text: str | None) -> list[str]:
+def split_commas(text: str | None) -> list[str]:
     """The parts of a text, without blanks around them."""
     return [part.strip() for part in text.split(",")] if text else []
 

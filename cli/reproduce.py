@@ -15,12 +15,12 @@ from pyro_mfcvae.cli.options import (
     FOLDER,
     JOBS,
     NATURAL,
-    comma_separated,
     option,
     paragraph,
     say_plainly,
     sayer,
     settings_of,
+    split_commas,
 )
 from pyro_mfcvae.cli.studies import watch_study
 from pyro_mfcvae.errors import ConfigError
@@ -82,7 +82,7 @@ def reproduce(
         raise ConfigError("--quick and --reduced exclude each other; give one of them")
     request = Request(
         scale="quick" if quick else "reduced" if reduced else "full",
-        only=comma_separated(only),
+        only=split_commas(only),
         **given,
     )
     screen = console()

@@ -100,7 +100,7 @@ def sweep(
         _show_trials(screen, planned)
         return
 
-    def found(record: Record) -> str:
+    def format_result(record: Record) -> str:
         if record.outcome is None:
             return record.state
         entry = planned.spec.objective.entry(record.job.arm.label)
@@ -110,7 +110,7 @@ def sweep(
         return f"{100 * value:.2f} %" if entry.percent else f"{value:.3f}"
 
     try:
-        with watch_study(screen, planned.study, "trial", found) as watch:
+        with watch_study(screen, planned.study, "trial", format_result) as watch:
             results = planned.run(chosen, watch)
     except Interrupted:
         _say_how_to_go_on(screen, ctx)

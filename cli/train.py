@@ -23,12 +23,12 @@ from pyro_mfcvae.cli.options import (
     OUT,
     PATH,
     again,
-    comma_separated,
     command_line,
     option,
     say_plainly,
     sayer,
     settings_of,
+    split_commas,
 )
 from pyro_mfcvae.errors import ConfigError
 
@@ -132,7 +132,7 @@ def train(
     from pyro_mfcvae.runs import train as alone
     from pyro_mfcvae.studies.many_runs import seeds_and_settings
     from pyro_mfcvae.training.callbacks import ProgressBar
-    from pyro_mfcvae.training.devices.launch import launched
+    from pyro_mfcvae.training.devices.launch import launch
 
     screen = console()
     bar, say = ProgressBar(screen), sayer(screen)
@@ -150,7 +150,7 @@ def train(
         runs, state = dict(zip(configs, trained, strict=True)), states[0]
     else:
         config = _settings(model, guide, **given)
-        with launched(config.training.device, **processes) as engine:
+        with launch(config.training.device, **processes) as engine:
             run, state, dataset = alone.train(config, out, [bar], say, engine=engine)
         runs = {str(run.path): run}
     _finish(screen, again(model, guide), runs, state, dataset)
@@ -170,7 +170,7 @@ def _resume(
     from pyro_mfcvae.runs import together
     from pyro_mfcvae.runs import train as alone
     from pyro_mfcvae.runs.run import Run
-    from pyro_mfcvae.training.devices.launch import launched
+    from pyro_mfcvae.training.devices.launch import launch
 
     if any(value not in (None, ()) for value in given.values()):
         raise ConfigError(
@@ -187,7 +187,7 @@ def _resume(
         _, states, dataset = together.resume_together(runs, [bar], say, data_dir, device)
         return named, states[0], dataset
     (run,) = runs
-    with launched(device or run.config.training.device, **processes) as engine:
+    with launch(device or run.config.training.device, **processes) as engine:
         state, dataset = alone.resume(run, [bar], say, data_dir, device, engine=engine)
     return named, state, dataset
 
@@ -200,7 +200,7 @@ def _values(text: str) -> tuple[str, list[str]]:
             "expected --vary PATH=VALUE,VALUE, such as training.learning_rate=0.001,0.002, got "
             f"{text!r}"
         )
-    return path.strip(), comma_separated(values)
+    return path.strip(), split_commas(values)
 
 
 def _settings(
@@ -247,7 +247,7 @@ def _settings(
         values["data"] = {"name": source.name, "options": dict(source.options)}
         values["preset"] = preset
     if labels is not None:
-        values["data"]["options"]["labels"] = comma_separated(labels)
+        values["data"]["options"]["labels"] = split_commas(labels)
     if data_dir is not None:
         values["data"]["options"] = in_folder(Component(**values["data"]), data_dir).options
     if seed is not None:

@@ -10,7 +10,7 @@ import torch
 
 from pyro_mfcvae import MFCVAE, FacetELBO
 from pyro_mfcvae.config import Component, FacetConfig
-from pyro_mfcvae.guides import enumerated_cluster
+from pyro_mfcvae.guides import enumerate_cluster
 from pyro_mfcvae.models.pairs import PairsOfClusters
 
 
@@ -21,8 +21,8 @@ class HierarchicalFacets(MFCVAE):
 
     def model(self, x):
         with pyro.plate("data", len(x), dim=-1):
-            c_0 = enumerated_cluster(0, self.facets[0].log_weights)
-            c_1 = enumerated_cluster(1, self.rows[c_0])
+            c_0 = enumerate_cluster(0, self.facets[0].log_weights)
+            c_1 = enumerate_cluster(1, self.rows[c_0])
             z_0 = pyro.sample("z_0", self.facets[0].component(c_0), infer={"facet": 0})
             z_1 = pyro.sample("z_1", self.facets[1].component(c_1), infer={"facet": 1})
             pyro.sample("x", self.decode([z_0, z_1]), obs=x)

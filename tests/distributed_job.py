@@ -14,7 +14,7 @@ from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.runs import train as experiment
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.training import Callback
-from pyro_mfcvae.training.devices.launch import launched
+from pyro_mfcvae.training.devices.launch import launch
 from pyro_mfcvae.training.engine import Engine
 
 
@@ -74,5 +74,5 @@ def _failure(work) -> list[str]:
 if __name__ == "__main__":
     # Under torchrun the numbers of processes are known.
     n_devices = 2 if sys.argv[1] == "train" else None
-    with launched("cpu", n_devices, timeout=100) as engine:
+    with launch("cpu", n_devices, timeout=100) as engine:
         {"train": train, "resume": resume}[sys.argv[1]](engine)

@@ -24,7 +24,7 @@ def override(config: Config, assignments: Iterable[str]) -> Config:
     Raises:
         ConfigError: if an assignment has no ``=``, its path is unknown or its value is wrong.
     """
-    values, parsed = config_to_dict(config), [_parsed(assignment) for assignment in assignments]
+    values, parsed = config_to_dict(config), [_parse(assignment) for assignment in assignments]
     with_file = {path.partition(".source")[0] for path, _ in parsed if ".source" in path}
     for path, value in parsed:
         _assign(values, path, value)
@@ -79,7 +79,7 @@ def with_facets(config: Config, text: str) -> Config:
     return config_from_dict(values)
 
 
-def _parsed(assignment: str) -> tuple[str, Any]:
+def _parse(assignment: str) -> tuple[str, Any]:
     """A dotted path and its value."""
     path, equals, text = assignment.partition("=")
     if not equals:

@@ -12,7 +12,7 @@ from pyro_mfcvae.data import (  # noqa: F401  (they register)
     vision,
 )
 from pyro_mfcvae.data.memory import dataset_of
-from pyro_mfcvae.data.observations import Dataset, as_float, select, spread_out
+from pyro_mfcvae.data.observations import Dataset, as_float, select, spread
 from pyro_mfcvae.data.registry import (
     DATASETS,
     as_it_is,
@@ -35,5 +35,5 @@ __all__ = [
     "reads_files",
     "register_dataset",
     "select",
-    "spread_out",
+    "spread",
 ]

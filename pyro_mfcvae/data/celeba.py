@@ -19,9 +19,9 @@ from torch import Tensor
 
 from pyro_mfcvae.data.folders import data_folder, memoise
 from pyro_mfcvae.data.observations import Dataset
-from pyro_mfcvae.data.pictures import Size, resized
+from pyro_mfcvae.data.pictures import Size, resize
 from pyro_mfcvae.data.registry import register_dataset
-from pyro_mfcvae.data.vision import checked_count
+from pyro_mfcvae.data.vision import check_count
 from pyro_mfcvae.errors import DataError
 
 FOLDER, PICTURES = "celeba", "img_align_celeba"
@@ -76,7 +76,7 @@ def celeba(
     counts, rows = [], []
     for option, given, wanted in (("n_train", n_train, _TRAIN), ("n_test", n_test, _TEST)):
         found = np.flatnonzero(part == wanted)
-        counts.append(checked_count(option, given, len(found)))
+        counts.append(check_count(option, given, len(found)))
         rows.append(found[: counts[-1]])
     chosen = np.concatenate(rows)
     x = _pictures(folder / PICTURES, [names[row] for row in chosen], size, crop)
@@ -169,7 +169,7 @@ def _read(folder: Path, names: Sequence[str], size: int, crop: int) -> Iterator[
         ):
             some = names[start : start + _AT_ONCE]
             squares = list(pool.map(lambda name: _square(folder / name, crop), some))
-            yield resized(torch.from_numpy(np.stack(squares)).movedim(-1, 1), size).numpy()
+            yield resize(torch.from_numpy(np.stack(squares)).movedim(-1, 1), size).numpy()
 
 
 def _square(path: Path, crop: int) -> np.ndarray:

@@ -63,7 +63,7 @@ def colored_mnist(
         if len(palette) > 1:
             labels[factor] = torch.from_numpy(draws)
             names[factor] = tuple(f"#{r:02x}{g:02x}{b:02x}" for r, g, b in palette)
-    x = torch.from_numpy(_painted(cast(Tensor, grey.x).numpy(), *colors))
+    x = torch.from_numpy(_paint(cast(Tensor, grey.x).numpy(), *colors))
     return Dataset("colored-mnist", x, grey.train, grey.test, labels, names)
 
 
@@ -73,7 +73,7 @@ def _palette(n_colors: int, saturation: float, value: float) -> np.ndarray:
     return np.rint(255 * np.array(colors)).astype(np.uint8)
 
 
-def _painted(grey: np.ndarray, foreground: np.ndarray, background: np.ndarray) -> np.ndarray:
+def _paint(grey: np.ndarray, foreground: np.ndarray, background: np.ndarray) -> np.ndarray:
     """Pictures, uint8 (N, 3, H, W), of digits (N, 1, H, W) in colours (N, 3), all uint8."""
     x = np.empty((len(grey), 3, *grey.shape[2:]), dtype=np.uint8)
     for start in range(0, len(grey), _ROWS_AT_ONCE):

@@ -13,7 +13,7 @@ _MOST_COUNTED = 20  # the mean of whole numbers above which a normal density ser
 
 
 @dataclass(frozen=True)
-class Column:
+class ColumnKind:
     """One column of a table.
 
     Attributes:
@@ -35,7 +35,7 @@ class Column:
 
 def describe_columns(
     x: Tensor, names: Sequence[str] = (), n_classes: Mapping[int, int] | None = None
-) -> list[Column]:
+) -> list[ColumnKind]:
     """The columns of a table, by what their known values allow.
 
     Args:
@@ -48,12 +48,12 @@ def describe_columns(
     return [_describe(name, x[:, i].double(), classes.get(i)) for i, name in enumerate(names)]
 
 
-def are_mixed(columns: Sequence[Column]) -> bool:
+def are_mixed(columns: Sequence[ColumnKind]) -> bool:
     """Whether columns need a likelihood each: some cell is missing, or some are no numbers."""
     return any(c.n_missing or c.kind.startswith(("binary", "categorical")) for c in columns)
 
 
-def columns_likelihood(columns: Sequence[Column]) -> Component:
+def columns_likelihood(columns: Sequence[ColumnKind]) -> Component:
     """Settings of the likelihood that suits such columns."""
     return Component(
         name="columns",
@@ -66,19 +66,21 @@ def columns_likelihood(columns: Sequence[Column]) -> Component:
     )
 
 
-def _describe(name: str, values: Tensor, n_classes: int | None) -> Column:
+def _describe(name: str, values: Tensor, n_classes: int | None) -> ColumnKind:
     known = values[~values.isnan()]
     n_missing = len(values) - len(known)
     if len(known.unique()) < 2:
         loc = known[0].item() if len(known) else 0.0
-        return Column(name, "real", loc, 1.0, n_missing, "one value at most, which tells nothing")
+        return ColumnKind(
+            name, "real", loc, 1.0, n_missing, "one value at most, which tells nothing"
+        )
     if n_classes is not None:
         kind, reason = f"categorical:{n_classes}", f"{n_classes} categories"
-        return Column(name, kind, 0.0, 1.0, n_missing, reason)
+        return ColumnKind(name, kind, 0.0, 1.0, n_missing, reason)
     if bool(((known == 0) | (known == 1)).all()):
-        return Column(name, "binary", 0.0, 1.0, n_missing, "only 0 and 1")
+        return ColumnKind(name, "binary", 0.0, 1.0, n_missing, "only 0 and 1")
     kind, on_its_scale, reason = _number(known)
-    return Column(
+    return ColumnKind(
         name, kind, on_its_scale.mean().item(), on_its_scale.std().item(), n_missing, reason
     )
 

@@ -15,7 +15,7 @@ from pyro_mfcvae.config import Component
 from pyro_mfcvae.config.observation import MISSING
 from pyro_mfcvae.config.parts import Whole
 from pyro_mfcvae.data.observations import Dataset
-from pyro_mfcvae.data.pictures import Size, resized
+from pyro_mfcvae.data.pictures import Size, resize
 from pyro_mfcvae.data.registry import (
     as_it_is,
     in_folder,
@@ -27,7 +27,7 @@ from pyro_mfcvae.data.streamed import StreamedObservations
 from pyro_mfcvae.errors import DataError
 
 
-class Part(TypedDict):
+class SourcePart(TypedDict):
     """One of the two: a data set's name and options, and whether to take 255 - x instead of x."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]  # as pydantic asks for
@@ -39,8 +39,8 @@ class Part(TypedDict):
 
 @register_dataset("mixed")
 def mixed(
-    first: Part,
-    second: Part,
+    first: SourcePart,
+    second: SourcePart,
     size: Size | None = None,
     balanced: bool = True,
     cut_seed: Whole = 0,
@@ -103,7 +103,7 @@ def mixed(
     )
 
 
-def _load(part: Part, data_dir: str | None, download: bool) -> Dataset:
+def _load(part: SourcePart, data_dir: str | None, download: bool) -> Dataset:
     settings = Component(name=part["name"], options=dict(part.get("options", {})))
     if data_dir is not None and reads_files(settings.name):
         settings = in_folder(settings, data_dir)
@@ -149,7 +149,7 @@ def _alike(xs: Sequence[Tensor], size: int | None, names: Sequence[str]) -> list
     if size is not None:
         if any(x.ndim != 4 for x in xs):
             raise DataError(f"only pictures can be resized, got {found}; leave size out")
-        xs = [resized(x, size) for x in xs]
+        xs = [resize(x, size) for x in xs]
     n_channels = {x.shape[1] for x in xs if x.ndim == 4}
     if n_channels == {1, 3}:
         xs = [x.expand(-1, 3, -1, -1) for x in xs]

@@ -200,7 +200,7 @@ def select(x: Observations, rows: Tensor) -> Observations:
     return x[rows.to(x.device)] if isinstance(x, Tensor) else x.select(rows)
 
 
-def spread_out(x: Observations, n: int) -> Tensor:
+def spread(x: Observations, n: int) -> Tensor:
     """At most n of the entries (N, ...), evenly spread: data may be sorted."""
     return x[torch.linspace(0, len(x) - 1, min(n, len(x))).long()]
 

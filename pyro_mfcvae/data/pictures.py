@@ -15,16 +15,16 @@ Size = Annotated[int, Field(ge=4, le=512, strict=True)]
 _AT_ONCE = 1000  # pictures
 
 
-def resized(x: Tensor, size: int) -> Tensor:
+def resize(x: Tensor, size: int) -> Tensor:
     """Pictures (N, C, H, W) resized bilinearly, without aliasing where they shrink.
 
     They keep their type, (N, C, size, size); uint8 is rounded.
     """
     if x.shape[-2:] == (size, size):
         return x.contiguous()
-    return torch.cat([_resized(part, size) for part in x.split(_AT_ONCE)])
+    return torch.cat([_resize(part, size) for part in x.split(_AT_ONCE)])
 
 
-def _resized(x: Tensor, size: int) -> Tensor:
+def _resize(x: Tensor, size: int) -> Tensor:
     new = F.interpolate(x.float(), (size, size), mode="bilinear", antialias=True)
     return new.round().clamp(0, 255).to(torch.uint8) if x.dtype == torch.uint8 else new

@@ -12,7 +12,7 @@ from torch import Tensor
 from pyro_mfcvae.config.parts import Whole
 from pyro_mfcvae.data.folders import memoise
 from pyro_mfcvae.data.observations import Dataset, random_split
-from pyro_mfcvae.data.pictures import Size, resized
+from pyro_mfcvae.data.pictures import Size, resize
 from pyro_mfcvae.data.registry import register_dataset
 from pyro_mfcvae.data.scenes import FACTORS, SHAPE_NAMES, render_scenes
 from pyro_mfcvae.errors import ConfigError, DataError
@@ -48,7 +48,7 @@ def shapes(
     """
     grid = factor_grid({"wall_hue": [5], "object_hue": [6]} if factors is None else factors)
     indices = np.array(list(itertools.product(*grid.values())))
-    pictures = resized(torch.from_numpy(_rendered(indices)).movedim(-1, 1), size)
+    pictures = resize(torch.from_numpy(_render(indices)).movedim(-1, 1), size)
     train, test = random_split(len(indices), test_fraction, split_seed)
     return Dataset("shapes", pictures, train, test, *factor_labels(grid, indices))
 
@@ -97,7 +97,7 @@ def _value_name(factor: str, value: int) -> str:
     return SHAPE_NAMES[value] if factor == "shape" else f"{factor.replace('_', ' ')} {value}"
 
 
-def _rendered(indices: np.ndarray) -> np.ndarray:
+def _render(indices: np.ndarray) -> np.ndarray:
     """Renderings (N, 64, 64, 3), uint8, kept in the user's cache folder."""
 
     def render() -> list[np.ndarray]:

@@ -92,7 +92,7 @@ def shapes3d(
             read = images.read(rows[start : start + n])
         for i, pictures in enumerate(read.split(100)):  # few enough for the processor's cache
             first = start + 100 * i
-            x[first : first + len(pictures)] = _resized(pictures, size)
+            x[first : first + len(pictures)] = _resize(pictures, size)
     train, test = _published_split(len(rows), test_fraction, split_seed)
     return Dataset("shapes3d", x, train, test, *factor_labels(grid, indices[rows]))
 
@@ -160,7 +160,7 @@ def _factor_indices(labels: np.ndarray, path: Path) -> np.ndarray:
     return indices
 
 
-def _resized(pictures: Tensor, size: int) -> Tensor:
+def _resize(pictures: Tensor, size: int) -> Tensor:
     """uint8 (N, 64, 64, 3) -> uint8 (N, 3, size, size)."""
     x = pictures.movedim(-1, 1)
     if size == PUBLISHED_SIZE:

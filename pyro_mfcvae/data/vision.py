@@ -132,7 +132,7 @@ def _load_digits(
     download = download or data_dir is None
     parts = [_part(files, data_folder(data_dir), train, download) for train in (True, False)]
     counts = [
-        checked_count(option, n, len(digits))
+        check_count(option, n, len(digits))
         for (option, n), (_, digits) in zip(
             (("n_train", n_train), ("n_test", n_test)), parts, strict=True
         )
@@ -225,7 +225,7 @@ def _check(pictures: Tensor, digits: Tensor, shape: tuple[int, int, int]) -> Non
         raise DataError(f"expected digits from 0 to 9, got {int(wrong[0])}")
 
 
-def checked_count(name: str, given: int | None, available: int) -> int:
+def check_count(name: str, given: int | None, available: int) -> int:
     """How many of the available pictures to take: all, if no number is given.
 
     Raises:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from pyro_mfcvae.config import override
 from pyro_mfcvae.data import Dataset
-from pyro_mfcvae.data.columns import Column, are_mixed, describe_columns
+from pyro_mfcvae.data.columns import ColumnKind, are_mixed, describe_columns
 from pyro_mfcvae.data.observations import random_split
 from pyro_mfcvae.estimators import frames, saved
 from pyro_mfcvae.estimators.base import FacetEstimator
@@ -339,7 +339,7 @@ class Clustering(ClusterMixin, TransformerMixin, FacetEstimator):
         latents = None if self.latent_dim is None else _numbers(self.latent_dim)
         return _numbers(self.n_clusters), latents
 
-    def _columns(self, values: np.ndarray) -> list[Column]:
+    def _columns(self, values: np.ndarray) -> list[ColumnKind]:
         """What kinds of values the columns of rows (N, features) have; none of pictures."""
         if values.ndim > 2:
             return []

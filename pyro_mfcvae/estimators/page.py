@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pyro_mfcvae.config import config_to_json
-from pyro_mfcvae.data import spread_out
+from pyro_mfcvae.data import spread
 from pyro_mfcvae.data.observations import Observations
 from pyro_mfcvae.estimators.base import FacetEstimator
 from pyro_mfcvae.estimators.frames import as_text, cluster_rows, cross_counts, facet_rows
@@ -25,7 +25,7 @@ def page_of(estimator: FacetEstimator, x: Observations) -> str:
         estimator: a fitted one.
         x: observations that figures are made from, (N, *event).
     """
-    pictures = _pictures(estimator, spread_out(x, _DRAWN))
+    pictures = _pictures(estimator, spread(x, _DRAWN))
     names = estimator.facet_names_
     sections = [
         Section(

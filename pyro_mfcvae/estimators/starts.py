@@ -17,7 +17,7 @@ from pyro_mfcvae.evaluation import normalized_mutual_information, predict
 from pyro_mfcvae.evaluation.held_out import KeepBest
 from pyro_mfcvae.evaluation.predictions import batches
 from pyro_mfcvae.guides import NetworkGuide
-from pyro_mfcvae.inference.noise import SameNoise, derived_seed
+from pyro_mfcvae.inference.noise import SameNoise, derive_seed
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.priors.conditional import ConditionalMixture
 from pyro_mfcvae.priors.mixture import MixturePrior
@@ -55,7 +55,7 @@ def best_of(
         KeyboardInterrupt: if the training was asked to stop.
     """
     held_out = dataset.split("test")[0]
-    seeds = [derived_seed(config.seed, "start", i) % 2**31 for i in range(n_starts)]
+    seeds = [derive_seed(config.seed, "start", i) % 2**31 for i in range(n_starts)]
     own: list[list[Callback]] = [[KeepBest(held_out)] for _ in seeds]
     own[0].extend(callbacks)
     fitted = fit_all([replace(config, seed=seed) for seed in seeds], dataset, own)

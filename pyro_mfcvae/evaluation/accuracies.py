@@ -29,7 +29,7 @@ def contingency(
     Raises:
         ValueError: if the arrays are empty, differ in length, or hold negative numbers.
     """
-    labels, clusters = _paired(labels, clusters)
+    labels, clusters = _pair(labels, clusters)
     n_classes = max(int(labels.max()) + 1, n_classes or 0)
     n_clusters = max(int(clusters.max()) + 1, n_clusters or 0)
     joint = clusters.astype(np.int64) * n_classes + labels
@@ -54,7 +54,7 @@ def mapped_accuracy(labels: ArrayLike, clusters: ArrayLike, cluster_map: IntArra
         ValueError: if the arrays are empty, differ in length, or hold negative numbers, or if a
             cluster has no entry in the map.
     """
-    labels, clusters = _paired(labels, clusters)
+    labels, clusters = _pair(labels, clusters)
     if clusters.max() >= len(cluster_map):
         raise ValueError(
             f"the map covers {len(cluster_map)} clusters, but cluster {clusters.max()} occurs"
@@ -103,7 +103,7 @@ def exemplar_accuracy(labels: ArrayLike, responsibilities: ArrayLike) -> float:
     Raises:
         ValueError: if there are none, or lengths differ.
     """
-    labels, r = _counted("labels", labels), np.asarray(responsibilities)
+    labels, r = _check_counts("labels", labels), np.asarray(responsibilities)
     if r.ndim != 2 or len(r) != len(labels) or not r.shape[1]:
         raise ValueError(
             f"expected responsibilities (N, K) of the {len(labels)} labels, got shape {r.shape}"
@@ -115,21 +115,21 @@ def normalized_mutual_information(labels: ArrayLike, clusters: ArrayLike) -> flo
     """Mutual information of clusters and classes over the mean of their entropies."""
     from sklearn.metrics import normalized_mutual_info_score
 
-    return float(normalized_mutual_info_score(*_paired(labels, clusters)))
+    return float(normalized_mutual_info_score(*_pair(labels, clusters)))
 
 
 def adjusted_rand_index(labels: ArrayLike, clusters: ArrayLike) -> float:
     """Adjusted Rand index: pairs on which both agree, 0 on average by chance."""
     from sklearn.metrics import adjusted_rand_score
 
-    return float(adjusted_rand_score(*_paired(labels, clusters)))
+    return float(adjusted_rand_score(*_pair(labels, clusters)))
 
 
 def homogeneity(labels: ArrayLike, clusters: ArrayLike) -> float:
     """Share of the classes' entropy that the clusters tell."""
     from sklearn.metrics import homogeneity_score
 
-    return float(homogeneity_score(*_paired(labels, clusters)))
+    return float(homogeneity_score(*_pair(labels, clusters)))
 
 
 def redundancy(clusters: ArrayLike, other_clusters: ArrayLike) -> float:
@@ -141,7 +141,7 @@ def redundancy(clusters: ArrayLike, other_clusters: ArrayLike) -> float:
 
 def occupied_clusters(clusters: ArrayLike) -> int:
     """Clusters that have at least one member."""
-    return len(np.unique(_counted("clusters", clusters)))
+    return len(np.unique(_check_counts("clusters", clusters)))
 
 
 def assignment_entropy(responsibilities: ArrayLike) -> float:
@@ -171,7 +171,7 @@ def normalized_assignment_entropy(responsibilities: ArrayLike) -> float:
     return entropy / float(np.log(k)) if k > 1 else 0.0
 
 
-def _paired(labels: ArrayLike, clusters: ArrayLike) -> tuple[IntArray, IntArray]:
+def _pair(labels: ArrayLike, clusters: ArrayLike) -> tuple[IntArray, IntArray]:
     """Both as arrays, or a ValueError if they cannot be counted against each other."""
     labels, clusters = np.asarray(labels), np.asarray(clusters)
     if labels.shape != clusters.shape:
@@ -179,10 +179,10 @@ def _paired(labels: ArrayLike, clusters: ArrayLike) -> tuple[IntArray, IntArray]
             f"expected labels and clusters of one length, got shapes {labels.shape} and "
             f"{clusters.shape}"
         )
-    return _counted("labels", labels), _counted("clusters", clusters)
+    return _check_counts("labels", labels), _check_counts("clusters", clusters)
 
 
-def _counted(name: str, values: ArrayLike) -> IntArray:
+def _check_counts(name: str, values: ArrayLike) -> IntArray:
     """The values as an array, or a ValueError if they are no whole numbers (N,) from 0."""
     values = np.asarray(values)
     if values.ndim != 1 or not len(values):

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pyro_mfcvae.evaluation.predictions import as_model_input
 from pyro_mfcvae.inference.elbo import FacetELBO
-from pyro_mfcvae.inference.noise import Noise, derived_seed
+from pyro_mfcvae.inference.noise import Noise, derive_seed
 from pyro_mfcvae.models.base import FacetModel
 
 _ROWS = 4000  # decoded at a time
@@ -47,7 +47,7 @@ def importance_weighted_bound(
             parts = []
             for k, start in enumerate(range(0, n_samples, n_at_once)):
                 n = min(n_at_once, n_samples - start)
-                with Noise(derived_seed(seed, "bound", k), i):
+                with Noise(derive_seed(seed, "bound", k), i):
                     elbo = FacetELBO(n).log_weights(model.model, guide, batch)
                 parts.append(elbo.double())
             bounds.append(torch.cat(parts).logsumexp(0).cpu() - math.log(n_samples))

@@ -233,7 +233,7 @@ def _gaps(
     predicted = least = 0.0
     for j in model.structure.clustered:
         n_clusters = model.structure.facets[j].n_clusters
-        z = _drawn_anew(sites[f"z_{j}"], *other_noise) if is_analytic(sites[f"z_{j}"]) else zs[j]
+        z = _draw_anew(sites[f"z_{j}"], *other_noise) if is_analytic(sites[f"z_{j}"]) else zs[j]
         log_responsibilities = model.prior(j, zs).log_responsibilities(z)
         log_responsibilities = log_responsibilities.reshape(-1, n_observations, n_clusters)
         log_z = log_responsibilities.mean(0).logsumexp(-1)
@@ -246,7 +246,7 @@ def _gaps(
     return predicted, least
 
 
-def _drawn_anew(site: Site, seed: int, step: int) -> Tensor:
+def _draw_anew(site: Site, seed: int, step: int) -> Tensor:
     """Another sample of a normal site's distribution."""
     normal = site["fn"].base_dist
     return normal.loc + normal.scale * site_noise(

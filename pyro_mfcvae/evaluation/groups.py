@@ -25,7 +25,7 @@ IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Kind:
+class GroupKind:
     """What all observations of a group have in common.
 
     Attributes:
@@ -39,15 +39,15 @@ class Kind:
     values: tuple[int, ...] = ()
 
 
-RANDOM = Kind("random")
+RANDOM = GroupKind("random")
 SERIES = (
-    Kind("even", "digit", (0, 2, 4, 6, 8)),
-    Kind("odd", "digit", (1, 3, 5, 7, 9)),
-    Kind("Fibonacci", "digit", (1, 2, 3, 5, 8)),  # 0, which some count in, is left out
-    Kind("prime", "digit", (2, 3, 5, 7)),
+    GroupKind("even", "digit", (0, 2, 4, 6, 8)),
+    GroupKind("odd", "digit", (1, 3, 5, 7, 9)),
+    GroupKind("Fibonacci", "digit", (1, 2, 3, 5, 8)),  # 0, which some count in, is left out
+    GroupKind("prime", "digit", (2, 3, 5, 7)),
 )
-HAIR = (Kind("black", "Black_Hair", (1,)), Kind("blond", "Blond_Hair", (1,)))
-SEX = (Kind("male", "Male", (1,)), Kind("female", "Male", (0,)))
+HAIR = (GroupKind("black", "Black_Hair", (1,)), GroupKind("blond", "Blond_Hair", (1,)))
+SEX = (GroupKind("male", "Male", (1,)), GroupKind("female", "Male", (0,)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,10 +56,10 @@ class Groups:
 
     rows: IntArray  # of the observations, (G, B)
     classes: IntArray  # each group's kind, counted from 0, (G,)
-    kinds: tuple[Kind, ...]  # R of them
+    kinds: tuple[GroupKind, ...]  # R of them
 
 
-def values_of(dataset: Dataset, factor: str) -> tuple[Kind, ...]:
+def values_of(dataset: Dataset, factor: str) -> tuple[GroupKind, ...]:
     """Groups in which a factor has one value, one kind for each of them.
 
     Raises:
@@ -72,12 +72,12 @@ def values_of(dataset: Dataset, factor: str) -> tuple[Kind, ...]:
         )
     values = [v for v in dataset.labels[factor].unique().tolist() if v != MISSING]
     names = dataset.class_names.get(factor) or [str(v) for v in range(max(values) + 1)]
-    return tuple(Kind(names[v], factor, (v,)) for v in values)
+    return tuple(GroupKind(names[v], factor, (v,)) for v in values)
 
 
 def draw_groups(
     labels: Mapping[str, IntArray],
-    kinds: Sequence[Kind],
+    kinds: Sequence[GroupKind],
     n_groups: int,
     group_size: int,
     seed: int = 0,
@@ -148,7 +148,7 @@ def group_latents(model: FacetModel, x: Observations, rows: IntArray) -> tuple[A
     return mean.cpu().numpy(), deviation.cpu().numpy()
 
 
-def _members(labels: Mapping[str, IntArray], kind: Kind) -> IntArray:
+def _members(labels: Mapping[str, IntArray], kind: GroupKind) -> IntArray:
     """Rows of the observations that may be in a group of this kind."""
     if not labels:
         raise DataError("groups are chosen by labels, and the data have none")

@@ -10,7 +10,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from pyro_mfcvae.config.observation import MISSING
-from pyro_mfcvae.data.observations import Dataset, Observations, select, spread_out
+from pyro_mfcvae.data.observations import Dataset, Observations, select, spread
 from pyro_mfcvae.evaluation.evaluating import facet_views
 from pyro_mfcvae.evaluation.measures import measures_of
 from pyro_mfcvae.evaluation.predictions import elbo_means
@@ -72,7 +72,7 @@ class KeepBest(Callback):
     """
 
     def __init__(self, x: Observations, n_times: int = 50, max_observations: int = 1000) -> None:
-        self.x = spread_out(x, max_observations)
+        self.x = spread(x, max_observations)
         self.n_times = n_times
         self.best = -math.inf
         self.step = 0
@@ -126,7 +126,7 @@ def held_out_metrics(
     """
     x, labels = dataset.split(part)
     if part == "train" and len(x) > max_observations:
-        rows = spread_out(torch.arange(len(x)), max_observations)
+        rows = spread(torch.arange(len(x)), max_observations)
         x, labels = select(x, rows), {factor: classes[rows] for factor, classes in labels.items()}
     values = elbo_means(model, x, guide, n_samples, weights)
     for j, view in enumerate(facet_views(model, x)):

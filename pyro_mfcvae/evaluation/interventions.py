@@ -48,7 +48,7 @@ def swap_facets(model: FacetModel, x: Tensor, donors: Tensor, facet: int) -> Arr
         (given[j].expand(n, m, -1) if j == facet else own[j].unsqueeze(1).expand(n, m, -1))
         for j in range(model.n_facets)
     ]
-    return _decoded(model, zs, [facet], x)
+    return _decode(model, zs, [facet], x)
 
 
 def swap_pairs(model: FacetModel, first: Tensor, second: Tensor, facet: int) -> Array:
@@ -71,7 +71,7 @@ def swap_pairs(model: FacetModel, first: Tensor, second: Tensor, facet: int) -> 
     both = [_latents_of_each(model, x) for x in (first, second)]
     pairs = [torch.stack(pair, 1) for pair in zip(*both, strict=True)]
     zs = [z.flip(1) if j == facet else z for j, z in enumerate(pairs)]
-    return _decoded(model, zs, [facet], torch.stack([first, second], 1).flatten(0, 1))
+    return _decode(model, zs, [facet], torch.stack([first, second], 1).flatten(0, 1))
 
 
 def traverse(
@@ -103,7 +103,7 @@ def traverse(
         deviation = prior.at_origin().variance.sqrt()[dimension]
         zs = [z.unsqueeze(1).repeat(1, len(offsets), 1) for z in latent_means(model, x)]
         zs[facet][..., dimension] += deviation * torch.tensor(offsets).to(deviation)
-    return _decoded(model, zs, [facet], x)
+    return _decode(model, zs, [facet], x)
 
 
 def traverse_dimensions(
@@ -162,7 +162,7 @@ def interpolate(
         a.unsqueeze(1) + (shares if j in moving else 0 * shares) * (b - a).unsqueeze(1)
         for j, (a, b) in enumerate(zip(first, last, strict=True))
     ]
-    return _decoded(model, zs, moving, start)
+    return _decode(model, zs, moving, start)
 
 
 def cluster_means(
@@ -208,7 +208,7 @@ def cluster_means(
     return pictures.reshape(*map(len, clusters), *pictures.shape[1:])
 
 
-def _decoded(model: FacetModel, zs: Sequence[Tensor], changed: Collection[int], x: Tensor) -> Array:
+def _decode(model: FacetModel, zs: Sequence[Tensor], changed: Collection[int], x: Tensor) -> Array:
     """Pictures at latents (N, M, D_j) in which some facets were changed.
 
     Everything else is of observations x, (N, *event) or (N * M, *event).

@@ -64,7 +64,7 @@ def perceptual_distance(network: nn.Module, a: Tensor, b: Tensor) -> Tensor:
     Raises:
         DataError: if values lie outside of [0, 1].
     """
-    return network(_prepared(a), _prepared(b)).flatten()
+    return network(_prepare(a), _prepare(b)).flatten()
 
 
 def lpips_network() -> nn.Module:
@@ -127,7 +127,7 @@ def check_pictures(shape: tuple[int, ...]) -> None:
         )
 
 
-def _prepared(x: Tensor) -> Tensor:
+def _prepare(x: Tensor) -> Tensor:
     """Pictures in [0, 1], (B, C, H, W), as the network takes them."""
     low, high = x.min().item(), x.max().item()
     if not (low >= 0 and high <= 1):

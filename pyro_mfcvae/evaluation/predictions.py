@@ -72,7 +72,7 @@ def predictions(
     model: FacetModel, x: Observations, batch_size: int = BATCH_SIZE
 ) -> Iterator[Predictions]:
     """As :func:`predict`, a batch after the other, of observations whose range was checked."""
-    for batch, posteriors in encoded(model, x, batch_size):
+    for batch, posteriors in encode_batches(model, x, batch_size):
         zs = [posterior.mean for posterior in posteriors]
         assigned = model.assign(batch, zs)
         yield Predictions([r.cpu().numpy() for r in assigned], [z.cpu().numpy() for z in zs])
@@ -128,7 +128,10 @@ def elbo_means(
 
 def reconstruct(model: FacetModel, x: Tensor) -> Array:
     """Means of p(x | z) at the means of q(z | x): (N, *event) -> (N, *event)."""
-    parts = [model.decode([q.mean for q in posteriors]).mean for _, posteriors in encoded(model, x)]
+    parts = [
+        model.decode([q.mean for q in posteriors]).mean
+        for _, posteriors in encode_batches(model, x)
+    ]
     return torch.cat(parts).cpu().numpy()
 
 
@@ -211,7 +214,7 @@ def check_draws(n: int, n_samples: int, temperature: float, what: str) -> None:
 
 def latent_means(model: FacetModel, x: Observations) -> list[Tensor]:
     """Means of q(z_j | x), J tensors (N, D_j), of observations that are one group."""
-    parts = [[q.mean for q in posteriors] for _, posteriors in encoded(model, x)]
+    parts = [[q.mean for q in posteriors] for _, posteriors in encode_batches(model, x)]
     return [torch.cat(facet) for facet in zip(*parts, strict=True)]
 
 
@@ -222,7 +225,7 @@ def batches(model: FacetModel, x: Observations, batch_size: int = BATCH_SIZE) ->
             yield as_model_input(model, batch)
 
 
-def encoded(
+def encode_batches(
     model: FacetModel, x: Observations, batch_size: int = BATCH_SIZE
 ) -> Iterator[tuple[Tensor, list[Independent]]]:
     """Batches as the model takes them, and q(z_j | x) of each, in evaluation mode.

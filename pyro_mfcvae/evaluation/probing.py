@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from pyro_mfcvae.config.observation import MISSING
-from pyro_mfcvae.data.observations import Dataset, select, spread_out
+from pyro_mfcvae.data.observations import Dataset, select, spread
 from pyro_mfcvae.errors import DataError
-from pyro_mfcvae.evaluation.predictions import Array, encoded
+from pyro_mfcvae.evaluation.predictions import Array, encode_batches
 from pyro_mfcvae.evaluation.results import Probe
-from pyro_mfcvae.inference.noise import derived_seed, site_noise
+from pyro_mfcvae.inference.noise import derive_seed, site_noise
 from pyro_mfcvae.models.base import FacetModel
 
 
@@ -50,9 +50,9 @@ def probe(
         raise ValueError(f"expected at least one training observation, got {max_train}")
     if not dataset.labels:
         raise DataError(f"{dataset.name}: a probe needs labels, and there are none")
-    train_rows = spread_out(dataset.train, max_train or len(dataset.train))
+    train_rows = spread(dataset.train, max_train or len(dataset.train))
     rows = {"train": train_rows, "test": dataset.test}
-    latents = {part: _sampled(model, dataset, r, seed, part) for part, r in rows.items()}
+    latents = {part: _sample(model, dataset, r, seed, part) for part, r in rows.items()}
     labels = {
         factor: {part: values[r].cpu().numpy() for part, r in rows.items()}
         for factor, values in dataset.labels.items()
@@ -86,15 +86,15 @@ def probe(
     )
 
 
-def _sampled(
+def _sample(
     model: FacetModel, dataset: Dataset, rows: torch.Tensor, seed: int, part: str
 ) -> list[Array]:
     """One sample of q(z_j | x) per observation, J arrays (N, D_j)."""
     parts = []
-    for i, (_, posteriors) in enumerate(encoded(model, select(dataset.x, rows))):
+    for i, (_, posteriors) in enumerate(encode_batches(model, select(dataset.x, rows))):
         zs = []
         for j, q in enumerate(posteriors):
-            eps = site_noise(derived_seed(seed, part), i, f"z_{j}", q.mean.shape, q.mean)
+            eps = site_noise(derive_seed(seed, part), i, f"z_{j}", q.mean.shape, q.mean)
             zs.append((q.mean + q.stddev * eps).cpu().numpy())
         parts.append(zs)
     return [np.concatenate(facet) for facet in zip(*parts, strict=True)]
@@ -106,7 +106,7 @@ def _accuracy(x: dict[str, Array], classes: dict[str, np.ndarray], seed: int) ->
 
     if len(np.unique(classes["train"])) == 1:
         return _chance(classes)
-    classifier = MLPClassifier(random_state=derived_seed(seed) % 2**31)
+    classifier = MLPClassifier(random_state=derive_seed(seed) % 2**31)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # 200 epochs, as published
         classifier.fit(x["train"], classes["train"])

@@ -21,7 +21,7 @@ from pyro_mfcvae.evaluation.compare import compare_guides
 from pyro_mfcvae.evaluation.conditional import prior_log_density, traverse_condition
 from pyro_mfcvae.evaluation.diversity import pixel_diversity
 from pyro_mfcvae.evaluation.evaluating import evaluate
-from pyro_mfcvae.evaluation.groups import Kind, draw_groups, group_latents, values_of
+from pyro_mfcvae.evaluation.groups import GroupKind, draw_groups, group_latents, values_of
 from pyro_mfcvae.evaluation.held_out import ON_TRAINING, HeldOutLog, held_out_metrics
 from pyro_mfcvae.evaluation.interventions import (
     cluster_means,
@@ -53,7 +53,7 @@ from pyro_mfcvae.evaluation.predictions import (
 )
 from pyro_mfcvae.evaluation.probing import probe
 from pyro_mfcvae.evaluation.results import Comparison, Evaluation
-from pyro_mfcvae.evaluation.separability import classify_groups, told_apart
+from pyro_mfcvae.evaluation.separability import classify_groups, tell_apart
 from pyro_mfcvae.evaluation.shared_latents import between_groups, domain_follows, shared_and_own
 
 __all__ = [
@@ -61,8 +61,8 @@ __all__ = [
     "ON_TRAINING",
     "Comparison",
     "Evaluation",
+    "GroupKind",
     "HeldOutLog",
-    "Kind",
     "Measure",
     "Predictions",
     "Projection",
@@ -113,7 +113,7 @@ __all__ = [
     "shared_and_own",
     "swap_facets",
     "swap_pairs",
-    "told_apart",
+    "tell_apart",
     "traverse",
     "traverse_condition",
     "traverse_dimensions",

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pyro_mfcvae.data.observations import Dataset
-from pyro_mfcvae.evaluation.groups import RANDOM, IntArray, Kind, draw_groups, group_latents
+from pyro_mfcvae.evaluation.groups import RANDOM, GroupKind, IntArray, draw_groups, group_latents
 from pyro_mfcvae.evaluation.measures import Part
 from pyro_mfcvae.evaluation.predictions import Array
 from pyro_mfcvae.models.base import FacetModel
@@ -22,14 +22,14 @@ from pyro_mfcvae.models.base import FacetModel
 N_TRAIN, N_TEST = 100, 50  # groups of each kind
 
 
-def drawn(latents: tuple[Array, Array], seed: int = 0) -> Array:
+def draw_latents(latents: tuple[Array, Array], seed: int = 0) -> Array:
     """One sample of each group's latent (G, D), from means and standard deviations (G, D)."""
     mean, deviation = latents
     noise = np.random.default_rng(seed).standard_normal(mean.shape)
     return mean + deviation * noise.astype(mean.dtype)
 
 
-def told_apart(
+def tell_apart(
     train: tuple[Array, IntArray], test: tuple[Array, IntArray], standardised: bool = False
 ) -> dict[str, dict[str, float]]:
     """Accuracies of scikit-learn's ``SVC`` as it comes, linear and with radial basis functions.
@@ -55,7 +55,7 @@ def told_apart(
 def classify_groups(
     model: FacetModel,
     dataset: Dataset,
-    comparisons: Mapping[str, Sequence[Kind]],
+    comparisons: Mapping[str, Sequence[GroupKind]],
     group_size: int | None = None,
     n_train: int = N_TRAIN,
     n_test: int = N_TEST,
@@ -78,7 +78,7 @@ def classify_groups(
     Returns:
         ``{"group_size", "n_train", "n_test", "comparisons": {name: {"kinds", "apart",
         "with_random"}}}``. The last two are ``{"samples" | "means": ...}`` as of
-        :func:`told_apart`; in the last one random groups are one more class.
+        :func:`tell_apart`; in the last one random groups are one more class.
 
     Raises:
         DataError: if a factor is missing, or a kind has too few observations for a group.
@@ -94,14 +94,14 @@ def classify_groups(
         values = {factor: given.cpu().numpy() for factor, given in labels.items()}
         groups = draw_groups(values, kinds, n_groups, size, seed)
         found = group_latents(model, x, groups.rows)
-        latents["samples"][part], latents["means"][part] = drawn(found, seed), found[0]
+        latents["samples"][part], latents["means"][part] = draw_latents(found, seed), found[0]
         classes[part] = groups.classes
 
-    def apart(of: Sequence[Kind]) -> dict[str, dict[str, dict[str, float]]]:
+    def apart(of: Sequence[GroupKind]) -> dict[str, dict[str, dict[str, float]]]:
         chosen = [kinds.index(kind) for kind in of]
         kept = {part: np.isin(given, chosen) for part, given in classes.items()}
         return {
-            name: told_apart(
+            name: tell_apart(
                 (z["train"][kept["train"]], classes["train"][kept["train"]]),
                 (z["test"][kept["test"]], classes["test"][kept["test"]]),
                 standardised=name == "means",

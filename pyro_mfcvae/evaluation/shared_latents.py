@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_mfcvae.data.observations import Observations, spread_out
+from pyro_mfcvae.data.observations import Observations, spread
 from pyro_mfcvae.evaluation.groups import IntArray
 from pyro_mfcvae.evaluation.predictions import Array, as_model_input, decode_means
 from pyro_mfcvae.models.base import FacetModel
@@ -108,7 +108,7 @@ def domain_follows(
     check_shared(model)
     rows = [torch.from_numpy(np.flatnonzero(domains == d)).to(x.device) for d in (0, 1)]
     with model.evaluating():
-        parts = [as_model_input(model, spread_out(x[some], n_observations)) for some in rows]
+        parts = [as_model_input(model, spread(x[some], n_observations)) for some in rows]
         own = [model.encode(part)[0].mean for part in parts]
         shared = [_shared_mean(model, part) for part in parts]
     kept, moved = (

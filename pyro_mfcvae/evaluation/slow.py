@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from pyro_mfcvae.config import Config
-from pyro_mfcvae.data.observations import Dataset, spread_out
+from pyro_mfcvae.data.observations import Dataset, spread
 from pyro_mfcvae.data.streamed import StreamedObservations
 from pyro_mfcvae.errors import ConfigError, DataError
 from pyro_mfcvae.evaluation.bound import importance_weighted_bound, unweighable
@@ -103,7 +103,7 @@ def _check_bound(trained: Trained, n_samples: int) -> None:
 def _bound(trained: Trained, n_samples: int, known: Evaluation) -> Bound:
     """Means over up to 1,000 observations of each part, evenly spread, beside their ELBO."""
     parts: tuple[Part, ...] = ("train", "test")
-    xs = {part: spread_out(trained.dataset.split(part)[0], _N_WEIGHED) for part in parts}
+    xs = {part: spread(trained.dataset.split(part)[0], _N_WEIGHED) for part in parts}
 
     def means(n: int) -> dict[Part, float]:
         return {
@@ -145,7 +145,7 @@ def _diversity(trained: Trained, distances: tuple[str, ...], known: Evaluation) 
     samples = torch.from_numpy(sample(model, _N_COMPARED, temperature))
     x = trained.dataset.x
     if isinstance(x, StreamedObservations):
-        x = spread_out(x, _N_COMPARED)  # pairs of all of them would be read from all over the file
+        x = spread(x, _N_COMPARED)  # pairs of all of them would be read from all over the file
     pictures = {"data": x, "samples": samples}
     if x.is_floating_point():
         low, width = observation.low, (observation.high - observation.low) or 1.0

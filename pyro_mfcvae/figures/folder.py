@@ -75,7 +75,7 @@ def drawn(folder: Path) -> list[str]:
     return [name for name, reason in _figures(folder).items() if reason is None]
 
 
-def left_out(folder: Path) -> dict[str, str]:
+def read_reasons(folder: Path) -> dict[str, str]:
     """Which figures a folder lacks, and why.
 
     Raises:

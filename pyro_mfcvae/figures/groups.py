@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pyro_mfcvae import evaluation
-from pyro_mfcvae.evaluation.groups import RANDOM, Kind, draw_groups, group_latents
+from pyro_mfcvae.evaluation.groups import RANDOM, GroupKind, draw_groups, group_latents
 from pyro_mfcvae.evaluation.latents import neighbour_embedding
 from pyro_mfcvae.figures.grids import Panel
 from pyro_mfcvae.figures.marks import class_colors
@@ -48,7 +48,7 @@ def draw_along_shared(seen: Seen, title: str, n_clusters: int | None = None) -> 
 
 
 def draw_between_kinds(
-    seen: Seen, kinds: tuple[Kind, Kind], group_size: int, title: str
+    seen: Seen, kinds: tuple[GroupKind, GroupKind], group_size: int, title: str
 ) -> tuple[Figure, Array]:
     """From a group of one kind to one of another in rows, from one picture to one in columns.
 
@@ -81,7 +81,7 @@ def draw_between_kinds(
 
 def draw_map_of_groups(
     seen: Seen,
-    kinds: Sequence[Kind],
+    kinds: Sequence[GroupKind],
     group_size: int,
     title: str,
     paths: Mapping[str, Array] | None = None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyro_mfcvae.figures.names import thinned
+from pyro_mfcvae.figures.names import thin
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -146,7 +146,7 @@ def _label(axes: Axes, panel: HeatMap) -> None:
     points = [72 * size for size in panel.cell]
     axes.set_yticks(range(len(panel.rows)), panel.rows, fontsize=min(8, 0.8 * points[1]))
     size = min(8, max(5, 0.9 * points[0] if panel.upright else 8))
-    shown = thinned(len(panel.columns), int(len(panel.columns) * points[0] // size) or 1)
+    shown = thin(len(panel.columns), int(len(panel.columns) * points[0] // size) or 1)
     names = [panel.columns[i] for i in shown]
     axes.set_xticks(shown, names, fontsize=size, rotation=90 * panel.upright)
     axes.tick_params(length=2, pad=2)

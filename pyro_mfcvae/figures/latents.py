@@ -14,7 +14,7 @@ from pyro_mfcvae import evaluation
 from pyro_mfcvae.evaluation.latents import Projection
 from pyro_mfcvae.figures.confusion import factors_by_agreement
 from pyro_mfcvae.figures.marks import class_colors, cluster_colors, draw_ellipse, number_apart
-from pyro_mfcvae.figures.names import class_labels, readable, thinned
+from pyro_mfcvae.figures.names import class_labels, readable, thin
 from pyro_mfcvae.figures.registry import RunFigure, register_figure
 from pyro_mfcvae.figures.seen import Seen
 
@@ -226,7 +226,7 @@ def _explain_colors(axes: Axes, colors: Array, names: Sequence[str]) -> None:
         axes.legend(handles, names, loc="center left", bbox_to_anchor=(1, 0.5), **style)
         return
     norm = BoundaryNorm(np.arange(len(names) + 1) - 0.5, len(names))
-    shown, mapped = thinned(len(names), 25), ScalarMappable(norm, ListedColormap(list(colors)))
+    shown, mapped = thin(len(names), 25), ScalarMappable(norm, ListedColormap(list(colors)))
     bar = axes.figure.colorbar(mapped, ax=axes, ticks=shown, fraction=0.04, pad=0.02)
     bar.ax.set_yticklabels([names[i] for i in shown], fontsize=7)
     bar.ax.tick_params(length=0)

@@ -26,7 +26,7 @@ def class_labels(factor: str, class_names: Sequence[str]) -> list[str]:
     return [readable(name) for name in names]
 
 
-def thinned(n: int, most: int) -> np.ndarray:
+def thin(n: int, most: int) -> np.ndarray:
     """At most so many of the positions 0..n-1, evenly spaced, to be labelled."""
     return np.arange(0, n, -(-n // most))
 

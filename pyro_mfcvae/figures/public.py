@@ -1,7 +1,7 @@
 """What the package offers; imported when it is first asked for, as it needs torch."""
 
 from pyro_mfcvae.figures.experiments import changed_settings, clusters_needed, latent_spaces
-from pyro_mfcvae.figures.folder import draw_figures, drawn, left_out, save_arrays, save_figure
+from pyro_mfcvae.figures.folder import draw_figures, drawn, read_reasons, save_arrays, save_figure
 from pyro_mfcvae.figures.over_epochs import Curve, spread_over_epochs, term_over_steps
 from pyro_mfcvae.figures.registry import (
     RunFigure,
@@ -33,7 +33,7 @@ __all__ = [
     "find_figure",
     "get_figure",
     "latent_spaces",
-    "left_out",
+    "read_reasons",
     "register_figure",
     "save_arrays",
     "save_figure",

@@ -109,7 +109,7 @@ class AccuracyOfRuns(OverEpochs):
     def compute(self, runs: Mapping[str, Records]) -> Lines:
         panels: dict[str, list[Line]] = {}
         for color, (name, records) in enumerate(runs.items()):
-            for j, factor in _measured(records):
+            for j, factor in _logged_agreements(records):
                 label = f"{readable(name, 40)}, facet {j}"
                 series = _series(records, "test", log_name(_MEASURE, j, factor))
                 line = Line(label, *series, color, _STYLES[j % len(_STYLES)])
@@ -133,7 +133,7 @@ class AccuracyOfRuns(OverEpochs):
         return figure
 
 
-def _measured(records: Records) -> list[tuple[int, str]]:
+def _logged_agreements(records: Records) -> list[tuple[int, str]]:
     """Facets and factors whose agreement was logged."""
     names = {name for record in records if record["split"] == "test" for name in record["values"]}
     return sorted(logged_factors([*names], _MEASURE))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from pyro_mfcvae.figures.names import thinned
+from pyro_mfcvae.figures.names import thin
 from pyro_mfcvae.figures.registry import RunFigure, register_figure
 from pyro_mfcvae.figures.seen import Seen
 
@@ -30,7 +30,7 @@ class MixtureWeights:
 
 
 @register_figure("weights")
-class Weights(RunFigure[MixtureWeights]):
+class WeightsFigure(RunFigure[MixtureWeights]):
     """Bars for the share of observations that each component takes, dots for its probability.
 
     Components are sorted by their share, then by their probability, both falling.
@@ -86,7 +86,7 @@ def _draw(axes: Axes, name: str, assigned: NDArray[np.int64], pi: NDArray[np.flo
     positions = np.arange(n_components)
     bars = axes.bar(positions, shares[order], color="C0", label="observations assigned to it")
     (dots,) = axes.plot(positions, pi[order], "o", color="C1", ms=3, label="p(c) of the prior")
-    shown = thinned(n_components, _MOST_LABELS)
+    shown = thin(n_components, _MOST_LABELS)
     size, rotation = 8 if len(shown) <= 50 else 6, 90 * (len(shown) > 30)
     axes.set_xticks(shown, order[shown], fontsize=size, rotation=rotation)
     axes.set_xlim(-0.8, max(n_components, 8) - 0.2)

@@ -46,7 +46,7 @@ from pyro_mfcvae.guides.base import (
     Inferred,
     PosteriorGuide,
     VadeGuide,
-    enumerated_cluster,
+    enumerate_cluster,
     register_guide,
     temperature_of,
 )
@@ -71,7 +71,7 @@ __all__ = [
     "VadeGuide",
     "build_guide",
     "check_guide",
-    "enumerated_cluster",
+    "enumerate_cluster",
     "register_guide",
     "temperature_of",
 ]

@@ -112,7 +112,7 @@ class Guide(nn.Module, ABC):
     def cluster(self, j: int, inferred: Inferred) -> Tensor | None:
         """The site c_j and its value, if the guide has one."""
         logits = self.logits(inferred)
-        return None if logits is None else enumerated_cluster(j, logits, apart=self.infers_apart)
+        return None if logits is None else enumerate_cluster(j, logits, apart=self.infers_apart)
 
     def logits(self, inferred: Inferred) -> Tensor | None:
         """Log q(c | x) up to a constant, (..., B, K); None where the model sums c out."""
@@ -122,7 +122,7 @@ class Guide(nn.Module, ABC):
         )
 
 
-def enumerated_cluster(j: int, logits: Tensor, apart: bool = False) -> Tensor:
+def enumerate_cluster(j: int, logits: Tensor, apart: bool = False) -> Tensor:
     """The site c_j, enumerated.
 
     Args:

@@ -138,8 +138,8 @@ def _programs(guide: Sequence[Site], model: Sequence[Site]) -> _Programs:
         guide=guide,
         model=model,
         log_probs={id(site): log_prob_of(site, analytic.get(site["name"])) for site in sites},
-        guide_dims=_enumerated(guide),
-        model_dims=_enumerated(site for site in model if site["name"] not in names),
+        guide_dims=_enumerated_sites(guide),
+        model_dims=_enumerated_sites(site for site in model if site["name"] not in names),
         facets={site["name"]: site["infer"]["facet"] for site in sites if "facet" in site["infer"]},
         relaxed={n for n, site in analytic.items() if isinstance(site["fn"], RelaxedCluster)},
         n_data=next((frame.size for frame in frames if frame.dim == DATA_DIM), 1),
@@ -168,7 +168,7 @@ def _check_apart(programs: _Programs, site: Site) -> None:
         )
 
 
-def _enumerated(sites: Iterable[Site]) -> set[int]:
+def _enumerated_sites(sites: Iterable[Site]) -> set[int]:
     dims = (enumerated_dim(site) for site in sites)
     return {dim for dim in dims if dim is not None}
 
@@ -196,18 +196,18 @@ def _costs(programs: _Programs) -> dict[Term, list[Tensor]]:
             cost = _cost(programs, site, -programs.log_probs[id(site)])
             costs[_term(programs, site)].append(cost)
     for term, sites in components:
-        costs[term].append(_scaled(*_marginal(programs, sites)))
+        costs[term].append(_scale(*_marginal(programs, sites)))
     return costs
 
 
 def _cost(programs: _Programs, site: Site, log_prob: Tensor) -> Tensor:
     """The cost of a site by itself; what the batch observes once is shared out evenly."""
-    cost = _scaled(log_prob, site["scale"])
+    cost = _scale(log_prob, site["scale"])
     is_shared = not in_data_plate(site) and _term(programs, site) == RECONSTRUCTION
     return cost / programs.n_data if is_shared else cost
 
 
-def _scaled(cost: Tensor, scale: float | Tensor) -> Tensor:
+def _scale(cost: Tensor, scale: float | Tensor) -> Tensor:
     return cost if not isinstance(scale, Tensor) and scale == 1 else cost * scale
 
 

@@ -93,7 +93,7 @@ class Noise(Messenger):
             )
         else:
             with torch.random.fork_rng():
-                torch.manual_seed(derived_seed(self.source, self.step, msg["name"]))
+                torch.manual_seed(derive_seed(self.source, self.step, msg["name"]))
                 msg["value"] = fn.rsample()
         msg["done"] = True
 
@@ -136,11 +136,11 @@ class SameNoise(Noise):
 def site_noise(seed: int, step: int, name: str, shape: torch.Size, like: Tensor) -> Tensor:
     """Standard normal noise of one site at one step, of the dtype and device of ``like``."""
     generator = torch.Generator(device=like.device)
-    generator.manual_seed(derived_seed(seed, step, name))
+    generator.manual_seed(derive_seed(seed, step, name))
     return torch.randn(shape, generator=generator, dtype=like.dtype, device=like.device)
 
 
-def derived_seed(*parts: int | str) -> int:
+def derive_seed(*parts: int | str) -> int:
     """A 63-bit seed from parts such as (seed, step, name), the same on every machine."""
     text = "/".join(str(part) for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1

@@ -18,7 +18,7 @@ from pyro.ops.indexing import Vindex
 from torch import Tensor
 from typing_extensions import override
 
-from pyro_mfcvae.guides import Guide, Inferred, NetworkGuide, enumerated_cluster
+from pyro_mfcvae.guides import Guide, Inferred, NetworkGuide, enumerate_cluster
 from pyro_mfcvae.models.base import FacetModel, data_plate
 from pyro_mfcvae.priors.clusters import as_shares, check_clusters
 from pyro_mfcvae.priors.densities import Mixture
@@ -96,8 +96,8 @@ class PairsOfClusters(Mixture):
             log_q = guide.logits(inferred)
             if log_q is not None:
                 log_q = self.table(log_q)
-                c_0 = enumerated_cluster(0, log_q.logsumexp(-1))
-                enumerated_cluster(1, Vindex(log_q)[..., c_0, :])
+                c_0 = enumerate_cluster(0, log_q.logsumexp(-1))
+                enumerate_cluster(1, Vindex(log_q)[..., c_0, :])
 
     def assigned_to_both(self, zs: Sequence[Tensor]) -> list[Tensor]:
         """Margins of q(c_0, c_1 | x), (B, K_j), for latents (B, D_j) or samples (S, B, D_j)."""

@@ -120,7 +120,7 @@ class VLAC(MFCVAE):
         """q(z_j | x, c) at the most probable clusters; see :class:`FacetModel`."""
         if not self.structure.infers_clusters_first:
             return super().encode(x, seen)
-        h, posteriors = self._observed(x, seen), []
+        h, posteriors = self._observe(x, seen), []
         for j, logits in enumerate(self._logits(h)):
             posterior, h = self._layer(j, h, logits.argmax(-1))
             posteriors.append(posterior)
@@ -131,7 +131,7 @@ class VLAC(MFCVAE):
         if not self.structure.infers_clusters_first:
             super().sample_posterior(x, guide, seen)
             return
-        h = self._observed(x, seen)
+        h = self._observe(x, seen)
         all_logits = self._logits(h)
         with data_plate(x):
             for j, facet in enumerate(self.facets):
@@ -150,13 +150,13 @@ class VLAC(MFCVAE):
         """q(c_j | x) of the networks, J tensors (B, K_j); without them as for FacetModel."""
         if not self.structure.infers_clusters_first:
             return super().assign(x, zs)
-        return [logits.softmax(-1) for logits in self._logits(self._observed(x))]
+        return [logits.softmax(-1) for logits in self._logits(self._observe(x))]
 
     @override
     def cluster_logits(self, x: Tensor, zs: Sequence[Tensor]) -> list[Tensor] | None:
         if not self.structure.infers_clusters_first:
             return None
-        return self._logits(self._observed(x))
+        return self._logits(self._observe(x))
 
     @property
     @override
@@ -176,7 +176,7 @@ class VLAC(MFCVAE):
         """Log q(c_j | x) up to a constant, J tensors (B, K_j), of what encoders see."""
         return self.cluster_heads(self._encode_with(self.cluster_encoder, observed))
 
-    def _observed(self, x: Tensor, seen: Seen | None = None) -> Tensor:
+    def _observe(self, x: Tensor, seen: Seen | None = None) -> Tensor:
         """What the encoders see of observations, (B, *event)."""
         self._check(x)
         if seen is None:

@@ -41,10 +41,10 @@ def neutral_settings(settings: OfficialSettings) -> dict[str, Any]:
     if settings.model_type == "fc_vlae":
         # Their train.py makes its layer lists from these, whatever encode_layer_dims says.
         neutral |= {
-            "encoder_backbone": _repeated(settings, "enc_backbone"),
-            "encoder_rung": _repeated(settings, "enc_rung"),
-            "decoder_rung": _repeated(settings, "dec_rung"),
-            "decoder_backbone": _repeated(settings, "dec_backbone"),
+            "encoder_backbone": _repeat_widths(settings, "enc_backbone"),
+            "encoder_rung": _repeat_widths(settings, "enc_rung"),
+            "decoder_rung": _repeat_widths(settings, "dec_rung"),
+            "decoder_backbone": _repeat_widths(settings, "dec_backbone"),
         }
     elif settings.model_type != "conv_vlae":
         neutral |= {
@@ -68,7 +68,7 @@ def model_config(neutral: Mapping[str, Any]) -> ModelConfig:
         FacetConfig(
             n_clusters=n_clusters,
             latent_dim=latent_dim,
-            covariance=_known(_COVARIANCES, neutral["covariance"], "covariance"),
+            covariance=_look_up(_COVARIANCES, neutral["covariance"], "covariance"),
             learn_weights=not is_fixed,
         )
         for n_clusters, latent_dim, is_fixed in zip(
@@ -125,7 +125,7 @@ def run_config(
     )
 
 
-def _repeated(settings: OfficialSettings, part: str) -> list[list[int]]:
+def _repeat_widths(settings: OfficialSettings, part: str) -> list[list[int]]:
     """Widths of one part of the ladder; -1 layers are none."""
     widths, counts = getattr(settings, f"{part}_dims"), getattr(settings, f"{part}_n_hidden")
     return [[width] * count for width, count in zip(widths, counts, strict=True)]
@@ -178,7 +178,7 @@ def _likelihood(neutral: Mapping[str, Any]) -> Component:
 
 
 def _networks(neutral: Mapping[str, Any]) -> tuple[Component, Component]:
-    act = {"activation": _known(_ACTIVATIONS, neutral["activation"], "activation")}
+    act = {"activation": _look_up(_ACTIVATIONS, neutral["activation"], "activation")}
     norm = {"batch_norm": bool(neutral.get("fc_batch_norm", False))}
     kind = neutral["model_type"]
     if kind == "fc_vlae":
@@ -214,7 +214,7 @@ def _networks(neutral: Mapping[str, Any]) -> tuple[Component, Component]:
     )
 
 
-def _known(table: Mapping[str, _T], value: str, what: str) -> _T:
+def _look_up(table: Mapping[str, _T], value: str, what: str) -> _T:
     if value not in table:
         raise ConfigError(f"{what} must be one of {', '.join(table)}, got {value!r}")
     return table[value]

@@ -93,7 +93,7 @@ class OfficialSettings:
     threedshapes_train_frac: Fraction | None = None
 
     def __post_init__(self) -> None:
-        missing = [name for name in self._needed() if getattr(self, name) is None]
+        missing = [name for name in self._needs() if getattr(self, name) is None]
         if missing:
             raise ValueError(f"the settings lack {', '.join(missing)}")
         per_facet = ["n_clusters_j_list"]
@@ -157,7 +157,7 @@ class OfficialSettings:
         grid = factor_grid(self.factors_variation_dict or {})
         return math.prod(len(values) for values in grid.values())
 
-    def _needed(self) -> list[str]:
+    def _needs(self) -> list[str]:
         """What these settings need beside what all do."""
         names = ["n_epochs"]
         if self.do_progressive_training:

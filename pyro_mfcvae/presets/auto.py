@@ -19,7 +19,7 @@ from pyro_mfcvae.config import (
     TrainingConfig,
 )
 from pyro_mfcvae.data import Dataset
-from pyro_mfcvae.data.columns import Column, are_mixed, columns_likelihood
+from pyro_mfcvae.data.columns import ColumnKind, are_mixed, columns_likelihood
 from pyro_mfcvae.presets.rows import part
 
 _ROWS_PER_CLUSTER = 10
@@ -63,7 +63,7 @@ def auto_config(
     max_steps: int | None = None,
     batch_size: int | None = None,
     n_starts: int | None = None,
-    columns: Sequence[Column] = (),
+    columns: Sequence[ColumnKind] = (),
 ) -> Auto:
     """Settings for a data set, from its size and the kind of its observations.
 

@@ -16,7 +16,7 @@ from pyro_mfcvae.presets.rows import (
     model,
     part,
     preset,
-    squashed,
+    squashed_gaussian,
     training,
 )
 
@@ -105,7 +105,7 @@ preset(
     "gmvae-svhn",
     "SVHN: GMVAE, convolutional",
     "svhn",
-    _model((30, 200, 150), 500, squashed(0.3), _CONV),
+    _model((30, 200, 150), 500, squashed_gaussian(0.3), _CONV),
     training(50, 1e-4, (100,), 0, 1, 5, **_INFORMATIVE),
     _GUIDE,
     source="latents, optimiser and constraint as gmvae-mnist, convolutions after the code; K and "

@@ -13,7 +13,7 @@ from pyro_mfcvae.presets.rows import (
     model,
     part,
     preset,
-    squashed,
+    squashed_gaussian,
     training,
 )
 
@@ -45,7 +45,7 @@ SVHN = preset(
     "svhn",
     "SVHN as published: digit in facet 0, colour in facet 1",
     "svhn",
-    model(facets((200, 22), (50, 7), **FULL), squashed(0.3), **_CONVOLUTIONAL),
+    model(facets((200, 22), (50, 7), **FULL), squashed_gaussian(0.3), **_CONVOLUTIONAL),
     training(150, 5e-4, (100, 301), 15_000, 1, 5),
     sampling_temperature=0.3,
     source=_SOURCE,

@@ -101,6 +101,6 @@ def gaussian(scale: float, **options: Any) -> Component:
     return part("gaussian", scale=scale, **options)
 
 
-def squashed(scale: float) -> Component:
+def squashed_gaussian(scale: float) -> Component:
     """A Gaussian whose mean is between 0 and 1."""
     return gaussian(scale, output_activation="sigmoid")

@@ -11,12 +11,20 @@ from dataclasses import replace
 
 from pyro_mfcvae.config import Component, Config, GuideConfig, ModelConfig, TrainingConfig
 from pyro_mfcvae.presets.registry import Preset, register_preset
-from pyro_mfcvae.presets.rows import UNMEASURED, facets, model, part, preset, squashed, training
+from pyro_mfcvae.presets.rows import (
+    UNMEASURED,
+    facets,
+    model,
+    part,
+    preset,
+    squashed_gaussian,
+    training,
+)
 
 PUBLISHED_VARIANCE = 0.2  # of a pixel, whatever the data
 BETA_OF_BETA_VAE = 4.0
 _GUIDE = GuideConfig(name="amortized")
-_PUBLISHED_LIKELIHOOD = squashed(math.sqrt(PUBLISHED_VARIANCE))
+_PUBLISHED_LIKELIHOOD = squashed_gaussian(math.sqrt(PUBLISHED_VARIANCE))
 _SOURCE = "UG-VAE, Section 4 and its supplement: latents, K, batch, rate and variance; "
 
 
@@ -87,7 +95,7 @@ preset(
     "ugvae-shapes",
     "rendered scenes: what a batch shares in facet 1",
     part("shapes", size=16, test_fraction=0.3),
-    _model((20, 3, 20), squashed(0.12), *_dense(512), group_size=64),
+    _model((20, 3, 20), squashed_gaussian(0.12), *_dense(512), group_size=64),
     _training(64, 1e-3, 100),
     _GUIDE,
     source="our own, after ugvae-mnist; batches of 64, so that a factor's every value has enough "
@@ -104,7 +112,7 @@ UGVAE_DOMAINS = preset(
         first={"name": "colored-mnist", "options": {"n_train": 4_000, "n_test": 1_000}},
         second={"name": "shapes", "options": {"size": 28}},
     ),
-    _model((20, 20, 20), squashed(0.2), *_dense(512)),
+    _model((20, 20, 20), squashed_gaussian(0.2), *_dense(512)),
     _training(128, 1e-3, 60),
     _GUIDE,
     source="our own, after UG-VAE, Section 4.2, which mixes CelebA with scanned faces",

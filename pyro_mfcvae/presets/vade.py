@@ -9,7 +9,15 @@ from __future__ import annotations
 from typing import Any
 
 from pyro_mfcvae.config import GuideConfig
-from pyro_mfcvae.presets.rows import BERNOULLI, facets, model, part, preset, squashed, training
+from pyro_mfcvae.presets.rows import (
+    BERNOULLI,
+    facets,
+    model,
+    part,
+    preset,
+    squashed_gaussian,
+    training,
+)
 
 _SCHEDULE: dict[str, Any] = {
     "learning_rate_schedule": "step",
@@ -47,7 +55,7 @@ for _name, _source, _expected in _ROWS:
         _data,
         model(
             facets((10, 10)),
-            BERNOULLI if _data == "mnist" else squashed(0.3),
+            BERNOULLI if _data == "mnist" else squashed_gaussian(0.3),
             *((part("conv-shared"),) * 2 if _is_conv else _DENSE),
             name="vade",
             mixture_initialisation="gmm-complete",

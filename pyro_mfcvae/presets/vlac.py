@@ -21,7 +21,7 @@ from pyro_mfcvae.presets.rows import (
     model,
     part,
     preset,
-    squashed,
+    squashed_gaussian,
     training,
 )
 
@@ -105,7 +105,7 @@ for _name, _sizes, _description, _source, _expected in _ON_SVHN:
         _name,
         _description,
         "svhn",
-        _layers(_sizes, squashed(0.3), _conv, _conv),
+        _layers(_sizes, squashed_gaussian(0.3), _conv, _conv),
         _training(_sizes, 150, 5e-4, (200,), 0, 5, 5, kl_warm_up=(10, 40)),
         _guide(_sizes),
         source=_source + _NETWORKS,

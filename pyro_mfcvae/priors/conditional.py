@@ -26,7 +26,7 @@ from pyro_mfcvae.priors.densities import Mixture
 from pyro_mfcvae.priors.normal import (
     SMALLEST_SCALE,
     diagonal_normal_log_prob,
-    memoised,
+    memoise,
     whole_products,
 )
 from pyro_mfcvae.priors.standard_normal import StandardNormal
@@ -63,12 +63,12 @@ class DiagonalMixture(Mixture):
         return torch.diag_embed(self.scale)
 
     @override
-    @memoised
+    @memoise
     def component_log_prob(self, z: Tensor) -> Tensor:
         return diagonal_normal_log_prob(z.unsqueeze(-2), self.loc, self.scale)
 
     @override
-    @memoised
+    @memoise
     def expected_component_log_prob(self, loc: Tensor, scale: Tensor) -> Tensor:
         traces = (scale.unsqueeze(-2) / self.scale).square().sum(-1)
         return self.component_log_prob(loc) - 0.5 * traces
@@ -180,7 +180,7 @@ class ConditionalMixture(Prior):
         wanted = torch.cat([loc, log_var], -1).to(now)
         self.output.bias.add_((wanted - now).reshape(self.output.bias.shape))
 
-    @memoised
+    @memoise
     def _at(self, w: Tensor) -> DiagonalMixture:
         """The mixtures at values w (*batch, W): of batch shape (*batch)."""
         loc, log_var = self._raw(w).chunk(2, -1)

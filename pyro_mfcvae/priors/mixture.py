@@ -27,7 +27,7 @@ from pyro_mfcvae.priors.normal import (
     diagonal_normal_log_prob,
     inverse_of_triangular,
     log_diagonal,
-    memoised,
+    memoise,
     standard_normal_log_prob,
     whole_products,
 )
@@ -176,7 +176,7 @@ class MixturePrior(Prior, Mixture):
         return F.softplus(raw, beta=self.softplus_beta).clamp_min(least)
 
     @override
-    @memoised
+    @memoise
     def component_log_prob(self, z: Tensor) -> Tensor:
         """Log p(z | c) for every c.
 
@@ -200,7 +200,7 @@ class MixturePrior(Prior, Mixture):
         return standard_normal_log_prob(white) + log_diagonal(whitening)
 
     @override
-    @memoised
+    @memoise
     def expected_component_log_prob(self, loc: Tensor, scale: Tensor) -> Tensor:
         if self.covariance == "diagonal":
             precisions = self.scale.square().reciprocal()
@@ -244,7 +244,7 @@ class MixturePrior(Prior, Mixture):
     def transform(self, noise: Tensor, c: Tensor) -> Tensor:
         return self.loc[c] + (self.scale_tril[c] @ noise.unsqueeze(-1)).squeeze(-1)
 
-    @memoised
+    @memoise
     def _whitening(self) -> Tensor:
         """Inverse Cholesky factors, shape (K, D, D)."""
         with whole_products():

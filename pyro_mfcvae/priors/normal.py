@@ -54,11 +54,11 @@ def _identity(tensor: Tensor) -> Any:
     return id(base), tensor.storage_offset(), tensor.shape, tensor.stride()
 
 
-def memoised(compute: Method) -> Method:
+def memoise(compute: Method) -> Method:
     """Decorator: remember what a method makes of tensors, within :func:`memoise_densities`."""
 
     @functools.wraps(compute)
-    def remembered(owner: Any, *tensors: Tensor) -> Any:
+    def memory_of(owner: Any, *tensors: Tensor) -> Any:
         known = _KNOWN.get()
         if known is None:
             return compute(owner, *tensors)
@@ -68,7 +68,7 @@ def memoised(compute: Method) -> Method:
             known[key] = (compute(owner, *tensors), owner, tensors, bases)
         return known[key][0]
 
-    return cast(Method, remembered)
+    return cast(Method, memory_of)
 
 
 def standard_normal_log_prob(white: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from pyro_mfcvae.config import config_to_dict, digest, identity
 from pyro_mfcvae.evaluation.measures import MAIN_ACCURACY, MEASURES, PARTS, Level, Measure, Part
 from pyro_mfcvae.evaluation.results import Evaluation
 from pyro_mfcvae.report.facts import Facts
-from pyro_mfcvae.report.origin import written
+from pyro_mfcvae.report.origin import settings_as_text
 from pyro_mfcvae.report.summary import status
 from pyro_mfcvae.tables import Cell, Table, make_table, number
 
@@ -76,7 +76,7 @@ def compare(runs: Sequence[Facts]) -> Compared:
 
 def differing_settings(compared: Compared) -> Table | None:
     """Settings that are not the same in all runs."""
-    settings = [written(config_to_dict(facts.run.config)) for facts in compared.runs]
+    settings = [settings_as_text(config_to_dict(facts.run.config)) for facts in compared.runs]
     rows = [
         [name, *(own.get(name, "–") for own in settings)]
         for name in dict.fromkeys(name for own in settings for name in own)

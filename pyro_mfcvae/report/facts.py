@@ -20,7 +20,7 @@ from pyro_mfcvae.errors import (
     RunError,
 )
 from pyro_mfcvae.evaluation.results import Comparison, Evaluation, FacetResults
-from pyro_mfcvae.figures import left_out
+from pyro_mfcvae.figures import read_reasons
 from pyro_mfcvae.report.pictures import Picture, read_pictures
 from pyro_mfcvae.runs.complete import complete, is_drawn
 from pyro_mfcvae.runs.draw import draw_comparison
@@ -102,7 +102,7 @@ def gather(run: Run, data_dir: Path | None = None, say: Say = lambda _: None) ->
         metrics=run.metrics(),
         environment=run.environment(),
         pictures=pictures,
-        left_out=left_out(run.figures),
+        left_out=read_reasons(run.figures),
         data=data,
         notes=tuple(dict.fromkeys(notes)),
     )

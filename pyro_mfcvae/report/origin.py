@@ -17,9 +17,9 @@ from pyro_mfcvae.training.callbacks import read_timings
 
 def settings_table(config: Config) -> Table:
     """Every setting by its dotted path, beside the preset's where that differs."""
-    own = written(config_to_dict(config))
+    own = settings_as_text(config_to_dict(config))
     preset = PRESETS.get(config.preset or "")
-    theirs = written(config_to_dict(preset.config)) if preset else own
+    theirs = settings_as_text(config_to_dict(preset.config)) if preset else own
     if own == theirs:
         caption = "Settings by their dotted paths"
         if preset:
@@ -51,7 +51,7 @@ def origin_table(facts: Facts) -> Table:
     if "command" in recorded:
         rows.insert(0, ["command", command(recorded.pop("command"))])
     rows.append(["training time", _training_time(facts.run)])
-    for name, value in written(recorded).items():
+    for name, value in settings_as_text(recorded).items():
         rows.append([name.removeprefix("packages.").replace("_", " "), value])
     return make_table("Origin of this run", ["", "value"], rows, is_text=True)
 
@@ -73,14 +73,14 @@ def command(arguments: Any) -> str:
     return shlex.join([PurePath(words[0]).name, *words[1:]])
 
 
-def written(values: Any) -> dict[str, str]:
+def settings_as_text(values: Any) -> dict[str, str]:
     """Plain settings by their dotted paths, as text."""
-    return {path: _written(value) for path, value in leaves(values)}
+    return {path: _as_text(value) for path, value in leaves(values)}
 
 
-def _written(value: Any) -> str:
+def _as_text(value: Any) -> str:
     if isinstance(value, list):
-        return ", ".join(map(_written, value))
+        return ", ".join(map(_as_text, value))
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "–" if value is None else str(value)

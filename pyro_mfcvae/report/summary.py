@@ -78,12 +78,12 @@ def _finding_in_words(evaluation: Evaluation, j: int) -> str:
     vague = [f for f in found if f.told >= _SOME and f not in clear]
     said = []
     if clear:
-        said.append(f"separates {_joined(map(_judged, clear[:3]))}")
+        said.append(f"separates {_join(map(_verdict, clear[:3]))}")
     if vague:
-        said.append(f"partly follows {_judged(vague[0])}")
+        said.append(f"partly follows {_verdict(vague[0])}")
     if said:
-        return f"facet {j} {_joined(said)}"
-    return f"facet {j} follows none of the labelled factors: at best {_judged(found[0])}"
+        return f"facet {j} {_join(said)}"
+    return f"facet {j} follows none of the labelled factors: at best {_verdict(found[0])}"
 
 
 def summarise(facts: Facts) -> str:
@@ -160,7 +160,7 @@ def _told(measures: Mapping[str, float]) -> float:
     return measures.get("homogeneity", measures.get("nmi", 0.0))
 
 
-def _judged(finding: Finding) -> str:
+def _verdict(finding: Finding) -> str:
     return (
         f"{finding.factor} ({percent(finding.accuracy)} majority accuracy over "
         f"{finding.n_classes} classes, K = {finding.n_clusters})"
@@ -173,7 +173,7 @@ def _sameness(nmi: float) -> str:
     return "they say much the same" if nmi > _SAME else "they overlap in part"
 
 
-def _joined(parts: Iterable[str]) -> str:
+def _join(parts: Iterable[str]) -> str:
     *first, last = parts
     return f"{', '.join(first)} and {last}" if first else last
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pyro_mfcvae.config import Component, Config
-from pyro_mfcvae.data import Dataset, as_float, spread_out
+from pyro_mfcvae.data import Dataset, as_float, spread
 from pyro_mfcvae.data.columns import columns_likelihood, describe_columns
 from pyro_mfcvae.presets.auto import Choice, auto_config
 
@@ -29,7 +29,7 @@ def settings_from_data(
     auto = auto_config(dataset, n_clusters)
     config, choices = replace(auto.config, data=data), auto.choices
     if dataset.observation.kind == "table":
-        x = as_float(spread_out(dataset.x, _MOST_ROWS))
+        x = as_float(spread(dataset.x, _MOST_ROWS))
         columns = describe_columns(x, dataset.feature_names)
         likelihood = columns_likelihood(columns)
         config = replace(config, model=replace(config.model, likelihood=likelihood))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from pyro_mfcvae import evaluation
-from pyro_mfcvae.data import Dataset, spread_out
+from pyro_mfcvae.data import Dataset, spread
 from pyro_mfcvae.errors import ConfigError, OtherDataWarning
 from pyro_mfcvae.evaluation.results import Comparison, Evaluation
 from pyro_mfcvae.evaluation.slow import SLOW, Trained, check_slow
@@ -166,7 +166,7 @@ def compare_run(
     """
     trained = open_trained(run, dataset)
     group_size = trained.model.structure.group_size
-    x = spread_out(trained.dataset.split("test")[0], group_size or n_observations)
+    x = spread(trained.dataset.split("test")[0], group_size or n_observations)
     weights = _weights_of_training(run, trained)
     results = evaluation.compare_guides(
         trained.model, x, guides, n_samples, n_draws, weights, run.config.seed, on_pass

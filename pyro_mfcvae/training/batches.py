@@ -12,7 +12,7 @@ from torch import Tensor
 from pyro_mfcvae.data.observations import Observations, as_float
 from pyro_mfcvae.data.streamed import StreamedObservations
 from pyro_mfcvae.errors import DataError
-from pyro_mfcvae.inference.noise import derived_seed
+from pyro_mfcvae.inference.noise import derive_seed
 
 BUFFER = 64 * 2**20  # bytes of streamed observations that are shuffled together
 _MIXED = 8  # blocks of the file in a buffer, at least
@@ -101,7 +101,7 @@ class Batches:
 
     def _new_order(self, epoch: int) -> Tensor:
         """Rows of x in the order of an epoch, (N,); strata take turns."""
-        generator = torch.Generator().manual_seed(derived_seed(self.seed, "order", epoch))
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
         order = torch.empty(len(self.x), dtype=torch.long)
         for turn, rows in enumerate(self._strata):
             places = order[turn :: len(self._strata)]
@@ -194,7 +194,7 @@ class StreamedBatches:
 
     def _order(self, epoch: int, first: int, last: int) -> NDArray[np.int64]:
         """Places in x of the rows of a buffer, batch by batch."""
-        random = np.random.default_rng(derived_seed(self.seed, "blocks", epoch))
+        random = np.random.default_rng(derive_seed(self.seed, "blocks", epoch))
         blocks = random.permutation(len(self._bounds) - 1)
         ends = np.diff(self._bounds)[blocks].cumsum()  # of the blocks among the epoch's rows
         some = slice(np.searchsorted(ends, first, side="right"), np.searchsorted(ends, last) + 1)
@@ -204,5 +204,5 @@ class StreamedBatches:
                 self._bounds[blocks[some]], self._bounds[blocks[some] + 1], ends[some], strict=True
             )
         ]
-        random = np.random.default_rng(derived_seed(self.seed, "order", epoch, first))
+        random = np.random.default_rng(derive_seed(self.seed, "order", epoch, first))
         return random.permutation(np.concatenate(rows))

@@ -9,7 +9,7 @@ import torch
 from pyro_mfcvae.config import Config
 from pyro_mfcvae.data import Dataset, load_dataset
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.inference.noise import derived_seed
+from pyro_mfcvae.inference.noise import derive_seed
 from pyro_mfcvae.inference.threads import one_thread
 from pyro_mfcvae.plugins import build_model, guide_class, model_class
 from pyro_mfcvae.training.devices.launch import resolve_device
@@ -60,7 +60,7 @@ def prepare(
         dataset = load_dataset(config.data)
     _check_clusters(config, dataset)
     with one_thread(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derived_seed(config.seed, "weights"))
+        torch.manual_seed(derive_seed(config.seed, "weights"))
         model = build_model(config.model, dataset.observation, config.guide)
         if not model.likelihood.takes_missing:
             dataset.check_complete()

@@ -90,7 +90,7 @@ class Objective(nn.Module):
             share: what both are multiplied with, where the batch is a part of a larger one.
             n_parts: of the larger one, which share what it costs once.
         """
-        seen = self._seen(x, noise)
+        seen = self._views(x, noise)
         shared = ScaleShared(1 / n_parts) if n_parts > 1 else nullcontext()
         with without_validation(), shared, noise:
             terms = self.model(x, self.guide, self.n_samples, seen)
@@ -171,7 +171,7 @@ class Objective(nn.Module):
             batch = as_float(batch.to(parameter.device), parameter.dtype)
             noise = Noise(seed, i)
             with self.model.evaluating():
-                encoded = self.model.encode(batch, self._seen(batch, noise))
+                encoded = self.model.encode(batch, self._views(batch, noise))
             posteriors = [q.base_dist for q in encoded]
             parts.append(
                 [
@@ -181,7 +181,7 @@ class Objective(nn.Module):
             )
         return [torch.cat(facet) for facet in zip(*parts, strict=True)]
 
-    def _seen(self, x: Tensor, noise: Noise) -> list[Tensor] | None:
+    def _views(self, x: Tensor, noise: Noise) -> list[Tensor] | None:
         """What the encoder of each facet sees in the place of x; None where that is x."""
         if self.warp is None:
             return None

@@ -14,7 +14,7 @@ from pyro_mfcvae.config import Config
 from pyro_mfcvae.data.observations import Observations, as_float
 from pyro_mfcvae.guides import NetworkGuide, temperature_of
 from pyro_mfcvae.inference.fade_in import FadeInSchedule
-from pyro_mfcvae.inference.noise import Noise, derived_seed
+from pyro_mfcvae.inference.noise import Noise, derive_seed
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.priors.conditional import ConditionalMixture
 from pyro_mfcvae.priors.mixture import MixturePrior
@@ -25,7 +25,7 @@ from pyro_mfcvae.training.objective import Objective
 from pyro_mfcvae.training.optimizer import adam, is_captured, set_learning_rates
 from pyro_mfcvae.training.schedules import kl_scale, relaxation
 from pyro_mfcvae.training.start.cluster_network import fit_cluster_network
-from pyro_mfcvae.training.start.initialise import drawn, fit_mixture
+from pyro_mfcvae.training.start.initialise import draw_observations, fit_mixture
 
 _FITTED = 10_000  # observations that mixtures are fitted to
 
@@ -111,8 +111,8 @@ class TrainingState:
     def _refit_mixtures(self) -> None:
         epoch, within = divmod(self.step, self.batches.per_epoch)
         if within == 0 and epoch in self.config.training.refit_mixtures:
-            seed = derived_seed(self.config.seed, "refit", epoch)
-            x = drawn(self.batches.x, seed, _FITTED)
+            seed = derive_seed(self.config.seed, "refit", epoch)
+            x = draw_observations(self.batches.x, seed, _FITTED)
             samples = self.objective.sampled_latents(x, seed)
             fitted = []
             for j, (facet, z) in enumerate(zip(self.model.facets, samples, strict=True)):

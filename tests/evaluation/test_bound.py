@@ -8,7 +8,7 @@ from models import observations, small_model
 
 from pyro_mfcvae import UGVAE, FacetELBO, Noise
 from pyro_mfcvae.evaluation import importance_weighted_bound
-from pyro_mfcvae.inference.noise import derived_seed
+from pyro_mfcvae.inference.noise import derive_seed
 from pyro_mfcvae.testing.values import weighted
 
 
@@ -41,7 +41,7 @@ def test_the_bound_rises_to_the_evidence():
 
 def test_one_sample_is_the_elbo_with_the_clusters_summed_out():
     model, x = small_model(3), observations()
-    with torch.no_grad(), Noise(derived_seed(2, "bound", 0), 0):
+    with torch.no_grad(), Noise(derive_seed(2, "bound", 0), 0):
         elbo = model(x, "enumerate").elbo
     torch.testing.assert_close(importance_weighted_bound(model, x, 1, seed=2), elbo)
 
@@ -82,7 +82,7 @@ def test_a_batch_that_shares_a_latent_has_no_such_bound():
 def test_fading_changes_the_rungs_and_not_the_densities():
     model, x = small_model(2), observations()
     fade = (0.5, 1.0)
-    with torch.no_grad(), Noise(derived_seed(0, "bound", 0), 0):
+    with torch.no_grad(), Noise(derive_seed(0, "bound", 0), 0):
         terms = weighted(model, x, "enumerate", fade=list(fade))
     expected = terms.reconstruction - terms.kl_z.sum(-1)
     torch.testing.assert_close(importance_weighted_bound(model, x, 1), expected)

@@ -13,7 +13,7 @@ from pyro_mfcvae.config import Component
 from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.errors import DataError
 from pyro_mfcvae.evaluation import (
-    Kind,
+    GroupKind,
     between_groups,
     classify_groups,
     domain_follows,
@@ -21,11 +21,11 @@ from pyro_mfcvae.evaluation import (
     group_latents,
     neighbour_embedding,
     shared_and_own,
-    told_apart,
+    tell_apart,
     values_of,
 )
 from pyro_mfcvae.evaluation.groups import HAIR, RANDOM, SERIES, SEX
-from pyro_mfcvae.evaluation.separability import drawn
+from pyro_mfcvae.evaluation.separability import draw_latents
 from pyro_mfcvae.figures import Seen, groups
 from pyro_mfcvae.models import MFCVAE, UGVAE, FacetModel
 
@@ -100,7 +100,12 @@ def test_groups_hold_what_their_kind_says():
     ("kinds", "n_groups", "error", "message"),
     [
         ([SERIES[3]], 1, DataError, "'prime' takes 25 observations, and there are 24"),
-        ([Kind("red", "colour", (1,))], 1, DataError, "chosen by 'colour', which the data have no"),
+        (
+            [GroupKind("red", "colour", (1,))],
+            1,
+            DataError,
+            "chosen by 'colour', which the data have no",
+        ),
         ([], 1, ValueError, "got 0, 1 and 25"),
         ([RANDOM], 0, ValueError, "got 1, 0 and 25"),
     ],
@@ -141,7 +146,7 @@ def test_the_mean_of_a_group_stands_in_where_nothing_is_shared():
 def test_samples_have_the_moments_that_they_are_drawn_with():
     n = 20_000
     mean, deviation = np.full((n, 2), (3.0, -1.0)), np.full((n, 2), (0.5, 2.0))
-    z = drawn((mean, deviation), seed=1)
+    z = draw_latents((mean, deviation), seed=1)
     assert np.abs(z.mean(0) - mean[0]).max() < 4.5 * 2.0 / n**0.5
     # The standard error of a standard deviation is sigma / sqrt(2 n).
     assert (np.abs(z.std(0) - deviation[0]) < 4.5 * deviation[0] / (2 * n) ** 0.5).all()
@@ -151,21 +156,21 @@ def test_machines_tell_apart_what_is_apart_and_nothing_else():
     rng = np.random.default_rng(0)
     classes = np.repeat([0, 1, 2], 40)
     apart = rng.standard_normal((120, 2)) + 20 * np.eye(3)[classes][:, :2]
-    found = told_apart((apart, classes), (apart + 0.1, classes))
+    found = tell_apart((apart, classes), (apart + 0.1, classes))
     assert {value for parts in found.values() for value in parts.values()} == {1.0}
     ring = rng.standard_normal((200, 2))
     ring /= np.linalg.norm(ring, axis=1, keepdims=True)
     ring[::2] *= 5
     inside = np.arange(200) % 2
-    found = told_apart((ring, inside), (ring, inside))
+    found = tell_apart((ring, inside), (ring, inside))
     assert found["rbf"]["test"] == 1.0
     assert found["linear"]["test"] < 0.8
     small, large = apart * (1e-6, 1), apart * (1, 1e-6)
     for z in (small, large):
-        found = told_apart((z, classes), (z, classes), standardised=True)
+        found = tell_apart((z, classes), (z, classes), standardised=True)
         assert found["linear"]["test"] == 1.0
     noise = [rng.standard_normal((200, 2)) for _ in range(2)]
-    found = told_apart((noise[0], inside), (noise[1], inside))
+    found = tell_apart((noise[0], inside), (noise[1], inside))
     assert abs(found["rbf"]["test"] - 0.5) < 4.5 * 0.5 / 200**0.5
 
 

@@ -20,7 +20,7 @@ from pyro_mfcvae.report import write_report
 from pyro_mfcvae.runs.measure import evaluate_run
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import train
-from pyro_mfcvae.studies.sweep.objective import Objective
+from pyro_mfcvae.studies.sweep.objective import Criterion
 
 LEVELS = {
     "factor": lambda labels, clusters: np.float32(len(labels)),
@@ -106,7 +106,7 @@ def test_it_is_found_everywhere(own, tmp_path, monkeypatch):
     places = {"factor": {"facet": 1, "factor": "shape"}, "facet": {"facet": 1}, "run": {}}
     places["pair"] = {"facet": 0, "other_facet": 1}
     for level, of in places.items():
-        objective = Objective(measure=_name(level), **of)
+        objective = Criterion(measure=_name(level), **of)
         assert str(objective).startswith(f"MINE-{level}")
         halves = objective.entry("arm"), objective.reported_entry("arm")
         assert sum(half.value(evaluation) for half in halves) == n["test"]

@@ -12,7 +12,7 @@ from sklearn.neural_network import MLPClassifier
 from pyro_mfcvae import evaluation
 from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.errors import DataError
-from pyro_mfcvae.inference.noise import derived_seed, site_noise
+from pyro_mfcvae.inference.noise import derive_seed, site_noise
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +66,9 @@ def test_it_is_scikit_learn_s_on_one_sample_of_each_training_observation(probed)
             zs = {}
             for part, chosen in rows.items():
                 q = model.encode(dataset.x[chosen])[j]
-                eps = site_noise(derived_seed(1, part), 0, f"z_{j}", q.mean.shape, q.mean)
+                eps = site_noise(derive_seed(1, part), 0, f"z_{j}", q.mean.shape, q.mean)
                 zs[part] = (q.mean + q.stddev * eps).numpy()
-            classifier = MLPClassifier(random_state=derived_seed(1) % 2**31)
+            classifier = MLPClassifier(random_state=derive_seed(1) % 2**31)
             classifier.fit(zs["train"], dataset.labels[factor][dataset.train].numpy())
             score = classifier.score(zs["test"], dataset.labels[factor][dataset.test].numpy())
             assert results.facets[j][factor] == score

@@ -26,7 +26,7 @@ from pyro_mfcvae.figures.names import (
     describe_shares,
     describe_steps,
     readable,
-    thinned,
+    thin,
 )
 from pyro_mfcvae.figures.pictures import Pictures
 from pyro_mfcvae.figures.weights import MixtureWeights
@@ -393,8 +393,8 @@ def test_names_of_people():
     assert readable("a name that never seems to end") == "a name that never…"
     assert class_labels("floor_hue", ("floor_hue 0", "floor hue 1")) == ["0", "1"]
     assert class_labels("kind", ("kind 0", "other")) == ["kind 0", "other"]
-    assert thinned(5, 10).tolist() == [0, 1, 2, 3, 4]
-    assert thinned(200, 80).tolist() == list(range(0, 200, 3))
+    assert thin(5, 10).tolist() == [0, 1, 2, 3, 4]
+    assert thin(200, 80).tolist() == list(range(0, 200, 3))
 
 
 def test_the_reference_of_a_comparison_comes_from_its_results():

@@ -10,7 +10,7 @@ from models import tiny_config
 from own_files import recipe
 
 from pyro_mfcvae.cli import main
-from pyro_mfcvae.figures import left_out, registry
+from pyro_mfcvae.figures import read_reasons, registry
 from pyro_mfcvae.report import write_report
 from pyro_mfcvae.runs.draw import draw_run
 from pyro_mfcvae.runs.train import train
@@ -31,7 +31,7 @@ def test_a_figure_of_ones_own_is_found_everywhere(tmp_path):
     assert "lengths-facet-0" in drawn
     assert "lengths-facet-1" not in drawn
     assert said == ["lengths-facet-1 is left out: the latent has one dimension"]
-    assert left_out(run.figures) == {"lengths-facet-1": "the latent has one dimension"}
+    assert read_reasons(run.figures) == {"lengths-facet-1": "the latent has one dimension"}
     page = Path(write_report([run.path])).read_text()
     caption = (
         "Facet 0: how many held-out observations have latents of each length. There are 19 of them."

@@ -24,7 +24,7 @@ from pyro_mfcvae.figures import (
     draw_figures,
     find_figure,
     get_figure,
-    left_out,
+    read_reasons,
     save_figure,
 )
 from pyro_mfcvae.figures.canvas import Group
@@ -313,12 +313,12 @@ def test_a_figure_is_left_out_with_the_reason(tmp_path):
     seen, said = _held_out(_ugvae()), []
     drawn = draw_figures(tmp_path / "figures", seen, said.append)
     why = "all observations have one latent of this facet, which a batch shares"
-    assert left_out(tmp_path / "figures") == {"latents-facet-1": why}
+    assert read_reasons(tmp_path / "figures") == {"latents-facet-1": why}
     assert said == [f"latents-facet-1 is left out: {why}"]
     assert {path.stem for path in drawn} == set(_drawn(seen))
     (tmp_path / "figures.json").write_text("[]")
     with pytest.raises(RunError, match=r"figures\.json is damaged"):
-        left_out(tmp_path)
+        read_reasons(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -369,4 +369,4 @@ def test_the_commands_say_what_is_left_out(run, monkeypatch):
     monkeypatch.undo()
     (run.figures / "figures.json").write_text("{")
     write_report([run.path])
-    assert left_out(run.figures).keys() == {"latents-facet-1"}
+    assert read_reasons(run.figures).keys() == {"latents-facet-1"}

@@ -13,13 +13,7 @@ from torch import nn
 from pyro_mfcvae import MFCVAE, Noise
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.evaluation.compare import compare_guides
-from pyro_mfcvae.guides import (
-    GUIDES,
-    ClosedFormGuide,
-    VadeGuide,
-    enumerated_cluster,
-    temperature_of,
-)
+from pyro_mfcvae.guides import GUIDES, ClosedFormGuide, VadeGuide, enumerate_cluster, temperature_of
 from pyro_mfcvae.models.base import data_plate
 from pyro_mfcvae.runs.train import train
 from pyro_mfcvae.training.begin import prepare
@@ -129,9 +123,9 @@ class Chained(MFCVAE):
 
     def model(self, x):
         with data_plate(x):
-            c_0 = enumerated_cluster(0, self.facets[0].log_weights)
+            c_0 = enumerate_cluster(0, self.facets[0].log_weights)
             rows = torch.eye(self.facets[0].n_clusters, self.facets[1].n_clusters).to(x)
-            c_1 = enumerated_cluster(1, rows[c_0])
+            c_1 = enumerate_cluster(1, rows[c_0])
             zs = [
                 pyro.sample(f"z_{j}", self.facets[j].component(c), infer={"facet": j})
                 for j, c in enumerate((c_0, c_1))

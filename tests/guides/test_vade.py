@@ -16,7 +16,7 @@ from pyro_mfcvae import MFCVAE, FacetELBO, MixturePrior, Noise, VaDE
 from pyro_mfcvae.config import FacetConfig, config_from_dict, config_to_dict, override, with_facets
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.guides import AnalyticGuide, enumerated_cluster
+from pyro_mfcvae.guides import AnalyticGuide, enumerate_cluster
 from pyro_mfcvae.inference.sites import Fade, run_guide
 from pyro_mfcvae.plugins import build_model
 from pyro_mfcvae.presets import get_preset
@@ -186,7 +186,7 @@ class Perturbed(AnalyticGuide):
         self.logits = logits
 
     def cluster(self, j, inferred):
-        return enumerated_cluster(j, self.logits[j])
+        return enumerate_cluster(j, self.logits[j])
 
 
 def test_no_other_posterior_of_c_beats_vade_analytic(covariance):

@@ -15,10 +15,10 @@ from pyro_mfcvae.config import with_facets
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.figures.agreement import Agreement, AgreementMatrices
 from pyro_mfcvae.figures.latents import Latents, LatentSpace
-from pyro_mfcvae.figures.weights import MixtureWeights, Weights
+from pyro_mfcvae.figures.weights import MixtureWeights, WeightsFigure
 from pyro_mfcvae.guides import GUIDES
 from pyro_mfcvae.presets import get_preset
-from pyro_mfcvae.studies.sweep.objective import Objective
+from pyro_mfcvae.studies.sweep.objective import Criterion
 
 
 def _mfcvae(*arguments: str):
@@ -52,16 +52,16 @@ def test_the_hand_written_step_is_of_one_story(changed, message):
 def test_a_sweep_is_not_judged_by_a_facet_without_clusters():
     config = with_facets(get_preset("shapes").config, "2:3,2:1")
     labelled = SimpleNamespace(labels={"kind": None}, test=range(2))
-    Objective(measure="nmi", facet=0, factor="kind").check(config, labelled)
+    Criterion(measure="nmi", facet=0, factor="kind").check(config, labelled)
     with pytest.raises(ConfigError, match="facet 1, which has one cluster only and so no cluster"):
-        Objective(measure="nmi", facet=1, factor="kind").check(config, labelled)
+        Criterion(measure="nmi", facet=1, factor="kind").check(config, labelled)
 
 
 def test_figures_of_facets_without_clusters():
     empty = np.array([[0.5], [np.nan]])
     axes = Agreement().draw(AgreementMatrices({"nmi": empty}, ["kind"], [3, 1])).axes[0]
     assert [text.get_text() for text in axes.texts] == ["50.0"]
-    weights = Weights().draw(MixtureWeights({3: np.zeros(4, int)}, {3: np.ones(2) / 2}))
+    weights = WeightsFigure().draw(MixtureWeights({3: np.zeros(4, int)}, {3: np.ones(2) / 2}))
     assert weights.axes[0].get_title(loc="left").startswith("facet 3: ")
     z = np.random.default_rng(0).normal(size=(20, 2))
     one = evaluation.project(z, np.zeros((1, 2)), np.eye(2)[None])

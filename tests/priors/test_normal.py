@@ -15,8 +15,8 @@ from pyro_mfcvae.priors.normal import (
     HalfSquaredNorm,
     half_squared_norm,
     inverse_of_triangular,
+    memoise,
     memoise_densities,
-    memoised,
 )
 from pyro_mfcvae.training.loop import products_in
 
@@ -25,7 +25,7 @@ class Counted:
     def __init__(self):
         self.n_calls = 0
 
-    @memoised
+    @memoise
     def density(self, z):
         self.n_calls += 1
         return z.square()

@@ -37,7 +37,7 @@ from pyro_mfcvae.studies.papers import (
     reproduce,
     seeds,
 )
-from pyro_mfcvae.studies.papers.curves import Panel, best_facet, over_epochs, panels_of
+from pyro_mfcvae.studies.papers.curves import CurvePanel, best_facet, over_epochs, panels_of
 from pyro_mfcvae.studies.papers.driver import _make_arms
 from pyro_mfcvae.studies.papers.pictures import contrasting_pairs
 from pyro_mfcvae.studies.papers.tables import own_accuracies
@@ -82,7 +82,7 @@ def _tiny_arms(scale):
 def _tiny_panels(arm):
     yield from panels_of(arm)
     if arm.label == "five":
-        yield Panel("seen", arm.label, "floor_hue", None, ON_TRAINING)
+        yield CurvePanel("seen", arm.label, "floor_hue", None, ON_TRAINING)
 
 
 # Two models of a few seconds each.

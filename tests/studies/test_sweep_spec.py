@@ -12,7 +12,7 @@ from models import tiny_config
 from pyro_mfcvae.config import config_to_json
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.evaluation.measures import MEASURES
-from pyro_mfcvae.studies.sweep import Objective, read_spec, spec_from_dict
+from pyro_mfcvae.studies.sweep import Criterion, read_spec, spec_from_dict
 from pyro_mfcvae.studies.sweep.arms import short_names
 
 RATE, SCALE = "training.learning_rate", "model.likelihood.options.scale"
@@ -165,11 +165,11 @@ def test_every_quick_measure_can_be_an_objective():
         of = {name: places[name] for name in needed.get(row.level, ["facet", "other_facet"])}
         if row.function is None and row.name != "elbo":
             with pytest.raises(ValueError, match="unknown measure"):
-                Objective(measure=row.name, **of)
+                Criterion(measure=row.name, **of)
             continue
         mode = {} if row.more_is_better is not None else {"mode": "min"}
-        objective = Objective(measure=row.name, **of, **mode)
+        objective = Criterion(measure=row.name, **of, **mode)
         assert objective.mode == ("max" if row.more_is_better else "min")
         assert row.title in str(objective)
     with pytest.raises(ValueError, match="mode"):
-        Objective(measure="occupied_clusters", facet=0)
+        Criterion(measure="occupied_clusters", facet=0)

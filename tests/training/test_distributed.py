@@ -210,7 +210,7 @@ processes = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(processes)
 processes.GRACE = processes._FAREWELL = 0.5
 rank = int(os.environ.get("LOCAL_RANK", 0))
-with processes.others_started(3, {{"MASTER_PORT": "7"}}):
+with processes.start_others(3, {{"MASTER_PORT": "7"}}):
     open(f"{{os.getpid()}}-{{rank}}-{{os.environ.get('MASTER_PORT')}}", "w").close()
     while len([name for name in os.listdir() if name[0].isdigit()]) < 3:
         time.sleep(0.01)

@@ -18,7 +18,7 @@ from pyro_mfcvae.inference.noise import Noise
 from pyro_mfcvae.runs.train import train
 from pyro_mfcvae.testing.values import gradients, relative_error
 from pyro_mfcvae.training.checks import check_last_batch
-from pyro_mfcvae.training.devices.launch import launched
+from pyro_mfcvae.training.devices.launch import launch
 from pyro_mfcvae.training.engine import ONE_PROCESS, EndedElsewhere, Engine
 from pyro_mfcvae.training.objective import Objective
 
@@ -109,10 +109,10 @@ def test_processes_without_observations_are_refused_before_anything_is_written(t
 def test_one_process_needs_nothing(monkeypatch):
     monkeypatch.setitem(sys.modules, "lightning_fabric", None)
     monkeypatch.delitem(sys.modules, "pyro_mfcvae.training.devices.distributed", raising=False)
-    with launched("cpu") as engine:
+    with launch("cpu") as engine:
         assert engine is ONE_PROCESS
     message = r"needs lightning-fabric.*\n.*pyro_mfcvae\[distributed"
-    with pytest.raises(ConfigError, match=message), launched("cpu", 2):
+    with pytest.raises(ConfigError, match=message), launch("cpu", 2):
         pass
 
 
@@ -130,7 +130,7 @@ def test_one_process_needs_nothing(monkeypatch):
 def test_impossible_numbers_and_devices(arguments, message, monkeypatch):
     for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(ConfigError, match=message), launched(**{"device": "cpu", **arguments}):
+    with pytest.raises(ConfigError, match=message), launch(**{"device": "cpu", **arguments}):
         pass
 
 
@@ -140,12 +140,12 @@ def test_other_numbers_than_those_of_torchrun(monkeypatch):
         monkeypatch.setenv(name, value)
     with (
         pytest.raises(ConfigError, match="--devices=3 but torchrun has started 2"),
-        launched("cpu", 3),
+        launch("cpu", 3),
     ):
         pass
     with (
         pytest.raises(ConfigError, match="--nodes=1 but torchrun has started 2"),
-        launched("cpu", 2, 1),
+        launch("cpu", 2, 1),
     ):
         pass
 

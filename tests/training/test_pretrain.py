@@ -134,9 +134,9 @@ def test_a_pair_reads_what_the_outer_layers_give(x):
 def test_corruption_sets_a_share_of_the_inputs_to_zero(x):
     """Least squares against the clean inputs: without corruption the loss is another."""
     ones = torch.ones(400, 50)
-    share = module._corrupted(ones, 0.2, 0) == 0
+    share = module._corrupt(ones, 0.2, 0) == 0
     assert abs(share.float().mean() - 0.2) < 5 * (0.2 * 0.8 / ones.numel()) ** 0.5
-    assert torch.equal(module._corrupted(ones, 0.0, 0), ones)
+    assert torch.equal(module._corrupt(ones, 0.0, 0), ones)
     corruption = [stage.corruption for stage in _stages(_model(), corruption=0.35)]
     assert corruption == [0.35, 0.35, 0.35, 0.0]
     assert _stages(_model(), "autoencoder")[0].corruption == 0.2

@@ -51,7 +51,7 @@ _LOSS_FORMS: Mapping[Scale, tuple[list[int], float, int]] = {
 
 
 @dataclass(frozen=True)
-class Panel:
+class CurvePanel:
     """One accuracy over the epochs of all seeds of an arm.
 
     Attributes:
@@ -80,13 +80,15 @@ def best_facet(outcome: Outcome, factor: str) -> int:
     return max(range(len(facets)), key=lambda j: facets[j].factors[factor].test[_ACCURACY])
 
 
-def panels_of(arm: Arm) -> Iterable[Panel]:
+def panels_of(arm: Arm) -> Iterable[CurvePanel]:
     """Each factor in the facet that is to find it."""
     for factor, facet in arm.facets.items():
-        yield Panel(f"{arm.title}\n{readable(factor)}, facet {facet}", arm.label, factor, facet)
+        yield CurvePanel(
+            f"{arm.title}\n{readable(factor)}, facet {facet}", arm.label, factor, facet
+        )
 
 
-def over_epochs(panels_of: Callable[[Arm], Iterable[Panel]] = panels_of) -> Draw:
+def over_epochs(panels_of: Callable[[Arm], Iterable[CurvePanel]] = panels_of) -> Draw:
     """Accuracies of each arm's factors over the epochs, a panel for each."""
 
     def draw(experiment: Experiment, outcomes: Outcomes) -> Drawn:
@@ -111,11 +113,11 @@ def _on_parts(arm: Arm) -> Iterable[Entry]:
         yield from agreement(arm, factor, facet, f"facet {facet}", own, [_ACCURACY], part)
 
 
-def _panels_on_parts(arm: Arm) -> Iterable[Panel]:
+def _panels_on_parts(arm: Arm) -> Iterable[CurvePanel]:
     factor, facet = list(arm.facets.items())[-1]
     for name, split, _ in _ON_PARTS.values():
         title = f"{arm.title}, {name}\n{readable(factor)}"
-        yield Panel(title, arm.label, factor, facet, split)
+        yield CurvePanel(title, arm.label, factor, facet, split)
 
 
 def _loss_forms(scale: Scale) -> Arms:
@@ -149,9 +151,9 @@ def _in_every_facet(arm: Arm) -> Iterable[Entry]:
             yield accuracy(arm, factor, j, f"facet {j}")
 
 
-def _panels_of_best(arm: Arm) -> Iterable[Panel]:
+def _panels_of_best(arm: Arm) -> Iterable[CurvePanel]:
     for factor in arm.facets:
-        yield Panel(f"{arm.title}\n{readable(factor)}", arm.label, factor)
+        yield CurvePanel(f"{arm.title}\n{readable(factor)}", arm.label, factor)
 
 
 def _with_shared_networks(config: Config, widths: Sequence[int]) -> Config:

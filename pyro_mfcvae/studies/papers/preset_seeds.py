@@ -12,7 +12,7 @@ from pyro_mfcvae.figures.names import readable
 from pyro_mfcvae.presets import PRESETS, get_preset
 from pyro_mfcvae.registry import unknown
 from pyro_mfcvae.studies.jobs import Arm
-from pyro_mfcvae.studies.papers.curves import Panel
+from pyro_mfcvae.studies.papers.curves import CurvePanel
 from pyro_mfcvae.studies.papers.experiment import (
     EXPERIMENTS,
     Arms,
@@ -80,7 +80,7 @@ def _numbers(probed: bool, arm: Arm) -> Iterable[Entry]:
 
 def _draw(experiment: Experiment, outcomes: Outcomes) -> Drawn:
     panels = {
-        readable(factor): [Panel("", experiment.name, factor).curve(o) for o in outcomes]
+        readable(factor): [CurvePanel("", experiment.name, factor).curve(o) for o in outcomes]
         for factor in outcomes[0].dataset.labels
     }
     label = "majority accuracy, map of its own"

@@ -12,7 +12,7 @@ import torch
 
 from pyro_mfcvae.config import Config, override
 from pyro_mfcvae.data import Dataset
-from pyro_mfcvae.evaluation.groups import HAIR, SERIES, SEX, Kind, values_of
+from pyro_mfcvae.evaluation.groups import HAIR, SERIES, SEX, GroupKind, values_of
 from pyro_mfcvae.evaluation.results import Evaluation
 from pyro_mfcvae.evaluation.separability import classify_groups
 from pyro_mfcvae.evaluation.shared_latents import domain_follows
@@ -37,7 +37,7 @@ from pyro_mfcvae.studies.papers.experiment import (
 from pyro_mfcvae.studies.papers.settings import QUICK_FACTORS, Case, settings
 from pyro_mfcvae.studies.results import Entry
 
-Comparisons = Mapping[str, Sequence[Kind]]
+Comparisons = Mapping[str, Sequence[GroupKind]]
 
 _MODELS = {"ugvae": "UG-VAE", "mlvae": "ML-VAE", "betavae": "beta-VAE"}
 _N_CLUSTERS = 3  # in figure 3, as published

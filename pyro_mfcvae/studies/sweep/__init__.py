@@ -2,13 +2,13 @@
 
 from pyro_mfcvae.runs.complete import Interrupted
 from pyro_mfcvae.studies.sweep.driver import Sweep
-from pyro_mfcvae.studies.sweep.objective import Objective
+from pyro_mfcvae.studies.sweep.objective import Criterion
 from pyro_mfcvae.studies.sweep.spec import EXAMPLE, Random, Space, Spec, read_spec, spec_from_dict
 
 __all__ = [
     "EXAMPLE",
+    "Criterion",
     "Interrupted",
-    "Objective",
     "Random",
     "Space",
     "Spec",

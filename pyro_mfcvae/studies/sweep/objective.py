@@ -28,7 +28,7 @@ _PLACES: Mapping[Level, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class Objective:
+class Criterion:
     """One number of a run, by default the ELBO of held-out observations.
 
     Attributes:

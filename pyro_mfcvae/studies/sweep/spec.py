@@ -18,9 +18,9 @@ from pydantic.dataclasses import dataclass
 from pyro_mfcvae.config import Config, Count, Whole, config_from_json
 from pyro_mfcvae.config.text import parse_yaml
 from pyro_mfcvae.errors import ConfigError, explain, names_in
-from pyro_mfcvae.inference.noise import derived_seed
+from pyro_mfcvae.inference.noise import derive_seed
 from pyro_mfcvae.presets import DEFAULT, get_preset
-from pyro_mfcvae.studies.sweep.objective import Objective
+from pyro_mfcvae.studies.sweep.objective import Criterion
 
 Values = dict[str, JsonValue]  # by dotted path
 
@@ -113,7 +113,7 @@ class Random:
             ConfigError: if the space has fewer.
         """
         generators = {
-            path: np.random.default_rng(derived_seed(self.seed, path)) for path in self.space
+            path: np.random.default_rng(derive_seed(self.seed, path)) for path in self.space
         }
         seen: set[str] = set()
         for _ in range(_DRAWS_PER_TRIAL * self.n_trials):
@@ -150,7 +150,7 @@ class Spec:
     seeds: Seeds = (0,)
     grid: dict[str, Choices] = Field(default_factory=dict)
     random: Random | None = None
-    objective: Objective = Objective()
+    objective: Criterion = Criterion()
 
     def __post_init__(self) -> None:
         _exclusive("preset", self.preset, "base", self.base)

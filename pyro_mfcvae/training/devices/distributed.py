@@ -25,7 +25,7 @@ from torch import Tensor, distributed, nn
 from typing_extensions import override
 
 from pyro_mfcvae.errors import ConfigError, TrainingError
-from pyro_mfcvae.training.devices.processes import others_started
+from pyro_mfcvae.training.devices.processes import start_others
 from pyro_mfcvae.training.engine import EndedElsewhere, Engine, T
 
 _ADDRESS = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
@@ -88,7 +88,7 @@ class Distributed(Engine):
             "MASTER_ADDR": self._environment.main_address,
             "MASTER_PORT": str(self._environment.main_port),
         }
-        with others_started(self._n_devices, address), self._met():
+        with start_others(self._n_devices, address), self._met():
             yield
 
     @contextmanager

@@ -15,7 +15,7 @@ _TIMEOUT = 1800.0  # seconds
 
 
 @contextmanager
-def launched(
+def launch(
     device: str = "auto",
     n_devices: int | None = None,
     n_nodes: int | None = None,

@@ -16,7 +16,7 @@ _STARTER = "MFCVAE_STARTED_BY"
 
 
 @contextmanager
-def others_started(n_devices: int, environment: Mapping[str, str]) -> Iterator[None]:
+def start_others(n_devices: int, environment: Mapping[str, str]) -> Iterator[None]:
     """Start the command of this process again, once for each further device; end them with it.
 
     In a process that was so started it only watches over the one that did.
@@ -27,7 +27,7 @@ def others_started(n_devices: int, environment: Mapping[str, str]) -> Iterator[N
     """
     starter = os.environ.get(_STARTER)
     if starter is not None:
-        with _watched(lambda: os.getppid() != int(starter)):
+        with _watch(lambda: os.getppid() != int(starter)):
             yield
         return
     environment = os.environ | environment | {_STARTER: str(os.getpid())}
@@ -38,7 +38,7 @@ def others_started(n_devices: int, environment: Mapping[str, str]) -> Iterator[N
     ]
     patience = _FAREWELL
     try:
-        with _watched(lambda: any(process.poll() for process in others), others):
+        with _watch(lambda: any(process.poll() for process in others), others):
             yield
         patience = GRACE
     finally:
@@ -46,7 +46,7 @@ def others_started(n_devices: int, environment: Mapping[str, str]) -> Iterator[N
 
 
 @contextmanager
-def _watched(
+def _watch(
     lost: Callable[[], bool], others: list[subprocess.Popen[bytes]] | None = None
 ) -> Iterator[None]:
     """End this process if it does not notice by itself that another one is lost.

@@ -12,7 +12,7 @@ from torch import Tensor
 from pyro_mfcvae.data.observations import Observations, as_float, select
 from pyro_mfcvae.data.streamed import StreamedObservations
 from pyro_mfcvae.errors import TrainingError
-from pyro_mfcvae.inference.noise import derived_seed, site_noise
+from pyro_mfcvae.inference.noise import derive_seed, site_noise
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.nets.initialise import draw_glorot, scale_to_data
 from pyro_mfcvae.priors.conditional import ConditionalMixture
@@ -83,7 +83,7 @@ def fit_mixture(facet: MixturePrior | ConditionalMixture, z: Tensor, seed: int) 
     Of samples of q(z | x) it makes the prior that is best for the encoder as it is: the ELBO has
     E log p(z) over them.
     """
-    facet.set_components(*_fitted(facet, z, facet.covariance, seed))
+    facet.set_components(*_fit_mixture(facet, z, facet.covariance, seed))
 
 
 def _fit_mixtures(
@@ -92,29 +92,29 @@ def _fit_mixtures(
     stated = model.structure.facets
     if not any(facet.learns_components for facet in stated):
         return
-    means = posterior_means(model, drawn(x, seed, max_observations))
+    means = posterior_means(model, draw_observations(x, seed, max_observations))
     for j, (prior, z) in enumerate(zip(model.facets, means, strict=True)):
         if not stated[j].learns_components:
             continue
         facet = cast(MixturePrior, prior)
         covariance: Covariance = facet.covariance if complete else "diagonal"
-        fitted = _fitted(facet, z, covariance, seed)
+        fitted = _fit_mixture(facet, z, covariance, seed)
         if complete:
             facet.set_components(*fitted)
         else:
             facet.loc.copy_(fitted[0])
 
 
-def drawn(x: Observations, seed: int, n: int) -> Observations:
+def draw_observations(x: Observations, seed: int, n: int) -> Observations:
     """Up to n observations, drawn at random."""
-    generator = torch.Generator().manual_seed(derived_seed(seed, "mixture"))
+    generator = torch.Generator().manual_seed(derive_seed(seed, "mixture"))
     x = select(x, torch.randperm(len(x), generator=generator)[:n])
     if isinstance(x, StreamedObservations):
         x = x.in_file_order()  # so that the file is read once
     return x
 
 
-def _fitted(
+def _fit_mixture(
     facet: MixturePrior | ConditionalMixture, z: Tensor, covariance: Covariance, seed: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Means, (co)variances and weights of a mixture fitted to z (N, D), on its device.
@@ -128,7 +128,7 @@ def _fitted(
     mixture = GaussianMixture(
         facet.n_clusters,
         covariance_type="full" if covariance == "full" else "diag",
-        random_state=derived_seed(seed) % 2**31,
+        random_state=derive_seed(seed) % 2**31,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a start need not be a fit

@@ -78,12 +78,12 @@ def _not_stackable(reason: str) -> ConfigError:
 def chain(*maps: Map) -> Map:
     """One map after the other."""
 
-    def chained(h: Tensor) -> Tensor:
+    def chain(h: Tensor) -> Tensor:
         for one in maps:
             h = one(h)
         return h
 
-    return chained
+    return chain
 
 
 def posterior_mean(parameters: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ from pyro_mfcvae.config import Component
 from pyro_mfcvae.config.options import check_options
 from pyro_mfcvae.data.observations import Observations
 from pyro_mfcvae.errors import ConfigError, TrainingError
-from pyro_mfcvae.inference.noise import derived_seed
+from pyro_mfcvae.inference.noise import derive_seed
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.registry import Registry
 from pyro_mfcvae.training.batches import batches_of
@@ -191,7 +191,7 @@ def pretrain(
         model.train()
         for module in stage.frozen:
             module.eval()
-        error = _run(stage, x, derived_seed(seed, "pretraining", number), model, say)
+        error = _run(stage, x, derive_seed(seed, "pretraining", number), model, say)
         elapsed = time.monotonic() - started
         say(f"pretraining, {stage.name}: mean squared error {error:.5f} after {elapsed:.0f} s")
     model.zero_grad(set_to_none=True)
@@ -216,7 +216,7 @@ def _run(stage: Stage, x: Observations, seed: int, model: FacetModel, say: Say) 
     for step in range(n_steps):
         with torch.no_grad():
             inputs = stage.before(batches(step))
-            corrupted = _corrupted(inputs, stage.corruption, derived_seed(seed, step))
+            corrupted = _corrupt(inputs, stage.corruption, derive_seed(seed, step))
         loss = F.mse_loss(stage.reconstruct(corrupted), inputs)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -233,7 +233,7 @@ def _run(stage: Stage, x: Observations, seed: int, model: FacetModel, say: Say) 
     return total.item() / batches.per_epoch
 
 
-def _corrupted(inputs: Tensor, share: float, seed: int) -> Tensor:
+def _corrupt(inputs: Tensor, share: float, seed: int) -> Tensor:
     if share == 0:
         return inputs
     generator = torch.Generator(device=inputs.device).manual_seed(seed)
