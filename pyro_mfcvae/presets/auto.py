@@ -25,6 +25,9 @@ from pyro_mfcvae.presets.rows import part
 _ROWS_PER_CLUSTER = 10
 _ROWS_PER_LATENT = 50
 _MOST_CLUSTERS = 10
+_MOST_LATENTS = 16  # of all facets
+_MANY_VALUES = 256
+_MOST_WORK = 2.5e10  # steps times observations times values times width
 _SHORT = 500  # steps
 _WARM_UP = (0.2, 0.4)  # shares of the training
 
@@ -96,13 +99,15 @@ def auto_config(
         f"{_ROWS_PER_CLUSTER} rows for a cluster, and at most {_MOST_CLUSTERS} clusters",
     )
     n_facets = len(clusters)
-    each = min(round(n_values / (4 * n_facets)), n // _ROWS_PER_LATENT, 10)
+    each = min(round(min(n_values / 4, _MOST_LATENTS) / n_facets), n // _ROWS_PER_LATENT)
     each = max(each, 2 if n_facets == 1 else 1)
     latents = choose("latent_dim", latent_dim, [each] * n_facets, size)
-    width = 2 ** round(math.log2(min(max(math.sqrt(n * n_values) / 3, 16), 128)))
+    wide = math.sqrt(n * min(n_values, _MANY_VALUES)) / 3
+    width = 2 ** round(math.log2(min(max(wide, 16), 128)))
     width = choose("width", None, width, f"of the networks' layers: {size}")
     batch = choose("batch_size", batch_size, min(n, 64 if n < 2000 else 256), size)
-    steps = round(min(10 * n, max(700 * math.sqrt(n / 1000), 1000), 3000))
+    affordable = max(_MOST_WORK / (batch * n_values * width), 200)
+    steps = round(min(10 * n, max(700 * math.sqrt(n / 1000), 1000), 3000, affordable))
     steps = choose("max_steps", max_steps, steps, f"steps rather than epochs: {size}")
     # In a long training it costs held-out ELBO, in a short one there is no time to find a scale.
     start: Start = "data-dependent" if steps < _SHORT else "default"
