@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.floating]
 Pair = tuple[float, float]
+Limit = float | Array
 
 # All in inches.
 _CELL, _STRIP = 0.55, 0.3  # least height of a picture, and of a table's row
@@ -96,15 +97,15 @@ def split_panel(panel: Panel, n_rows: int) -> list[Panel]:
 
 
 def draw_panels(
-    panels: Sequence[Panel], title: str = "", low: float = 0.0, high: float = 1.0
+    panels: Sequence[Panel], title: str = "", low: Limit = 0.0, high: Limit = 1.0
 ) -> Figure:
     """Panels side by side.
 
     Args:
         panels: at least one, of observations of one shape.
         title: above all; broken into lines where the figure is narrow.
-        low: the observations' least value.
-        high: the observations' greatest value.
+        low: the observations' least value, or that of each feature of a table's row.
+        high: the observations' greatest value, likewise.
 
     Raises:
         ValueError: if there is no observation to draw.
@@ -128,7 +129,7 @@ def draw_panels(
     axes.set_axis_off()
     x = 0.0
     for panel, (_, w), title_lines in zip(panels, sizes, titles, strict=True):
-        _draw(panel, axes, (top, x), cell, (low, high))
+        _draw(panel, axes, (top, x), cell, (low, np.where(high > low, high - low, 1.0)))
         _write(axes, x + panel.left, above, "\n".join(title_lines), 9, va="bottom")
         x += w + _GAP
     _write(axes, _MARGIN, size[1] - 0.06, key, 7, va="bottom")
@@ -136,15 +137,18 @@ def draw_panels(
     return figure
 
 
-def _draw(panel: Panel, axes: Axes, at: Pair, cell: Pair, limits: Pair) -> None:
-    """Draw a panel, but not its title, with its upper left corner there."""
-    (top, left), (height, width), (low, high) = at, cell, limits
+def _draw(panel: Panel, axes: Axes, at: Pair, cell: Pair, limits: tuple[Limit, Array]) -> None:
+    """Draw a panel, but not its title, with its upper left corner there.
+
+    Limits are the least value and the width of the range.
+    """
+    (top, left), (height, width), (low, extent) = at, cell, limits
     for i, row in enumerate(panel.rows):
         for k, picture in enumerate(row):
             y, x = panel.corner(i, k, cell)
             if picture is not None:
                 box = _shrink((left + x, top + y, width, height), 0.04)
-                shares = (picture - low) / ((high - low) or 1.0)
+                shares = (picture - low) / extent
                 if _is_line(picture.shape):
                     _draw_lines(axes, shares.reshape(len(shares), -1), box)
                     continue
@@ -213,7 +217,7 @@ def _key(event: tuple[int, ...]) -> str:
     if len(event) > 1:
         return ""
     cells = f"cells: features 0 to {event[0] - 1}; " if event[0] > 1 else ""
-    return f"{cells}blue is the lowest value in the data, yellow the highest"
+    return f"{cells}blue is the lowest value of a feature in the data, yellow the highest"
 
 
 def _cell_size(event: tuple[int, ...], n_columns: int) -> Pair:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from typing_extensions import override
 
 from pyro_mfcvae.figures.canvas import Array, Canvas, Group
-from pyro_mfcvae.figures.grids import Panel, draw_panels, split_panel
+from pyro_mfcvae.figures.grids import Limit, Panel, draw_panels, split_panel
 
 _N_ROWS = 40  # of groups, before the next ones stand beside them
 _N_COLUMNS = 12  # of observations and what becomes of them
@@ -22,12 +22,14 @@ _N_COLUMNS = 12  # of observations and what becomes of them
 class Pictures(Canvas):
     """The canvas of pictures, and of rows of a table, with values from ``low`` to ``high``.
 
+    Of rows these may be of each column, (D,).
+
     Groups and ways have rows; what becomes of observations stands below them, means in a grid about
     twice as wide as high.
     """
 
-    low: float = 0.0
-    high: float = 1.0
+    low: Limit = 0.0
+    high: Limit = 1.0
 
     layout: ClassVar[dict[str, str]] = {
         "clusters": "Each cluster has a row.",

@@ -106,9 +106,12 @@ class Seen(Recorded):
 
     @property
     def pictures(self) -> Pictures:
-        """Pictures, and rows of numbers as strips of colour."""
+        """Pictures, and rows of numbers as strips of colour, each column in its own range."""
         from pyro_mfcvae.figures.pictures import Pictures
 
+        if self.model.observation.kind == "table":
+            x = self.observed(self.choose(None, _N_GROUND))
+            return Pictures(np.nanmin(x, 0), np.nanmax(x, 0))
         return Pictures(self.model.observation.low, self.model.observation.high)
 
     def observed(self, indices: Indices) -> np.ndarray:

@@ -194,7 +194,7 @@ def test_other_failures_are_not_put_on_the_file(tmp_path, monkeypatch, error):
         raise error
 
     _write_scenes(tmp_path)
-    monkeypatch.setattr(shapes3d_module, "_resized", fails)
+    monkeypatch.setattr(shapes3d_module, "_resize", fails)
     with pytest.raises(type(error), match=str(error)) as caught:
         _load(tmp_path)
     assert caught.value is error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
@@ -728,3 +729,13 @@ def test_pairs_have_the_numbers_that_the_command_takes():
     pairs = np.zeros((2, 2, 1, 3, 3))
     figure = CANVAS.draw_moves(pairs, pairs, ("inputs", "swapped"), "", [[5, 70], [6, 80]])
     assert {"5", "70", "6", "80"} < set(_labels(figure))
+
+
+def test_each_feature_of_a_row_is_coloured_in_its_own_range():
+    low, high = np.array([0.0, 1000.0]), np.array([1.0, 5000.0])
+    middle = np.array([0.5, 3000.0])
+    figure = draw_panels([Panel([[low, middle, high]], ["row"])], low=low, high=high)
+    colours = [image.get_array() for image in figure.axes[0].images]
+    expected = [mpl.colormaps["viridis"](share)[:3] for share in (0.0, 0.5, 1.0)]
+    for cells, colour in zip(colours, expected, strict=True):
+        np.testing.assert_allclose(cells[0], [colour, colour])

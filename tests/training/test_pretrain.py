@@ -334,7 +334,7 @@ def test_an_interrupted_pretraining_leaves_nothing_behind(tmp_path, monkeypatch)
     def interrupt(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "_corrupted", interrupt)
+    monkeypatch.setattr(module, "_corrupt", interrupt)
     before = torch.get_num_threads()
     with pytest.raises(KeyboardInterrupt):
         train(_config(), "run")
