@@ -314,6 +314,6 @@ def test_titles_say_what_moves_and_what_is_fixed():
         "samples of facet 1: 2 clusters, other facets from their priors, unused clusters included, "
         "temperature 0.25",
         f"means of facet 0, the 1 most used of {n_used[0]} clusters in use, other facets at the "
-        "means of their priors",
+        "means of their priors, unused clusters included",
         f"means of rows: facet 1, 1 clusters; columns: facet 0, all {n_used[0]} clusters in use",
     ]
