@@ -139,7 +139,8 @@ def parts(kind: str | None, as_json: bool, quiet: bool) -> None:
     from pyro_mfcvae.data.registry import DATASETS
     from pyro_mfcvae.guides import GUIDES
     from pyro_mfcvae.models import MODELS
-    from pyro_mfcvae.nets.registry import DECODERS, ENCODERS, LIKELIHOODS
+    from pyro_mfcvae.nets.likelihoods import LIKELIHOODS
+    from pyro_mfcvae.nets.registry import DECODERS, ENCODERS
     from pyro_mfcvae.registry import unknown
     from pyro_mfcvae.training.start.pretrain import PRETRAININGS
 

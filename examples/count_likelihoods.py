@@ -14,7 +14,7 @@ from torch import nn
 from pyro_mfcvae import MFCVAE, FacetELBO
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.errors import DataError
-from pyro_mfcvae.nets.registry import Likelihood, register_likelihood
+from pyro_mfcvae.nets.likelihoods import Likelihood, register_likelihood
 
 
 @register_likelihood("poisson")

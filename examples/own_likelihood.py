@@ -13,7 +13,7 @@ from torch import Tensor
 from pyro_mfcvae import MFCVAE
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.data import as_float, load_dataset
-from pyro_mfcvae.nets.registry import Likelihood, register_likelihood
+from pyro_mfcvae.nets.likelihoods import Likelihood, register_likelihood
 
 
 @register_likelihood("student-t")

@@ -17,7 +17,7 @@ from pyro_mfcvae import Noise
 from pyro_mfcvae.cli import main
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError, DataError
-from pyro_mfcvae.nets.registry import LIKELIHOODS
+from pyro_mfcvae.nets.likelihoods import LIKELIHOODS
 from pyro_mfcvae.testing.values import gradients, relative_error, weighted, with_guides
 
 EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))

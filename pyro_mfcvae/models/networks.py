@@ -15,7 +15,8 @@ from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.models.structure import Structure
 from pyro_mfcvae.nets.heads import HeadGivenOthers, PosteriorHead
-from pyro_mfcvae.nets.registry import DECODERS, ENCODERS, LIKELIHOODS, Likelihood, M, build
+from pyro_mfcvae.nets.likelihoods import LIKELIHOODS, Likelihood
+from pyro_mfcvae.nets.registry import DECODERS, ENCODERS, M, build
 from pyro_mfcvae.priors.base import Prior
 from pyro_mfcvae.registry import Registry
 
@@ -235,7 +236,7 @@ def _likelihood(part: Part, observation: ObservationSpec) -> Likelihood:
     likelihood = build_part(LIKELIHOODS, part)
     if not isinstance(likelihood, Likelihood):
         raise ConfigError(
-            f"likelihood {part!r} must be a subclass of pyro_mfcvae.nets.registry.Likelihood, got "
+            f"likelihood {part!r} must be a subclass of nets.likelihoods.Likelihood, got "
             f"{type(likelihood).__mro__[1].__name__}"
         )
     likelihood.check(observation)

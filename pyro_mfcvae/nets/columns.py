@@ -39,7 +39,7 @@ from typing_extensions import override
 
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError, DataError
-from pyro_mfcvae.nets.registry import Likelihood, register_likelihood
+from pyro_mfcvae.nets.likelihoods import Likelihood, register_likelihood
 
 KINDS = ("real", "positive", "count", "binary", "categorical")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import pyro.distributions as dist
@@ -13,7 +13,42 @@ from typing_extensions import override
 
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError, DataError
-from pyro_mfcvae.nets.registry import Likelihood, register_likelihood
+from pyro_mfcvae.registry import Registry
+
+
+class Likelihood(nn.Module):
+    """p(x | z) from the decoder's output, and what it asks of encoder and decoder.
+
+    Attributes:
+        takes_missing: whether values may be missing, which is told by NaN.
+    """
+
+    takes_missing = False
+
+    def check(self, observation: ObservationSpec) -> None:
+        """Raise a DataError if it cannot describe such observations."""
+
+    def decoder_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Shape of the parameters of one observation, which the decoder gives."""
+        return tuple(shape)
+
+    def encoder_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Shape of what the encoder sees of one observation."""
+        return tuple(shape)
+
+    def encoder_input(self, x: Tensor) -> Tensor:
+        """Observations (B, *shape) -> what the encoder sees of them, (B, *encoder_shape)."""
+        return x
+
+
+LIKELIHOODS: Registry[type[Likelihood]] = Registry("likelihood")
+
+register_likelihood = LIKELIHOODS.register
+"""Class decorator: make a likelihood known by name.
+
+A likelihood is a :class:`Likelihood` that is built as ``cls(**options)`` and maps the decoder's
+parameters to p(x | z); ``check`` refuses data that it cannot describe.
+"""
 
 
 @register_likelihood("bernoulli")
