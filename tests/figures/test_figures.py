@@ -600,7 +600,8 @@ def test_rows_of_a_table_are_strips_with_a_key(tmp_path):
     for name, figure in drawn.items():
         figure.savefig(tmp_path / f"{name}.png", dpi=30)
         assert {image.shape for image in _images(figure)} == {(1, 7, 3)}
-        key = "cells: features 0 to 6; blue is the lowest value in the data, yellow the highest"
+        key = "cells: features 0 to 6; blue is the lowest value of a feature in the data, "
+        key += "yellow the highest"
         assert key in _labels(figure)
         text = figure.texts[_labels(figure).index(key)]
         assert 0 < text.get_window_extent().y0 < text.get_window_extent().y1
