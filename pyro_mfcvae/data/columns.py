@@ -53,15 +53,15 @@ def are_mixed(columns: Sequence[ColumnKind]) -> bool:
     return any(c.n_missing or c.kind.startswith(("binary", "categorical")) for c in columns)
 
 
-def columns_likelihood(columns: Sequence[ColumnKind]) -> Component:
-    """Settings of the likelihood that suits such columns."""
+def columns_likelihood(columns: Sequence[ColumnKind], missing: bool) -> Component:
+    """Settings of the likelihood that suits such columns, of whose cells some may be missing."""
     return Component(
         name="columns",
         options={
             "kinds": [column.kind for column in columns],
             "loc": [column.loc for column in columns],
             "scale": [column.scale for column in columns],
-            "missing": any(column.n_missing for column in columns),
+            "missing": missing,
         },
     )
 

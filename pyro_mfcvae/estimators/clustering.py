@@ -63,7 +63,8 @@ class Clustering(ClusterMixin, TransformerMixin, FacetEstimator):
             )
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         columns = self._columns(values)
-        self.units_ = Units.of(values, False if are_mixed(columns) else self.standardize)
+        columns = columns if are_mixed(columns) else []
+        self.units_ = Units.of(values, False if columns else self.standardize)
         x = self.units_.observations(values)
         n_test = min(max(round(len(x) * self.test_fraction), 1), len(x) - max(sizes))
         train, test = random_split(len(x), max(n_test, 1) / len(x), seed)

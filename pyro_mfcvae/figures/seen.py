@@ -104,7 +104,7 @@ class Seen(Recorded):
         width = (observation.high - observation.low) or 1.0
         return Points(self.observed(self.choose(None, _N_GROUND)), width)
 
-    @property
+    @functools.cached_property
     def pictures(self) -> Pictures:
         """Pictures, and rows of numbers as strips of colour, each column in its own range."""
         from pyro_mfcvae.figures.pictures import Pictures

@@ -98,10 +98,10 @@ class ColumnsDistribution(TorchDistribution):
         return ColumnsDistribution(parts, self.event_shape[0])
 
     def _row(self, values: Sequence[Tensor]) -> Tensor:
+        """Values of each kind, (..., D_i), in the order of the columns, as real numbers."""
         order = torch.cat([columns for columns, _ in self.parts]).argsort()
-        like = values[0] if values[0].is_floating_point() else torch.empty(0)
-        dtype = next((v.dtype for v in values if v.is_floating_point()), like.dtype)
-        return torch.cat([v.to(dtype) for v in values], -1)[..., order]
+        real = (v if v.is_floating_point() else v.float() for v in values)  # categories are whole
+        return torch.cat([*real], -1)[..., order]
 
 
 @register_likelihood("columns")

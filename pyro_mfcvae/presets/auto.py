@@ -19,7 +19,7 @@ from pyro_mfcvae.config import (
     TrainingConfig,
 )
 from pyro_mfcvae.data import Dataset
-from pyro_mfcvae.data.columns import ColumnKind, are_mixed, columns_likelihood
+from pyro_mfcvae.data.columns import ColumnKind, columns_likelihood
 from pyro_mfcvae.presets.rows import part
 
 _ROWS_PER_CLUSTER = 10
@@ -79,8 +79,8 @@ def auto_config(
         max_steps: of the training.
         batch_size: B.
         n_starts: runs.
-        columns: of a table that holds raw values; where they are mixed, each gets a likelihood of
-            its own. None standardises no column and takes one Gaussian for all.
+        columns: of a table in its own units: each gets a likelihood of its kind. Without them one
+            Gaussian serves all values.
     """
     n, n_values = len(dataset.train), dataset.observation.n_values
     size = f"{n} training rows with {n_values} values each"
@@ -115,12 +115,12 @@ def auto_config(
     starts = choose("n_init", n_starts, 4, "facets depend on the start")
     n_epochs = max(1, round(steps / -(-n // batch)))
     first, last = (math.floor(share * n_epochs) for share in _WARM_UP)
-    likelihood = part("gaussian", scale=1.0, learn_scale=True)
-    why = "the noise's scale is learnt"
-    if are_mixed(columns):
-        likelihood = columns_likelihood(columns)
-        why = "; ".join(f"{c.name}: {c.kind} ({c.reason})" for c in columns)
-    choices.append(Choice("model.likelihood", likelihood.name, why))
+    if columns:
+        likelihood = columns_likelihood(columns, dataset.observation.missing)
+        choices += [Choice(f"kind of {c.name}", c.kind, c.reason) for c in columns]
+    else:
+        likelihood = part("gaussian", scale=1.0, learn_scale=True)
+        choices.append(Choice("model.likelihood", "gaussian", "the noise's scale is learnt"))
     has_clusters = any(k > 1 for k in clusters)
     config = Config(
         preset="auto",

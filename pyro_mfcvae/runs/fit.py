@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pyro_mfcvae.config import Component, Config
 from pyro_mfcvae.data import Dataset, as_float, spread
-from pyro_mfcvae.data.columns import columns_likelihood, describe_columns
+from pyro_mfcvae.data.columns import ColumnKind, describe_columns
 from pyro_mfcvae.presets.auto import Choice, auto_config
 
 _MOST_ROWS = 100_000  # that columns are described by
@@ -26,13 +26,10 @@ def settings_from_data(
         data: settings that load them.
         n_clusters: K of each facet, shallow first; None takes what there are rows for.
     """
-    auto = auto_config(dataset, n_clusters)
-    config, choices = replace(auto.config, data=data), auto.choices
+    columns: list[ColumnKind] = []
     if dataset.observation.kind == "table":
         x = as_float(spread(dataset.x, _MOST_ROWS))
         columns = describe_columns(x, dataset.feature_names)
-        likelihood = columns_likelihood(columns)
-        config = replace(config, model=replace(config.model, likelihood=likelihood))
-        choices = [choice for choice in choices if choice.setting != "model.likelihood"]
-        choices += [Choice(f"kind of {one.name}", one.kind, one.reason) for one in columns]
-    return config, [choice for choice in choices if choice.setting != "n_init"]
+    auto = auto_config(dataset, n_clusters, columns=columns)
+    choices = [choice for choice in auto.choices if choice.setting != "n_init"]
+    return replace(auto.config, data=data), choices

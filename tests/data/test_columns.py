@@ -47,10 +47,11 @@ def test_places_and_scales_are_those_of_the_known_values(table):
 
 def test_settings_of_the_likelihood_say_all_of_it(table):
     columns = describe_columns(table, n_classes={4: 4})
-    options = columns_likelihood(columns).options
+    options = columns_likelihood(columns, missing=True).options
     assert options["kinds"] == [c.kind for c in columns]
+    assert options["loc"] == [c.loc for c in columns]
+    assert options["scale"] == [c.scale for c in columns]
     assert options["missing"] is True
-    assert columns_likelihood(columns[1:]).options["missing"] is False
 
 
 @pytest.mark.parametrize("values", [[1.0, 1.0], [math.nan, math.nan], [5.0, math.nan]])
