@@ -19,6 +19,8 @@ from pyro_mfcvae.tables import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pyro_mfcvae.config import Component
+
 PATH = click.Path(path_type=Path)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 COUNT, NATURAL = click.IntRange(min=1), click.IntRange(min=0)
@@ -87,6 +89,12 @@ RUN = click.argument("run", type=PATH, shell_complete=completion.complete_runs)
 DATA = click.argument("data", shell_complete=completion.DATASETS)
 DATA_DIR = option("--data-dir", "Folder of the data's files, downloaded or your own.", PATH, "DIR")
 LABELS = option("--labels", "Columns that judge and do not train.", None, "NAME,NAME")
+SKIP_BROKEN = option(
+    "--skip-broken",
+    "Leave out pictures of a folder that cannot be read.",
+    is_flag=True,
+    default=None,
+)
 DEVICE = option("--device", "auto, cpu, cuda, cuda:1, ...", None, "NAME")
 JOBS = option(
     "--jobs n_jobs",
@@ -141,6 +149,31 @@ def prints_tables(command: Callable[..., None]) -> Callable[..., None]:
         "-q", "--quiet", is_flag=True, help="Print no tables; of a list, names only."
     )(command)
     return option("--json as_json", "Print JSON instead of tables, for other programs.")(command)
+
+
+def data_from(
+    data: Component | str,
+    labels: str | None = None,
+    data_dir: Path | None = None,
+    skip_broken: bool | None = None,
+) -> Component:
+    """Settings of the data that the options of a command describe.
+
+    Args:
+        data: what a person named, or settings.
+        labels: names of labels, separated by commas.
+        data_dir: folder of the data's files.
+        skip_broken: leave out pictures that cannot be read.
+    """
+    from dataclasses import replace
+
+    from pyro_mfcvae.data import data_settings, in_folder
+
+    source = data_settings(data) if isinstance(data, str) else data
+    given: dict[str, Any] = {} if labels is None else {"labels": split_commas(labels)}
+    given |= {} if skip_broken is None else {"skip_broken": skip_broken}
+    source = replace(source, options={**source.options, **given})
+    return source if data_dir is None else in_folder(source, data_dir)
 
 
 def split_commas(text: str | None) -> list[str]:

@@ -22,8 +22,10 @@ from pyro_mfcvae.cli.options import (
     NATURAL,
     OUT,
     PATH,
+    SKIP_BROKEN,
     again,
     command_line,
+    data_from,
     option,
     say_plainly,
     sayer,
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     shell_complete=completion.DATASETS,
 )
 @LABELS
+@SKIP_BROKEN
 @DATA_DIR
 @MODEL
 @GUIDE
@@ -210,20 +213,16 @@ def _settings(
     settings: Path | None,
     data: str | None,
     labels: str | None,
+    skip_broken: bool | None,
     data_dir: Path | None,
     facets: str | None,
     assignments: tuple[str, ...],
     seed: int | None,
     device: str | None,
 ) -> Config:
-    from pyro_mfcvae.config import (
-        Component,
-        config_from_dict,
-        config_to_dict,
-        override,
-        with_facets,
-    )
-    from pyro_mfcvae.data import data_settings, in_folder
+    from dataclasses import replace
+
+    from pyro_mfcvae.config import override, with_facets
     from pyro_mfcvae.plugins import check_given_once, with_guide, with_model
     from pyro_mfcvae.presets import default_preset, get_preset
     from pyro_mfcvae.runs.run import read_config
@@ -241,20 +240,12 @@ def _settings(
             config = change(config, text)
     if facets is not None:
         config = with_facets(config, facets)
-    values: dict[str, Any] = config_to_dict(config)
-    if data is not None and data != config.data.name:
-        source = data_settings(data)
-        values["data"] = {"name": source.name, "options": dict(source.options)}
-        values["preset"] = preset
-    if labels is not None:
-        values["data"]["options"]["labels"] = split_commas(labels)
-    if data_dir is not None:
-        values["data"]["options"] = in_folder(Component(**values["data"]), data_dir).options
-    if seed is not None:
-        values["seed"] = seed
-    if device is not None:
-        values["training"]["device"] = device
-    return override(config_from_dict(values), assignments)
+    is_other = data is not None and data != config.data.name
+    source = data_from(data if is_other else config.data, labels, data_dir, skip_broken)
+    config = replace(config, data=source, preset=preset if is_other else config.preset)
+    given = [f"seed={seed}"] if seed is not None else []
+    given += [f"training.device={device}"] if device is not None else []
+    return override(config, [*given, *assignments])
 
 
 def _finish(

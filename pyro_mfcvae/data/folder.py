@@ -46,7 +46,7 @@ def read_folder(
             if not skip_broken:
                 raise DataError(
                     f"{file}: cannot be read as a picture ({error}); take it away, or leave out "
-                    "all such pictures (--set data.options.skip_broken=true)"
+                    "all such pictures (--skip-broken, or the option skip_broken)"
                 ) from error
             broken.append(file.name)
     if broken:

@@ -27,8 +27,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::pyro_mfcvae.errors.DataWarning"
 FEATURES = ["length", "mass", "age"]
 
 
-def mfcvae(*words, status=0):
-    result = CliRunner().invoke(main, list(map(str, words)), prog_name="mfcvae")
+def mfcvae(*words, status=0, piped=None):
+    result = CliRunner().invoke(main, list(map(str, words)), piped, prog_name="mfcvae")
     assert result.exit_code == status, result.output
     return result
 
@@ -168,10 +168,50 @@ def test_pictures_are_copied_by_their_clusters():
         assert copy.read_bytes() == (Path("new") / row["row"]).read_bytes()
     assert copies == {}
     assert len(list(Path("new").iterdir())) == 3
+    (Path("new") / "a.png").write_bytes(b"no picture")
+    assert "a.png" in mfcvae("assign", "pictures", "new", status=1).stderr
+    assert mfcvae("assign", "pictures", "new", "--skip-broken").stdout == result.stdout
+    (Path("new") / "a.png").unlink()
     again = mfcvae("assign", "pictures", "new", "--copy-to", "sorted", status=2)
     assert "sorted" in again.stderr
     inside = mfcvae("assign", "pictures", "new", "--copy-to", "new/sorted", status=2)
     assert "new/sorted" in inside.stderr
+
+
+def test_commands_that_read_folders_leave_broken_pictures_out():
+    for i in range(12):
+        Path("some").mkdir(exist_ok=True)
+        picture = np.random.default_rng(i).integers(256, size=(8, 8), dtype=np.uint8)
+        Image.fromarray(picture).save(f"some/{i}.png")
+    Path("some/half.png").write_bytes(Path("some/0.png").read_bytes()[:50])
+    assert "half.png" in mfcvae("inspect", "some", status=1).stderr
+    assert "half.png" in mfcvae("inspect", "some", "--skip-broken").stdout
+    quick = ["--set", "training.epochs_per_step=[1]", "--facets"]
+    mfcvae("train", "--data", "some", "--skip-broken", *quick, "2:2", "--out", "trained")
+    assert Run("trained").config.data.options["skip_broken"]
+    mfcvae("fit", "some", "--skip-broken", "-q", *QUICK, "--facets", "2", "--out", "fitted")
+    assert len(read(Path("fitted/assign.csv"))) == 12
+    assert "skip_broken" in mfcvae("inspect", "mine.csv", "--skip-broken", status=1).output
+
+
+def test_a_table_from_the_standard_input(run, table):
+    text = table.to_csv(index=False)
+    expected = mfcvae("assign", run, "mine.csv")
+    result = mfcvae("assign", run, "-", "-o", "-", piped=text)
+    assert result.stdout == expected.stdout
+    found, known = (
+        json.loads(mfcvae("inspect", data, "--json", piped=text).stdout)["columns"]
+        for data in ("-", "mine.csv")
+    )
+    assert found == known
+    mfcvae("fit", "-", "--facets", "3,2", "--out", "piped", "-q", *QUICK, piped=text)
+    assert (Path("piped/assign.csv")).read_bytes() == (run / "assign.csv").read_bytes()
+    assert not Path(Run("piped").config.data.options["path"]).is_relative_to(Path.cwd())
+
+
+@pytest.mark.parametrize("piped", [b"", b" \n", b"PK\x03\x04\x00\x00", b"\x89HDF\r\n\x1a\n\x00"])
+def test_other_data_do_not_come_from_a_pipe(piped):
+    assert "standard input: " in mfcvae("inspect", "-", piped=piped, status=1).stderr
 
 
 def test_pieces_make_up_the_whole(run, table, monkeypatch):
