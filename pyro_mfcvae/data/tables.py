@@ -31,6 +31,7 @@ Frames = Callable[..., Iterator[Any]]  # (path, whole) -> data frames of pandas
 
 _SEPARATORS = (",", ";", "\t")
 _SAMPLE = 2**16  # letters that tell a separator
+_BUFFER = 2**20  # bytes of a column that are read ahead
 _CELLS = 2**19  # of a piece
 _WITH_COMMA = re.compile(r"[+-]?\d+,\d+(e[+-]?\d+)?", re.IGNORECASE)
 _WITH_POINT = re.compile(r"[+-]?\d*\.\d+(e[+-]?\d+)?", re.IGNORECASE)
@@ -123,7 +124,7 @@ def _text_frames(
 
 def _parquet_frames(path: Path, whole: bool) -> Iterator[Any]:
     pandas, parquet = (_imported(name, path) for name in ("pandas", "pyarrow.parquet"))
-    with parquet.ParquetFile(path) as file:
+    with parquet.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as file:
         claims = file.metadata
         check_claim("table", 8 * claims.num_rows * claims.num_columns, path.stat().st_size, path)
         if whole:
