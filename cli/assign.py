@@ -14,6 +14,7 @@ from pyro_mfcvae.cli.options import (
     PATH,
     RUN,
     SKIP_BROKEN,
+    Command,
     data_from,
     option,
     own_files,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from pyro_mfcvae.tables import Table
 
 
-@click.command()
+@click.command(cls=Command)
 @RUN
 @DATA
 @click.option(

@@ -13,8 +13,11 @@ from pyro_mfcvae.cli.options import (
     DEVICE,
     LABELS,
     NATURAL,
+    OF_MODEL,
+    OF_SETTINGS,
     OUT,
     SKIP_BROKEN,
+    Command,
     Numbers,
     data_from,
     option,
@@ -30,19 +33,21 @@ if TYPE_CHECKING:
     from pyro_mfcvae.tables import Table
 
 
-@click.command()
+@click.command(cls=Command)
 @DATA
 @option(
     "--facets n_clusters",
-    "Clusters of each facet, the shallow one first [from the number of rows].",
+    "Clusters of each facet [from the number of rows]. The shallow facet stands first and the deep "
+    "one last; they train together.",
     Numbers(least=1),
     "K,K",
+    group=OF_MODEL,
 )
 @LABELS
 @SKIP_BROKEN
 @DATA_DIR
 @settings_of("any setting that was chosen, such as training.learning_rate=1e-3")
-@option("--seed", "Of weights, order and noise.", NATURAL)
+@option("--seed", "Of weights, order and noise.", NATURAL, group=OF_SETTINGS)
 @OUT
 @DEVICE
 @prints_tables

@@ -12,6 +12,7 @@ from pyro_mfcvae.cli.options import (
     DATA_DIR,
     LABELS,
     SKIP_BROKEN,
+    Command,
     data_from,
     prints_tables,
     say_plainly,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from pyro_mfcvae.tables import Table
 
 
-@click.command()
+@click.command(cls=Command)
 @DATA
 @LABELS
 @SKIP_BROKEN

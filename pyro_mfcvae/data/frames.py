@@ -11,7 +11,7 @@ import numpy as np
 
 from pyro_mfcvae.data.arrays import IDENTIFIERS_FROM, RESERVED, Shaped
 from pyro_mfcvae.data.formats import Column, Use
-from pyro_mfcvae.errors import DataError, DataWarning
+from pyro_mfcvae.errors import DataError, DataWarning, did_you_mean
 
 _UNNAMED = "Unnamed: 0"  # as pandas calls an index that was written to a CSV
 
@@ -136,10 +136,10 @@ def arrays_of_frame(
         DataError: if a column cannot be used, there are no numbers, or labels that there are not
             are asked for.
     """
-    if unknown := set(labels or ()) - set(frame.columns):
+    if unknown := sorted(set(labels or ()) - set(frame.columns)):
         raise DataError(
-            f"{what}: there is no column {', '.join(map(repr, sorted(unknown)))} for labels; there "
-            f"are {', '.join(map(str, frame.columns))}"
+            f"{what}: there is no column {', '.join(map(repr, unknown))} for labels; there are "
+            f"{', '.join(map(str, frame.columns))}{did_you_mean(unknown[0], frame.columns)}"
         )
     columns = plan_columns(frame, labels)
     if refused := [f"{each.name!r} ({each.why})" for each in columns if each.use == "refused"]:
@@ -204,6 +204,7 @@ def check_columns(names: Sequence[str], wanted: Sequence[str], source: str) -> N
         raise DataError(
             f"{source}: there is no column {', '.join(map(repr, lacking))}, only "
             f"{', '.join(map(repr, names))}; rename columns as in the training"
+            f"{did_you_mean(lacking[0], names)}"
         )
 
 
