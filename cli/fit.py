@@ -13,13 +13,17 @@ from pyro_mfcvae.cli.options import (
     DEVICE,
     LABELS,
     NATURAL,
+    OF_MODEL,
+    OF_SETTINGS,
     OUT,
+    SKIP_BROKEN,
+    Command,
     Numbers,
+    data_from,
     option,
     prints_tables,
     say_plainly,
     settings_of,
-    split_commas,
 )
 
 if TYPE_CHECKING:
@@ -29,18 +33,21 @@ if TYPE_CHECKING:
     from pyro_mfcvae.tables import Table
 
 
-@click.command()
+@click.command(cls=Command)
 @DATA
 @option(
     "--facets n_clusters",
-    "Clusters of each facet, the shallow one first [from the number of rows].",
+    "Clusters of each facet [from the number of rows]. The shallow facet stands first and the deep "
+    "one last; they train together.",
     Numbers(least=1),
     "K,K",
+    group=OF_MODEL,
 )
 @LABELS
+@SKIP_BROKEN
 @DATA_DIR
 @settings_of("any setting that was chosen, such as training.learning_rate=1e-3")
-@option("--seed", "Of weights, order and noise.", NATURAL)
+@option("--seed", "Of weights, order and noise.", NATURAL, group=OF_SETTINGS)
 @OUT
 @DEVICE
 @prints_tables
@@ -48,6 +55,7 @@ def fit(
     data: str,
     n_clusters: tuple[int, ...] | None,
     labels: str | None,
+    skip_broken: bool | None,
     data_dir: Path | None,
     assignments: tuple[str, ...],
     seed: int | None,
@@ -58,14 +66,15 @@ def fit(
 ) -> None:
     """Cluster DATA: choose settings, train, evaluate, draw, assign every row, and report.
 
-    DATA is a file or a folder of pictures. All results are in a new run folder: assign.csv has the
+    DATA is a file, a folder of pictures, or - for a table as CSV or TSV from the standard input,
+    which is not kept. All results are in a new run folder: assign.csv has the
     clusters of every row, report.html the page to look at first.
 
     \b
     Examples:
       mfcvae fit penguins.csv
       mfcvae fit penguins.csv --facets 6,4 --labels species,sex
-      mfcvae fit photos --set data.options.size=32
+      mfcvae fit photos --set data.options.size=32 --skip-broken
     """
     from dataclasses import replace
 
@@ -73,7 +82,7 @@ def fit(
     from pyro_mfcvae.cli.show import printer, show_evaluation, show_json, show_tables
     from pyro_mfcvae.cli.train import end_if_interrupted
     from pyro_mfcvae.config import override
-    from pyro_mfcvae.data import data_settings, in_folder, load_dataset
+    from pyro_mfcvae.data import load_dataset
     from pyro_mfcvae.data.rows import Rows
     from pyro_mfcvae.presets import default_preset, get_preset
     from pyro_mfcvae.report import write_report
@@ -84,11 +93,7 @@ def fit(
     from pyro_mfcvae.training.callbacks import ProgressBar
 
     screen, say = printer(as_json, quiet)
-    source = data_settings(data)
-    if labels is not None:
-        source = replace(source, options={**source.options, "labels": split_commas(labels)})
-    if data_dir is not None:
-        source = in_folder(source, data_dir)
+    source = data_from(data, labels, data_dir, skip_broken)
     given = [*assignments]
     given += [f"seed={seed}"] if seed is not None else []
     given += [f"training.device={device}"] if device is not None else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import click
 from rich.console import Console
@@ -34,6 +34,14 @@ def printer(to_stderr: bool, quiet: bool) -> tuple[Console, Callable[[str], None
 def show_json(values: object) -> None:
     """Print values for other programs to read."""
     click.echo(json.dumps(values, indent=2))
+
+
+def show_list(found: Mapping[str, object], as_json: bool) -> None:
+    """Print what is known by name as JSON, or the names alone, one a line."""
+    if as_json:
+        show_json(found)
+    else:
+        click.echo("\n".join(found))
 
 
 def show_comparison(screen: Console, comparison: Comparison) -> None:

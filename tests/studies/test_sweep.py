@@ -77,6 +77,7 @@ def _runs(out: Path) -> list[Path]:
             "facet 2, but the model has facets 0 to 1",
         ),
         ({"objective": FLOOR | {"factor": "sky"}}, ConfigError, "'sky', but the data have only "),
+        ({"objective": FLOOR | {"factor": "floor_hew"}}, ConfigError, "mean 'floor_hue'"),
         (
             {"set": {"data": {"name": "arcs", "options": {"n_train": 40, "n_test": 1}}}},
             ConfigError,
