@@ -8,9 +8,9 @@ Source: MFCVAE, Eq. 1 and Appendix A (Eq. 15-17). Symbols: K ``n_clusters``, D
 ``latent_dim``, pi ``log_weights.exp()``, mu ``loc``, Sigma ``scale**2`` or
 ``scale_tril @ scale_tril.mT``.
 
-With a Dirichlet prior over its weights, pi ~ Dirichlet(alpha), once for all N observations, and
-q(pi) = Dirichlet(gamma), the bound has E log pi in the place of log pi, and an observation's share of
-the KL is a cost of its cluster:
+With a prior over its weights, pi ~ Dirichlet(alpha), once for all N observations, and
+q(pi) = Dirichlet(gamma), the bound has E log pi in the place of log pi, and an observation's share
+of the KL is a cost of its cluster, so that it has the facet's weight in the objective:
 
 .. math::
     \gamma_c = \alpha + N \, \mathrm{softmax}(h)_c, \qquad
@@ -23,6 +23,7 @@ Recognition and Machine Learning", 2006, Section 10.2. Symbols: alpha ``weight_c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
@@ -68,7 +69,7 @@ class MixturePrior(Prior, Mixture):
             posterior, whatever ``learn_weights`` says; None leaves pi without a prior.
 
     Attributes:
-        n_observations: N with such a prior, shape (): 1 until training sets it, saved with the model.
+        n_observations: N where pi has a prior, shape (): 1 until training sets it, and saved.
 
     Raises:
         ConfigError: if a size, the variance or the concentration is not positive, or the covariance
@@ -102,7 +103,7 @@ class MixturePrior(Prior, Mixture):
                 f"{initial_variance} and {softplus_beta}"
             )
         has_prior = weight_concentration is not None
-        if has_prior and not 0 < weight_concentration < math.inf:
+        if weight_concentration is not None and not 0 < weight_concentration < math.inf:
             raise ConfigError(f"weight_concentration must be above 0, got {weight_concentration}")
         self.n_clusters = n_clusters
         self.latent_dim = latent_dim
@@ -112,7 +113,7 @@ class MixturePrior(Prior, Mixture):
             torch.zeros(n_clusters), requires_grad=has_prior or learn_weights is not False
         )
         self.weight_concentration = weight_concentration
-        self.register_buffer("n_observations", torch.ones(()) if has_prior else None)
+        self.n_observations = torch.ones(()) if has_prior else None
         self.loc = nn.Parameter(torch.randn(n_clusters, latent_dim))
         shape = (n_clusters, latent_dim) + ((latent_dim,) if covariance == "full" else ())
         self.raw_scale = nn.Parameter(torch.zeros(shape))
@@ -178,15 +179,27 @@ class MixturePrior(Prior, Mixture):
     @property
     @override
     def log_weights(self) -> Tensor:
-        """Log pi, or E log pi under a Dirichlet prior, up to a constant: they sum to 1, (K,)."""
-        return torch.log_softmax(self.logits if self._q() is None else self._expected(), dim=-1)
+        """Log pi, shape (K,); with a Dirichlet prior E log pi, less what makes weights sum to 1."""
+        q = self.weight_posterior
+        return torch.log_softmax(self.logits if q is None else q.concentration.digamma(), dim=-1)
+
+    @property
+    def weight_posterior(self) -> Dirichlet | None:
+        """q(pi); None where pi has no prior."""
+        if self.n_observations is None or self.weight_concentration is None:
+            return None
+        gamma = self.weight_concentration + self.n_observations * self.logits.softmax(-1)
+        return Dirichlet(gamma, validate_args=False)
 
     @override
     def cluster(self) -> ClusterCategorical:
-        q = self.weight_posterior
-        if q is None:
+        q, alpha, n = self.weight_posterior, self.weight_concentration, self.n_observations
+        if q is None or alpha is None or n is None:
             return super().cluster()
-        return ClusterCategorical(
+        gamma = q.concentration
+        prior = Dirichlet(torch.full_like(gamma, alpha), validate_args=False)
+        expected = gamma.digamma() - gamma.sum(-1, keepdim=True).digamma()
+        return ClusterCategorical.of(expected - kl_divergence(q, prior) / n)
 
     @property
     def scale(self) -> Tensor:

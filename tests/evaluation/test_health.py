@@ -93,11 +93,11 @@ def test_a_finding_is_said_when_it_appears():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pyro_mfcvae.evaluation.watching.examine", lambda *_: next(told, illness))
         fitted = fit(config, _rows((2,), 0.5), [watch])
-    assert [len(record["findings"]) for record in log.records] == [1, 0, 1]
-    assert [text.partition(": ")[2] for text in said] == [illness[0].sentence] * 2
+        assert [len(record["findings"]) for record in log.records] == [1, 0, 1]
+        assert [text.partition(": ")[2] for text in said] == [illness[0].sentence] * 2
         watch.on_start(fitted.state)
         watch.on_log(fitted.state, {})
-    assert len(said) == 2
+        assert len(said) == 2
 
 
 def test_the_evaluation_and_its_file_have_it():
@@ -136,7 +136,7 @@ APART = np.eye(2)
         ([replace(WELL, n_clusters=20, n_used=3), WELL], APART, 0.0, [("empty", (0,))]),
         ([replace(WELL, n_clusters=20, n_used=9), WELL], APART, 0.0, []),
         ([replace(WELL, n_clusters=20, n_used=3, may_be_empty=True), WELL], APART, 0.0, []),
-        ([WELL, replace(WELL, sureness=0.55)], APART, 0.0, [("unsure", (1,))]),
+        ([WELL, replace(WELL, sureness=0.45)], APART, 0.0, [("unsure", (1,))]),
         ([WELL, replace(WELL, scale=200.0)], APART, 0.0, [("exploding", (1,))]),
         ([WELL, replace(WELL, scale=200.0, has_clusters=False)], APART, 0.0, [("exploding", (1,))]),
         ([WELL, WELL], APART, 5.0, [("exploding", ())]),
