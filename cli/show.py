@@ -63,8 +63,8 @@ def show_evaluation(screen: Console, evaluation: Evaluation, everything: bool = 
     for part in evaluation.elbo:
         elbo = evaluation.value("elbo", part)
         say_plainly(screen, f"ELBO, {part}: {elbo:.2f} nats per observation")
-    makers = [tables.agreement_table, tables.run_table, tables.bound_table, tables.pairs_table]
-    makers += [tables.diversity_table, tables.probe_table]
+    makers = [tables.health_table, tables.agreement_table, tables.run_table, tables.bound_table]
+    makers += [tables.pairs_table, tables.diversity_table, tables.probe_table]
     if everything:
         makers += [tables.elbo_table, tables.use_table]
     show_tables(screen, *(make(evaluation) for make in makers))
