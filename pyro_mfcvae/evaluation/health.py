@@ -182,17 +182,18 @@ def examine(
         max_observations: take so many, evenly spread.
     """
     x = spread(x, max_observations)
-    parts = list(encode_batches(model, x))
-    with torch.no_grad():
-        assigned = [model.assign(batch, [q.mean for q in qs]) for batch, qs in parts]
+    parts = [
+        (posteriors, model.assign(batch, [q.mean for q in posteriors]))
+        for batch, posteriors in encode_batches(model, x)
+    ]
     fade = model.fade.tolist() if fade is None else fade
     facets, clusters = [], []
     for j, stated in enumerate(model.structure.facets):
-        r = torch.cat([of_batch[j] for of_batch in assigned])
+        r = torch.cat([assigned[j] for _, assigned in parts])
         own, own_clusters = r.max(1)
         shares = torch.bincount(own_clusters, minlength=stated.n_clusters) / len(r)
-        variances = torch.cat([qs[j].variance for _, qs in parts])
-        means = torch.cat([qs[j].mean for _, qs in parts])
+        variances = torch.cat([posteriors[j].variance for posteriors, _ in parts])
+        means = torch.cat([posteriors[j].mean for posteriors, _ in parts])
         components = model.facets[j].at_origin().scale_tril.detach()[shares > 0]
         clusters.append(own_clusters.cpu().numpy())
         facets.append(

@@ -14,6 +14,7 @@ from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.evaluation import HealthWatch, Vitals, evaluate, examine, find_illnesses
 from pyro_mfcvae.evaluation.results import Evaluation
 from pyro_mfcvae.presets.auto import auto_config
+from pyro_mfcvae.testing.case import SHARED, ModelCase
 from pyro_mfcvae.training import fit
 from pyro_mfcvae.training.callbacks import HEALTH, MetricsLog
 
@@ -116,6 +117,29 @@ def test_an_estimator_has_it():
     few = {"max_steps": 200, "n_init": 1, "random_state": 0}
     (sentence,) = FacetClustering((2,), settings=settings, **few).fit(x).health_
     assert "dead" in sentence
+
+
+CASES_OF_MODELS = {
+    "vlac": {"guides": ("amortized",)},
+    "gmvae": {"facets": "2:3,1:1", "networks": SHARED},
+    "ugvae": {"facets": "2:3,1:1", "networks": SHARED, "options": {"group_size": 16}},
+}
+
+
+@pytest.mark.parametrize("name", CASES_OF_MODELS)
+def test_every_model_is_examined_as_it_is(name, monkeypatch):
+    """In evaluation mode; afterwards it trains on, with the buffers that it had."""
+    case = type("Case", (ModelCase,), {"name": name, **CASES_OF_MODELS[name]})()
+    model = case.build().train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    modes, assign = [], model.assign
+    monkeypatch.setattr(model, "assign", lambda *a: (modes.append(model.training), assign(*a))[1])
+    x = case.observations(30)
+    random_state = torch.get_rng_state()
+    examine(model, x)
+    assert (modes, model.training) == ([False], True)
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 SAME = np.full((2, 2), 0.9)
