@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from distributed_job import StopAt
+from models import tiny_config
 
 from pyro_mfcvae import FacetClustering
 from pyro_mfcvae.config import override
@@ -14,6 +16,7 @@ from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.evaluation import HealthWatch, Vitals, evaluate, examine, find_illnesses
 from pyro_mfcvae.evaluation.results import Evaluation
 from pyro_mfcvae.presets.auto import auto_config
+from pyro_mfcvae.runs.train import resume, train
 from pyro_mfcvae.testing.case import SHARED, ModelCase
 from pyro_mfcvae.training import fit
 from pyro_mfcvae.training.callbacks import HEALTH, MetricsLog
@@ -99,6 +102,22 @@ def test_a_finding_is_said_when_it_appears():
         watch.on_start(fitted.state)
         watch.on_log(fitted.state, {})
         assert len(said) == 2
+
+
+def test_a_run_folder_has_it_and_a_run_that_goes_on_knows(tmp_path, monkeypatch):
+    illness = find_illnesses([replace(WELL, information=0.0)], np.eye(1))
+    monkeypatch.setattr("pyro_mfcvae.evaluation.watching.examine", lambda *_: illness)
+    monkeypatch.setattr("pyro_mfcvae.evaluation.watching._FAIR", 1)
+    monkeypatch.chdir(tmp_path)
+    said = []
+    whole, _, _ = train(tiny_config(), "whole", say=said.append)
+    halted, _, _ = train(tiny_config(), "halted", [StopAt(20)])
+    resume(halted)
+    assert whole.metrics() == halted.metrics()
+    (record,) = (record for record in whole.metrics() if record["split"] == HEALTH)
+    assert record["findings"][0]["kind"] == "dead"
+    assert f"step {record['step']}: {illness[0].sentence}" in said
+    assert record["step"] < 20
 
 
 def test_the_evaluation_and_its_file_have_it():
