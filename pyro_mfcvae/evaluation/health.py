@@ -34,7 +34,7 @@ N_EXAMINED = 2000  # observations, which tell shares to about one percent
 _DEAD = 0.1  # nats; two clusters of equal size are 0.69
 _COLLAPSED = 0.95  # share of one cluster: what is left is no partition
 _EMPTY = 0.8  # share of the clusters; the default job leaves 0.75 empty and does better for it
-_UNSURE = 0.5  # mean probability of the own cluster: below, the others together have more
+_UNSURE = 0.3  # from 0, where all clusters are as probable, to 1; a hundred of them need time
 _SAME = 0.8  # NMI; different starts of one facet have less
 _EXPLODING = 100.0  # standard deviation of a latent, which starts at about 1
 _NOISY = 3.0  # noise over the data's standard deviation; a decoder that gives the mean has 1
@@ -151,7 +151,7 @@ def _illness(j: int, own: Vitals) -> Finding | None:
             f"{k - own.n_used} of {k} clusters have no observations: give it fewer (n_clusters, "
             f"about {own.n_used}), or a prior that switches them off (weight_concentration)",
         )
-    if own.sureness < _UNSURE:
+    if own.sureness < 1 / k + _UNSURE * (1 - 1 / k):
         return _of(
             "unsure",
             j,
