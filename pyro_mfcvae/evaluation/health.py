@@ -148,8 +148,8 @@ def _illness(j: int, own: Vitals) -> Finding | None:
         return _of(
             "empty",
             j,
-            f"{k - own.n_used} of {k} clusters have no observations: give it fewer (n_clusters, "
-            f"about {own.n_used}), or a prior that switches them off (weight_concentration)",
+            f"{k - own.n_used} of {k} clusters have no observations: give it fewer "
+            f"(n_clusters, about {own.n_used})",
         )
     if own.sureness < 1 / k + _UNSURE * (1 - 1 / k):
         return _of(
@@ -166,10 +166,7 @@ def _of(kind: Kind, j: int, what: str) -> Finding:
 
 
 def examine(
-    model: FacetModel,
-    x: Observations,
-    fade: Sequence[float] | None = None,
-    max_observations: int = N_EXAMINED,
+    model: FacetModel, x: Observations, fade: Sequence[float] | None = None
 ) -> list[Finding]:
     """What is wrong with a model, by what it says of observations (N, *event).
 
@@ -177,11 +174,10 @@ def examine(
 
     Args:
         model: the model.
-        x: observations.
+        x: observations, of which 2,000 are taken, evenly spread.
         fade: weights of the facets; None takes the model's.
-        max_observations: take so many, evenly spread.
     """
-    x = spread(x, max_observations)
+    x = spread(x, N_EXAMINED)
     parts = [
         (posteriors, model.assign(batch, [q.mean for q in posteriors]))
         for batch, posteriors in encode_batches(model, x)
