@@ -265,6 +265,8 @@ class Evaluation:
         for facet in values["facets"]:
             facet |= facet.pop("measures")
         values |= values.pop("measures") | values.pop("others")
+        if self.health is not None:
+            values["health"] = [finding.to_dict() for finding in self.health]
         return {name: value for name, value in values.items() if value is not None}
 
     @classmethod

@@ -104,8 +104,7 @@ class MetricsLog(Callback):
 
     def add_findings(self, state: TrainingState, findings: Sequence[Finding]) -> None:
         """Add a log point that says what is wrong with the model at this step."""
-        told = [asdict(finding) | {"facets": [*finding.facets]} for finding in findings]
-        self.add(state, HEALTH, {}, findings=told)
+        self.add(state, HEALTH, {}, findings=[finding.to_dict() for finding in findings])
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

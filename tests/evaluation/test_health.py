@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -126,7 +127,10 @@ def test_the_evaluation_and_its_file_have_it():
     found = evaluate(fitted.model, dataset)
     ill = replace(found, health=tuple(find_illnesses([replace(WELL, n_used=1)], np.eye(1))))
     assert Evaluation.from_dict(ill.to_dict()) == ill
-    assert Evaluation.from_dict(replace(ill, health=None).to_dict()).health is None
+    for health in (None, ()):
+        values = json.loads(json.dumps(written := replace(ill, health=health).to_dict()))
+        assert values == written
+        assert Evaluation.from_dict(values).health == health
 
 
 def test_an_estimator_has_it():
