@@ -25,9 +25,9 @@ from torch import Tensor
 from pyro_mfcvae.data.observations import Observations, as_float, spread
 from pyro_mfcvae.evaluation.accuracies import redundancy
 from pyro_mfcvae.evaluation.predictions import encode_batches
+from pyro_mfcvae.findings import Finding, Kind
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.training.checks import STEADY
-from pyro_mfcvae.training.findings import Finding, Kind
 
 N_EXAMINED = 2000  # observations, which tell shares to about one percent
 

@@ -25,7 +25,7 @@ from pyro_mfcvae.evaluation.measures import (
     measures_of,
 )
 from pyro_mfcvae.files import validated
-from pyro_mfcvae.training.findings import Finding
+from pyro_mfcvae.findings import Finding
 
 Number = int | float
 Values = dict[str, Number]

@@ -28,8 +28,8 @@ from typing_extensions import TypedDict, override
 from pyro_mfcvae.config import Whole
 from pyro_mfcvae.errors import RunError, TrainingError
 from pyro_mfcvae.files import naming, open_regular, read_json, validated, write_whole
+from pyro_mfcvae.findings import Finding
 from pyro_mfcvae.training.checks import STANDARDISE, STEADY, large_values
-from pyro_mfcvae.training.findings import Finding
 from pyro_mfcvae.training.state import TrainingState
 
 Metrics = dict[str, float]
