@@ -25,16 +25,16 @@ from torch import Tensor
 from pyro_mfcvae.data.observations import Observations, as_float, spread
 from pyro_mfcvae.evaluation.accuracies import redundancy
 from pyro_mfcvae.evaluation.predictions import encode_batches
+from pyro_mfcvae.findings import Finding, Kind
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.training.checks import STEADY
-from pyro_mfcvae.training.findings import Finding, Kind
 
 N_EXAMINED = 2000  # observations, which tell shares to about one percent
 
 _DEAD = 0.1  # nats; two clusters of equal size are 0.69
 _COLLAPSED = 0.95  # share of one cluster: what is left is no partition
 _EMPTY = 0.8  # share of the clusters; the default job leaves 0.75 empty and does better for it
-_UNSURE = 0.5  # mean probability of the own cluster: below, the others together have more
+_UNSURE = 0.3  # from 0, where all clusters are as probable, to 1; a hundred of them need time
 _SAME = 0.8  # NMI; different starts of one facet have less
 _EXPLODING = 100.0  # standard deviation of a latent, which starts at about 1
 _NOISY = 3.0  # noise over the data's standard deviation; a decoder that gives the mean has 1
@@ -148,10 +148,10 @@ def _illness(j: int, own: Vitals) -> Finding | None:
         return _of(
             "empty",
             j,
-            f"{k - own.n_used} of {k} clusters have no observations: give it fewer (n_clusters, "
-            f"about {own.n_used}), or a prior that switches them off (weight_concentration)",
+            f"{k - own.n_used} of {k} clusters have no observations: give it fewer "
+            f"(n_clusters, about {own.n_used})",
         )
-    if own.sureness < _UNSURE:
+    if own.sureness < 1 / k + _UNSURE * (1 - 1 / k):
         return _of(
             "unsure",
             j,
@@ -166,10 +166,7 @@ def _of(kind: Kind, j: int, what: str) -> Finding:
 
 
 def examine(
-    model: FacetModel,
-    x: Observations,
-    fade: Sequence[float] | None = None,
-    max_observations: int = N_EXAMINED,
+    model: FacetModel, x: Observations, fade: Sequence[float] | None = None
 ) -> list[Finding]:
     """What is wrong with a model, by what it says of observations (N, *event).
 
@@ -177,22 +174,22 @@ def examine(
 
     Args:
         model: the model.
-        x: observations.
+        x: observations, of which 2,000 are taken, evenly spread.
         fade: weights of the facets; None takes the model's.
-        max_observations: take so many, evenly spread.
     """
-    x = spread(x, max_observations)
-    parts = list(encode_batches(model, x))
-    with torch.no_grad():
-        assigned = [model.assign(batch, [q.mean for q in qs]) for batch, qs in parts]
+    x = spread(x, N_EXAMINED)
+    parts = [
+        (posteriors, model.assign(batch, [q.mean for q in posteriors]))
+        for batch, posteriors in encode_batches(model, x)
+    ]
     fade = model.fade.tolist() if fade is None else fade
     facets, clusters = [], []
     for j, stated in enumerate(model.structure.facets):
-        r = torch.cat([of_batch[j] for of_batch in assigned])
+        r = torch.cat([assigned[j] for _, assigned in parts])
         own, own_clusters = r.max(1)
         shares = torch.bincount(own_clusters, minlength=stated.n_clusters) / len(r)
-        variances = torch.cat([qs[j].variance for _, qs in parts])
-        means = torch.cat([qs[j].mean for _, qs in parts])
+        variances = torch.cat([posteriors[j].variance for posteriors, _ in parts])
+        means = torch.cat([posteriors[j].mean for posteriors, _ in parts])
         components = model.facets[j].at_origin().scale_tril.detach()[shares > 0]
         clusters.append(own_clusters.cpu().numpy())
         facets.append(

@@ -25,7 +25,7 @@ from pyro_mfcvae.evaluation.measures import (
     measures_of,
 )
 from pyro_mfcvae.files import validated
-from pyro_mfcvae.training.findings import Finding
+from pyro_mfcvae.findings import Finding
 
 Number = int | float
 Values = dict[str, Number]
@@ -265,6 +265,8 @@ class Evaluation:
         for facet in values["facets"]:
             facet |= facet.pop("measures")
         values |= values.pop("measures") | values.pop("others")
+        if self.health is not None:
+            values["health"] = [finding.to_dict() for finding in self.health]
         return {name: value for name, value in values.items() if value is not None}
 
     @classmethod

@@ -28,7 +28,7 @@ class Prior(nn.Module, ABC):
         is_gaussian: whether p(z | c) is normal, so that its expectations have a closed form.
         n_clusters: K; 1 where there are no clusters.
         latent_dim: D.
-        n_observations: N, shape (), of a prior whose parameters have a prior of their own, which
+        n_observations: N, long (), of a prior whose parameters have a prior of their own, which
             all N training observations share: training sets it. None for others.
     """
 

@@ -69,7 +69,7 @@ class MixturePrior(Prior, Mixture):
             posterior, whatever ``learn_weights`` says; None leaves pi without a prior.
 
     Attributes:
-        n_observations: N where pi has a prior, shape (): 1 until training sets it, and saved.
+        n_observations: N where pi has a prior, long (): 1 until training sets it, and saved.
 
     Raises:
         ConfigError: if a size, the variance or the concentration is not positive, or the covariance
@@ -113,7 +113,7 @@ class MixturePrior(Prior, Mixture):
             torch.zeros(n_clusters), requires_grad=has_prior or learn_weights is not False
         )
         self.weight_concentration = weight_concentration
-        self.n_observations = torch.ones(()) if has_prior else None
+        self.n_observations = torch.ones((), dtype=torch.long) if has_prior else None
         self.loc = nn.Parameter(torch.randn(n_clusters, latent_dim))
         shape = (n_clusters, latent_dim) + ((latent_dim,) if covariance == "full" else ())
         self.raw_scale = nn.Parameter(torch.zeros(shape))

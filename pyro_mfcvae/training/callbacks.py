@@ -28,8 +28,8 @@ from typing_extensions import TypedDict, override
 from pyro_mfcvae.config import Whole
 from pyro_mfcvae.errors import RunError, TrainingError
 from pyro_mfcvae.files import naming, open_regular, read_json, validated, write_whole
+from pyro_mfcvae.findings import Finding
 from pyro_mfcvae.training.checks import STANDARDISE, STEADY, large_values
-from pyro_mfcvae.training.findings import Finding
 from pyro_mfcvae.training.state import TrainingState
 
 Metrics = dict[str, float]
@@ -104,8 +104,7 @@ class MetricsLog(Callback):
 
     def add_findings(self, state: TrainingState, findings: Sequence[Finding]) -> None:
         """Add a log point that says what is wrong with the model at this step."""
-        told = [asdict(finding) | {"facets": [*finding.facets]} for finding in findings]
-        self.add(state, HEALTH, {}, findings=told)
+        self.add(state, HEALTH, {}, findings=[finding.to_dict() for finding in findings])
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

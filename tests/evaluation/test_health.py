@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from distributed_job import StopAt
+from models import tiny_config
 
 from pyro_mfcvae import FacetClustering
 from pyro_mfcvae.config import override
@@ -14,6 +17,8 @@ from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.evaluation import HealthWatch, Vitals, evaluate, examine, find_illnesses
 from pyro_mfcvae.evaluation.results import Evaluation
 from pyro_mfcvae.presets.auto import auto_config
+from pyro_mfcvae.runs.train import resume, train
+from pyro_mfcvae.testing.case import SHARED, ModelCase
 from pyro_mfcvae.training import fit
 from pyro_mfcvae.training.callbacks import HEALTH, MetricsLog
 
@@ -100,13 +105,32 @@ def test_a_finding_is_said_when_it_appears():
         assert len(said) == 2
 
 
+def test_a_run_folder_has_it_and_a_run_that_goes_on_knows(tmp_path, monkeypatch):
+    illness = find_illnesses([replace(WELL, information=0.0)], np.eye(1))
+    monkeypatch.setattr("pyro_mfcvae.evaluation.watching.examine", lambda *_: illness)
+    monkeypatch.setattr("pyro_mfcvae.evaluation.watching._FAIR", 1)
+    monkeypatch.chdir(tmp_path)
+    said = []
+    whole, _, _ = train(tiny_config(), "whole", say=said.append)
+    halted, _, _ = train(tiny_config(), "halted", [StopAt(20)])
+    resume(halted)
+    assert whole.metrics() == halted.metrics()
+    (record,) = (record for record in whole.metrics() if record["split"] == HEALTH)
+    assert record["findings"][0]["kind"] == "dead"
+    assert f"step {record['step']}: {illness[0].sentence}" in said
+    assert record["step"] < 20
+
+
 def test_the_evaluation_and_its_file_have_it():
     dataset = _rows((2,), 0.02)
     fitted, *_ = _train(dataset, (2,), n_steps=10)
     found = evaluate(fitted.model, dataset)
     ill = replace(found, health=tuple(find_illnesses([replace(WELL, n_used=1)], np.eye(1))))
     assert Evaluation.from_dict(ill.to_dict()) == ill
-    assert Evaluation.from_dict(replace(ill, health=None).to_dict()).health is None
+    for health in (None, ()):
+        values = json.loads(json.dumps(written := replace(ill, health=health).to_dict()))
+        assert values == written
+        assert Evaluation.from_dict(values).health == health
 
 
 def test_an_estimator_has_it():
@@ -116,6 +140,29 @@ def test_an_estimator_has_it():
     few = {"max_steps": 200, "n_init": 1, "random_state": 0}
     (sentence,) = FacetClustering((2,), settings=settings, **few).fit(x).health_
     assert "dead" in sentence
+
+
+CASES_OF_MODELS = {
+    "vlac": {"guides": ("amortized",)},
+    "gmvae": {"facets": "2:3,1:1", "networks": SHARED},
+    "ugvae": {"facets": "2:3,1:1", "networks": SHARED, "options": {"group_size": 16}},
+}
+
+
+@pytest.mark.parametrize("name", CASES_OF_MODELS)
+def test_every_model_is_examined_as_it_is(name, monkeypatch):
+    """In evaluation mode; afterwards it trains on, with the buffers that it had."""
+    case = type("Case", (ModelCase,), {"name": name, **CASES_OF_MODELS[name]})()
+    model = case.build().train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    modes, assign = [], model.assign
+    monkeypatch.setattr(model, "assign", lambda *a: (modes.append(model.training), assign(*a))[1])
+    x = case.observations(30)
+    random_state = torch.get_rng_state()
+    examine(model, x)
+    assert (modes, model.training) == ([False], True)
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 SAME = np.full((2, 2), 0.9)
@@ -136,7 +183,8 @@ APART = np.eye(2)
         ([replace(WELL, n_clusters=20, n_used=3), WELL], APART, 0.0, [("empty", (0,))]),
         ([replace(WELL, n_clusters=20, n_used=9), WELL], APART, 0.0, []),
         ([replace(WELL, n_clusters=20, n_used=3, may_be_empty=True), WELL], APART, 0.0, []),
-        ([WELL, replace(WELL, sureness=0.45)], APART, 0.0, [("unsure", (1,))]),
+        ([WELL, replace(WELL, sureness=0.6)], APART, 0.0, [("unsure", (1,))]),
+        ([WELL, replace(WELL, sureness=0.6, n_clusters=4, n_used=4)], APART, 0.0, []),
         ([WELL, replace(WELL, scale=200.0)], APART, 0.0, [("exploding", (1,))]),
         ([WELL, replace(WELL, scale=200.0, has_clusters=False)], APART, 0.0, [("exploding", (1,))]),
         ([WELL, WELL], APART, 5.0, [("exploding", ())]),

@@ -222,3 +222,10 @@ def test_every_model_takes_them(model, guide):
     model(x, "enumerate").loss.backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
     assert model.decode([q.mean for q in model.encode(x)]).mean.isfinite().all()
+
+
+def test_noise_is_that_of_columns_with_a_scale(likelihood):
+    """Of the two real columns and the positive one, over the columns' own spread."""
+    expected = 0.05 + np.exp(np.linspace(-0.5, 0.4, len(KINDS)))[[1, 5, 4]]
+    np.testing.assert_allclose(likelihood.noise(ROWS).detach(), expected)
+    assert ColumnsLikelihood(["binary", "categorical:3"]).noise(ROWS) is None

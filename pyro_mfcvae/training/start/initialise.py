@@ -83,7 +83,8 @@ def fit_mixture(facet: MixturePrior | ConditionalMixture, z: Tensor, seed: int) 
     Of samples of q(z | x) it makes the prior that is best for the encoder as it is: the ELBO has
     E log p(z) over them.
     """
-    facet.set_components(*_fit_mixture(facet, z, facet.covariance, seed))
+    alpha = facet.weight_concentration if isinstance(facet, MixturePrior) else None
+    facet.set_components(*_fit_mixture(facet, z, facet.covariance, seed, alpha))
 
 
 def _fit_mixtures(
@@ -98,7 +99,8 @@ def _fit_mixtures(
             continue
         facet = cast(MixturePrior, prior)
         covariance: Covariance = facet.covariance if complete else "diagonal"
-        fitted = _fit_mixture(facet, z, covariance, seed)
+        alpha = facet.weight_concentration
+        fitted = _fit_mixture(facet, z, covariance, seed, alpha if complete else None)
         if complete:
             facet.set_components(*fitted)
         else:
@@ -115,9 +117,15 @@ def draw_observations(x: Observations, seed: int, n: int) -> Observations:
 
 
 def _fit_mixture(
-    facet: MixturePrior | ConditionalMixture, z: Tensor, covariance: Covariance, seed: int
+    facet: MixturePrior | ConditionalMixture,
+    z: Tensor,
+    covariance: Covariance,
+    seed: int,
+    alpha: float | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Means, (co)variances and weights of a mixture fitted to z (N, D), on its device.
+
+    With alpha the weights have a Dirichlet prior, which switches off what latents do not need.
 
     Raises:
         TrainingError: if the latents are not finite, or so much alike that there is nothing to fit.
@@ -131,11 +139,11 @@ def _fit_mixture(
         "random_state": derive_seed(seed) % 2**31,
     }
     mixture = GaussianMixture(**settings)
-    if isinstance(facet, MixturePrior) and facet.weight_concentration is not None:
+    if alpha is not None:
         mixture = BayesianGaussianMixture(
             **settings,
             weight_concentration_prior_type="dirichlet_distribution",
-            weight_concentration_prior=facet.weight_concentration,
+            weight_concentration_prior=alpha,
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a start need not be a fit

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 Kind = Literal["dead", "collapsed", "empty", "unsure", "same", "exploding", "not finite"]
 
@@ -21,3 +21,7 @@ class Finding:
     kind: Kind
     facets: tuple[int, ...]
     sentence: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """As files hold it."""
+        return asdict(self) | {"facets": list(self.facets)}
