@@ -36,8 +36,11 @@ def open_regular(path: Path) -> BufferedReader:
         RunError: if it is anything else, or cannot be read.
     """
     try:
-        if stat.S_ISREG(path.lstat().st_mode):
-            return path.open("rb")
+        if stat.S_ISREG(path.lstat().st_mode):  # a device may do something when it is opened
+            file = open(path, "rb", opener=_open_itself)  # noqa: SIM115  (the caller closes it)
+            if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return file
+            file.close()
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -46,6 +49,12 @@ def open_regular(path: Path) -> BufferedReader:
         f"{path} must be a regular file, not a link, a folder, a pipe or a device; put the file "
         "itself there, or remove it"
     )
+
+
+def _open_itself(path: str, flags: int) -> int:
+    """Open a file, not what a link leads to, which may have taken its place since; never wait."""
+    more = (getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK"))  # not on all systems
+    return os.open(path, flags | sum(more))
 
 
 def read_regular(path: Path) -> bytes:

@@ -34,6 +34,21 @@ def test_what_is_no_regular_file_is_not_opened(tmp_path, kind):
         open_regular(path)
 
 
+@pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="the system opens links only")
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+def test_what_takes_a_file_s_place_before_it_is_opened(tmp_path, kind, monkeypatch):
+    path, file = tmp_path / "evaluation.json", tmp_path / "there"
+    file.write_text("{}")
+    seen = file.lstat()
+    monkeypatch.setattr("pathlib.Path.lstat", lambda _: seen)
+    assert open_regular(file).read() == b"{}"
+    {"link": lambda: path.symlink_to(file), "pipe": lambda: os.mkfifo(path), "folder": path.mkdir}[
+        kind
+    ]()
+    with pytest.raises(RunError, match=r"evaluation\.json"):
+        open_regular(path)
+
+
 def test_a_file_that_is_too_large_is_not_read(tmp_path):
     path = tmp_path / "evaluation.json"
     with path.open("wb") as file:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from pyro_mfcvae.config.parts import FacetConfig
+from pyro_mfcvae.config.parts import MOST, FacetConfig
 from pyro_mfcvae.config.run import Config, config_from_dict, config_to_dict
 from pyro_mfcvae.config.text import parse_json
 from pyro_mfcvae.errors import ConfigError
@@ -39,15 +39,15 @@ def parse_facets(text: str) -> tuple[FacetConfig, ...]:
     """Facets from ``D:K,D:K``, shallow first.
 
     Raises:
-        ConfigError: if the text has another form, or a number is not positive.
+        ConfigError: if the text has another form, or a number is out of bounds.
     """
     facets = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*([0-9]{1,18})\s*:\s*([0-9]{1,18})\s*", part)
-        if not match or not all(int(number) for number in match.groups()):
+        if not match or not all(1 <= int(number) <= MOST for number in match.groups()):
             raise ConfigError(
-                "facets are given as D:K,D:K (latent dimensions and clusters, both at least 1, "
-                f"shallow facet first), such as 10:80,2:40; got {text!r}"
+                "facets are given as D:K,D:K (latent dimensions and clusters, both from 1 "
+                f"to {MOST:,}, shallow facet first), such as 10:80,2:40; got {text!r}"
             )
         latent_dim, n_clusters = map(int, match.groups())
         facets.append(FacetConfig(latent_dim=latent_dim, n_clusters=n_clusters))

@@ -11,6 +11,9 @@ from pydantic.dataclasses import dataclass
 
 Count = Annotated[int, Field(ge=1, lt=2**63, strict=True)]
 Whole = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
+MOST = 2**20
+"""Units, dimensions, clusters or samples at most: 64 bits count the bytes of their products."""
+Size = Annotated[int, Field(ge=1, le=MOST, strict=True)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Options = dict[str, Any]
 
@@ -43,8 +46,8 @@ class FacetConfig:
             ``learn_weights`` is then not read. None leaves pi_j without a prior.
     """
 
-    n_clusters: Count
-    latent_dim: Count
+    n_clusters: Size
+    latent_dim: Size
     covariance: Literal["diagonal", "full"] = "diagonal"
     learn_weights: bool | None = None
     initial_variance: Positive = 0.01
@@ -147,6 +150,6 @@ class GuideConfig:
 
     name: str = "vade"
     source: ModelSource | None = None
-    n_samples: Count = 1
+    n_samples: Size = 1
     temperature: tuple[Positive, Positive] = (1.0, 0.5)
     temperature_epochs: Whole = 0

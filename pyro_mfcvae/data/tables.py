@@ -113,7 +113,7 @@ def _text_frames(
     decimal = decimal or find_decimal(text, separator)
     options = {"sep": separator, "decimal": decimal, "encoding": "utf-8-sig"}
     names = pandas.read_csv(path, nrows=0, **options).columns
-    if all(map(is_number, names)):
+    if all(is_number(str(name).replace(decimal, ".")) for name in names):
         raise DataError(f"{path}: its first line must have the names of the columns, not numbers")
     if whole:
         yield pandas.read_csv(path, **options)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import ClusterMixin, TransformerMixin
-from sklearn.utils import check_random_state, estimator_html_repr
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -21,32 +21,24 @@ from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.data.columns import ColumnKind, are_mixed, describe_columns
 from pyro_mfcvae.data.observations import random_split
 from pyro_mfcvae.estimators import frames, saved
-from pyro_mfcvae.estimators.base import FacetEstimator
 from pyro_mfcvae.estimators.facts import facts_of
 from pyro_mfcvae.estimators.frozen import FrozenFacet
 from pyro_mfcvae.estimators.inputs import Standardize, Units, read_rows, row_names
-from pyro_mfcvae.estimators.notebook import Progress, in_notebooks
+from pyro_mfcvae.estimators.notebook import Progress
+from pyro_mfcvae.estimators.shown import ShowsClusters
 from pyro_mfcvae.estimators.starts import best_of, elbo_of_rows
-from pyro_mfcvae.evaluation import (
-    cluster_means,
-    examine,
-    predict,
-    redundancy,
-    sample,
-    swap_facets,
-    traverse,
-)
+from pyro_mfcvae.evaluation import examine, predict, redundancy, sample, swap_facets, traverse
 from pyro_mfcvae.evaluation.predictions import decode_means
 from pyro_mfcvae.presets.auto import auto_config
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
 Labels = NDArray[np.int64]
 Array = NDArray[np.float64]
 
 
-class Clustering(ClusterMixin, TransformerMixin, FacetEstimator):
+class Clustering(ClusterMixin, TransformerMixin, ShowsClusters):
     """What the estimators have in common: everything but their arguments."""
 
     def fit(self, X: Any, y: Any = None) -> Clustering:
@@ -231,84 +223,6 @@ class Clustering(ClusterMixin, TransformerMixin, FacetEstimator):
         """Facet j as a clusterer of its own, fitted already, for every tool of scikit-learn."""
         self.check_facet(j)
         return FrozenFacet(self, j)
-
-    def facet_info(self) -> Any:
-        """A row for each facet, in a pandas data frame.
-
-        Its clusters, those in ``use``, how ``sure`` rows are of theirs, how ``stable`` the facet is
-        over starts, its largest NMI with another one (``redundant``), and what it is ``about``: the
-        columns of whose variance its clusters tell most, with the share.
-        """
-        check_is_fitted(self)
-        return frames.frame_of_rows(frames.facet_rows(self))
-
-    def cluster_info(self, j: int = 0) -> Any:
-        """A row for each cluster of facet j with rows, the largest first, in a pandas data frame.
-
-        Its size, share, how sure its rows are of it, the rows next to its middle, and what sets it
-        apart: the largest differences of its mean from that of all rows, in standard deviations.
-        ``facts_[j].differences`` has all of them.
-        """
-        self.check_facet(j)
-        return frames.frame_of_rows(frames.cluster_rows(self, j))
-
-    def crosstab(self, i: int, j: int) -> Any:
-        """How many rows each pair of clusters of facets i and j has, in a pandas data frame."""
-        self.check_facet(i)
-        self.check_facet(j)
-        rows, columns, counts = frames.cross_counts(self, i, j)
-        table = frames.make_frame(dict(zip(columns, counts.T, strict=True)), index=rows)
-        table.index.name, table.columns.name = self.facet_names_[i], self.facet_names_[j]
-        return table
-
-    def plot_pairs(self, i: int, j: int) -> Figure:
-        """What the model draws at the means of pairs of clusters of facets i and j.
-
-        Returns:
-            a matplotlib figure: rows are clusters of facet i, columns those of facet j.
-        """
-        from pyro_mfcvae.figures.pictures import Pictures
-
-        self.check_facet(i)
-        self.check_facet(j)
-        chosen = [np.flatnonzero(self.facts_[f].sizes).tolist() for f in (i, j)]
-        pictures = cluster_means(self.model_, (i, j), chosen)
-        seen = self.model_.observation
-        title = f"rows: {self.facet_names_[i]}; columns: {self.facet_names_[j]}"
-        return in_notebooks(Pictures(seen.low, seen.high).draw_means(pictures, chosen, title))
-
-    def report(self, path: str | Path, X: Any = None) -> Path:
-        """Write one HTML page: facets, clusters, what sets them apart, figures and settings.
-
-        Args:
-            path: of the file. An earlier report is replaced, another file is not.
-            X: rows or pictures that figures are made from; None takes those that the training held
-                out, which a loaded estimator has not.
-
-        Returns:
-            the file.
-
-        Raises:
-            ValueError: if there are no rows, or the file's place is taken or missing.
-        """
-        from pyro_mfcvae.estimators.page import page_of
-        from pyro_mfcvae.report.page import save_page
-
-        check_is_fitted(self)
-        x = getattr(self, "_held_out", None) if X is None else self.observations(X)
-        if x is None:
-            raise ValueError("a loaded estimator has no rows to draw; give them: report(path, X)")
-        return save_page(Path(path), lambda: page_of(self, x))
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        html = estimator_html_repr(self)
-        if not hasattr(self, "model_"):
-            return html
-        return html + frames.as_html(frames.facet_rows(self), self.health_)
-
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        return {"text/plain": repr(self), "text/html": self._repr_html_()}
 
     def save(self, path: str | Path) -> None:
         """Write the fitted estimator into a ``.safetensors`` file, which :meth:`load` reads."""

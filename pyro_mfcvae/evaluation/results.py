@@ -424,7 +424,7 @@ def logged_factors(names: Sequence[str], measure: str) -> list[tuple[int, str]]:
     for name in names:
         if name.startswith(f"{measure}_"):
             facet, _, factor = name.removeprefix(f"{measure}_").partition("_")
-            if facet.isdecimal() and factor:
+            if facet.isdecimal() and len(facet) <= 2 and factor:
                 found.append((int(facet), factor))
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Records = Sequence[dict[str, Any]]
+
+_MOST = 1e100  # of a value that is drawn
+_FACET = "[0-9]{1,2}"
 
 
 @register_figure("curves")
@@ -57,7 +60,8 @@ class Curves(RunFigure[Recorded]):
         _draw_fade(panels[-1], train)
         for axes in panels:
             mark_single_points(axes)
-            axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8, frameon=False)
+            if axes.get_legend_handles_labels()[0]:
+                axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8, frameon=False)
             axes.grid(alpha=0.3)
             axes.tick_params(labelsize=8)
         panels[-1].set_xlabel("step", fontsize=9)
@@ -71,16 +75,33 @@ def split_records(records: Records | None, split: str) -> Records:
     return [record for record in records or () if record["split"] == split]
 
 
-def set_limits(axes: Axes, low: float, high: float) -> None:
-    """Limits of the height, with a margin."""
-    margin = 0.08 * (high - low) or 1.0
-    axes.set_ylim(low - margin, high + margin)
+def drawable(values: Iterable[float]) -> np.ndarray:
+    """Values (n,), NaN for those that no figure has room for: a file may hold any number."""
+    return np.array([value if abs(value) < _MOST else np.nan for value in values], dtype=float)
+
+
+def set_limits(axes: Axes, shown: Sequence[np.ndarray], low: float = 0, high: float = 1) -> None:
+    """Limits of the height, with a margin, at the lowest and highest of these quantiles."""
+    known = [values[~np.isnan(values)] for values in shown]
+    known = [values for values in known if len(values)]
+    if known:
+        bottom = min(np.quantile(values, low, method="lower") for values in known)
+        top = max(np.quantile(values, high, method="higher") for values in known)
+        size = max(abs(top), abs(bottom))
+        differ = top - bottom > max(1e-9 * size, 1 / _MOST)
+        margin = 0.08 * (top - bottom) if differ else max(1.0, 0.08 * size)
+        axes.set_ylim(bottom - margin, top + margin)
 
 
 def _series(records: Records, name: str) -> tuple[list[int], np.ndarray]:
     """Steps and values of one quantity."""
     steps = [record["step"] for record in records]
-    return steps, np.array([record["values"].get(name, np.nan) for record in records])
+    return steps, drawable(record["values"].get(name, np.nan) for record in records)
+
+
+def _names(records: Records) -> list[str]:
+    """What was measured at any log point."""
+    return list(dict.fromkeys(name for record in records for name in record["values"]))
 
 
 def _draw_elbo(axes: Axes, train: Records, test: Records) -> None:
@@ -93,25 +114,23 @@ def _draw_elbo(axes: Axes, train: Records, test: Records) -> None:
             steps, values = _series(test, name)
             axes.plot(steps, values, "--", color=f"C{color}", label=f"{label}, held out")
             shown.append(_after_the_start(steps, values))
-    low = min(np.quantile(values, 0.02, method="lower") for values in shown)
-    set_limits(axes, low, max(values.max() for values in shown))
+    set_limits(axes, shown, low=0.02)
     axes.set_ylabel("nats per observation", fontsize=9)
 
 
 def _draw_kl(axes: Axes, train: Records) -> None:
-    shown = []
+    shown, names = [np.zeros(1)], _names(train)
     for j in _facets(train):
-        raised = f"kl_weight_{j}" in train[0]["values"]
+        raised = f"kl_weight_{j}" in names
         steps, weights = _series(train, f"kl_weight_{j}" if raised else f"fade_{j}")
         for name, style in (("z", "-"), ("c", ":")):
             kl = _series(train, f"kl_{name}_{j}")[1]
-            if name == "c" and not kl.any():
+            if name == "c" and not np.nan_to_num(kl).any():
                 continue  # one cluster only, or c is summed out of the model
             kl = weights * kl
             axes.plot(steps, kl, style, color=f"C{j}", label=f"KL of {name}, facet {j}")
             shown.append(_after_the_start(steps, kl))
-    high = max(np.quantile(values, 0.98, method="higher") for values in shown)
-    set_limits(axes, min(0, *(values.min() for values in shown)), high)
+    set_limits(axes, shown, high=0.98)
     axes.set_ylabel("weight × KL, nats", fontsize=9)
 
 
@@ -122,15 +141,16 @@ def _draw_fade(axes: Axes, train: Records) -> None:
     axes.set_ylim(-0.08, 1.08)
 
 
-def _facets(train: Records) -> range:
-    return range(sum(name.startswith("fade_") for name in train[0]["values"]))
+def _facets(train: Records) -> list[int]:
+    found = (re.fullmatch(rf"fade_({_FACET})", name) for name in _names(train))
+    return sorted({int(match[1]) for match in found if match})
 
 
 def _factors(test: Records) -> dict[int, list[str]]:
     """The factors by which each facet was judged."""
     factors: dict[int, list[str]] = {}
-    for name in test[0]["values"] if test else ():
-        if match := re.fullmatch(r"nmi_(\d+)_(.+)", name):
+    for name in _names(test):
+        if match := re.fullmatch(rf"nmi_({_FACET})_(.+)", name):
             factors.setdefault(int(match[1]), []).append(match[2])
     return factors
 

@@ -10,7 +10,7 @@ import numpy as np
 from typing_extensions import override
 
 from pyro_mfcvae.evaluation.results import log_name, logged_factors
-from pyro_mfcvae.figures.curves import Records, set_limits
+from pyro_mfcvae.figures.curves import Records, drawable, set_limits
 from pyro_mfcvae.figures.marks import mark_single_points, panel_grid
 from pyro_mfcvae.figures.names import readable
 from pyro_mfcvae.figures.registry import RunFigure, register_figure
@@ -88,8 +88,7 @@ class ElboOfRuns(OverEpochs):
             for lines in result.values()
             for line in lines
         ]
-        low = min(float(np.quantile(values, 0.02)) for values in shown)
-        set_limits(axes, low, max(float(values.max()) for values in shown))
+        set_limits(axes, shown, low=0.02)
         axes.set_ylabel("ELBO, nats per observation")
         return figure
 
@@ -142,9 +141,9 @@ def _logged_agreements(records: Records) -> list[tuple[int, str]]:
 def _series(records: Records, split: str, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Epochs, with fractions where the last log point tells how long one is, and values."""
     own = [record for record in records if record["split"] == split and name in record["values"]]
-    values = np.array([record["values"][name] for record in own], dtype=float)
+    values = drawable(record["values"][name] for record in own)
     last: dict[str, Any] = records[-1] if records else {"epoch": 0, "step": 0}
-    if split == "train" and last["epoch"]:
+    if split == "train" and last["epoch"] and last["step"]:
         epochs_per_step = last["epoch"] / last["step"]
         return np.array([record["step"] * epochs_per_step for record in own]), values
     return np.array([record["epoch"] for record in own], dtype=float), values

@@ -24,6 +24,10 @@ Arguments = tuple[Any, ...]
 Program = Callable[..., Any]
 
 DATA_DIM, SAMPLES_DIM = -1, -2
+_WITHOUT_A_PLATE = {
+    DATA_DIM: 'write it below "with pyro.plate("data", len(x), dim=-1):"',
+    SAMPLES_DIM: "make dimensions of an observation part of the event with .to_event(1)",
+}
 ANALYTIC = "analytic"
 """Mark in the ``infer`` of a guide's normal site: take expectations in closed form."""
 CLOSED_FORM = cast(InferDict, {ANALYTIC: True})  # Pyro's type has Pyro's own keys only
@@ -223,6 +227,14 @@ def _check_plates(sites: list[Site]) -> None:
     sizes = {frame.size for _, frame in frames if frame.dim == DATA_DIM}
     if len(sizes) > 1:
         raise ValueError(f"all observations must be in plates of one size, got {sorted(sizes)}")
+    for site in sites:
+        shape, dims = site["fn"].batch_shape, {frame.dim for frame in site["cond_indep_stack"]}
+        for dim, remedy in _WITHOUT_A_PLATE.items():
+            if len(shape) >= -dim and shape[dim] > 1 and dim not in dims:
+                raise ValueError(
+                    f"site {site['name']!r} has batch shape {tuple(shape)} and is in no plate at "
+                    f"dim {dim}; {remedy}"
+                )
     for name, frame in frames:
         own = frame.dim == SAMPLES_DIM and frame.name == _SAMPLES
         if frame.dim != DATA_DIM and not own:

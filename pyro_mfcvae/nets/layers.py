@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from pyro_mfcvae.config.parts import MOST
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.registry import unknown
 
@@ -108,6 +109,8 @@ def per_facet(
 
 
 def check_widths(widths: Sequence[int], what: str) -> None:
-    """Raise a ConfigError unless all widths are positive integers."""
+    """Raise a ConfigError unless all widths are positive integers, and not beyond all bounds."""
     if any(isinstance(width, bool) or not isinstance(width, int) or width < 1 for width in widths):
         raise ConfigError(f"{what} must be positive whole numbers, got {list(widths)}")
+    if max(widths, default=1) > MOST:
+        raise ConfigError(f"{what} must be at most {MOST:,}, got {list(widths)}")

@@ -331,7 +331,7 @@ def restore(state: TrainingState, checkpoint: Checkpoint) -> None:
     totals = tensors.pop(_TOTALS, None)
     try:
         load_model(state.model, checkpoint)
-        moments = _moments(state.optimizer, tensors)
+        moments = _moments(state.optimizer, tensors, checkpoint.step)
         state.optimizer.load_state_dict({**state.optimizer.state_dict(), "state": moments})
         sums = (len(checkpoint.term_names),) if checkpoint.n_totals else None
         if sums != (None if totals is None else tuple(totals.shape)):
@@ -344,25 +344,29 @@ def restore(state: TrainingState, checkpoint: Checkpoint) -> None:
 
 
 def _moments(
-    optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]
+    optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], n_steps: int
 ) -> dict[int, dict[str, Tensor]]:
     """Adam's state by the number of the parameter, of tensors that ``_optimizer_tensors`` names.
 
     Raises:
-        ValueError: if there is anything else, or the parameters have other shapes.
+        ValueError: if there is anything else, a parameter lacks its state after some steps, or
+            the parameters have other shapes.
     """
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     known, rest = dict[int, dict[str, Tensor]](), dict(tensors)
-    for i, parameter in enumerate(parameters):
+    for i, parameter in enumerate(_parameters(optimizer)):
         shapes = {"step": torch.Size(), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
         own = {name: rest.pop(f"{i}.{name}") for name in shapes if f"{i}.{name}" in rest}
-        if own and {name: value.shape for name, value in own.items()} != shapes:
+        if (own or n_steps) and {name: value.shape for name, value in own.items()} != shapes:
             raise ValueError(f"{_OPTIMIZER} does not fit parameter {i}, {tuple(parameter.shape)}")
         if own:
             known[i] = own
     if rest:
         raise ValueError(f"{_OPTIMIZER} has unknown tensors {', '.join(rest)}")
     return known
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def _write(path: Path, tensors: Mapping[str, Mapping[str, Tensor]], record: dict[str, Any]) -> None:
@@ -387,11 +391,15 @@ def _write(path: Path, tensors: Mapping[str, Mapping[str, Tensor]], record: dict
 
 
 def _optimizer_tensors(state: TrainingState) -> dict[str, Tensor]:
-    tensors = {
-        f"{index}.{name}": torch.as_tensor(value)
-        for index, entry in state.optimizer.state_dict()["state"].items()
-        for name, value in entry.items()
-    }
+    """Adam's state of every parameter; of one without a gradient so far, what it begins with."""
+    found, tensors = state.optimizer.state_dict()["state"], dict[str, Tensor]()
+    for i, parameter in enumerate(_parameters(state.optimizer)):
+        entry = found.get(i) or {
+            "step": torch.tensor(0.0),
+            "exp_avg": torch.zeros_like(parameter),
+            "exp_avg_sq": torch.zeros_like(parameter),
+        }
+        tensors |= {f"{i}.{name}": torch.as_tensor(value) for name, value in entry.items()}
     if state.totals is not None and state.n_totals:
         tensors[_TOTALS] = state.totals
     return tensors

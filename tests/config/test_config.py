@@ -55,6 +55,9 @@ def test_overrides():
         ("model.facets.2.n_clusters=1", "a number from 0 to 1"),
         ("seed.x=1", "has no parts"),
         ("training.batch_size=0", "training.batch_size: .*greater than or equal to 1, got 0"),
+        (f"model.facets.0.latent_dim={2**62}", f"latent_dim: .*, got {2**62}"),
+        (f"model.facets.0.n_clusters={2**20 + 1}", "n_clusters: .*, got 1048577"),
+        (f"guide.n_samples={2**62}", "n_samples: "),
         ("training.batch_size=1.5", "valid integer, got 1.5"),
         ("training.learning_rate=-1", "greater than 0, got -1"),
         ("training.learning_rate=fast", "valid number.*'fast'"),
@@ -87,7 +90,18 @@ def test_unknown_and_missing_keys_are_refused():
 def test_facets_from_text():
     facets = parse_facets("10:80, 2:40")
     assert [(f.latent_dim, f.n_clusters) for f in facets] == [(10, 80), (2, 40)]
-    for text in ("", "10", "10:", "a:b", "0:5", "5:0", "5:-1", "3:4,,2:2"):
+    for text in (
+        "",
+        "10",
+        "10:",
+        "a:b",
+        "0:5",
+        "5:0",
+        "5:-1",
+        "3:4,,2:2",
+        "9999999:2",
+        "2:9999999",
+    ):
         with pytest.raises(ConfigError, match="D:K,D:K"):
             parse_facets(text)
 

@@ -87,6 +87,11 @@ def test_decimal_signs_without_a_doubt(cells, separator, expected):
     assert find_decimal(f"a\n{separator.join(cells)}", separator) == expected
 
 
+def test_numbers_are_no_names_of_columns():
+    with pytest.raises(DataError, match=r"mine.csv: its first line"):
+        rows("0,5;1,5\n" * 9, separator=";")
+
+
 @pytest.mark.parametrize("cells", ["1,234;2", "1,5;2.5"])
 def test_decimal_signs_in_doubt(cells):
     table = "a;b\n" + f"{cells}\n5;7\n" * 9

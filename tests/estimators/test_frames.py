@@ -100,9 +100,25 @@ def test_what_sets_a_cluster_apart():
 
 
 def test_pairs_of_clusters_are_drawn(facets):
-    figure = facets.plot_pairs(0, 1)
+    (axes,) = facets.plot_pairs(0, 1).axes
     rows, columns = (len(set(labels)) for labels in facets.labels_.T)
-    assert len(figure.axes[0].images) == rows * columns
+    (image,) = axes.images
+    assert image.get_array().shape == (X.shape[1], rows * columns)
+    lines = [label.get_text() for label in axes.get_yticklabels()]
+    assert [line.split("  ")[0] for line in lines] == [*X.columns]
+    low, high = map(float, lines[0].split("  ")[1].split(" to "))
+    assert X.iloc[:, 0].min() < low < high < X.iloc[:, 0].max()
+
+
+def test_of_many_columns_those_are_drawn_that_facets_tell_of():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(60, 40))
+    values[:, [3, 17]] += 6 * (np.arange(60) % 2)[:, None]
+    facets = FacetClustering((2, 2), **FEW).fit(values)
+    (axes,) = facets.plot_pairs(0, 1).axes
+    drawn = [label.get_text().split()[0] for label in axes.get_yticklabels()]
+    assert len(drawn) == 30
+    assert {"x3", "x17"} < set(drawn)
 
 
 def test_a_page_tells_of_facets_and_clusters(facets, tmp_path):

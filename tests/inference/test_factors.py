@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import pyro
@@ -326,6 +327,35 @@ def test_other_plates_are_refused():
 
     with pytest.raises(ValueError, match="plate 'features' at dim -2; only a plate over"):
         FacetELBO().terms(model, guide, x)
+
+
+@pytest.mark.parametrize("name", ["x", "z"])
+def test_values_of_a_batch_without_a_plate_are_refused(name):
+    x = observations().flatten(1)
+
+    def program(x, is_model):
+        """The site of this name stands beside the plate, the other one in it."""
+        free, plate = contextlib.nullcontext(), pyro.plate("data", len(x), dim=-1)
+        with free if name == "z" else plate:
+            z = pyro.sample("z", dist.Normal(x.new_zeros(len(x)), 1.0))
+        with free if name == "x" else plate:
+            if is_model:
+                pyro.sample("x", dist.Normal(z.unsqueeze(-1), 1.0).to_event(1), obs=x)
+
+    with pytest.raises(ValueError, match=rf"'{name}' has batch shape \({len(x)},\).* plate"):
+        FacetELBO().terms(lambda x: program(x, True), lambda x: program(x, False), x)
+
+
+def test_dimensions_of_an_observation_that_are_no_event_are_refused():
+    x = observations().flatten(1)[:4, :4]
+
+    def model(x):
+        with pyro.plate("data", len(x), dim=-1):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(len(x)), 1.0))
+            pyro.sample("x", dist.Normal(z.unsqueeze(-1), 1.0), obs=x)
+
+    with pytest.raises(ValueError, match=r"'x' has batch shape \(4, 4\).*to_event"):
+        FacetELBO().terms(model, _normal_guide, x)
 
 
 def test_global_sites():

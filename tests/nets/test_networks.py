@@ -305,6 +305,10 @@ def test_what_does_not_fit_is_refused():
         MFCVAE((7,), "2:3", encoder=Component(name="ladder", options={"backbone": [5, 5]}))
     with pytest.raises(ConfigError, match="positive whole numbers"):
         MFCVAE((7,), "2:3", encoder=Component(name="ladder", options={"backbone": 0}))
+    for width in (2**20 + 1, 2**63 - 1):
+        for name, options in (("ladder", {"backbone": width}), ("shared", {"widths": [5, width]})):
+            with pytest.raises(ConfigError, match=f"encoder .*{width}"):
+                MFCVAE((7,), "2:3", encoder=Component(name=name, options=options))
     narrow = Component(name="ladder", options={"rungs": [5, 6], "backbone": 7, "merge": "add"})
     with pytest.raises(ConfigError, match="as wide as the backbone"):
         MFCVAE((7,), "2:3,2:3", decoder=narrow)

@@ -116,6 +116,7 @@ def _sign(folder: Path) -> None:
         {"x.step": torch.zeros(())},
         {"99.exp_avg": torch.zeros(3)},
         {"0.exp_avg": None},
+        {"0.step": None, "0.exp_avg": None, "0.exp_avg_sq": None},
         {"0.exp_avg_sq": torch.zeros(7, 7)},
         {"0.step": torch.zeros(2)},
         {"log.totals": torch.zeros(3)},

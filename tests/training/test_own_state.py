@@ -18,13 +18,14 @@ from pyro_mfcvae.runs.train import resume, train
 
 
 class Tied(MFCVAE):
-    """Two layers of one weight, buffers that share memory, and a mask of minus infinity."""
+    """Two layers of one weight, one that nothing uses, shared buffers, and an infinite mask."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         n = self.observation.n_values
         self.first, self.second = nn.Linear(n, n, bias=False), nn.Linear(n, n, bias=False)
         self.second.weight = self.first.weight
+        self.unused = nn.Linear(2, 2)  # it has no gradient, and so no moments
         table = torch.arange(8.0)
         self.register_buffer("head", table[:5])
         self.register_buffer("tail", table[3:])
