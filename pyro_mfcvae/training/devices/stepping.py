@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 import torch
 
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.training.devices.captured import Captured, CudaGraphs, GivenNoise
+from pyro_mfcvae.training.devices.captured import Captured, CudaGraphs
+from pyro_mfcvae.training.devices.functional import GivenNoise
 from pyro_mfcvae.training.devices.together import Together, check_together
 from pyro_mfcvae.training.optimizer import is_captured
 from pyro_mfcvae.training.state import Eager, TrainingState

@@ -1,0 +1,205 @@
+"""Steps whose loss and gradients are one graph of aten operations, traced once.
+
+A graph spares Python, Pyro and autograd at every step. Its arguments are all that changes from step
+to step: parameters, buffers, batch and noise.
+"""
+
+from __future__ import annotations
+
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyro
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule
+from torch.fx.experimental.proxy_tensor import make_fx
+from typing_extensions import override
+
+import pyro_mfcvae
+from pyro_mfcvae.allocator import is_out_of_memory
+from pyro_mfcvae.errors import SlowStepWarning
+from pyro_mfcvae.training.devices.functional import Functional, Tensors
+from pyro_mfcvae.training.state import Steps
+
+Graph = Callable[..., Sequence[Tensor | None]]
+"""Parameters, buffers, batch and noise to gradients and terms; buffers change in place."""
+
+MAX_GRAPHS = 8
+"""Graphs of one size of batch, for values of attributes of a person's own modules."""
+
+_LIBRARIES = tuple(str(Path(str(library.__file__)).parent) for library in (torch, pyro))
+_OURS = str(Path(str(pyro_mfcvae.__file__)).parent)
+_SMALLEST = 1e-3  # share of the largest gradient below which another one is not told from rounding
+
+
+class UntraceableError(RuntimeError):
+    """A graph would not compute what the step does; says why."""
+
+
+class Traced(Steps):
+    """Takes steps by graphs, and as they are where they cannot be traced, which is warned of once.
+
+    Before a graph is used, its results are compared with those of the step as it is. What modules
+    of a person's own hold besides parameters and buffers is a constant of the graph: a number, a
+    text or a tensor that has been replaced makes a graph of its own.
+
+    Args:
+        steps: of one run or many.
+    """
+
+    def __init__(self, steps: Functional) -> None:
+        self.steps = steps
+        self._own = [m for m in steps.objective.modules() if _is_own(type(m))]
+        self._graphs: dict[tuple[torch.Size, Any], Graph] = {}
+        self._as_it_is: set[torch.Size] = set()
+
+    @override
+    def begin(self) -> tuple[Tensor, Tensors]:
+        return self.steps.begin()
+
+    @override
+    def advance(self, x: Tensor, noise: Tensors) -> Tensor:
+        graph = None if x.shape in self._as_it_is else self._graph(x, noise)
+        if graph is None:
+            return self.steps.advance(x, noise)
+        with torch.no_grad():
+            *grads, values = graph(*self._arguments(x, noise))
+        self.steps.update(grads)
+        assert values is not None
+        return values
+
+    @override
+    def end(self, values: Tensor) -> None:
+        self.steps.end(values)
+
+    def _arguments(self, x: Tensor, noise: Tensors) -> list[Tensor]:
+        steps = self.steps
+        return [*steps.parameters.values(), *steps.buffers.values(), x, *noise.values()]
+
+    def _graph(self, x: Tensor, noise: Tensors) -> Graph | None:
+        key = x.shape, self._constants()
+        if key not in self._graphs:
+            try:
+                self._graphs[key] = self._new_graph(x, noise)
+            except Exception as error:  # of whatever a person's model may do
+                if is_out_of_memory(error):
+                    raise
+                self._as_it_is.add(x.shape)
+                warnings.warn(
+                    f"the step cannot be traced, and is computed as it is: {_told(error)}",
+                    SlowStepWarning,
+                    stacklevel=1,  # one place, so that it is told once
+                )
+        return self._graphs.get(key)
+
+    def _new_graph(self, x: Tensor, noise: Tensors) -> Graph:
+        if sum(shape == x.shape for shape, _ in self._graphs) == MAX_GRAPHS:
+            names = ", ".join(sorted({name for name, _ in self._constants()}))
+            raise UntraceableError(
+                f"an attribute of the model ({names}) has another value too often; make it a "
+                "buffer that changes in place"
+            )
+        before, held = self._constants(), [dict(vars(module)) for module in self._own]
+        arguments = self._arguments(x, noise)
+        try:
+            graph = self._trace(arguments, list(noise))
+            changed = {name for name, _ in {*before} ^ {*self._constants()}}
+            if changed:
+                raise UntraceableError(
+                    f"{', '.join(sorted(changed))} of the model changes as it runs; make it a "
+                    "buffer that changes in place"
+                )
+            compare(graph, self._flat(list(noise)), arguments)
+        finally:
+            for module, attributes in zip(self._own, held, strict=True):
+                vars(module).clear()
+                vars(module).update(attributes)
+        return graph
+
+    def _trace(self, arguments: list[Tensor], sites: list[str]) -> GraphModule:
+        trace = make_fx(self._flat(sites), tracing_mode="fake", _allow_non_fake_inputs=True)
+        module = trace(*arguments)
+        for node in module.graph.nodes:
+            if node.target is torch.ops.aten.detach.default:  # without autograd it does nothing
+                node.replace_all_uses_with(node.args[0])
+        module.graph.eliminate_dead_code()
+        module.recompile()
+        return module
+
+    def _flat(self, sites: list[str]) -> Callable[..., list[Tensor | None]]:
+        """The function to trace; its arguments are those of a graph."""
+        steps = self.steps
+        learnt = [p.requires_grad for p in steps.parameters.values()]
+
+        def flat(*tensors: Tensor) -> list[Tensor | None]:
+            given = iter(tensors)
+            parameters = {
+                name: next(given).detach().requires_grad_(is_learnt)
+                for name, is_learnt in zip(steps.parameters, learnt, strict=True)
+            }
+            buffers = {name: next(given) for name in steps.buffers}
+            x = next(given)
+            noise = dict(zip(sites, given, strict=True))
+            grads, values = steps.gradients(parameters, buffers, x, noise)
+            return [*grads, values.detach()]
+
+        return flat
+
+    def _constants(self) -> tuple[tuple[str, Any], ...]:
+        """What a graph takes for constants though it may change."""
+        return tuple(
+            (name, id(value) if isinstance(value, Tensor) else value)
+            for module in self._own
+            for name, value in vars(module).items()
+            if isinstance(value, bool | int | float | str | Tensor)
+        )
+
+
+def compare(graph: Graph, step: Graph, arguments: Sequence[Tensor]) -> None:
+    """Make sure that a graph gives what a step does, to rounding, and leaves the same buffers.
+
+    Args:
+        graph: what is to take the place of the step.
+        step: what it is to be equal to.
+        arguments: of both; they are left as they are.
+
+    Raises:
+        UntraceableError: if it does not.
+    """
+    results = []
+    devices = [arguments[0].device] if arguments[0].is_cuda else []
+    for compute in (graph, step):
+        own = [tensor.detach().clone() for tensor in arguments]
+        with torch.random.fork_rng(devices), torch.set_grad_enabled(compute is step):
+            results.append([*compute(*own), *own])
+    pairs = [(a, b) for a, b in zip(*results, strict=True) if a is not None and b is not None]
+    if len(pairs) < sum(b is not None for b in results[1]):
+        raise UntraceableError("its graph has other gradients")
+    tolerance = torch.finfo(arguments[0].dtype).eps ** 0.5
+    sizes = [b.abs().max().item() for _, b in pairs if b.is_floating_point()]
+    for a, b in pairs:
+        size = max(b.abs().max().item(), _SMALLEST * max(sizes)) if b.numel() else 0.0
+        if not torch.allclose(a, b, rtol=0, atol=tolerance * size, equal_nan=True):
+            raise UntraceableError("its graph gives other numbers")
+
+
+def _is_own(kind: type[nn.Module]) -> bool:
+    return kind.__module__.partition(".")[0] not in ("torch", "pyro", pyro_mfcvae.__name__)
+
+
+def _told(error: Exception) -> str:
+    """What went wrong, and in which line of a person's model, or else of the library."""
+    if isinstance(error, UntraceableError):
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if not frame.filename.startswith(_LIBRARIES)]
+    own = [frame for frame in ours if not frame.filename.startswith(_OURS)] or ours
+    place = f"{own[-1].filename}:{own[-1].lineno} ({own[-1].line}) "
+    return (
+        f"{place}depends on values of tensors, or does what a graph cannot hold "
+        f"({type(error).__name__}); choose with torch.where instead"
+    )
