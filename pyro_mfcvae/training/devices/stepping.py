@@ -9,8 +9,9 @@ import torch
 
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.training.devices.captured import Captured, CudaGraphs
-from pyro_mfcvae.training.devices.functional import GivenNoise
+from pyro_mfcvae.training.devices.functional import Functional, GivenNoise
 from pyro_mfcvae.training.devices.together import Together, check_together
+from pyro_mfcvae.training.devices.traced import Traced, warn_of_slow_steps
 from pyro_mfcvae.training.optimizer import is_captured
 from pyro_mfcvae.training.state import Eager, TrainingState
 
@@ -21,10 +22,14 @@ def stepper(state: TrainingState) -> Callable[[], None]:
     """What takes the steps of one run.
 
     On a CUDA device they are captured as graphs, unless ``training.cuda_graph`` is off or several
-    processes share the batches.
+    processes share the batches. Where ``training.step`` cannot be followed, that is warned of.
     """
-    if _is_captured(state):
-        return Captured(GivenNoise(state), CudaGraphs(state.fade.device)).step
+    wants_graph = _wants_graph(state)
+    if wants_graph and (reason := _why_no_graph(state)):
+        warn_of_slow_steps(reason)
+        wants_graph = False
+    if wants_graph or _is_captured(state):
+        return _by_setting(GivenNoise(state), state)
     return Eager(state).step
 
 
@@ -43,10 +48,14 @@ def stepper_of_all(states: Sequence[TrainingState]) -> Callable[[], None]:
     check_together(states)
     if not _is_one_program(states):
         return functools.partial(_in_turn, [stepper(state) for state in states])
-    together = Together(states)
-    if _is_captured(states[0]):
-        return Captured(together, CudaGraphs(states[0].fade.device)).step
-    return together.step
+    return _by_setting(Together(states), states[0])
+
+
+def _by_setting(steps: Functional, lead: TrainingState) -> Callable[[], None]:
+    chosen = Traced(steps) if _wants_graph(lead) else steps
+    if _is_captured(lead):
+        return Captured(chosen, CudaGraphs(lead.fade.device)).step
+    return chosen.step
 
 
 def check_noise(states: Sequence[TrainingState]) -> None:
@@ -67,6 +76,20 @@ def _in_turn(steps: Sequence[Callable[[], None]]) -> None:
         step()
 
 
+def _wants_graph(state: TrainingState) -> bool:
+    return state.config.training.step in ("traced", "compiled")
+
+
+def _why_no_graph(state: TrainingState) -> str:
+    if state.engine.n_processes > 1:
+        return "several processes share the batches"
+    try:
+        _need_normal_noise(state)
+    except ConfigError as error:
+        return str(error)
+    return ""
+
+
 def _is_captured(state: TrainingState) -> bool:
     return is_captured(state.config.training, state.fade.device, state.engine.n_processes)
 
@@ -77,11 +100,7 @@ def _is_one_program(states: Sequence[TrainingState]) -> bool:
         return len(states) > 1
     if sum(p.numel() for p in lead.model.parameters()) * lead.batches.batch_size > _SMALL:
         return False
-    try:
-        _need_normal_noise(lead)
-    except ConfigError:
-        return False  # in turn they need none from outside
-    return True
+    return not _why_no_graph(lead)  # in turn they need no noise from outside
 
 
 def _need_normal_noise(state: TrainingState) -> None:

@@ -19,7 +19,6 @@ from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 from typing_extensions import override
 
-import pyro_mfcvae
 from pyro_mfcvae.allocator import is_out_of_memory
 from pyro_mfcvae.errors import SlowStepWarning
 from pyro_mfcvae.training.devices.functional import Functional, Tensors
@@ -32,7 +31,8 @@ MAX_GRAPHS = 8
 """Graphs of one size of batch, for values of attributes of a person's own modules."""
 
 _LIBRARIES = tuple(str(Path(str(library.__file__)).parent) for library in (torch, pyro))
-_OURS = str(Path(str(pyro_mfcvae.__file__)).parent)
+_NAME = __name__.partition(".")[0]
+_OURS = str(Path(__file__).parents[2])
 _SMALLEST = 1e-3  # share of the largest gradient below which another one is not told from rounding
 
 
@@ -89,11 +89,7 @@ class Traced(Steps):
                 if is_out_of_memory(error):
                     raise
                 self._as_it_is.add(x.shape)
-                warnings.warn(
-                    f"the step cannot be traced, and is computed as it is: {_told(error)}",
-                    SlowStepWarning,
-                    stacklevel=1,  # one place, so that it is told once
-                )
+                warn_of_slow_steps(_told(error))
         return self._graphs.get(key)
 
     def _new_graph(self, x: Tensor, noise: Tensors) -> Graph:
@@ -159,6 +155,15 @@ class Traced(Steps):
         )
 
 
+def warn_of_slow_steps(reason: str) -> None:
+    """Say why steps are computed as they are."""
+    warnings.warn(
+        f"training.step cannot be followed, and steps are eager: {reason}",
+        SlowStepWarning,
+        stacklevel=1,  # one place, so that it is told once
+    )
+
+
 def compare(graph: Graph, step: Graph, arguments: Sequence[Tensor]) -> None:
     """Make sure that a graph gives what a step does, to rounding, and leaves the same buffers.
 
@@ -176,19 +181,19 @@ def compare(graph: Graph, step: Graph, arguments: Sequence[Tensor]) -> None:
         own = [tensor.detach().clone() for tensor in arguments]
         with torch.random.fork_rng(devices), torch.set_grad_enabled(compute is step):
             results.append([*compute(*own), *own])
-    pairs = [(a, b) for a, b in zip(*results, strict=True) if a is not None and b is not None]
-    if len(pairs) < sum(b is not None for b in results[1]):
+    if [a is None for a in results[0]] != [b is None for b in results[1]]:
         raise UntraceableError("its graph has other gradients")
+    pairs = [(a.double(), b.double()) for a, b in zip(*results, strict=True) if b is not None]
+    sizes = [b.nan_to_num(0.0, 0.0, 0.0).abs().max().item() if b.numel() else 0.0 for _, b in pairs]
     tolerance = torch.finfo(arguments[0].dtype).eps ** 0.5
-    sizes = [b.abs().max().item() for _, b in pairs if b.is_floating_point()]
-    for a, b in pairs:
-        size = max(b.abs().max().item(), _SMALLEST * max(sizes)) if b.numel() else 0.0
-        if not torch.allclose(a, b, rtol=0, atol=tolerance * size, equal_nan=True):
+    for (a, b), size in zip(pairs, sizes, strict=True):
+        atol = tolerance * max(size, _SMALLEST * max(sizes))
+        if not torch.allclose(a, b, rtol=0, atol=atol, equal_nan=True):
             raise UntraceableError("its graph gives other numbers")
 
 
 def _is_own(kind: type[nn.Module]) -> bool:
-    return kind.__module__.partition(".")[0] not in ("torch", "pyro", pyro_mfcvae.__name__)
+    return kind.__module__.partition(".")[0] not in ("torch", "pyro", _NAME)
 
 
 def _told(error: Exception) -> str:
@@ -198,8 +203,9 @@ def _told(error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if not frame.filename.startswith(_LIBRARIES)]
     own = [frame for frame in ours if not frame.filename.startswith(_OURS)] or ours
-    place = f"{own[-1].filename}:{own[-1].lineno} ({own[-1].line}) "
+    line, *_ = str(error).splitlines() or [""]
     return (
-        f"{place}depends on values of tensors, or does what a graph cannot hold "
-        f"({type(error).__name__}); choose with torch.where instead"
+        f"{own[-1].filename}:{own[-1].lineno} ({own[-1].line}) needs values of tensors, or does "
+        f"something else that a graph cannot hold ({type(error).__name__}: {line}); choose between "
+        "values with torch.where"
     )
