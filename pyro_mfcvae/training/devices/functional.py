@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -16,16 +16,20 @@ from pyro_mfcvae.training.state import Steps, TrainingState
 
 Tensors = dict[str, Tensor]
 Gradients = Sequence[Tensor | None]
+Graph = Callable[..., Sequence[Tensor | None]]
+"""Parameters, buffers, batch and noise to gradients and terms; buffers change in place."""
 
 
 class Functional(Steps):
     """Steps of one run, or of R runs, whose loss and terms are a function of tensors.
 
     Attributes:
+        states: of the runs.
         objective: the module, of R runs the first one's.
         parameters: all parameters by name, of R runs (R, *shape).
     """
 
+    states: tuple[TrainingState, ...]
     objective: Objective
     parameters: Tensors
 
@@ -71,7 +75,7 @@ class GivenNoise(Functional):
     """
 
     def __init__(self, state: TrainingState) -> None:
-        self.state = state
+        self.state, self.states = state, (state,)
         self.objective = state.objective
         self.parameters = dict(self.objective.named_parameters())
         self._owners = {

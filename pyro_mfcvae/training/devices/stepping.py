@@ -13,27 +13,32 @@ from pyro_mfcvae.training.devices.functional import Functional, GivenNoise
 from pyro_mfcvae.training.devices.together import Together, check_together
 from pyro_mfcvae.training.devices.traced import Traced, warn_of_slow_steps
 from pyro_mfcvae.training.optimizer import is_captured
+from pyro_mfcvae.training.say import Say, quiet
 from pyro_mfcvae.training.state import Eager, TrainingState
 
 _SMALL = 10**8  # products of a step: parameters times observations
 
 
-def stepper(state: TrainingState) -> Callable[[], None]:
+def stepper(state: TrainingState, say: Say = quiet) -> Callable[[], None]:
     """What takes the steps of one run.
 
     On a CUDA device they are captured as graphs, unless ``training.cuda_graph`` is off or several
     processes share the batches. Where ``training.step`` cannot be followed, that is warned of.
+
+    Args:
+        state: of the run.
+        say: is told when something takes time.
     """
     wants_graph = _wants_graph(state)
     if wants_graph and (reason := _why_no_graph(state)):
-        warn_of_slow_steps(reason)
+        warn_of_slow_steps(f"eager: {reason}")
         wants_graph = False
     if wants_graph or _is_captured(state):
-        return _by_setting(GivenNoise(state), state)
+        return _by_setting(GivenNoise(state), say)
     return Eager(state).step
 
 
-def stepper_of_all(states: Sequence[TrainingState]) -> Callable[[], None]:
+def stepper_of_all(states: Sequence[TrainingState], say: Say = quiet) -> Callable[[], None]:
     """What takes one step of every run.
 
     On a CUDA device several runs are one program, and on a CPU where their networks are small. Else
@@ -41,18 +46,21 @@ def stepper_of_all(states: Sequence[TrainingState]) -> Callable[[], None]:
 
     Args:
         states: of runs that may be trained together.
+        say: is told when something takes time.
 
     Raises:
         ConfigError: if they may not.
     """
     check_together(states)
     if not _is_one_program(states):
-        return functools.partial(_in_turn, [stepper(state) for state in states])
-    return _by_setting(Together(states), states[0])
+        return functools.partial(_in_turn, [stepper(state, say) for state in states])
+    return _by_setting(Together(states), say)
 
 
-def _by_setting(steps: Functional, lead: TrainingState) -> Callable[[], None]:
-    chosen = Traced(steps) if _wants_graph(lead) else steps
+def _by_setting(steps: Functional, say: Say) -> Callable[[], None]:
+    lead = steps.states[0]
+    compiles = lead.config.training.step == "compiled"
+    chosen = Traced(steps, compiles, say) if _wants_graph(lead) else steps
     if _is_captured(lead):
         return Captured(chosen, CudaGraphs(lead.fade.device)).step
     return chosen.step

@@ -21,11 +21,10 @@ from typing_extensions import override
 
 from pyro_mfcvae.allocator import is_out_of_memory
 from pyro_mfcvae.errors import SlowStepWarning
-from pyro_mfcvae.training.devices.functional import Functional, Tensors
+from pyro_mfcvae.training.devices.compiled import compile_graph
+from pyro_mfcvae.training.devices.functional import Functional, Graph, Tensors
+from pyro_mfcvae.training.say import Say, quiet
 from pyro_mfcvae.training.state import Steps
-
-Graph = Callable[..., Sequence[Tensor | None]]
-"""Parameters, buffers, batch and noise to gradients and terms; buffers change in place."""
 
 MAX_GRAPHS = 8
 """Graphs of one size of batch, for values of attributes of a person's own modules."""
@@ -49,10 +48,13 @@ class Traced(Steps):
 
     Args:
         steps: of one run or many.
+        compiles: whether graphs of whole batches are compiled, where that succeeds.
+        say: is told of it.
     """
 
-    def __init__(self, steps: Functional) -> None:
+    def __init__(self, steps: Functional, compiles: bool = False, say: Say = quiet) -> None:
         self.steps = steps
+        self.compiles, self.say = compiles, say
         self._own = [m for m in steps.objective.modules() if _is_own(type(m))]
         self._graphs: dict[tuple[torch.Size, Any], Graph] = {}
         self._as_it_is: set[torch.Size] = set()
@@ -89,7 +91,7 @@ class Traced(Steps):
                 if is_out_of_memory(error):
                     raise
                 self._as_it_is.add(x.shape)
-                warn_of_slow_steps(_told(error))
+                warn_of_slow_steps(f"eager: {_told(error)}")
         return self._graphs.get(key)
 
     def _new_graph(self, x: Tensor, noise: Tensors) -> Graph:
@@ -109,12 +111,27 @@ class Traced(Steps):
                     f"{', '.join(sorted(changed))} of the model changes as it runs; make it a "
                     "buffer that changes in place"
                 )
-            compare(graph, self._flat(list(noise)), arguments)
+            compare(graph, self._flat(list(noise)), arguments, self._tolerance)
         finally:
             for module, attributes in zip(self._own, held, strict=True):
                 vars(module).clear()
                 vars(module).update(attributes)
+        if self.compiles and self._is_whole(x):
+            return self._compiled(graph, arguments)
         return graph
+
+    def _compiled(self, graph: GraphModule, arguments: list[Tensor]) -> Graph:
+        self.say("compiling the step")
+        try:
+            compiled = compile_graph(graph, arguments)
+            compare(compiled, graph, arguments, self._tolerance)
+        except Exception as error:  # of whatever stands between torch and a compiler
+            if is_out_of_memory(error):
+                raise
+            line, *_ = str(error).splitlines() or [""]
+            warn_of_slow_steps(f"traced, as compiling fails ({type(error).__name__}: {line})")
+            return graph
+        return compiled
 
     def _trace(self, arguments: list[Tensor], sites: list[str]) -> GraphModule:
         trace = make_fx(self._flat(sites), tracing_mode="fake", _allow_non_fake_inputs=True)
@@ -125,6 +142,16 @@ class Traced(Steps):
         module.graph.eliminate_dead_code()
         module.recompile()
         return module
+
+    @property
+    def _tolerance(self) -> float:
+        model = self.steps.objective.model
+        return torch.finfo(model.training_dtype or model.fade.dtype).eps ** 0.5
+
+    def _is_whole(self, x: Tensor) -> bool:
+        state = self.steps.states[0]
+        n = x.shape[-1 - len(state.model.observation.shape)]
+        return n == min(state.batches.batch_size, len(state.batches.x))
 
     def _flat(self, sites: list[str]) -> Callable[..., list[Tensor | None]]:
         """The function to trace; its arguments are those of a graph."""
@@ -155,22 +182,23 @@ class Traced(Steps):
         )
 
 
-def warn_of_slow_steps(reason: str) -> None:
-    """Say why steps are computed as they are."""
+def warn_of_slow_steps(what: str) -> None:
+    """Say how steps are computed instead of how ``training.step`` says, and why."""
     warnings.warn(
-        f"training.step cannot be followed, and steps are eager: {reason}",
+        f"training.step cannot be followed, and steps are {what}",
         SlowStepWarning,
         stacklevel=1,  # one place, so that it is told once
     )
 
 
-def compare(graph: Graph, step: Graph, arguments: Sequence[Tensor]) -> None:
+def compare(graph: Graph, step: Graph, arguments: Sequence[Tensor], tolerance: float) -> None:
     """Make sure that a graph gives what a step does, to rounding, and leaves the same buffers.
 
     Args:
         graph: what is to take the place of the step.
         step: what it is to be equal to.
         arguments: of both; they are left as they are.
+        tolerance: relative to the largest entry of what is compared.
 
     Raises:
         UntraceableError: if it does not.
@@ -185,9 +213,9 @@ def compare(graph: Graph, step: Graph, arguments: Sequence[Tensor]) -> None:
         raise UntraceableError("its graph has other gradients")
     pairs = [(a.double(), b.double()) for a, b in zip(*results, strict=True) if b is not None]
     sizes = [b.nan_to_num(0.0, 0.0, 0.0).abs().max().item() if b.numel() else 0.0 for _, b in pairs]
-    tolerance = torch.finfo(arguments[0].dtype).eps ** 0.5
+    largest = max(sizes[: -len(arguments)])
     for (a, b), size in zip(pairs, sizes, strict=True):
-        atol = tolerance * max(size, _SMALLEST * max(sizes))
+        atol = tolerance * max(size, _SMALLEST * largest)
         if not torch.allclose(a, b, rtol=0, atol=atol, equal_nan=True):
             raise UntraceableError("its graph gives other numbers")
 

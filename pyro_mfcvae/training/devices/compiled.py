@@ -1,0 +1,63 @@
+"""Graphs of steps through torch's compiler, which needs one for C++ on a CPU."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule
+
+from pyro_mfcvae.training.devices.functional import Graph
+
+
+def compile_graph(module: GraphModule, arguments: Sequence[Tensor]) -> Graph:
+    """A function that computes what a graph does, kept in torch's cache on disk.
+
+    Args:
+        module: the graph.
+        arguments: of it; further calls have the same shapes.
+
+    Raises:
+        Exception: of many kinds, if there is no compiler, it fails, or the cache cannot be written.
+    """
+    from torch._inductor import standalone_compile  # takes seconds to import
+
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the compiler's own, about its own code
+        compiled = standalone_compile(
+            module,
+            [tensor.detach() for tensor in arguments],
+            dynamic_shapes="from_example_inputs",
+            options={"config_patches": {"fallback_random": True}},
+        )
+    _mark(module, arguments).touch()
+    return compiled
+
+
+def has_compiler() -> bool:
+    """Whether there is a C++ compiler where torch looks for one."""
+    default = "clang++" if sys.platform == "darwin" else "g++"
+    return shutil.which(os.environ.get("CXX", default)) is not None
+
+
+def is_in_cache(module: GraphModule, arguments: Sequence[Tensor]) -> bool:
+    """Whether a graph has been compiled here before."""
+    return _mark(module, arguments).exists()
+
+
+def _mark(module: GraphModule, arguments: Sequence[Tensor]) -> Path:
+    """The empty file in torch's cache that says that a graph is there."""
+    from torch._inductor.runtime.cache_dir_utils import cache_dir
+
+    kinds = [(tuple(tensor.shape), str(tensor.dtype), str(tensor.device)) for tensor in arguments]
+    text = f"{torch.__version__}{kinds}{module.code}"
+    folder = Path(cache_dir()) / "mfcvae"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
