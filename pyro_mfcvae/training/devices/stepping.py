@@ -9,12 +9,13 @@ import torch
 
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.training.devices.captured import Captured, CudaGraphs
+from pyro_mfcvae.training.devices.fastest import MIN_STEPS, Fastest
 from pyro_mfcvae.training.devices.functional import Functional, GivenNoise
 from pyro_mfcvae.training.devices.together import Together, check_together
 from pyro_mfcvae.training.devices.traced import Traced, warn_of_slow_steps
 from pyro_mfcvae.training.optimizer import is_captured
 from pyro_mfcvae.training.say import Say, quiet
-from pyro_mfcvae.training.state import Eager, TrainingState
+from pyro_mfcvae.training.state import Eager, Steps, TrainingState
 
 _SMALL = 10**8  # products of a step: parameters times observations
 
@@ -29,13 +30,19 @@ def stepper(state: TrainingState, say: Say = quiet) -> Callable[[], None]:
         state: of the run.
         say: is told when something takes time.
     """
-    wants_graph = _wants_graph(state)
-    if wants_graph and (reason := _why_no_graph(state)):
-        warn_of_slow_steps(f"eager: {reason}")
-        wants_graph = False
-    if wants_graph or _is_captured(state):
+    if _is_captured(state):
         return _by_setting(GivenNoise(state), say)
-    return Eager(state).step
+    eager = Eager(state)
+    if state.config.training.step == "eager":
+        return eager.step
+    if state.config.training.step == "auto":
+        if not _is_long(state) or _why_no_graph(state):
+            return eager.step
+        return _fastest(eager, GivenNoise(state), say)
+    if reason := _why_no_graph(state):
+        warn_of_slow_steps(f"eager: {reason}")
+        return eager.step
+    return _by_setting(GivenNoise(state), say)
 
 
 def stepper_of_all(states: Sequence[TrainingState], say: Say = quiet) -> Callable[[], None]:
@@ -59,11 +66,24 @@ def stepper_of_all(states: Sequence[TrainingState], say: Say = quiet) -> Callabl
 
 def _by_setting(steps: Functional, say: Say) -> Callable[[], None]:
     lead = steps.states[0]
-    compiles = lead.config.training.step == "compiled"
-    chosen = Traced(steps, compiles, say) if _wants_graph(lead) else steps
+    kind = lead.config.training.step
+    traced = kind in ("traced", "compiled")
+    chosen = Traced(steps, kind == "compiled", say) if traced else steps
     if _is_captured(lead):
         return Captured(chosen, CudaGraphs(lead.fade.device)).step
-    return chosen.step
+    return _fastest(chosen, steps, say) if kind == "auto" else chosen.step
+
+
+def _fastest(eager: Steps, steps: Functional, say: Say) -> Callable[[], None]:
+    traced = Traced(steps, tell=say)
+    if traced.has_own or not _is_long(steps.states[0]):
+        return eager.step
+    return Fastest(eager, traced, say).step
+
+
+def _is_long(state: TrainingState) -> bool:
+    """Whether a run is long enough for other ways than the eager one to be tried."""
+    return state.fade.device.type == "cpu" and state.n_steps - state.step >= MIN_STEPS
 
 
 def check_noise(states: Sequence[TrainingState]) -> None:
@@ -82,10 +102,6 @@ def check_noise(states: Sequence[TrainingState]) -> None:
 def _in_turn(steps: Sequence[Callable[[], None]]) -> None:
     for step in steps:
         step()
-
-
-def _wants_graph(state: TrainingState) -> bool:
-    return state.config.training.step in ("traced", "compiled")
 
 
 def _why_no_graph(state: TrainingState) -> str:
