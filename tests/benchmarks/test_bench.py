@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from models import tiny_config
 
 from benchmarks import Request, imports, memory, run, run_bench, streaming
-from benchmarks.candidates import BY_HAND, FIT, NETWORKS, training_steps
+from benchmarks.candidates import BY_HAND, FIT, NETWORKS, TRACED, training_steps
 from benchmarks.density import OURS, TORCH, bench_density
 from benchmarks.figure import bench_figure
 from benchmarks.memory import bench_memory, peak_bytes
@@ -237,7 +237,7 @@ def test_command_line(tmp_path, monkeypatch):
     }
     assert record["machine"]["n_threads"] == 1
     shapes = record["presets"]["shapes"]
-    assert set(shapes["steps"]["candidates"]) == {NETWORKS, BY_HAND, FIT, *GUIDES}
+    assert set(shapes["steps"]["candidates"]) == {NETWORKS, BY_HAND, TRACED, FIT, *GUIDES}
     assert set(shapes["scans"]) == set(SCANS)
     assert set(shapes["streaming"]["candidates"]) == {IN_MEMORY, "streamed", "streamed, gzip"}
     assert set(shapes["memory"]["candidates"]) == {NETWORKS, BY_HAND, *GUIDES}
