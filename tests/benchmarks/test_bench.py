@@ -264,7 +264,8 @@ def test_a_whole_run_is_measured():
     results = bench_steps(load, 1, 0.0, full=True, say=said.append)
     assert results["end_to_end"]["measured_full_length"] > 0
     assert (results["device"], results["left_out"]) == (None, ["training.warp"])
-    rare, about, *steps = said
+    first, rare, about, *steps = said
+    assert first == "traced: the first step"
     assert rare == "checkpoints and held-out measurements"
     assert about.startswith("a whole run, of about ")
     assert steps == [f"step {n} of 24" for n in (3, 5, 8, 10, 12, 15, 17, 20, 22, 24)]

@@ -244,12 +244,13 @@ def _told(error: Exception) -> str:
     """What went wrong, and in which line of a person's model, or else of the library."""
     if isinstance(error, UntraceableError):
         return str(error)
-    frames = traceback.extract_tb(error.__traceback__)
+    frames = [
+        f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<")
+    ]
     ours = [frame for frame in frames if not frame.filename.startswith(_LIBRARIES)]
     own = [frame for frame in ours if not frame.filename.startswith(_OURS)] or ours
     line, *_ = str(error).splitlines() or [""]
     return (
-        f"{own[-1].filename}:{own[-1].lineno} ({own[-1].line}) needs values of tensors, or does "
-        f"something else that a graph cannot hold ({type(error).__name__}: {line}); choose between "
-        "values with torch.where"
+        f"{own[-1].filename}:{own[-1].lineno} ({own[-1].line}) cannot be traced "
+        f"({type(error).__name__}: {line}); choices by values of tensors are made by torch.where"
     )
