@@ -201,6 +201,38 @@ def test_an_attribute_that_changes_at_every_step_is_named(monkeypatch):
     own_runs(monkeypatch, Own, [_Shift(1)], message="shift")
 
 
+class _Freeze(Callback):
+    """Freezes the decoder half way through, and the statistics of the encoder's batch norm."""
+
+    def on_step(self, state):
+        if state.step == 12:
+            state.model.decoder.requires_grad_(False)
+            state.model.encoder.eval()
+
+
+def test_what_a_callback_freezes_stays_as_it_is():
+    settings = {"model.encoder.options.batch_norm": "true"}
+    runs = [fit(config_of(settings, **more), callbacks=[_Freeze()]) for more in ({}, TRACED)]
+    assert equal(*(run.state for run in runs))
+
+
+@pytest.mark.parametrize("on", ["parameter", "module"])
+def test_a_hook_is_named_and_called(on):
+    called = []
+
+    class Hook(Callback):
+        def on_start(self, state):
+            encoder = state.model.encoder
+            if on == "module":
+                encoder.register_forward_hook(lambda *_: called.append(1))
+            else:
+                next(encoder.parameters()).register_hook(lambda grad: called.append(1))
+
+    with pytest.warns(SlowStepWarning, match=r"model\.encoder.* has a hook"):
+        fit(config_of(TRACED), callbacks=[Hook(), StopAt(3)])
+    assert len(called) >= 3
+
+
 def test_a_buffer_that_is_replaced_is_followed(monkeypatch):
     class Replacing(Own):
         def __init__(self, *args, **kwargs):

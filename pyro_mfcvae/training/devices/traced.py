@@ -73,9 +73,10 @@ class Traced(Steps):
     ) -> None:
         self.steps = steps
         self.compiles, self.say, self.tell = compiles, say, tell
-        self._own = [m for m in steps.objective.modules() if _is_own(type(m))]
+        self._modules = [*steps.objective.modules()]
+        self._own = [m for m in self._modules if _is_own(type(m))]
         self.has_own = bool(self._own)
-        self._graphs: dict[tuple[torch.Size, Any], Graph] = {}
+        self._graphs: dict[tuple[torch.Size, Any, Any], Graph] = {}
         self._as_it_is: set[torch.Size] = set()
 
     @override
@@ -107,7 +108,9 @@ class Traced(Steps):
         return [*steps.parameters.values(), *steps.buffers.values(), x, *noise.values()]
 
     def _graph(self, x: Tensor, noise: Tensors) -> Graph | None:
-        key = x.shape, self._constants()
+        learnt = (p.requires_grad for p in self.steps.parameters.values())
+        modes = *learnt, *(module.training for module in self._modules)
+        key = x.shape, modes, self._constants()
         if key not in self._graphs:
             try:
                 self._graphs[key] = self._new_graph(x, noise)
@@ -119,7 +122,8 @@ class Traced(Steps):
         return self._graphs.get(key)
 
     def _new_graph(self, x: Tensor, noise: Tensors) -> Graph:
-        if sum(shape == x.shape for shape, _ in self._graphs) == MAX_GRAPHS:
+        _check_hooks(self.steps.objective)
+        if sum(shape == x.shape for shape, *_ in self._graphs) == MAX_GRAPHS:
             names = ", ".join(sorted({name for name, _ in self._constants()}))
             raise UntraceableError(
                 f"an attribute of the model ({names}) has another value too often; make it a "
@@ -234,6 +238,17 @@ def compare(graph: Graph, step: Graph, arguments: Sequence[Tensor], tolerance: f
         atol = tolerance * max(size, least)
         if not torch.allclose(a, b, rtol=0, atol=atol, equal_nan=True):
             raise UntraceableError("its graph gives other numbers")
+
+
+def _check_hooks(module: nn.Module) -> None:
+    hooked = [name for name, p in module.named_parameters() if p._backward_hooks]
+    hooked += [
+        name
+        for name, part in module.named_modules()
+        if part._forward_hooks or part._forward_pre_hooks or part._backward_hooks
+    ]
+    if hooked:
+        raise UntraceableError(f"{', '.join(hooked)} has a hook, which a graph would not call")
 
 
 def _is_own(kind: type[nn.Module]) -> bool:
