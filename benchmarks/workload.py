@@ -100,7 +100,7 @@ def workload(config: Config, device: torch.device) -> Workload:
     """
     if config.data.name == TABLE:
         dataset = table()
-        return Workload(config, dataset, dataset.x[dataset.train].to(device), made_up=True)
+        return Workload(config, dataset, dataset.x[dataset.train].to(device), made_up=False)
     shape = missing_shape(config.data)
     made_up = shape is not None
     dataset = load_dataset(config.data) if shape is None else noise(config.data.name, *shape)

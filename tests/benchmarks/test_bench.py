@@ -23,7 +23,7 @@ from benchmarks.scans import SCANS, bench_scans, resized
 from benchmarks.steps import bench_steps
 from benchmarks.streaming import IN_MEMORY
 from benchmarks.targets import judge
-from benchmarks.workload import missing_shape, workload
+from benchmarks.workload import TABLE, missing_shape, workload
 from pyro_mfcvae.cli import main
 from pyro_mfcvae.config import Component, config_to_dict
 from pyro_mfcvae.data import load_dataset
@@ -55,6 +55,15 @@ def test_missing_data_are_made_up(tmp_path, monkeypatch):
     assert (len(load.dataset.train), len(load.dataset.test)) == (20, 10)
     assert load.dataset.labels["class"].unique().tolist() == list(range(10))
     assert not workload(tiny_config(), CPU).made_up
+
+
+def test_a_table_takes_a_preset_s_place():
+    config = Request(presets=[TABLE], assignments=["training.step=auto"]).configs()[TABLE]
+    assert config.training.step == "eager"
+    load = workload(config, CPU)
+    assert load.x.shape == (3600, 10)
+    assert not load.made_up
+    assert 10_000 < sum(p.numel() for p in load.model().parameters()) < 30_000
 
 
 def test_files_that_are_there_are_read(mnist_folder):
