@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from benchmarks.workload import Workload
 
 NETWORKS, BY_HAND, FIT = "networks alone", "by hand", "fit"
+BY_HAND_COMPILED, TRACED, COMPILED = "by hand, compiled", "traced", "compiled"
 _N_CHECKED = 8  # observations of the comparison with the library
 _NEGLIGIBLE = 1e-6
 
@@ -59,9 +61,11 @@ def networks(load: Workload) -> Turn:
     return step
 
 
-def by_hand(load: Workload) -> Turn:
-    """The training step that is written in PyTorch alone."""
+def by_hand(load: Workload, compiled: bool = False) -> Turn:
+    """The training step that is written in PyTorch alone, on request through ``torch.compile``."""
     objective = HandWritten(load.model(), autocast(load))
+    if compiled:
+        objective.compile(dynamic=False)
     fade = first_fade(load)
     training, n_samples = load.config.training, load.config.guide.n_samples
     return HandWrittenTraining(objective, load.x, training, fade, n_samples).step
@@ -98,6 +102,19 @@ def training_steps(load: Workload, names: Sequence[str] | None = None) -> dict[s
             continue  # it needs what these settings do not have
         steps[name] = step
     return steps
+
+
+def by_graph(load: Workload, kind: str) -> tuple[Turn, float]:
+    """Our training step with the guide of the settings, traced or compiled.
+
+    Returns:
+        it, and the seconds of its first step.
+    """
+    training = replace(load.config.training, step=kind)
+    step = stepper(load.with_config(replace(load.config, training=training)).state())
+    began = time.perf_counter()
+    step()
+    return step, time.perf_counter() - began
 
 
 def deviation(load: Workload) -> float:

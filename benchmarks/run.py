@@ -22,22 +22,22 @@ from benchmarks.steps import bench_steps
 from benchmarks.streaming import bench_streaming
 from benchmarks.targets import judge
 from benchmarks.timing import CLOCKS
-from benchmarks.workload import Workload, describe, workload
+from benchmarks.workload import TABLE, Workload, describe, settings, workload
 from pyro_mfcvae.allocator import keep_memory
 from pyro_mfcvae.config import Config, override
 from pyro_mfcvae.data import in_folder
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.plugins import guide_class, model_class
-from pyro_mfcvae.presets import get_preset
 from pyro_mfcvae.registry import unknown
 from pyro_mfcvae.runs.run import commit
+from pyro_mfcvae.training.devices.compiled import has_compiler
 from pyro_mfcvae.training.devices.launch import resolve_device
 from pyro_mfcvae.training.loop import cpu_threads, products_in
 from pyro_mfcvae.training.say import Say
 
 PARTS = ("steps", "scans", "streaming", "memory", "density", "imports")
 _OF_PRESETS = ("steps", "scans", "streaming", "memory")
-PRESETS = ("mnist", "shapes", "shapes3d-1", "svhn")
+PRESETS = ("mnist", "shapes", "shapes3d-1", "svhn", TABLE)
 Keep = Callable[[dict[str, Any]], None]
 
 _PACKAGES = ("pyro_mfcvae", "pyro-ppl", "torch", "numpy")
@@ -141,9 +141,10 @@ class Request:
         return shlex.join(words)
 
     def _config(self, name: str) -> Config:
-        config = override(get_preset(name).config, self.assignments)
-        # One number of threads for all candidates, set around them.
-        config = replace(config, training=replace(config.training, n_threads=0))
+        config = override(settings(name), self.assignments)
+        # One number of threads for all candidates, set around them; other kinds of steps are asked
+        # for where they are timed.
+        config = replace(config, training=replace(config.training, n_threads=0, step="eager"))
         if self.data_dir is None:
             return config
         try:
@@ -241,7 +242,13 @@ def _of_preset(
     rounds, seconds, clock = request.rounds, request.turn_seconds, CLOCKS[request.clock]
     parts: dict[str, Callable[[Workload], dict[str, Any]]] = {
         "steps": lambda load: bench_steps(
-            load, rounds, seconds, request.full, clock, lambda text: say(f"{name}: {text}")
+            load,
+            rounds,
+            seconds,
+            request.full,
+            clock,
+            lambda text: say(f"{name}: {text}"),
+            compiles=not request.quick and has_compiler(),
         ),
         "scans": lambda load: bench_scans(load, min(rounds, 5), seconds / 4, scans, clock),
         "streaming": lambda load: bench_streaming(load, min(rounds, 7), clock),

@@ -12,9 +12,13 @@ from typing_extensions import override
 
 from benchmarks.candidates import (
     BY_HAND,
+    BY_HAND_COMPILED,
+    COMPILED,
     FIT,
     NETWORKS,
+    TRACED,
     EndToEnd,
+    by_graph,
     by_hand,
     deviation,
     networks,
@@ -49,6 +53,7 @@ def bench_steps(
     full: bool = False,
     clock: Clock = CLOCKS["wall"],
     say: Say = lambda _: None,
+    compiles: bool = False,
 ) -> dict[str, Any]:
     """Time networks, the hand-written step, ours with every guide, and ``fit``.
 
@@ -59,9 +64,11 @@ def bench_steps(
         full: train a whole run as well, and time it.
         clock: seconds; of a whole run always those on the wall.
         say: is told how far it is.
+        compiles: time compiled steps as well.
 
     Returns:
         timings relative to the hand-written step, ``"deviation"`` of that from the library,
+        ``"seconds_to_start"`` of traced and compiled steps, with what torch has in its cache,
         ``"left_out"`` with settings that only our own steps follow, ``"end_to_end"``, and on CUDA
         ``"device"``.
 
@@ -83,6 +90,12 @@ def bench_steps(
         n = steps_per_turn(hand, turn_seconds, load.device)
         ours = training_steps(load)
         steps = {NETWORKS: networks(load), BY_HAND: hand} | ours
+        if compiles:
+            steps[BY_HAND_COMPILED] = by_hand(load, compiled=True)
+        started = {}
+        for kind in (TRACED, COMPILED)[: 1 + compiles]:
+            say(f"{kind}: the first step")
+            steps[kind], started[kind] = by_graph(load, kind)
         turns = {name: repeated(step, n) for name, step in steps.items()}
         with closing(EndToEnd(load, Path(name), n)) as end_to_end:
             turns[FIT] = end_to_end.turn
@@ -105,6 +118,7 @@ def bench_steps(
         "guide": guide,
         "deviation": off,
         "left_out": ["training.warp"] if load.config.training.warp is not None else [],
+        "seconds_to_start": started,
         **timings.record(BY_HAND),
         "end_to_end": whole | {"measured_full_length": measured},
         "device": device,

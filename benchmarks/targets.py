@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from benchmarks.candidates import BY_HAND, FIT, NETWORKS
+from benchmarks.candidates import BY_HAND, BY_HAND_COMPILED, COMPILED, FIT, NETWORKS, TRACED
 from benchmarks.density import OURS
 from benchmarks.imports import BARE
 from benchmarks.streaming import IN_MEMORY
 
 LONG_STEP = 0.1  # seconds; from here on the overhead is a ratio
 STEP_RATIO, STEP_SECONDS = 1.05, 0.005
+COMPILED_RATIO: Mapping[str, float] = {"mnist": 0.8, "shapes": 0.6, "table": 0.35}
+BOTH_COMPILED_RATIO = 1.05
 FIT_RATIO = 1.08
 DENSITY_RATIO = 0.5
 IMPORT_RATIO = 1.15
@@ -19,6 +21,8 @@ STREAMING_RATIO = 1.2
 TEN_RUNS_RATIO = 2.5
 KERNEL_RATIO = 1.3
 FULL_LENGTH: Mapping[str, float] = {"mnist": 40.0, "svhn": 480.0}  # seconds on a CUDA device
+
+_NO_GUIDES = (NETWORKS, BY_HAND, BY_HAND_COMPILED, TRACED, COMPILED, FIT)
 
 Target = dict[str, Any]
 
@@ -63,13 +67,19 @@ def _on_cpu(preset: str, steps: Mapping[str, Any]) -> Iterator[Target]:
     """
     is_long = steps["candidates"][BY_HAND]["seconds"] >= LONG_STEP
     for name, measured in steps["candidates"].items():
-        if name in (NETWORKS, BY_HAND, FIT) or steps["left_out"]:
+        if name in _NO_GUIDES or steps["left_out"]:
             continue
         if is_long:
             yield _target(f"{preset}: {name} / {BY_HAND}", measured["ratio"], STEP_RATIO)
         else:
             label = f"{preset}: {name} - {BY_HAND}"
             yield _target(label, 1e3 * measured["difference"], 1e3 * STEP_SECONDS, "ms")
+    if COMPILED in steps["candidates"] and not steps["left_out"]:
+        ratio, hand = (steps["candidates"][name]["ratio"] for name in (COMPILED, BY_HAND_COMPILED))
+        if preset in COMPILED_RATIO:
+            yield _target(f"{preset}: {COMPILED} / {BY_HAND}", ratio, COMPILED_RATIO[preset])
+        label = f"{preset}: {COMPILED} / {BY_HAND_COMPILED}"
+        yield _target(label, ratio / hand, BOTH_COMPILED_RATIO)
     yield _target(
         f"{preset}: fit with checkpoints / {steps['guide']}",
         steps["end_to_end"]["ratio"],

@@ -18,7 +18,12 @@ from pyro_mfcvae.data.vision import MNIST, SVHN, DigitFiles
 from pyro_mfcvae.inference.noise import derive_seed
 from pyro_mfcvae.models import FacetModel
 from pyro_mfcvae.plugins import build_model
+from pyro_mfcvae.presets import get_preset
+from pyro_mfcvae.presets.auto import auto_config
 from pyro_mfcvae.training import TrainingState, new_state
+
+TABLE = "table"
+"""What takes a preset's place: settings from the data, for rows of ten real numbers."""
 
 _N_DIGITS = {"mnist": (60_000, 10_000), "svhn": (73_257, 26_032)}
 _LONG = 10**6  # epochs: no timed state comes to the end of its run
@@ -93,6 +98,9 @@ def workload(config: Config, device: torch.device) -> Workload:
     Raises:
         ConfigError, DataError: if the data set is unknown, or its files are damaged.
     """
+    if config.data.name == TABLE:
+        dataset = table()
+        return Workload(config, dataset, dataset.x[dataset.train].to(device), made_up=False)
     shape = missing_shape(config.data)
     made_up = shape is not None
     dataset = load_dataset(config.data) if shape is None else noise(config.data.name, *shape)
@@ -137,6 +145,24 @@ def noise(name: str, shape: tuple[int, ...], n_train: int, n_test: int) -> Datas
     x = torch.randint(0, 256, (n, *shape), dtype=torch.uint8, generator=generator)
     rows = torch.arange(n)
     return Dataset(name, x, rows[:n_train], rows[n_train:], {"class": rows % 10})
+
+
+def table() -> Dataset:
+    """4,000 rows around five centres, of mean 0 and standard deviation 1 in ten columns."""
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.arange(4000)
+    x = torch.randn(5, 10, generator=generator)[rows % 5]
+    x = x + 0.5 * torch.randn(len(rows), 10, generator=generator)
+    return Dataset(TABLE, (x - x.mean(0)) / x.std(0), rows[:3600], rows[3600:], {})
+
+
+def settings(name: str) -> Config:
+    """Those of a preset, or of :data:`TABLE`.
+
+    Raises:
+        ConfigError: if there is no such preset.
+    """
+    return auto_config(table(), (5, 4)).config if name == TABLE else get_preset(name).config
 
 
 def longer(config: Config) -> Config:

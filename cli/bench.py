@@ -59,11 +59,12 @@ def bench(only: str | None, out: Path, as_json: bool, quiet: bool, **given: Any)
     """Time training against the same model written by hand in PyTorch.
 
     All candidates take turns in one process: networks alone, the hand-written step, our step with
-    every guide, and training with its log. Besides: the cost of a step over K, J, D, S, B and N,
-    memory, the full-covariance density, and imports. Data that are not there are replaced by noise
-    of their shape. The promises at the end are judged on the same run. bench.json is written after
-    every part, so that Ctrl-C loses the one under way only. The benchmarks come with the source
-    code: this needs a clone, installed with pip install -e.
+    every guide, traced and (not with --quick) compiled, and training with its log. Besides: the
+    cost of a step over K, J, D, S, B and N, memory, the full-covariance density, and imports.
+    Instead of a preset, "table" is a small model of ten columns. Data that are not there are
+    replaced by noise of their shape. The promises at the end are judged on the same run. bench.json
+    is written after every part, so that Ctrl-C loses the one under way only. The benchmarks come
+    with the source code: this needs a clone, installed with pip install -e.
 
     \b
     Examples:

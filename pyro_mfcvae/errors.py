@@ -46,6 +46,10 @@ class NoEffectWarning(UserWarning):
     """A setting was given that nothing reads."""
 
 
+class SlowStepWarning(UserWarning):
+    """Steps are not computed in the way that was asked for; their numbers are the same."""
+
+
 class TrainingError(RuntimeError):
     """Training cannot go on, for instance because the objective is not finite."""
 

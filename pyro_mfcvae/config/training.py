@@ -71,6 +71,10 @@ class TrainingConfig:
         dtype: of parameters and activations.
         precision: of the networks' products: ``"full"``, ``"tf32"`` (CUDA only: 10 bits of
             mantissa) or ``"bf16"`` (7 bits). Parameters, densities and the optimiser keep dtype.
+        step: how steps are computed: ``"eager"``, ``"traced"`` as one graph of operations, which
+            spares Python and gives the same numbers bit for bit, or ``"compiled"``, that graph
+            through a C++ compiler, which changes rounding. ``"auto"`` times them in runs of 1,000
+            steps and more on a CPU, and takes the fastest; models of one's own stay eager.
         cuda_graph: on CUDA, capture the step once and replay it, which spares the launches.
         n_threads: CPU threads, of which no more are used than the machine has CPUs; 0 leaves them
             as they are.
@@ -104,6 +108,7 @@ class TrainingConfig:
     device: SameRun[str] = "auto"
     dtype: Literal["float32", "float64"] = "float32"
     precision: Literal["full", "tf32", "bf16"] = "full"
+    step: SameRun[Literal["auto", "eager", "traced", "compiled"]] = "auto"
     cuda_graph: SameRun[bool] = True
     n_threads: SameRun[Annotated[Whole, Field(le=4096)]] = 0
     log_every: SameRun[Count] = 50

@@ -34,7 +34,6 @@ from torch.distributions import (
     NegativeBinomial,
     Normal,
 )
-from torch.nn.functional import one_hot
 from typing_extensions import override
 
 from pyro_mfcvae.config.observation import ObservationSpec
@@ -177,9 +176,10 @@ class ColumnsLikelihood(Likelihood):
             missing = cells.isnan()
             cells = cells.masked_fill(missing, _SAFE)
             if kind == "categorical":
-                for i, c in enumerate(self.n_classes[j] for j in columns.tolist()):
-                    known = ~missing[..., i, None]
-                    inputs.append(one_hot(cells[..., i].long(), c).to(x) * known)
+                for i, c in enumerate(filter(None, self.n_classes)):
+                    classes = torch.arange(c, device=x.device)
+                    is_it = (cells[..., i, None] == classes) & ~missing[..., i, None]
+                    inputs.append(is_it.to(x))
                 continue
             if kind != "binary":
                 values = {"real": cells, "positive": cells.log(), "count": cells.log1p()}[kind]
@@ -206,7 +206,7 @@ class ColumnsLikelihood(Likelihood):
     def _cells(self, kind: str, h: Tensor) -> Distribution:
         columns, ends = self._columns(kind), cast(Tensor, getattr(self, f"ends_{kind}"))
         if kind == "categorical":
-            n_classes = [self.n_classes[i] for i in columns.tolist()]
+            n_classes = [*filter(None, self.n_classes)]
             most = torch.arange(max(n_classes), device=h.device)
             sizes = torch.tensor(n_classes, device=h.device)[:, None]
             at = (ends[:, None] - sizes + most).clamp(max=h.shape[-1] - 1)

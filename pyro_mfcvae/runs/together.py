@@ -160,7 +160,7 @@ def _take_steps(
     ]
     own[0] += callbacks
     try:
-        take_steps_together(states, own)
+        take_steps_together(states, own, say)
     except OSError as error:
         raise TrainingError(f"{explain_os(error)}. {how_to_go_on(*runs)}") from error
     except TrainingError as error:

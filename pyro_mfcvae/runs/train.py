@@ -76,7 +76,7 @@ def train(
         add_timing(run.timings_path, state, 0, seconds)
     say(f"training in {run.path}")
     with lock(run, engine):
-        _take_steps(run, state, [*run_callbacks(run, dataset, judged, say), *callbacks])
+        _take_steps(run, state, [*run_callbacks(run, dataset, judged, say), *callbacks], say)
     return run, state, dataset
 
 
@@ -131,13 +131,13 @@ def resume(
             state.step = state.n_steps
             return state, dataset
         say(f"going on at step {state.step} of {state.n_steps} in {run.path}")
-        _take_steps(run, state, [*run_callbacks(run, dataset, judged, say), *callbacks])
+        _take_steps(run, state, [*run_callbacks(run, dataset, judged, say), *callbacks], say)
         return state, dataset
 
 
-def _take_steps(run: Run, state: TrainingState, callbacks: Sequence[Callback]) -> None:
+def _take_steps(run: Run, state: TrainingState, callbacks: Sequence[Callback], say: Say) -> None:
     try:
-        take_steps(state, callbacks)
+        take_steps(state, callbacks, say)
     except EndedElsewhere as error:
         raise EndedElsewhere(f"{error}. {how_to_go_on(run)}, with any number of devices") from error
     except OSError as error:

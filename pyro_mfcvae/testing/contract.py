@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from pyro.infer import SVI, TraceEnum_ELBO
 from pyro.optim import PyroOptim
 from torch import Tensor
 
-from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.errors import ConfigError, SlowStepWarning
 from pyro_mfcvae.evaluation import predict
 from pyro_mfcvae.guides import GUIDES, build_guide
 from pyro_mfcvae.inference.elbo import FacetELBO
@@ -24,7 +25,9 @@ from pyro_mfcvae.runs.train import train
 from pyro_mfcvae.testing.case import ALL, ANALYTIC, SAMPLING, SEED, ModelCase, first_state
 from pyro_mfcvae.testing.no_waiting import NoWaiting
 from pyro_mfcvae.testing.values import gradients, relative_error, weighted
+from pyro_mfcvae.training.devices.functional import GivenNoise
 from pyro_mfcvae.training.devices.together import Together
+from pyro_mfcvae.training.devices.traced import Traced
 from pyro_mfcvae.training.state import Eager
 
 RTOL = 1e-9
@@ -301,6 +304,32 @@ class ModelContract(ModelCase):
                 torch.testing.assert_close(theirs[name], value, rtol=1e-6, atol=1e-7)
         values = [torch.nn.utils.parameters_to_vector(s.model.parameters()) for s in together]
         assert relative_error(*values) > 0.01
+
+    def test_traced_steps_equal_steps_as_they_are(self, guide: str) -> None:
+        """Also as fade weights, KL weights, temperature and learning rates change."""
+        settings: dict[str, Any] = {
+            "guide.name": guide,
+            "data": {"name": "arcs", "options": {"n_train": 32, "n_test": 10}},
+            "training.epochs_per_step": [10],
+            "training.learning_rate_schedule": "cosine",
+            "training.kl_start": 0.2,
+            "training.kl_warm_up": [1, 8],
+        }
+        structure = self.build().structure
+        if structure.fades_in and len(structure.facets) > 1:
+            stages = [2] * (len(structure.facets) - 1)
+            settings |= {"training.epochs_per_step": [*stages, 10], "training.n_fade_in_batches": 9}
+        eager, traced = (first_state(self.config(**settings)) for _ in range(2))
+        as_it_is, steps = Eager(eager), Traced(GivenNoise(traced))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", SlowStepWarning)
+            for _ in range(20):
+                as_it_is.step()
+                steps.step()
+        theirs = traced.objective.state_dict()
+        for name, value in eager.objective.state_dict().items():
+            torch.testing.assert_close(theirs[name], value, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(traced.totals, eager.totals, rtol=1e-12, atol=1e-12)
 
     @pytest.mark.filterwarnings("ignore::pyro_mfcvae.errors.NoEffectWarning")
     def test_a_run_is_read_back_as_it_was(self, some_guide: str) -> None:

@@ -66,7 +66,7 @@ def fit(
     """
     dataset, state, _ = begin(config, dataset, say)
     log = MetricsLog()
-    take_steps(state, [StopAtNonsense(log), log, *callbacks])
+    take_steps(state, [StopAtNonsense(log), log, *callbacks], say)
     return Fitted(state, dataset, log.records)
 
 
@@ -104,7 +104,9 @@ def fit_all(
     ]
 
 
-def take_steps(state: TrainingState, callbacks: Sequence[Callback] = ()) -> TrainingState:
+def take_steps(
+    state: TrainingState, callbacks: Sequence[Callback] = (), say: Say = quiet
+) -> TrainingState:
     """Train from where the state is to the end of its run, in the way that suits its device.
 
     Ctrl-C, SIGTERM and SIGHUP end the run after the step under way, with ``state.interrupted``
@@ -113,6 +115,7 @@ def take_steps(state: TrainingState, callbacks: Sequence[Callback] = ()) -> Trai
     Args:
         state: changed in place.
         callbacks: called in this order, on process 0.
+        say: is told what is going on.
 
     Returns:
         the state.
@@ -121,5 +124,5 @@ def take_steps(state: TrainingState, callbacks: Sequence[Callback] = ()) -> Trai
         TrainingError: if the run breaks down.
     """
     with state.engine.alert():
-        run_loop(state, callbacks, stepper(state))
+        run_loop(state, callbacks, stepper(state, say))
     return state

@@ -147,8 +147,8 @@ class Objective(nn.Module):
                 raise ConfigError(
                     f"guide {type(self.guide).__name__} samples {site['name']!r} from "
                     f"{type(base).__name__}; only normal sites can be given their noise from "
-                    "outside, as many runs at once and CUDA graphs need it: train one run at a "
-                    "time, with training.cuda_graph=false"
+                    "outside, as many runs at once, CUDA graphs and traced steps need it: train "
+                    "one run at a time, with training.step=eager and training.cuda_graph=false"
                 )
         shapes = dict(noise.shapes)
         if self.warp is not None:

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from models import tiny_config
 
 from benchmarks import Request, imports, memory, run, run_bench, streaming
-from benchmarks.candidates import BY_HAND, FIT, NETWORKS, training_steps
+from benchmarks.candidates import BY_HAND, FIT, NETWORKS, TRACED, training_steps
 from benchmarks.density import OURS, TORCH, bench_density
 from benchmarks.figure import bench_figure
 from benchmarks.memory import bench_memory, peak_bytes
@@ -23,7 +23,7 @@ from benchmarks.scans import SCANS, bench_scans, resized
 from benchmarks.steps import bench_steps
 from benchmarks.streaming import IN_MEMORY
 from benchmarks.targets import judge
-from benchmarks.workload import missing_shape, workload
+from benchmarks.workload import TABLE, missing_shape, workload
 from pyro_mfcvae.cli import main
 from pyro_mfcvae.config import Component, config_to_dict
 from pyro_mfcvae.data import load_dataset
@@ -55,6 +55,15 @@ def test_missing_data_are_made_up(tmp_path, monkeypatch):
     assert (len(load.dataset.train), len(load.dataset.test)) == (20, 10)
     assert load.dataset.labels["class"].unique().tolist() == list(range(10))
     assert not workload(tiny_config(), CPU).made_up
+
+
+def test_a_table_takes_a_preset_s_place():
+    config = Request(presets=[TABLE], assignments=["training.step=auto"]).configs()[TABLE]
+    assert config.training.step == "eager"
+    load = workload(config, CPU)
+    assert load.x.shape == (3600, 10)
+    assert not load.made_up
+    assert 10_000 < sum(p.numel() for p in load.model().parameters()) < 30_000
 
 
 def test_files_that_are_there_are_read(mnist_folder):
@@ -237,7 +246,7 @@ def test_command_line(tmp_path, monkeypatch):
     }
     assert record["machine"]["n_threads"] == 1
     shapes = record["presets"]["shapes"]
-    assert set(shapes["steps"]["candidates"]) == {NETWORKS, BY_HAND, FIT, *GUIDES}
+    assert set(shapes["steps"]["candidates"]) == {NETWORKS, BY_HAND, TRACED, FIT, *GUIDES}
     assert set(shapes["scans"]) == set(SCANS)
     assert set(shapes["streaming"]["candidates"]) == {IN_MEMORY, "streamed", "streamed, gzip"}
     assert set(shapes["memory"]["candidates"]) == {NETWORKS, BY_HAND, *GUIDES}
@@ -264,7 +273,8 @@ def test_a_whole_run_is_measured():
     results = bench_steps(load, 1, 0.0, full=True, say=said.append)
     assert results["end_to_end"]["measured_full_length"] > 0
     assert (results["device"], results["left_out"]) == (None, ["training.warp"])
-    rare, about, *steps = said
+    first, rare, about, *steps = said
+    assert first == "traced: the first step"
     assert rare == "checkpoints and held-out measurements"
     assert about.startswith("a whole run, of about ")
     assert steps == [f"step {n} of 24" for n in (3, 5, 8, 10, 12, 15, 17, 20, 22, 24)]

@@ -17,6 +17,7 @@ SAME = {
     "sampling_temperature",
     "training.device",
     "training.n_threads",
+    "training.step",
     "training.cuda_graph",
     "training.log_every",
     "training.checkpoint_every",
@@ -34,6 +35,7 @@ def test_every_other_setting_is_part_of_it():
     [
         "training.device=cuda",
         "training.n_threads=3",
+        "training.step=traced",
         "training.log_every=7",
         "training.evaluate_every=0",
         "preset=other",

@@ -247,7 +247,9 @@ def test_an_interrupted_run_goes_on_bit_for_bit(monkeypatch):
     whole, _, _ = train(_given(), "whole")
     take_steps, stop = experiment.take_steps, StopAt(4)
     with monkeypatch.context() as patch:
-        patch.setattr(experiment, "take_steps", lambda state, own: take_steps(state, [*own, stop]))
+        patch.setattr(
+            experiment, "take_steps", lambda state, own, say: take_steps(state, [*own, stop], say)
+        )
         result = mfcvae("train", *TINY, "--out", "halted", *BOTH)
     assert result.exit_code == 130, result.output
     assert "train --resume halted --model own.py:Own --guide own.py:Sharp" in result.output

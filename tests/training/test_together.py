@@ -27,7 +27,8 @@ from pyro_mfcvae.testing.values import relative_error
 from pyro_mfcvae.training import Callback
 from pyro_mfcvae.training import state as training_state
 from pyro_mfcvae.training.begin import initialise, prepare
-from pyro_mfcvae.training.devices.captured import N_WARM_UP, Captured, CudaGraphs, GivenNoise
+from pyro_mfcvae.training.devices.captured import N_WARM_UP, Captured, CudaGraphs
+from pyro_mfcvae.training.devices.functional import GivenNoise
 from pyro_mfcvae.training.devices.launch import check_one_process
 from pyro_mfcvae.training.devices.lockstep import take_steps_together
 from pyro_mfcvae.training.devices.stepping import stepper_of_all

@@ -23,7 +23,8 @@ from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import resume, train
 from pyro_mfcvae.training.begin import initialise, prepare
 from pyro_mfcvae.training.checkpoints import restore
-from pyro_mfcvae.training.devices.captured import Captured, GivenNoise
+from pyro_mfcvae.training.devices.captured import Captured
+from pyro_mfcvae.training.devices.functional import GivenNoise
 from pyro_mfcvae.training.devices.together import Together
 from pyro_mfcvae.training.objective import Objective
 from pyro_mfcvae.training.schedules import kl_scale, learning_rate

@@ -12,11 +12,9 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from typing_extensions import override
 
 from pyro_mfcvae.errors import TrainingError
-from pyro_mfcvae.inference.noise import Noise, site_noise
-from pyro_mfcvae.training.state import Eager, Steps, TrainingState
+from pyro_mfcvae.training.state import Steps
 
 N_WARM_UP = 3
 """Steps taken as they are before one is captured: libraries set themselves up in them."""
@@ -32,32 +30,6 @@ class Graphs(Protocol):
 
     def capture(self, compute: Compute) -> tuple[Callable[[], None], Tensor]:
         """What replays the computation, and its result, which each replay overwrites."""
-
-
-class GivenNoise(Eager):
-    """The same steps with their noise as tensors, {site: noise}, drawn before.
-
-    Raises:
-        ConfigError: at the first step, if the guide samples from other than normal distributions.
-    """
-
-    def __init__(self, state: TrainingState) -> None:
-        super().__init__(state)
-        self._shapes: dict[int, dict[str, torch.Size]] = {}
-
-    @override
-    def noise(self, x: Tensor) -> dict[str, Tensor]:
-        state = self.state
-        if len(x) not in self._shapes:
-            self._shapes[len(x)] = state.objective.noise_shapes(x)
-        return {
-            name: site_noise(state.config.seed, state.step, name, shape, x)
-            for name, shape in self._shapes[len(x)].items()
-        }
-
-    @override
-    def advance(self, x: Tensor, noise: dict[str, Tensor]) -> Tensor:
-        return super().advance(x, Noise(noise))
 
 
 class Captured:

@@ -8,11 +8,12 @@ from pyro_mfcvae.errors import TrainingError
 from pyro_mfcvae.training.callbacks import Callback
 from pyro_mfcvae.training.devices.stepping import stepper_of_all
 from pyro_mfcvae.training.loop import Loop, running
+from pyro_mfcvae.training.say import Say, quiet
 from pyro_mfcvae.training.state import TrainingState
 
 
 def take_steps_together(
-    states: Sequence[TrainingState], callbacks: Sequence[Sequence[Callback]]
+    states: Sequence[TrainingState], callbacks: Sequence[Sequence[Callback]], say: Say = quiet
 ) -> None:
     """As :func:`~pyro_mfcvae.training.take_steps`, for runs that take their steps together.
 
@@ -22,12 +23,13 @@ def take_steps_together(
     Args:
         states: changed in place.
         callbacks: of each run.
+        say: is told what is going on.
 
     Raises:
         ConfigError: if the runs cannot be trained together.
         TrainingError: once the others have ended, if a run broke down.
     """
-    step = stepper_of_all(states)
+    step = stepper_of_all(states, say)
     loops = [Loop(state, own) for state, own in zip(states, callbacks, strict=True)]
     lead, broken = loops[0], dict[int, TrainingError]()
     with running(loops) as stop_requested:

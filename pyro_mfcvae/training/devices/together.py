@@ -18,12 +18,11 @@ from typing_extensions import override
 from pyro_mfcvae.config import Config, identity
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.inference.noise import Noise, site_noise
-from pyro_mfcvae.training.state import Steps, TrainingState
+from pyro_mfcvae.training.devices.functional import Functional, Gradients, Tensors
+from pyro_mfcvae.training.state import TrainingState
 
-Tensors = dict[str, Tensor]
 
-
-class Together(Steps):
+class Together(Functional):
     """Training states that take their steps together.
 
     Args:
@@ -39,8 +38,13 @@ class Together(Steps):
         self.objective = states[0].objective
         modules = [state.objective for state in states]
         self.parameters = _stacked_parameters(modules)
-        self.buffers = _stacked_buffers(modules)
+        self._buffers = _stacked_buffers(modules)
         self._noise_shapes: dict[int, dict[str, torch.Size]] = {}
+
+    @property
+    @override
+    def buffers(self) -> Tensors:
+        return self._buffers
 
     @override
     def begin(self) -> tuple[Tensor, Tensors]:
@@ -64,19 +68,21 @@ class Together(Steps):
             state.end_step(own)
 
     @override
-    def advance(self, x: Tensor, noise: Tensors) -> Tensor:
-        losses, values = vmap(self._one)(self.parameters, self.buffers, x, noise)
-        learnt = {name: p for name, p in self.parameters.items() if p.requires_grad}
-        grads = torch.autograd.grad(losses.sum(), list(learnt.values()), allow_unused=True)
+    def evaluate(
+        self, parameters: Tensors, buffers: Tensors, x: Tensor, noise: Tensors
+    ) -> tuple[Tensor, Tensor]:
+        return vmap(self._one)(parameters, buffers, x, noise)
+
+    @override
+    def update(self, grads: Gradients) -> None:
+        learnt = (name for name, p in self.parameters.items() if p.requires_grad)
         for name, grad in zip(learnt, grads, strict=True):
-            # The fused optimiser takes a gradient for laid out as its parameter is.
-            rows = [None] * len(self.states) if grad is None else grad.contiguous().unbind()
+            rows = [None] * len(self.states) if grad is None else grad.unbind()
             for state, row in zip(self.states, rows, strict=True):
                 state.objective.get_parameter(name).grad = row
         for state in self.states:
             state.optimizer.step()
             state.optimizer.zero_grad(set_to_none=True)
-        return values
 
     def _one(
         self, parameters: Tensors, buffers: Tensors, x: Tensor, noise: Tensors
