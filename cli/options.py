@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 from typing_extensions import override
 
 from pyro_mfcvae.cli import completion
@@ -173,6 +174,32 @@ def command_line(*words: object) -> str:
     """A command, to be pasted into a shell."""
     texts = [f"./{w}" if isinstance(w, Path) and str(w).startswith("-") else str(w) for w in words]
     return shlex.join(["mfcvae", *texts])
+
+
+def same_command(ctx: click.Context, name: str, **changed: object) -> str:
+    """The command that was given as another one, to be pasted into a shell.
+
+    Args:
+        ctx: of the command.
+        name: of the other one.
+        **changed: options by their names, instead of what was given; None leaves one out.
+    """
+    words: list[object] = [name]
+    for given in ctx.command.params:
+        key = given.name or ""
+        if key in changed or ctx.get_parameter_source(key) is not ParameterSource.COMMANDLINE:
+            continue
+        value = ctx.params[key]
+        if isinstance(given, click.Argument):
+            words.append(value)
+        elif isinstance(given, click.Option) and given.is_flag:
+            words.append(given.opts[0])
+        else:
+            for each in value if given.multiple else [value]:
+                words += [given.opts[0], each]
+    for key, value in changed.items():
+        words += [] if value is None else [f"--{key}", value]
+    return command_line(*words)
 
 
 def paragraph(head: str, text: str) -> str:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pyro_mfcvae.evaluation.ranking import REDUNDANT
+
 _TYPICAL = 3  # rows named of each cluster
-_REDUNDANT = 0.8  # NMI
 _UNSURE = 0.6  # mean probability of the rows' own clusters
 
 Array = NDArray[np.floating]
@@ -91,6 +92,6 @@ def health(facets: list[Facts], redundancy: Array) -> list[str]:
         found += [
             f"facets {i} and {j} say nearly the same (NMI {redundancy[i, j]:.2f})"
             for i in range(j)
-            if used > 1 and redundancy[i, j] > _REDUNDANT
+            if used > 1 and redundancy[i, j] > REDUNDANT
         ]
     return found

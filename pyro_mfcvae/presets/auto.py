@@ -57,6 +57,24 @@ class Auto:
     choices: list[Choice]
 
 
+def most_clusters(n: int) -> int:
+    """K of a facet that n training rows are enough for."""
+    return max(2, min(_MOST_CLUSTERS, n // _ROWS_PER_CLUSTER))
+
+
+def grid_of_clusters(n: int, most_facets: int = 3) -> list[tuple[int, ...]]:
+    """K of each facet, to choose among: few and many, in one to three facets.
+
+    Args:
+        n: training rows.
+        most_facets: J at most.
+    """
+    few, some, most = (max(2, round(share * most_clusters(n))) for share in (0.3, 0.6, 1))
+    sizes = [(few,), (some,), (most,), (few, few), (some, few), (some, some), (most, some)]
+    sizes += [(most, most), (few, few, few), (some, some, some)]
+    return [each for each in dict.fromkeys(sizes) if len(each) <= most_facets]
+
+
 def auto_config(
     dataset: Dataset,
     n_clusters: Sequence[int] | None = None,
@@ -91,11 +109,10 @@ def auto_config(
         choices.append(Choice(setting, chosen, reason if given is None else "as given"))
         return chosen
 
-    most = max(2, min(_MOST_CLUSTERS, n // _ROWS_PER_CLUSTER))
     clusters = choose(
         "n_clusters",
         n_clusters,
-        [most] * (2 if model == "mfcvae" else 1),
+        [most_clusters(n)] * (2 if model == "mfcvae" else 1),
         f"{_ROWS_PER_CLUSTER} rows for a cluster, and at most {_MOST_CLUSTERS} clusters",
     )
     n_facets = len(clusters)

@@ -19,8 +19,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 from pyro_mfcvae import FacetClustering, GMVAEClustering, VaDEClustering
-from pyro_mfcvae.estimators.starts import elbo_of_rows, matched
 from pyro_mfcvae.evaluation import importance_weighted_bound
+from pyro_mfcvae.evaluation.predictions import elbo_of_rows
+from pyro_mfcvae.evaluation.ranking import matched
 
 FEW = {"max_steps": 20, "n_init": 1, "random_state": 0}
 ALL = [VaDEClustering(3, **FEW), GMVAEClustering(3, **FEW), FacetClustering((3, 2), **FEW)]

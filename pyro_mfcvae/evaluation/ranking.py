@@ -1,0 +1,255 @@
+"""Which facets, clusters and latents suit the data: a ranking that no label has a part in.
+
+Each candidate is trained from several starts, of which the one with the best held-out ELBO stands
+for it. With e_i(n) the ELBO of held-out row n under candidate i, and b the candidate whose mean is
+the best,
+
+    behind_i = mean_n (e_b(n) - e_i(n)),    SE_i = sd_n (e_b(n) - e_i(n)) / sqrt(N).
+
+The differences are paired: how hard a row is for every candidate cancels. Candidates that are ill
+come last. Of the others those with behind_i <= SE_i count as good as the best (the one-standard-error
+rule; Hastie, Tibshirani and Friedman, "The Elements of Statistical Learning", Section 7.10), and
+the simplest of them is recommended.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyro_mfcvae.evaluation.accuracies import normalized_mutual_information
+
+REDUNDANT = 0.8  # NMI of two facets, from which on they say the same
+_UNSTABLE = 0.2  # NMI of a facet with its match in other starts
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """Settings that were trained from several starts, and what came out.
+
+    Attributes:
+        n_clusters: K of each facet, (J,).
+        latent_dim: D of each facet, (J,).
+        elbo: of the best start's held-out rows, (N,), in nats.
+        starts: mean held-out ELBO of every start.
+        stability: of each facet, (J,), as of :func:`matched`; NaN with one start.
+        redundancy: NMI of the facets' clusters with each other, (J, J).
+        used: clusters with rows in each facet, (J,).
+        density: what the ELBO is of: the likelihood and the units of the rows.
+    """
+
+    n_clusters: tuple[int, ...]
+    latent_dim: tuple[int, ...]
+    elbo: Array
+    starts: Sequence[float]
+    stability: Array
+    redundancy: Array
+    used: tuple[int, ...]
+    density: str = ""
+
+    @property
+    def n_empty(self) -> int:
+        """Clusters without rows."""
+        return sum(self.n_clusters) - sum(self.used)
+
+    @property
+    def size(self) -> tuple[int, int, float]:
+        """How complex it is: clusters in use, latents, and then how unstable."""
+        stability = 0.0 if np.isnan(self.stability).any() else float(self.stability.mean())
+        return sum(self.used), sum(self.latent_dim), -stability
+
+    @property
+    def ills(self) -> list[str]:
+        """What is wrong with it, in words; nothing where all is well."""
+        found = []
+        for j, (k, used, stable) in enumerate(
+            zip(self.n_clusters, self.used, self.stability, strict=True)
+        ):
+            if k > 1 and used == 1:
+                found.append(f"facet {j} has all rows in one cluster")
+            elif stable < _UNSTABLE:
+                found.append(f"other starts do not find facet {j} again (NMI {stable:.2f})")
+            found += [
+                f"facets {i} and {j} say the same (NMI {self.redundancy[i, j]:.2f})"
+                for i in range(j)
+                if used > 1 and self.redundancy[i, j] > REDUNDANT
+            ]
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """A candidate in its place.
+
+    Attributes:
+        candidate: the candidate.
+        label: what tells it from the others, such as ``(6, 4)``.
+        behind: nats a row that its mean held-out ELBO lies below the best one, and
+        standard_error: of that.
+        verdict: why it has its place, in words.
+    """
+
+    candidate: Candidate
+    label: str
+    behind: float
+    standard_error: float
+    verdict: str
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Candidates in order.
+
+    Attributes:
+        rows: the recommended one first.
+        order: their places in what :func:`rank` was given.
+        recommendation: the first one and the reasons, in words.
+    """
+
+    rows: tuple[Ranked, ...]
+    order: tuple[int, ...]
+    recommendation: str
+
+
+def rank(candidates: Sequence[Candidate]) -> Ranking:
+    """Put candidates in order: the best first that their held-out rows can tell.
+
+    Raises:
+        ValueError: if there are none, or their bounds cannot be compared: of other likelihoods, of
+            values in other units, or of other rows.
+    """
+    if not candidates:
+        raise ValueError("expected at least one candidate, got none")
+    labels = _labels(candidates)
+    for one, label in zip(candidates, labels, strict=True):
+        for what, own, first in (
+            ("rows held out", len(one.elbo), len(candidates[0].elbo)),
+            ("density", one.density, candidates[0].density),
+        ):
+            if own != first:
+                raise ValueError(
+                    f"the held-out ELBO of {label} is not comparable with that of {labels[0]}: "
+                    f"{what}: {own}, not {first}; rank them apart"
+                )
+    ills = [one.ills for one in candidates]
+    well = [i for i, found in enumerate(ills) if not found] or list(range(len(candidates)))
+    best = max(well, key=lambda i: candidates[i].elbo.mean())
+    behind, error = np.transpose([_behind(one, candidates[best]) for one in candidates])
+    close = [i for i in well if behind[i] <= error[i]]
+    simplest = min(close, key=lambda i: candidates[i].size)
+
+    def place(i: int) -> tuple[bool, bool, bool, float]:
+        return i != simplest, i not in well, i not in close, behind[i]
+
+    order = sorted(range(len(candidates)), key=place)
+    rows = tuple(
+        Ranked(
+            candidates[i],
+            labels[i],
+            behind[i],
+            error[i],
+            _verdict(i, candidates, labels, ills[i], behind[i], error[i], best, simplest, close),
+        )
+        for i in order
+    )
+    others = [f"{row.label} {row.verdict}" for row in rows[1:]]
+    said = f"{rows[0].label}: {rows[0].verdict}"
+    return Ranking(rows, tuple(order), ". ".join([said, *others]) + ".")
+
+
+def table_rows(ranking: Ranking) -> list[dict[str, Any]]:
+    """What is known of the candidates, in their order, as plain values by the names of columns."""
+    return [
+        {
+            "candidate": row.label,
+            "n_clusters": row.candidate.n_clusters,
+            "latent_dim": row.candidate.latent_dim,
+            "elbo": float(row.candidate.elbo.mean()),
+            "behind": row.behind,
+            "standard_error": row.standard_error,
+            "used": row.candidate.used,
+            "stable": float(row.candidate.stability.min()),
+            "redundant": float(np.tril(row.candidate.redundancy, -1).max()),
+            "starts": [float(elbo) for elbo in row.candidate.starts],
+            "verdict": row.verdict,
+        }
+        for row in ranking.rows
+    ]
+
+
+def matched(
+    facets: Sequence[NDArray[np.int64]], others: Sequence[Sequence[NDArray[np.int64]]]
+) -> Array:
+    """Mean NMI of each facet's clusters with those of its match in other starts, (J,); NaN of none.
+
+    Facets are matched one to one, so that their NMIs sum to the most.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    found = np.full((len(others), len(facets)), np.nan)
+    for i, start in enumerate(others):
+        nmi = np.array([[normalized_mutual_information(a, b) for b in start] for a in facets])
+        rows, columns = linear_sum_assignment(nmi, maximize=True)
+        found[i, rows] = nmi[rows, columns]
+    return found.mean(0) if len(others) else np.full(len(facets), np.nan)
+
+
+def _labels(candidates: Sequence[Candidate]) -> list[str]:
+    labels = [str(one.n_clusters) for one in candidates]
+    if len({*labels}) < len(labels):
+        labels = [
+            f"{k} with latents {one.latent_dim}" for k, one in zip(labels, candidates, strict=True)
+        ]
+    return labels
+
+
+def _behind(one: Candidate, best: Candidate) -> tuple[float, float]:
+    differences = best.elbo - one.elbo
+    if one is best or len(differences) < 2:
+        return float(differences.mean()), 0.0
+    return float(differences.mean()), float(differences.std(ddof=1) / math.sqrt(len(differences)))
+
+
+def _verdict(
+    i: int,
+    candidates: Sequence[Candidate],
+    labels: Sequence[str],
+    ills: Sequence[str],
+    behind: float,
+    error: float,
+    best: int,
+    simplest: int,
+    close: Sequence[int],
+) -> str:
+    gap = f"{behind:.2f} ± {error:.2f} nats a row"
+    one = candidates[i]
+    used = f"{sum(one.used)} clusters in use"
+    if i == simplest:
+        why = "its held-out ELBO is the best"
+        if i != best:
+            why = (
+                f"its held-out ELBO is within one standard error of the best, that of {labels[best]} "
+                f"({gap} behind), and of those it is the simplest ({used})"
+            )
+        return (
+            f"{why}; but {' and '.join(ills)}, as something is wrong with every candidate"
+            if ills
+            else why
+        )
+    if ills:
+        return f"is left out: {' and '.join(ills)}"
+    if i in close:
+        more = f"leaves {one.n_empty} clusters empty" if one.n_empty else f"has {used}"
+        return (
+            f"is as good within one standard error, but {more}"
+            if i != best
+            else f"has the best held-out ELBO, but {more}"
+        )
+    return f"is {gap} behind"
