@@ -131,10 +131,10 @@ class FacetSearch(ClusterMixin, TransformerMixin, MetaEstimatorMixin, BaseEstima
         Returns:
             a matplotlib figure.
         """
-        from pyro_mfcvae.figures.candidates import candidates
+        from pyro_mfcvae.figures.candidates import ranked_candidates
 
         check_is_fitted(self)
-        return in_notebooks(candidates(self.ranking_))
+        return in_notebooks(ranked_candidates(self.ranking_))
 
     predict = _of_best("predict")
     predict_proba = _of_best("predict_proba")

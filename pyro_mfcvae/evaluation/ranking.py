@@ -7,7 +7,7 @@ the best,
     behind_i = mean_n (e_b(n) - e_i(n)),    SE_i = sd_n (e_b(n) - e_i(n)) / sqrt(N).
 
 The differences are paired: how hard a row is for every candidate cancels. Candidates that are ill
-come last. Of the others those with behind_i <= SE_i count as good as the best (the one-standard-error
+come last. Of the others those with behind_i <= SE_i count as good as the best (one-standard-error
 rule; Hastie, Tibshirani and Friedman, "The Elements of Statistical Learning", Section 7.10), and
 the simplest of them is recommended.
 """
@@ -139,29 +139,44 @@ def rank(candidates: Sequence[Candidate]) -> Ranking:
                     f"{what}: {own}, not {first}; rank them apart"
                 )
     ills = [one.ills for one in candidates]
-    well = [i for i, found in enumerate(ills) if not found] or list(range(len(candidates)))
+    well = [i for i, found in enumerate(ills) if not found] or [*range(len(candidates))]
     best = max(well, key=lambda i: candidates[i].elbo.mean())
     behind, error = np.transpose([_behind(one, candidates[best]) for one in candidates])
     close = [i for i in well if behind[i] <= error[i]]
-    simplest = min(close, key=lambda i: candidates[i].size)
+    chosen = min(close, key=lambda i: candidates[i].size)
+
+    def verdict(i: int) -> str:
+        one, fault = candidates[i], " and ".join(ills[i])
+        gap = f"{behind[i]:.2f} ± {error[i]:.2f} nats a row behind"
+        size = f"{sum(one.used)} clusters in use and {sum(one.latent_dim)} latents"
+        if i == chosen:
+            why = "its held-out ELBO is the best"
+            if i != best:
+                why = (
+                    "its held-out ELBO is within one standard error of the best "
+                    f"({gap} {labels[best]}), and it is the simplest of these ({size})"
+                )
+            return f"{why}; yet it has a fault: {fault}" if fault else why
+        if fault:
+            return f"has a fault: {fault}"
+        if i not in close:
+            return f"is {gap}"
+        why = "has the best held-out ELBO" if i == best else "is as good within one standard error"
+        return (
+            f"{why}, but {f'leaves {one.n_empty} clusters empty' if one.n_empty else f'has {size}'}"
+        )
 
     def place(i: int) -> tuple[bool, bool, bool, float]:
-        return i != simplest, i not in well, i not in close, behind[i]
+        return i != chosen, i not in well, i not in close, behind[i]
 
     order = sorted(range(len(candidates)), key=place)
     rows = tuple(
-        Ranked(
-            candidates[i],
-            labels[i],
-            behind[i],
-            error[i],
-            _verdict(i, candidates, labels, ills[i], behind[i], error[i], best, simplest, close),
-        )
+        Ranked(candidates[i], labels[i], float(behind[i]), float(error[i]), verdict(i))
         for i in order
     )
-    others = [f"{row.label} {row.verdict}" for row in rows[1:]]
-    said = f"{rows[0].label}: {rows[0].verdict}"
-    return Ranking(rows, tuple(order), ". ".join([said, *others]) + ".")
+    said = [f"{rows[0].label}: {rows[0].verdict}"]
+    said += [f"{row.label} {row.verdict}" for row in rows[1:]]
+    return Ranking(rows, tuple(order), ". ".join(said) + ".")
 
 
 def table_rows(ranking: Ranking) -> list[dict[str, Any]]:
@@ -211,45 +226,7 @@ def _labels(candidates: Sequence[Candidate]) -> list[str]:
 
 
 def _behind(one: Candidate, best: Candidate) -> tuple[float, float]:
+    """How far the mean of a candidate's rows lies below the best one's, and the standard error."""
     differences = best.elbo - one.elbo
-    if one is best or len(differences) < 2:
-        return float(differences.mean()), 0.0
-    return float(differences.mean()), float(differences.std(ddof=1) / math.sqrt(len(differences)))
-
-
-def _verdict(
-    i: int,
-    candidates: Sequence[Candidate],
-    labels: Sequence[str],
-    ills: Sequence[str],
-    behind: float,
-    error: float,
-    best: int,
-    simplest: int,
-    close: Sequence[int],
-) -> str:
-    gap = f"{behind:.2f} ± {error:.2f} nats a row"
-    one = candidates[i]
-    used = f"{sum(one.used)} clusters in use"
-    if i == simplest:
-        why = "its held-out ELBO is the best"
-        if i != best:
-            why = (
-                f"its held-out ELBO is within one standard error of the best, that of {labels[best]} "
-                f"({gap} behind), and of those it is the simplest ({used})"
-            )
-        return (
-            f"{why}; but {' and '.join(ills)}, as something is wrong with every candidate"
-            if ills
-            else why
-        )
-    if ills:
-        return f"is left out: {' and '.join(ills)}"
-    if i in close:
-        more = f"leaves {one.n_empty} clusters empty" if one.n_empty else f"has {used}"
-        return (
-            f"is as good within one standard error, but {more}"
-            if i != best
-            else f"has the best held-out ELBO, but {more}"
-        )
-    return f"is {gap} behind"
+    error = differences.std(ddof=1) / math.sqrt(len(differences)) if len(differences) > 1 else 0.0
+    return float(differences.mean()), float(error)

@@ -22,8 +22,8 @@ _NOTES = (
 )
 
 
-def candidates(ranking: Ranking, title: str = "") -> Figure:
-    """A row for each candidate, the recommended one on top and in orange, left-out ones hollow.
+def ranked_candidates(ranking: Ranking, title: str = "") -> Figure:
+    """A row for each candidate, the recommended one on top and in orange, those with a fault hollow.
 
     Args:
         ranking: the candidates in order.
@@ -55,7 +55,7 @@ def candidates(ranking: Ranking, title: str = "") -> Figure:
     panels[0].invert_yaxis()
     figure.suptitle(title, fontsize=11)
     figure.supxlabel(
-        "orange: recommended; hollow: left out, as something is wrong; a dot for each facet",
+        "orange: recommended; hollow: has a fault; a dot for each facet",
         fontsize=8,
         color="0.35",
     )

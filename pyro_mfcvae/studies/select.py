@@ -19,7 +19,7 @@ from pyro_mfcvae.evaluation import redundancy
 from pyro_mfcvae.evaluation.ranking import Candidate, Ranking, matched, rank, table_rows
 from pyro_mfcvae.evaluation.slow import ROWS
 from pyro_mfcvae.figures import save_figure
-from pyro_mfcvae.figures.candidates import candidates
+from pyro_mfcvae.figures.candidates import ranked_candidates
 from pyro_mfcvae.files import write_whole
 from pyro_mfcvae.inference.noise import start_seeds
 from pyro_mfcvae.runs.run import Run
@@ -106,7 +106,7 @@ class Selection:
             as_markdown(results_table(ranking)),
         ]
         write_whole(self.out / "selection.md", "\n".join(page))
-        save_figure(self.out / "candidates.png", candidates(ranking))
+        save_figure(self.out / "candidates.png", ranked_candidates(ranking))
 
 
 def candidate_of(starts: Sequence[Outcome]) -> Candidate:
