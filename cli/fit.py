@@ -187,7 +187,9 @@ def select(
             with watch_study(screen, selection.study, "start", mean_elbo) as watch:
                 ranking = selection.run(watch=watch)
     chosen = [*autos][ranking.order[0]]
-    command = same_command(ctx, "fit", several=None, facets=chosen, starts=n_starts)
+    without = ("several", "n_starts", "out", "as_json", "quiet")
+    words = ("--facets", chosen, "--starts", n_starts)
+    command = same_command(ctx, "fit", *words, without=without)
     selection.write(ranking, command)
     if as_json:
         told = {"recommendation": ranking.recommendation, "command": command}
@@ -232,8 +234,8 @@ def _prepare(
     dataset = load_dataset(source)
 
     def settle(facets: str | None) -> Auto:
-        sizes = (None, None) if facets is None else parse_clusters(facets)
-        auto = settings_from_data(dataset, source, *sizes, n_starts)
+        k, d = (None, None) if facets is None else parse_clusters(facets)
+        auto = settings_from_data(dataset, source, k, d, n_starts)
         return replace(auto, config=override(auto.config, given))
 
     return dataset, settle
@@ -245,7 +247,7 @@ def _going_on(ctx: click.Context, screen: Console, folder: Path) -> Iterator[Non
     try:
         yield
     except KeyboardInterrupt:
-        command = same_command(ctx, ctx.info_name or "", out=folder)
+        command = same_command(ctx, str(ctx.info_name), "--out", folder, without=["out"])
         say_plainly(screen, f"Interrupted; nothing is lost. Go on with\n    {command}")
         sys.exit(130)
 

@@ -6,7 +6,7 @@ import math
 import shlex
 import shutil
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -176,18 +176,19 @@ def command_line(*words: object) -> str:
     return shlex.join(["mfcvae", *texts])
 
 
-def same_command(ctx: click.Context, name: str, **changed: object) -> str:
-    """The command that was given as another one, to be pasted into a shell.
+def same_command(ctx: click.Context, name: str, *more: object, without: Sequence[str] = ()) -> str:
+    """The command that was given, as another one, to be pasted into a shell.
 
     Args:
         ctx: of the command.
         name: of the other one.
-        **changed: options by their names, instead of what was given; None leaves one out.
+        *more: words behind it.
+        without: names of arguments that are left out.
     """
     words: list[object] = [name]
     for given in ctx.command.params:
         key = given.name or ""
-        if key in changed or ctx.get_parameter_source(key) is not ParameterSource.COMMANDLINE:
+        if key in without or ctx.get_parameter_source(key) is not ParameterSource.COMMANDLINE:
             continue
         value = ctx.params[key]
         if isinstance(given, click.Argument):
@@ -195,11 +196,9 @@ def same_command(ctx: click.Context, name: str, **changed: object) -> str:
         elif isinstance(given, click.Option) and given.is_flag:
             words.append(given.opts[0])
         else:
-            for each in value if given.multiple else [value]:
-                words += [given.opts[0], each]
-    for key, value in changed.items():
-        words += [] if value is None else [f"--{key}", value]
-    return command_line(*words)
+            values = value if given.multiple else [value]
+            words += [word for each in values for word in (given.opts[0], each)]
+    return command_line(*words, *more)
 
 
 def paragraph(head: str, text: str) -> str:

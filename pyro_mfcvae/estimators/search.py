@@ -44,8 +44,8 @@ class FacetSearch(ClusterMixin, TransformerMixin, MetaEstimatorMixin, BaseEstima
 
     Args:
         estimator: the template; None takes ``FacetClustering()``.
-        n_clusters: K of each facet of every candidate, such as ``[(4,), (4, 4), (8, 4)]``; None
-            takes a grid for which there are rows enough.
+        n_clusters: K of each facet of every candidate, such as ``[(4,), (4, 4), (8, 4)]``; a number
+            is a single candidate, and None takes a grid for which there are rows enough.
         latent_dim: values of the estimator's ``latent_dim``, each of which is combined with each of
             ``n_clusters``; None leaves the estimator's.
         n_init: starts of each candidate; None leaves the estimator's.
@@ -172,7 +172,7 @@ class FacetSearch(ClusterMixin, TransformerMixin, MetaEstimatorMixin, BaseEstima
         if clusters is None:
             n_train = round(len(X) * (1 - template.test_fraction))
             clusters = grid_of_clusters(n_train, 1 if template.is_single else 3)
-        ways = [{"n_clusters": each} for each in clusters]
+        ways = [{"n_clusters": k} for k in (clusters if np.iterable(clusters) else [clusters])]
         if self.latent_dim is None:
             return ways
         return [w | {"latent_dim": d} for w, d in product(ways, self.latent_dim)]

@@ -23,7 +23,7 @@ _NOTES = (
 
 
 def ranked_candidates(ranking: Ranking, title: str = "") -> Figure:
-    """A row for each candidate, the recommended one on top and in orange, those with a fault hollow.
+    """A row for each candidate, the recommended one on top and orange, those with a fault hollow.
 
     Args:
         ranking: the candidates in order.
@@ -55,8 +55,6 @@ def ranked_candidates(ranking: Ranking, title: str = "") -> Figure:
     panels[0].invert_yaxis()
     figure.suptitle(title, fontsize=11)
     figure.supxlabel(
-        "orange: recommended; hollow: has a fault; a dot for each facet",
-        fontsize=8,
-        color="0.35",
+        "orange: recommended; hollow: has a fault; a dot for each facet", fontsize=8, color="0.35"
     )
     return figure

@@ -90,8 +90,12 @@ class Selection:
             command: that fits the recommended one.
         """
         rows = table_rows(ranking)
-        results = {"recommendation": ranking.recommendation, "command": command}
-        results |= {"seeds": self.seeds, "candidates": rows}
+        results = {
+            "recommendation": ranking.recommendation,
+            "command": command,
+            "seeds": self.seeds,
+            "candidates": rows,
+        }
         write_whole(self.out / "selection.json", json.dumps(results, indent=1) + "\n")
         text = io.StringIO()
         writer = csv.DictWriter(text, rows[0], lineterminator="\n")
