@@ -83,7 +83,7 @@ def judge(record: dict[str, Any]) -> None:
     ranking = rank([_candidate(each) for each in record["candidates"]])
     agreements = [record["candidates"][i]["agreement"] for i in ranking.order]
     places = [tuple(row.candidate.n_clusters) for row in ranking.rows]
-    true = {TRUE[record["data"]], TRUE[record["data"]][::-1]}
+    true = (TRUE[record["data"]], TRUE[record["data"]][::-1])
     record |= {
         "ranking": [
             {"candidate": row.label, "agreement": round(agreement, 3), "verdict": row.verdict}
@@ -93,7 +93,7 @@ def judge(record: dict[str, Any]) -> None:
         "agreement_of_recommended": agreements[0],
         "best_agreement": max(agreements),
         "median_agreement": float(np.median(agreements)),
-        "rank_of_truth": 1 + min(places.index(k) for k in true),
+        "rank_of_truth": 1 + min(i for i, k in enumerate(places) if k in true),
         "n_candidates": len(places),
         "spearman": -float(spearmanr(range(len(places)), agreements).statistic),
     }
