@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
 def _of_best(name: str) -> Callable[..., Any]:
     """A method that is the best estimator's."""
 
+    @functools.wraps(getattr(Clustering, name))
     def method(self: FacetSearch, *args: Any, **kwargs: Any) -> Any:
         check_is_fitted(self)
         return getattr(self.best_estimator_, name)(*args, **kwargs)
 
-    method.__name__, method.__doc__ = name, getattr(Clustering, name).__doc__
     return method
 
 

@@ -23,7 +23,7 @@ from pyro_mfcvae.figures.candidates import ranked_candidates
 from pyro_mfcvae.files import write_whole
 from pyro_mfcvae.inference.noise import start_seeds
 from pyro_mfcvae.runs.run import Run
-from pyro_mfcvae.studies.engine import Study
+from pyro_mfcvae.studies.engine import Study, check_distinct
 from pyro_mfcvae.studies.jobs import Arm, Datasets, Execution, Outcome, Record, Watch
 from pyro_mfcvae.studies.many_runs import AsOne
 from pyro_mfcvae.tables import Table, as_markdown, make_table, number
@@ -49,6 +49,7 @@ class Selection:
         for config in configs.values():
             loaded.load(config.data, dataset)
         self.arms = [Arm(label, config) for label, config in configs.items()]
+        check_distinct(self.arms)
         self.seeds = start_seeds(self.arms[0].config.seed, n_starts)
         self.study = Study(self.arms, self.seeds, out, {ROWS: True}, datasets=loaded)
 
