@@ -102,6 +102,7 @@ def fit(
         say(f"training in {folder}")
         selection.run(AsOne([] if quiet else [ProgressBar(screen)], say))
         starts = selection.starts(selection.arms[0])
+        failed = [str(r.error) for r in selection.study.records.values() if r.error]
         found = candidate_of(starts)
         run = promote(starts[0].run, folder)
         results = complete(run, dataset, say)
@@ -114,13 +115,15 @@ def fit(
         places = {name: str(path) for name, path in paths.items()}
         folders = [str(start.run.path) for start in starts]
         of_starts = dict(zip(folders, found.starts, strict=True))
-        told = {"starts": of_starts, "stability": found.stability.tolist(), "health": found.ills}
+        told = {"starts": of_starts, "stability": found.stability.tolist(), "failed": failed}
         show_json({**places, **told, "evaluation": results.to_dict()})
     elif not quiet:
         show_evaluation(screen, results)
         show_tables(screen, sizes_table(assigned))
         for line in _of_starts(found, selection.seeds.index(starts[0].seed)):
             say_plainly(screen, line)
+        for fault in [*found.ills, *(f"a start failed: {error}" for error in failed)]:
+            say_plainly(screen, f"warning: {fault}")
         say_plainly(screen, f"clusters of every row: {table}\nfigures: {run.figures}")
         say_plainly(screen, f"look first at: {page}")
 
@@ -261,8 +264,6 @@ def _of_starts(found: Candidate, number: int) -> Iterator[str]:
         )
         stable = ", ".join(f"{nmi:.2f}" for nmi in found.stability)
         yield f"how far the others find the same facets (NMI): {stable}"
-    for ill in found.ills:
-        yield f"warning: {ill}"
 
 
 def _choices_table(choices: Sequence[Choice]) -> Table:
