@@ -208,7 +208,8 @@ class EndToEnd:
         self._go.acquire()
         try:
             if not self.is_over:
-                take_steps(self.state, [StopAtNonsense(), MetricsLog(self._log), _Turns(self)])
+                log = MetricsLog(self._log)
+                take_steps(self.state, [StopAtNonsense(log), log, _Turns(self)])
         except BaseException as error:
             self._error = error
         finally:

@@ -155,7 +155,7 @@ def _whole_run(load: Workload, folder: Path, say: Say) -> float:
     log = MetricsLog(folder / "metrics.jsonl")
     state = new_state(load.model(), load.x, load.config)
     own = [
-        StopAtNonsense(),
+        StopAtNonsense(log),
         log,
         HeldOutLog(load.dataset, log),
         Checkpoints(folder / "checkpoints"),

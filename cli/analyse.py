@@ -15,6 +15,8 @@ from pyro_mfcvae.cli.options import (
     NATURAL,
     PATH,
     RUN,
+    Choice,
+    Command,
     ListsMeasures,
     Numbers,
     option,
@@ -38,7 +40,7 @@ from pyro_mfcvae.cli.options import (
 @option(
     "--diversity",
     "Mean distance of random pairs of observations and of samples, too; can be repeated.",
-    click.Choice(["pixels", "lpips"]),
+    Choice(["pixels", "lpips"]),
     multiple=True,
 )
 @option("--all everything", "Print every measure, for both parts.")
@@ -71,7 +73,7 @@ def evaluate(
         show_evaluation(screen, results, everything)
 
 
-class _Figures(click.Command):
+class _Figures(Command):
     """A command whose help lists the figures that there are."""
 
     @override
@@ -105,7 +107,7 @@ def figures(run: Path, data_dir: Path | None) -> None:
         click.echo(path)
 
 
-@click.command()
+@click.command(cls=Command)
 @RUN
 @option("--guides", "Which ones [all that fit].", None, "NAME,FILE.py:Name")
 @option("--samples", "Samples of z per observation.", Numbers(least=1), "S,S", default="1,2,8,32")

@@ -13,6 +13,9 @@ from pyro_mfcvae.cli.options import (
     DATA_DIR,
     PATH,
     RUN,
+    SKIP_BROKEN,
+    Command,
+    data_from,
     option,
     own_files,
     prints_tables,
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from pyro_mfcvae.tables import Table
 
 
-@click.command()
+@click.command(cls=Command)
 @RUN
 @DATA
 @click.option(
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     help="A .csv, .jsonl or .parquet file, or - for the standard output.",
 )
 @option("--copy-to", "Copy pictures to DIR/facet_0/cluster_3/FILE, too.", PATH, "DIR")
+@SKIP_BROKEN
 @own_files
 @DATA_DIR
 @prints_tables
@@ -45,33 +49,33 @@ def assign(
     data: str,
     out: Path,
     copy_to: Path | None,
+    skip_broken: bool | None,
     data_dir: Path | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
     """Say which clusters of RUN each row or picture of DATA is in.
 
-    DATA is a file, a folder of pictures, or the name of a data set. It may have a single row, and
-    needs no labels. Columns are found by their names.
+    DATA is a file, a folder of pictures, the name of a data set, or - for a table as CSV or TSV
+    from the standard input. It may have a single row, and needs no labels. Columns are found by
+    their names.
 
     \b
     Examples:
       mfcvae assign runs/penguins-001 new.csv
       mfcvae assign runs/penguins-001 new.csv -o clusters.parquet
+      cat new.csv | mfcvae assign runs/penguins-001 - > clusters.csv
       mfcvae assign runs/photos-001 photos --copy-to sorted -o sorted.csv
     """
     from pyro_mfcvae.cli.show import printer, show_json, show_tables
-    from pyro_mfcvae.data import data_settings, in_folder
     from pyro_mfcvae.runs import assign as assigning
     from pyro_mfcvae.runs.run import Run
 
     is_piped = str(out) == "-"
     screen, say = printer(as_json or is_piped, quiet)
-    settings = data_settings(data)
-    if data_dir is not None:
-        settings = in_folder(settings, data_dir)
     opened = Run(run)
-    rows = assigning.rows_for(opened, settings, say)
+    source = data_from(data, None, data_dir, skip_broken)
+    rows = assigning.rows_for(opened, source, say)
     if is_piped:
         assigning.assign(opened, rows, sys.stdout.buffer, ".jsonl" if as_json else ".csv", copy_to)
         return

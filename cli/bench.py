@@ -14,9 +14,13 @@ from pyro_mfcvae.cli.options import (
     COUNT,
     DATA_DIR,
     FOLDER,
+    OF_MACHINE,
+    OF_RESULTS,
+    Choice,
+    Command,
     option,
+    prints_tables,
     say_plainly,
-    sayer,
     settings_of,
     split_commas,
 )
@@ -24,10 +28,10 @@ from pyro_mfcvae.cli.options import (
 _BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"  # beside this folder in a checkout
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("presets", metavar="[PRESET]...", nargs=-1, shell_complete=completion.PRESETS)
-@option("--device", "auto, cpu, cuda, cuda:1, ...", None, "NAME", default="auto")
-@option("--threads n_threads", "CPU threads of all candidates.", COUNT, "N")
+@option("--device", "auto, cpu, cuda, cuda:1, ...", None, "NAME", default="auto", group=OF_MACHINE)
+@option("--threads n_threads", "CPU threads of all candidates.", COUNT, "N", group=OF_MACHINE)
 @option("--quick", "Few short rounds, under a minute on two cores.")
 @option(
     "--only", "Only these: steps, scans, streaming, memory, density, imports.", None, "PART,PART"
@@ -36,14 +40,22 @@ _BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"  # beside this 
 @option(
     "--clock",
     "cpu leaves out what other processes take; for one thread.",
-    click.Choice(["wall", "cpu"]),
+    Choice(["wall", "cpu"]),
     default="wall",
 )
 @option("--full", "Train whole runs as well; on a CPU this takes hours.")
 @settings_of("a setting of all presets, such as training.precision=bf16")
 @DATA_DIR
-@option("--out", "Folder of bench.json and bench.png.", FOLDER, "DIR", default=Path("bench"))
-def bench(only: str | None, out: Path, **given: Any) -> None:
+@option(
+    "--out",
+    "Folder of bench.json and bench.png.",
+    FOLDER,
+    "DIR",
+    default=Path("bench"),
+    group=OF_RESULTS,
+)
+@prints_tables
+def bench(only: str | None, out: Path, as_json: bool, quiet: bool, **given: Any) -> None:
     """Time training against the same model written by hand in PyTorch.
 
     All candidates take turns in one process: networks alone, the hand-written step, our step with
@@ -63,25 +75,28 @@ def bench(only: str | None, out: Path, **given: Any) -> None:
     from benchmarks import Request, run_bench
     from benchmarks.figure import bench_figure
     from benchmarks.show import show_record
-    from pyro_mfcvae.cli.show import console
+    from pyro_mfcvae.cli.show import printer, show_json
     from pyro_mfcvae.figures import save_figure
     from pyro_mfcvae.files import write_whole
 
     request = Request(parts=split_commas(only), **given)
     request.check()
     out.mkdir(parents=True, exist_ok=True)  # rather now than after an hour of measuring
-    screen = console()
+    screen, say = printer(as_json, quiet)
 
     def keep(record: dict[str, Any]) -> None:
         write_whole(out / "bench.json", json.dumps(record, indent=1) + "\n")
 
-    record = run_bench(request, sayer(screen), keep)
+    record = run_bench(request, say, keep)
     written = ["bench.json"]
     if any("steps" in results or results.get("scans") for results in record["presets"].values()):
         save_figure(out / "bench.png", bench_figure(record))
         written.append("bench.png")
-    show_record(screen, record)
-    say_plainly(screen, f"results: {', '.join(str(out / name) for name in written)}")
+    if as_json:
+        show_json(record)
+    elif not quiet:
+        show_record(screen, record)
+        say_plainly(screen, f"results: {', '.join(str(out / name) for name in written)}")
 
 
 def _find_benchmarks() -> None:

@@ -16,7 +16,7 @@ def names_in(registry: str, or_else: str = "") -> Complete:
     """Completes names of a registry.
 
     Args:
-        registry: ``package:NAME``, within the library.
+        registry: ``package:NAME``, within the library, of names or of what returns them.
         or_else: what else may stand there, ``"file"`` or ``"dir"``.
     """
 
@@ -25,6 +25,7 @@ def names_in(registry: str, or_else: str = "") -> Complete:
     ) -> list[CompletionItem]:
         package, _, name = registry.partition(":")
         known = getattr(import_module(f"pyro_mfcvae.{package}"), name)
+        known = known() if callable(known) else known
         found = [CompletionItem(each) for each in sorted(known) if each.startswith(incomplete)]
         return found or ([CompletionItem(incomplete, type=or_else)] if or_else else [])
 
@@ -41,6 +42,8 @@ def complete_runs(
 
 
 PRESETS = names_in("presets:PRESETS")
+PRETRAINED = names_in("pretrained:pretrained_models")
+EXPERIMENTS = names_in("studies.papers:EXPERIMENTS")
 DATASETS = names_in("data:DATASETS", "file")
 MODELS = names_in("models:MODELS", "file")
 GUIDES = names_in("guides:GUIDES", "file")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +35,7 @@ def presets(name: str | None, as_json: bool, quiet: bool) -> None:
       mfcvae presets
       mfcvae presets shapes
     """
+    from pyro_mfcvae.cli.show import show_list
     from pyro_mfcvae.config import config_to_json
     from pyro_mfcvae.presets import PRESETS, get_preset
 
@@ -43,7 +43,7 @@ def presets(name: str | None, as_json: bool, quiet: bool) -> None:
         click.echo(config_to_json(get_preset(name).config), nl=False)
         return
     if as_json or quiet:
-        _list_names({preset.name: preset.description for preset in PRESETS.values()}, as_json)
+        show_list({preset.name: preset.description for preset in PRESETS.values()}, as_json)
         return
     for preset in PRESETS.values():
         click.echo(f"{preset.name}: {preset.description}")
@@ -91,10 +91,13 @@ def export(run: Path, folder: Path, half: bool) -> None:
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completion.PRETRAINED)
 @OUT
 @DATA_DIR
-def pretrained(name: str | None, out: Path | None, data_dir: Path | None) -> None:
+@prints_tables
+def pretrained(
+    name: str | None, out: Path | None, data_dir: Path | None, as_json: bool, quiet: bool
+) -> None:
     """Open a trained model of the library as a run, or list them.
 
     \b
@@ -103,15 +106,26 @@ def pretrained(name: str | None, out: Path | None, data_dir: Path | None) -> Non
       mfcvae pretrained mnist --data-dir ~/data
       mfcvae evaluate runs/mnist-pretrained-001
     """
+    from pyro_mfcvae.cli.show import show_json, show_list
     from pyro_mfcvae.presets import PRESETS
     from pyro_mfcvae.pretrained import open_pretrained, pretrained_models
 
     if name is not None:
-        _say_how_to_go_on(open_pretrained(name, out, data_dir))
+        run = open_pretrained(name, out, data_dir)
+        if as_json:
+            show_json({"run": str(run.path)})
+        elif not quiet:
+            _say_how_to_go_on(run)
         return
+    models = {}
     for known, run in pretrained_models().items():
         preset = PRESETS.get(run.config.preset or "")
-        click.echo(f"{known}: {preset.description if preset else run.config.data.name}")
+        models[known] = preset.description if preset else run.config.data.name
+    if as_json or quiet:
+        show_list(models, as_json)
+        return
+    for known, description in models.items():
+        click.echo(f"{known}: {description}")
 
 
 def _say_how_to_go_on(run: Run) -> None:
@@ -135,6 +149,7 @@ def parts(kind: str | None, as_json: bool, quiet: bool) -> None:
       mfcvae parts guide
       mfcvae parts likelihood --model mine.py:Own
     """
+    from pyro_mfcvae.cli.show import show_list
     from pyro_mfcvae.data.formats import FORMATS
     from pyro_mfcvae.data.registry import DATASETS
     from pyro_mfcvae.guides import GUIDES
@@ -151,19 +166,9 @@ def parts(kind: str | None, as_json: bool, quiet: bool) -> None:
     chosen = list(known.values()) if kind is None else [known[kind]]
     if as_json or quiet:
         found = {t.what: {name: t.describe(name) for name in sorted(t)} for t in chosen}
-        _list_names(found if as_json else {name: t for t in chosen for name in sorted(t)}, as_json)
+        show_list(found if as_json else {name: t for t in chosen for name in sorted(t)}, as_json)
         return
     for table in chosen:
         click.echo(f"{table.what}:")
         for name in sorted(table):
             click.echo(paragraph(f"  {name}: ", table.describe(name)))
-
-
-def _list_names(found: Mapping[str, object], as_json: bool) -> None:
-    """Print what is known by name as JSON, or the names alone, one a line."""
-    from pyro_mfcvae.cli.show import show_json
-
-    if as_json:
-        show_json(found)
-    else:
-        click.echo("\n".join(found))

@@ -17,13 +17,18 @@ from pyro_mfcvae.cli.options import (
     FOLDER,
     LABELS,
     NATURAL,
+    OF_MODEL,
+    OF_RESULTS,
+    OF_SETTINGS,
     PATH,
+    SKIP_BROKEN,
+    Command,
+    data_from,
     option,
     prints_tables,
     same_command,
     say_plainly,
     settings_of,
-    split_commas,
 )
 
 if TYPE_CHECKING:
@@ -37,25 +42,36 @@ if TYPE_CHECKING:
     from pyro_mfcvae.tables import Table
 
 SETTINGS = settings_of("any setting that was chosen, such as training.learning_rate=1e-3")
-SEED = option("--seed", "Of weights, order and noise.", NATURAL)
+SEED = option("--seed", "Of weights, order and noise.", NATURAL, group=OF_SETTINGS)
 
 
-@click.command()
+@click.command(cls=Command)
 @DATA
 @option(
     "--facets",
-    "Clusters of each facet, the shallow one first, or latent dimensions and clusters "
-    "[from the number of rows].",
+    "Clusters of each facet, or latent dimensions and clusters [from the number of rows]. The "
+    "shallow facet stands first and the deep one last; they train together.",
     None,
     "K,K|D:K,D:K",
+    group=OF_MODEL,
 )
-@option("--starts n_starts", "Runs, of which the held-out ELBO chooses one [4].", COUNT, "N")
+@option(
+    "--starts n_starts",
+    "Runs, of which the held-out ELBO chooses one [4].",
+    COUNT,
+    "N",
+    group=OF_SETTINGS,
+)
 @LABELS
+@SKIP_BROKEN
 @DATA_DIR
 @SETTINGS
 @SEED
 @option(
-    "--out", "A new run folder, or that of an interrupted fit, which goes on [runs/NAME-001].", PATH
+    "--out",
+    "A new run folder, or that of an interrupted fit, which goes on [runs/NAME-001].",
+    PATH,
+    group=OF_RESULTS,
 )
 @DEVICE
 @prints_tables
@@ -71,15 +87,16 @@ def fit(
 ) -> None:
     """Cluster DATA: choose settings, train, evaluate, draw, assign every row, and report.
 
-    DATA is a file or a folder of pictures. All results are in a new run folder: assign.csv has the
-    clusters of every row, report.html the page to look at first. Several starts are trained, in
-    its folder "runs". The run is that with the best held-out ELBO.
+    DATA is a file, a folder of pictures, or - for a table as CSV or TSV from the standard input,
+    which is not kept. All results are in a new run folder: assign.csv has the clusters of every
+    row, report.html the page to look at first. Several starts are trained, in its folder "runs".
+    The run is that with the best held-out ELBO.
 
     \b
     Examples:
       mfcvae fit penguins.csv
       mfcvae fit penguins.csv --facets 6,4 --labels species,sex
-      mfcvae fit photos --set data.options.size=32
+      mfcvae fit photos --set data.options.size=32 --skip-broken
     """
     from pyro_mfcvae.cli.assign import sizes_table
     from pyro_mfcvae.cli.show import printer, show_evaluation, show_json, show_tables
@@ -128,7 +145,7 @@ def fit(
         say_plainly(screen, f"look first at: {page}")
 
 
-@click.command()
+@click.command(cls=Command)
 @DATA
 @option(
     "--facets several",
@@ -136,13 +153,15 @@ def fit(
     None,
     "K,K|D:K,D:K",
     multiple=True,
+    group=OF_MODEL,
 )
-@option("--starts n_starts", "Runs of each candidate [4].", COUNT, "N")
+@option("--starts n_starts", "Runs of each candidate [4].", COUNT, "N", group=OF_SETTINGS)
 @LABELS
+@SKIP_BROKEN
 @DATA_DIR
 @SETTINGS
 @SEED
-@option("--out", "Folder of results and runs [selections/NAME].", FOLDER, "DIR")
+@option("--out", "Folder of results and runs [selections/NAME].", FOLDER, "DIR", group=OF_RESULTS)
 @DEVICE
 @prints_tables
 @click.pass_context
@@ -171,6 +190,7 @@ def select(
     from pyro_mfcvae.cli.studies import watch_study
     from pyro_mfcvae.evaluation.ranking import table_rows
     from pyro_mfcvae.presets.auto import grid_of_clusters
+    from pyro_mfcvae.runs.run import run_name
     from pyro_mfcvae.studies.jobs import Watch
     from pyro_mfcvae.studies.select import Selection, mean_elbo, results_table
 
@@ -178,9 +198,9 @@ def select(
     dataset, settle = _prepare(say=say, n_starts=n_starts, **given)
     grid = [",".join(map(str, k)) for k in grid_of_clusters(len(dataset.train))]
     autos = {text: settle(text) for text in several or grid}
-    folder = out or Path("selections") / Path(given["data"]).stem
     say("checking settings and data")
     configs = {text: auto.config for text, auto in autos.items()}
+    folder = out or Path("selections") / run_name(next(iter(configs.values())))
     n_starts = next(iter(autos.values())).n_starts
     selection = Selection(configs, n_starts, folder, dataset)
     with _going_on(ctx, screen, folder):
@@ -207,6 +227,7 @@ def select(
 def _prepare(
     data: str,
     labels: str | None,
+    skip_broken: bool | None,
     data_dir: Path | None,
     assignments: tuple[str, ...],
     seed: int | None,
@@ -218,15 +239,11 @@ def _prepare(
     from dataclasses import replace
 
     from pyro_mfcvae.config import override, parse_clusters
-    from pyro_mfcvae.data import data_settings, in_folder, load_dataset
+    from pyro_mfcvae.data import load_dataset
     from pyro_mfcvae.presets import default_preset, get_preset
     from pyro_mfcvae.runs.fit import settings_from_data
 
-    source = data_settings(data)
-    if labels is not None:
-        source = replace(source, options={**source.options, "labels": split_commas(labels)})
-    if data_dir is not None:
-        source = in_folder(source, data_dir)
+    source = data_from(data, labels, data_dir, skip_broken)
     given = [*assignments]
     given += [f"seed={seed}"] if seed is not None else []
     given += [f"training.device={device}"] if device is not None else []

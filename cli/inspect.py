@@ -11,10 +11,12 @@ from pyro_mfcvae.cli.options import (
     DATA,
     DATA_DIR,
     LABELS,
+    SKIP_BROKEN,
+    Command,
+    data_from,
     prints_tables,
     say_plainly,
     settings_of,
-    split_commas,
 )
 from pyro_mfcvae.errors import DataError
 
@@ -23,15 +25,17 @@ if TYPE_CHECKING:
     from pyro_mfcvae.tables import Table
 
 
-@click.command()
+@click.command(cls=Command)
 @DATA
 @LABELS
+@SKIP_BROKEN
 @DATA_DIR
 @settings_of("an option of the data, such as data.options.size=32")
 @prints_tables
 def inspect(
     data: str,
     labels: str | None,
+    skip_broken: bool | None,
     data_dir: Path | None,
     assignments: tuple[str, ...],
     as_json: bool,
@@ -39,7 +43,8 @@ def inspect(
 ) -> None:
     """Say what a training would do with every column of DATA, and why.
 
-    DATA is a file, a folder of pictures, or the name of a data set.
+    DATA is a file, a folder of pictures, the name of a data set, or - for a table as CSV or TSV
+    from the standard input.
 
     \b
     Examples:
@@ -51,17 +56,11 @@ def inspect(
 
     from pyro_mfcvae.cli.show import printer, show_json, show_tables
     from pyro_mfcvae.config import override
-    from pyro_mfcvae.data import data_settings, in_folder
     from pyro_mfcvae.data.inspection import inspect_data
     from pyro_mfcvae.presets import default_preset, get_preset
 
-    settings = data_settings(data)
-    if labels is not None:
-        options = {**settings.options, "labels": split_commas(labels)}
-        settings = replace(settings, options=options)
-    if data_dir is not None:
-        settings = in_folder(settings, data_dir)
-    config = replace(get_preset(default_preset(None)).config, data=settings)
+    source = data_from(data, labels, data_dir, skip_broken)
+    config = replace(get_preset(default_preset(None)).config, data=source)
     found = inspect_data(override(config, assignments).data)
     screen, _ = printer(as_json, quiet)
     if as_json:

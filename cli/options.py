@@ -15,14 +15,21 @@ from click.core import ParameterSource
 from typing_extensions import override
 
 from pyro_mfcvae.cli import completion
+from pyro_mfcvae.errors import did_you_mean
 from pyro_mfcvae.tables import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pyro_mfcvae.config import Component
+
 PATH = click.Path(path_type=Path)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 COUNT, NATURAL = click.IntRange(min=1), click.IntRange(min=0)
+
+# Headings of options in help.
+OF_DATA, OF_MODEL, OF_SETTINGS, OF_RUNS = "Data", "Model", "Settings", "Several runs"
+OF_MACHINE, OF_RESULTS, _REST = "Devices and processes", "Results", "Options"
 
 
 class Numbers(click.ParamType):
@@ -64,6 +71,38 @@ class NumbersOrAll(Numbers):
         return "all" if value == "all" else super().convert(value, param, ctx)
 
 
+class Choice(click.Choice[str]):
+    """One of several words; an error suggests the one that is nearly what was given."""
+
+    @override
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        told = super().get_invalid_choice_message(value, ctx).rstrip(".")
+        return told + did_you_mean(value, self.choices)
+
+
+class Option(click.Option):
+    """An option under a heading of its command's help."""
+
+    def __init__(self, *args: Any, group: str = _REST, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.group = group
+
+
+class Command(click.Command):
+    """A command whose help shows its options in groups."""
+
+    @override
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None and isinstance(param, click.Option):
+                groups.setdefault(getattr(param, "group", _REST), []).append(record)
+        for name in sorted(groups, key=_REST.__eq__):  # the rest stands last
+            with formatter.section(name):
+                formatter.write_dl(groups[name])
+
+
 def option(
     names: str, text: str | None, kind: Any = None, metavar: str | None = None, **more: Any
 ) -> Any:
@@ -74,27 +113,38 @@ def option(
         text: help.
         kind: its type.
         metavar: what stands for its value.
-        **more: what ``click.option`` takes; without a type, metavar and default it is a flag.
+        **more: what :class:`Option` takes; without a type, metavar and default it is a flag.
     """
     shows = more.get("default") is not None
-    if kind is None and metavar is None and not more:
+    if kind is None and metavar is None and not more.keys() - {"group"}:
         more["is_flag"] = True
-    return click.option(
-        *names.split(), help=text, type=kind, metavar=metavar, show_default=shows, **more
-    )
+    more |= {"help": text, "type": kind, "metavar": metavar, "show_default": shows}
+    return click.option(*names.split(), cls=Option, **more)
 
 
 RUN = click.argument("run", type=PATH, shell_complete=completion.complete_runs)
 DATA = click.argument("data", shell_complete=completion.DATASETS)
-DATA_DIR = option("--data-dir", "Folder of the data's files, downloaded or your own.", PATH, "DIR")
-LABELS = option("--labels", "Columns that judge and do not train.", None, "NAME,NAME")
-DEVICE = option("--device", "auto, cpu, cuda, cuda:1, ...", None, "NAME")
+DATA_DIR = option(
+    "--data-dir", "Folder of the data's files, downloaded or your own.", PATH, "DIR", group=OF_DATA
+)
+LABELS = option(
+    "--labels", "Columns that judge and do not train.", None, "NAME,NAME", group=OF_DATA
+)
+SKIP_BROKEN = option(
+    "--skip-broken",
+    "Leave out pictures of a folder that cannot be read.",
+    is_flag=True,
+    default=None,
+    group=OF_DATA,
+)
+DEVICE = option("--device", "auto, cpu, cuda, cuda:1, ...", None, "NAME", group=OF_MACHINE)
 JOBS = option(
     "--jobs n_jobs",
     "Runs at a time, each in a process; they share the CPU threads.",
     COUNT,
     "N",
     default=1,
+    group=OF_MACHINE,
 )
 _OWN = "or one of your own: FILE.py:Name, or package.module:Name."
 MODEL = option(
@@ -103,6 +153,7 @@ MODEL = option(
     None,
     "NAME|FILE.py:Name",
     shell_complete=completion.MODELS,
+    group=OF_MODEL,
 )
 GUIDE = option(
     "--guide",
@@ -110,13 +161,21 @@ GUIDE = option(
     None,
     "NAME|FILE.py:Name",
     shell_complete=completion.GUIDES,
+    group=OF_MODEL,
 )
-OUT = option("--out", "A new run folder [runs/NAME-001].", PATH)
+OUT = option("--out", "A new run folder [runs/NAME-001].", PATH, group=OF_RESULTS)
 
 
 def settings_of(whose: str) -> Any:
     """The option ``--set``; its help says whose settings it changes."""
-    return option("--set assignments", f"Change {whose}.", None, "PATH=VALUE", multiple=True)
+    return option(
+        "--set assignments",
+        f"Change {whose}.",
+        None,
+        "PATH=VALUE",
+        multiple=True,
+        group=OF_SETTINGS,
+    )
 
 
 def _load(ctx: click.Context, param: click.Parameter, files: tuple[str, ...]) -> None:
@@ -138,10 +197,34 @@ def own_files(command: Callable[..., None]) -> Callable[..., None]:
 
 def prints_tables(command: Callable[..., None]) -> Callable[..., None]:
     """Decorator: options of a command that prints tables, ``as_json`` and ``quiet``."""
-    command = click.option(
-        "-q", "--quiet", is_flag=True, help="Print no tables; of a list, names only."
-    )(command)
-    return option("--json as_json", "Print JSON instead of tables, for other programs.")(command)
+    quiet = option("-q --quiet", "Print no tables; of a list, names only.", group=OF_RESULTS)
+    text = "Print JSON instead of tables, for other programs."
+    return option("--json as_json", text, group=OF_RESULTS)(quiet(command))
+
+
+def data_from(
+    data: Component | str,
+    labels: str | None = None,
+    data_dir: Path | None = None,
+    skip_broken: bool | None = None,
+) -> Component:
+    """Settings of the data that the options of a command describe.
+
+    Args:
+        data: what a person named, or settings.
+        labels: names of labels, separated by commas.
+        data_dir: folder of the data's files.
+        skip_broken: leave out pictures that cannot be read.
+    """
+    from dataclasses import replace
+
+    from pyro_mfcvae.data import data_settings, in_folder
+
+    source = data_settings(data) if isinstance(data, str) else data
+    given: dict[str, Any] = {} if labels is None else {"labels": split_commas(labels)}
+    given |= {} if skip_broken is None else {"skip_broken": skip_broken}
+    source = replace(source, options={**source.options, **given})
+    return source if data_dir is None else in_folder(source, data_dir)
 
 
 def split_commas(text: str | None) -> list[str]:
@@ -149,7 +232,7 @@ def split_commas(text: str | None) -> list[str]:
     return [part.strip() for part in text.split(",")] if text else []
 
 
-class ListsMeasures(click.Command):
+class ListsMeasures(Command):
     """A command whose help lists what is measured, read off the table when help is asked for."""
 
     @override

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pyro_mfcvae.cli import completion
 from pyro_mfcvae.cli.options import (
     COUNT,
     DATA_DIR,
@@ -15,10 +16,15 @@ from pyro_mfcvae.cli.options import (
     FOLDER,
     JOBS,
     NATURAL,
+    OF_MODEL,
+    OF_RESULTS,
+    OF_RUNS,
+    OF_SETTINGS,
+    Command,
     option,
     paragraph,
+    prints_tables,
     say_plainly,
-    sayer,
     settings_of,
     split_commas,
 )
@@ -31,19 +37,29 @@ if TYPE_CHECKING:
     from pyro_mfcvae.studies.papers import Experiment
 
 
-@click.command()
-@click.argument("names", metavar="[NAME]...", nargs=-1)
-@option("--seeds n_seeds", "Seeds of every model [the experiment's own].", COUNT, "N")
-@option("--first-seed", "Counted on from here.", NATURAL, "N", default=0)
-@option("--quick", "Small models and data of our own, under 3 minutes.")
-@option("--reduced", "The same settings in fewer epochs.")
-@option("--only", "Only these of its models.", None, "LABEL,LABEL")
+@click.command(cls=Command)
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=completion.EXPERIMENTS)
+@option(
+    "--seeds n_seeds", "Seeds of every model [the experiment's own].", COUNT, "N", group=OF_RUNS
+)
+@option("--first-seed", "Counted on from here.", NATURAL, "N", default=0, group=OF_RUNS)
+@option("--quick", "Small models and data of our own, under 3 minutes.", group=OF_SETTINGS)
+@option("--reduced", "The same settings in fewer epochs.", group=OF_SETTINGS)
+@option("--only", "Only these of its models.", None, "LABEL,LABEL", group=OF_MODEL)
 @option("--probe probed", "Of a preset: train classifiers on each facet's latents, too.")
 @settings_of("a setting of all models")
 @DATA_DIR
 @DEVICE
 @JOBS
-@option("--out", "Folder of results and runs.", FOLDER, "DIR", default=Path("reproduced"))
+@option(
+    "--out",
+    "Folder of results and runs.",
+    FOLDER,
+    "DIR",
+    default=Path("reproduced"),
+    group=OF_RESULTS,
+)
+@prints_tables
 def reproduce(
     names: tuple[str, ...],
     quick: bool,
@@ -51,6 +67,8 @@ def reproduce(
     only: str | None,
     probed: bool,
     n_jobs: int,
+    as_json: bool,
+    quiet: bool,
     **given: Any,
 ) -> None:
     """Run experiments of the papers, or presets with several seeds.
@@ -68,15 +86,18 @@ def reproduce(
       mfcvae reproduce shapes --seeds 5
       mfcvae reproduce table-2 --reduced --seeds 3 --only mnist,vade-mnist --data-dir ~/data
     """
-    from pyro_mfcvae.cli.show import console
+    from pyro_mfcvae.cli.show import printer, show_json, show_list
     from pyro_mfcvae.studies.execution import InTurn, Processes
     from pyro_mfcvae.studies.papers import EXPERIMENTS, Interrupted, Plan, Request, get_experiment
     from pyro_mfcvae.training.callbacks import ProgressBar
 
     if not names:
-        for experiment in sorted(EXPERIMENTS.values(), key=_kind_and_number):
-            text = f"{experiment.title} ({experiment.source})"
-            click.echo(paragraph(f"{experiment.name:<16}", text))
+        known = sorted(EXPERIMENTS.values(), key=_kind_and_number)
+        listed = {each.name: f"{each.title} ({each.source})" for each in known}
+        if as_json or quiet:
+            show_list(listed, as_json)
+        for name in () if as_json or quiet else listed:
+            click.echo(paragraph(f"{name:<16}", listed[name]))
         return
     if quick and reduced:
         raise ConfigError("--quick and --reduced exclude each other; give one of them")
@@ -85,11 +106,12 @@ def reproduce(
         only=split_commas(only),
         **given,
     )
-    screen = console()
-    say = sayer(screen)
+    screen, say = printer(as_json or quiet, quiet)
+    found = {}
     say("checking settings and data")
     in_turn = n_jobs == 1
-    execution = InTurn([ProgressBar(screen)], say) if in_turn else Processes(n_jobs)
+    bars = [] if quiet else [ProgressBar(screen)]
+    execution = InTurn(bars, say) if in_turn else Processes(n_jobs)
     for plan in [Plan(get_experiment(name, probed), request) for name in names]:
         screen.rule(f"{plan.experiment.name}: {plan.experiment.title}")
         try:
@@ -98,8 +120,12 @@ def reproduce(
         except Interrupted:
             screen.print("Interrupted; nothing is lost. The same command goes on.")
             sys.exit(130)
-        _show(screen, results)
-        say_plainly(screen, f"results: {folder}")
+        found[plan.experiment.name] = results
+        if not (as_json or quiet):
+            _show(screen, results)
+            say_plainly(screen, f"results: {folder}")
+    if as_json:
+        show_json(found)
 
 
 def _kind_and_number(experiment: Experiment) -> tuple[int, int]:

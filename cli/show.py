@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import click
 from rich.console import Console
@@ -36,6 +36,14 @@ def show_json(values: object) -> None:
     click.echo(json.dumps(values, indent=2))
 
 
+def show_list(found: Mapping[str, object], as_json: bool) -> None:
+    """Print what is known by name as JSON, or the names alone, one a line."""
+    if as_json:
+        show_json(found)
+    else:
+        click.echo("\n".join(found))
+
+
 def show_comparison(screen: Console, comparison: Comparison) -> None:
     """Print what a comparison of guides measured."""
     show_tables(screen, tables.guide_terms_table(comparison), tables.guides_table(comparison))
@@ -55,8 +63,8 @@ def show_evaluation(screen: Console, evaluation: Evaluation, everything: bool = 
     for part in evaluation.elbo:
         elbo = evaluation.value("elbo", part)
         say_plainly(screen, f"ELBO, {part}: {elbo:.2f} nats per observation")
-    makers = [tables.agreement_table, tables.run_table, tables.bound_table, tables.pairs_table]
-    makers += [tables.diversity_table, tables.probe_table]
+    makers = [tables.health_table, tables.agreement_table, tables.run_table, tables.bound_table]
+    makers += [tables.pairs_table, tables.diversity_table, tables.probe_table]
     if everything:
         makers += [tables.elbo_table, tables.use_table]
     show_tables(screen, *(make(evaluation) for make in makers))

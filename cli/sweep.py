@@ -15,12 +15,15 @@ from pyro_mfcvae.cli.options import (
     GUIDE,
     JOBS,
     MODEL,
+    OF_MACHINE,
+    OF_RESULTS,
     PATH,
+    Choice,
     ListsMeasures,
     option,
+    prints_tables,
     same_command,
     say_plainly,
-    sayer,
 )
 from pyro_mfcvae.cli.studies import watch_study
 from pyro_mfcvae.errors import ConfigError
@@ -31,24 +34,37 @@ if TYPE_CHECKING:
     from pyro_mfcvae.studies.jobs import Execution, Record
     from pyro_mfcvae.studies.sweep import Sweep
 
+_TRIAL = ("run", "settings", "seed", "state")
+
 
 @click.command(cls=ListsMeasures)
 @click.argument("spec", required=False, type=PATH)
-@option("--out", "Folder of results and runs [sweeps/NAME OF SPEC].", FOLDER, "DIR")
+@option(
+    "--out", "Folder of results and runs [sweeps/NAME OF SPEC].", FOLDER, "DIR", group=OF_RESULTS
+)
 @JOBS
 @option(
     "--engine engine_name",
     "What trains the trials: this machine, as one program where shapes are equal, or Ray.",
-    click.Choice(["local", "together", "ray"]),
+    Choice(["local", "together", "ray"]),
     default="local",
+    group=OF_MACHINE,
 )
-@option("--cpus-per-trial", "With Ray.", click.FloatRange(min=0, min_open=True), "N", default=1.0)
+@option(
+    "--cpus-per-trial",
+    "With Ray.",
+    click.FloatRange(min=0, min_open=True),
+    "N",
+    default=1.0,
+    group=OF_MACHINE,
+)
 @option(
     "--gpus-per-trial",
     "With Ray; 0.5 shares one, 0 hides all.",
     click.FloatRange(min=0),
     "N",
     default=0.0,
+    group=OF_MACHINE,
 )
 @MODEL
 @GUIDE
@@ -56,6 +72,7 @@ if TYPE_CHECKING:
 @DATA_DIR
 @option("--dry-run", "Check everything, list the trials, train nothing.")
 @option("--example", "Print an example of SPEC.")
+@prints_tables
 @click.pass_context
 def sweep(
     ctx: click.Context,
@@ -67,6 +84,8 @@ def sweep(
     data_dir: Path | None,
     dry_run: bool,
     example: bool,
+    as_json: bool,
+    quiet: bool,
     **engine: Any,
 ) -> None:
     """Train many settings with several seeds, and compare them.
@@ -84,19 +103,23 @@ def sweep(
       mfcvae sweep sweep.yaml --jobs 2
       mfcvae sweep sweep.yaml --engine ray --cpus-per-trial 4 --gpus-per-trial 0.5
     """
-    from pyro_mfcvae.cli.show import console
+    from pyro_mfcvae.cli.show import printer, show_json
     from pyro_mfcvae.studies.sweep import EXAMPLE, Interrupted, Sweep, read_spec
 
     if spec is None or example:
         click.echo(EXAMPLE, nl=False)
         return
-    screen = console()
+    screen, say = printer(as_json or quiet, quiet)
     out = out or Path("sweeps") / spec.stem
     chosen = _engine(out, **engine)
-    sayer(screen)("checking settings and data")
+    say("checking settings and data")
     planned = Sweep(read_spec(spec), out, data_dir, device, model, guide)
     if dry_run:
-        _show_trials(screen, planned)
+        trials = _trials(planned)
+        if as_json:
+            show_json([dict(zip(_TRIAL, trial, strict=True)) for trial in trials])
+        elif not quiet:
+            _show_trials(screen, planned, trials)
         return
 
     def format_result(record: Record) -> str:
@@ -115,8 +138,11 @@ def sweep(
         command = same_command(ctx, "sweep")
         say_plainly(screen, f"Interrupted; nothing is lost. Go on with\n    {command}")
         sys.exit(130)
-    _show(screen, results)
-    say_plainly(screen, f"results: {out}")
+    if as_json:
+        show_json(results)
+    elif not quiet:
+        _show(screen, results)
+        say_plainly(screen, f"results: {out}")
 
 
 def _engine(
@@ -143,15 +169,18 @@ def _engine(
     return InTurn() if n_jobs == 1 else Processes(n_jobs)
 
 
-def _show_trials(screen: Console, sweep: Sweep) -> None:
-    """List all trials."""
-    from pyro_mfcvae.tables import make_table, show_table
-
-    rows = [
+def _trials(sweep: Sweep) -> list[list[str]]:
+    return [
         [job.name, job.arm.label, str(job.seed), sweep.study.records[job.name].state]
         for job in sweep.study.jobs
     ]
-    show_table(screen, make_table("", ["run", "settings", "seed", "state"], rows, is_text=True))
+
+
+def _show_trials(screen: Console, sweep: Sweep, trials: list[list[str]]) -> None:
+    """List all trials."""
+    from pyro_mfcvae.tables import make_table, show_table
+
+    show_table(screen, make_table("", _TRIAL, trials, is_text=True))
     n_missing = len(sweep.study.missing)
     say_plainly(screen, f"{len(sweep.study.jobs)} trials, {n_missing} to train")
 

@@ -20,13 +20,21 @@ from pyro_mfcvae.cli.options import (
     LABELS,
     MODEL,
     NATURAL,
+    OF_DATA,
+    OF_MACHINE,
+    OF_MODEL,
+    OF_RUNS,
+    OF_SETTINGS,
     OUT,
     PATH,
+    SKIP_BROKEN,
+    Command,
     again,
     command_line,
+    data_from,
     option,
+    prints_tables,
     say_plainly,
-    sayer,
     settings_of,
     split_commas,
 )
@@ -37,13 +45,14 @@ if TYPE_CHECKING:
 
     from pyro_mfcvae.config import Config
     from pyro_mfcvae.data import Dataset
+    from pyro_mfcvae.evaluation.results import Evaluation
     from pyro_mfcvae.runs.run import Run
     from pyro_mfcvae.training import TrainingState
     from pyro_mfcvae.training.callbacks import ProgressBar
     from pyro_mfcvae.training.say import Say
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("preset", required=False, shell_complete=completion.PRESETS)
 @option(
     "--data",
@@ -51,8 +60,10 @@ if TYPE_CHECKING:
     None,
     "NAME|FILE",
     shell_complete=completion.DATASETS,
+    group=OF_DATA,
 )
 @LABELS
+@SKIP_BROKEN
 @DATA_DIR
 @MODEL
 @GUIDE
@@ -62,22 +73,42 @@ if TYPE_CHECKING:
     "which stands last, trains first.",
     None,
     "D:K,D:K",
+    group=OF_MODEL,
 )
-@option("--config settings", "Settings of an earlier run, or of a config.json.", PATH, "FILE|RUN")
+@option(
+    "--config settings",
+    "Settings of an earlier run, or of a config.json.",
+    PATH,
+    "FILE|RUN",
+    group=OF_SETTINGS,
+    shell_complete=completion.complete_runs,
+)
 @settings_of("any setting, such as training.learning_rate=1e-3")
-@option("--seed", "Of weights, order and noise.", NATURAL)
+@option("--seed", "Of weights, order and noise.", NATURAL, group=OF_SETTINGS)
 @OUT
 @DEVICE
-@option("--devices", "Share each batch out over so many devices [1].", COUNT, "N")
-@option("--nodes", "On so many machines, each of which is given this command [1].", COUNT, "M")
+@option("--devices", "Share each batch out over so many devices [1].", COUNT, "N", group=OF_MACHINE)
+@option(
+    "--nodes",
+    "On so many machines, each of which is given this command [1].",
+    COUNT,
+    "M",
+    group=OF_MACHINE,
+)
 @option(
     "--timeout",
     "Wait so long for a device that does not answer [1800].",
     click.FloatRange(min=0, min_open=True),
     "SECONDS",
+    group=OF_MACHINE,
 )
 @option(
-    "--runs n_runs", "Train so many seeds at once, counted on from --seed.", COUNT, "R", default=1
+    "--runs n_runs",
+    "Train so many seeds at once, counted on from --seed.",
+    COUNT,
+    "R",
+    default=1,
+    group=OF_RUNS,
 )
 @option(
     "--vary",
@@ -85,6 +116,7 @@ if TYPE_CHECKING:
     None,
     "PATH=VALUE,VALUE",
     multiple=True,
+    group=OF_RUNS,
 )
 @option(
     "--resume resumed",
@@ -94,6 +126,7 @@ if TYPE_CHECKING:
     multiple=True,
     shell_complete=completion.complete_runs,
 )
+@prints_tables
 def train(
     resumed: tuple[Path, ...],
     out: Path | None,
@@ -104,6 +137,8 @@ def train(
     devices: int | None,
     nodes: int | None,
     timeout: float | None,
+    as_json: bool,
+    quiet: bool,
     **given: Any,
 ) -> None:
     """Train a model, evaluate it and draw, in a new run folder.
@@ -127,38 +162,49 @@ def train(
       mfcvae train --devices 4
       mfcvae train --resume runs/shapes-001
     """
-    from pyro_mfcvae.cli.show import console
+    from pyro_mfcvae.cli.show import printer, show_json
     from pyro_mfcvae.runs import together
     from pyro_mfcvae.runs import train as alone
     from pyro_mfcvae.studies.many_runs import seeds_and_settings
     from pyro_mfcvae.training.callbacks import ProgressBar
     from pyro_mfcvae.training.devices.launch import launch
 
-    screen = console()
-    bar, say = ProgressBar(screen), sayer(screen)
+    screen, say = printer(as_json, quiet)
+    bars = [] if quiet else [ProgressBar(screen)]
     processes: dict[str, Any] = {"n_devices": devices, "n_nodes": nodes, "timeout": timeout}
     if (n_runs > 1 or vary or len(resumed) > 1) and (devices or nodes):
         raise ConfigError("several runs at once share one device; leave --devices and --nodes out")
     if resumed:
         files = {"model": model, "guide": guide}
         fixed = {"out": out, "vary": vary, "runs": None if n_runs == 1 else n_runs, **given}
-        runs, state, dataset = _resume(resumed, bar, say, processes, files, **fixed)
+        runs, state, dataset = _resume(resumed, bars, say, processes, files, **fixed)
     elif n_runs > 1 or vary:
         config = _settings(model, guide, **given)
         configs = seeds_and_settings(config, n_runs, dict(map(_values, vary)))
-        trained, states, dataset = together.train_together(configs, out, [bar], say)
+        trained, states, dataset = together.train_together(configs, out, bars, say)
         runs, state = dict(zip(configs, trained, strict=True)), states[0]
     else:
         config = _settings(model, guide, **given)
         with launch(config.training.device, **processes) as engine:
-            run, state, dataset = alone.train(config, out, [bar], say, engine=engine)
+            run, state, dataset = alone.train(config, out, bars, say, engine=engine)
         runs = {str(run.path): run}
-    _finish(screen, again(model, guide), runs, state, dataset)
+    results = _finish(
+        screen, say, again(model, guide), runs, state, dataset, not (as_json or quiet)
+    )
+    paths = [run.path for run in runs.values()]
+    if as_json:
+        found = zip(paths, results.values(), strict=True)
+        show_json([{"run": str(path), "evaluation": each.to_dict()} for path, each in found])
+    elif not quiet and len(runs) == 1:
+        say_plainly(screen, f"figures and results: {paths[0]}")
+    elif not quiet:
+        report = command_line("report", *paths, *again(model, guide))
+        say_plainly(screen, f"side by side: {report}")
 
 
 def _resume(
     folders: tuple[Path, ...],
-    bar: ProgressBar,
+    bars: list[ProgressBar],
     say: Say,
     processes: dict[str, Any],
     files: dict[str, str | None],
@@ -184,11 +230,11 @@ def _resume(
     runs = [Run(folder) for folder in folders]
     named = dict(zip(map(str, folders), runs, strict=True))
     if len(folders) > 1:
-        _, states, dataset = together.resume_together(runs, [bar], say, data_dir, device)
+        _, states, dataset = together.resume_together(runs, bars, say, data_dir, device)
         return named, states[0], dataset
     (run,) = runs
     with launch(device or run.config.training.device, **processes) as engine:
-        state, dataset = alone.resume(run, [bar], say, data_dir, device, engine=engine)
+        state, dataset = alone.resume(run, bars, say, data_dir, device, engine=engine)
     return named, state, dataset
 
 
@@ -210,20 +256,16 @@ def _settings(
     settings: Path | None,
     data: str | None,
     labels: str | None,
+    skip_broken: bool | None,
     data_dir: Path | None,
     facets: str | None,
     assignments: tuple[str, ...],
     seed: int | None,
     device: str | None,
 ) -> Config:
-    from pyro_mfcvae.config import (
-        Component,
-        config_from_dict,
-        config_to_dict,
-        override,
-        with_facets,
-    )
-    from pyro_mfcvae.data import data_settings, in_folder
+    from dataclasses import replace
+
+    from pyro_mfcvae.config import override, with_facets
     from pyro_mfcvae.plugins import check_given_once, with_guide, with_model
     from pyro_mfcvae.presets import default_preset, get_preset
     from pyro_mfcvae.runs.run import read_config
@@ -241,29 +283,23 @@ def _settings(
             config = change(config, text)
     if facets is not None:
         config = with_facets(config, facets)
-    values: dict[str, Any] = config_to_dict(config)
-    if data is not None and data != config.data.name:
-        source = data_settings(data)
-        values["data"] = {"name": source.name, "options": dict(source.options)}
-        values["preset"] = preset
-    if labels is not None:
-        values["data"]["options"]["labels"] = split_commas(labels)
-    if data_dir is not None:
-        values["data"]["options"] = in_folder(Component(**values["data"]), data_dir).options
-    if seed is not None:
-        values["seed"] = seed
-    if device is not None:
-        values["training"]["device"] = device
-    return override(config_from_dict(values), assignments)
+    is_other = data is not None and data != config.data.name
+    source = data_from(data if is_other else config.data, labels, data_dir, skip_broken)
+    config = replace(config, data=source, preset=preset if is_other else config.preset)
+    given = [f"seed={seed}"] if seed is not None else []
+    given += [f"training.device={device}"] if device is not None else []
+    return override(config, [*given, *assignments])
 
 
 def _finish(
     screen: Console,
+    say: Say,
     besides: list[str],
     runs: Mapping[str, Run],
     state: TrainingState,
     dataset: Dataset,
-) -> None:
+    shows: bool,
+) -> dict[str, Evaluation]:
     """Evaluate runs by their names, show the results, and draw; state is that of the first."""
     from pyro_mfcvae.cli.show import show_evaluation, show_tables
     from pyro_mfcvae.evaluation.tables import runs_table
@@ -275,16 +311,15 @@ def _finish(
         sys.exit()
     end_if_interrupted(screen, runs.values(), state, besides)
     paths = [run.path for run in runs.values()]
-    say = sayer(screen)
     results = {}
     try:
         for name, run in runs.items():
             if len(runs) > 1:
                 say(f"{run.path}:")
             results[name] = complete(run, dataset, say, draw=False)
-        if len(runs) == 1:
+        if shows and len(runs) == 1:
             show_evaluation(screen, *results.values())
-        else:
+        elif shows:
             show_tables(screen, runs_table(results))
         for run in runs.values():
             say("drawing")
@@ -294,10 +329,7 @@ def _finish(
         for path, name in product(paths, ("evaluate", "figures")):
             tell(f"    {command_line(name, path, *besides)}")
         sys.exit(130)
-    if len(runs) == 1:
-        tell(f"figures and results: {paths[0]}")
-    else:
-        tell(f"side by side: {command_line('report', *paths, *besides)}")
+    return results
 
 
 def end_if_interrupted(

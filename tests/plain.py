@@ -66,7 +66,18 @@ def mixture(prior: torch.nn.Module, w: Tensor | None = None) -> Mixture:
     else:
         diagonal = F.softplus(raw.diagonal(dim1=-2, dim2=-1), beta=10)
         tril = torch.tril(raw, -1) + torch.diag_embed(diagonal)
-    return Mixture(prior.logits - prior.logits.logsumexp(0), prior.loc, tril)
+    return Mixture(log_weights(prior), prior.loc, tril)
+
+
+def log_weights(prior: torch.nn.Module) -> Tensor:
+    """Log pi (K,); with a Dirichlet prior E log pi - KL / N, which do not sum to 1."""
+    log_pi, n, a = prior.logits.log_softmax(0), prior.n_observations, prior.weight_concentration
+    if n is None:
+        return log_pi
+    g, k = a + n * log_pi.exp(), len(log_pi)
+    expected = g.digamma() - g.sum().digamma()
+    log_b_q, log_b_p = g.lgamma().sum() - g.sum().lgamma(), k * math.lgamma(a) - math.lgamma(k * a)
+    return expected - (log_b_p - log_b_q + ((g - a) * expected).sum()) / n
 
 
 def normal(parameters: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pyro
 import pytest
 import torch
 from click.testing import CliRunner
 from conftest import ROOT
-from pyro.distributions import Dirichlet
 from pyro.infer import TraceEnum_ELBO
 from scipy import stats
 from variants import VARIANTS, X, load, random_model
@@ -18,13 +16,14 @@ from pyro_mfcvae.cli import main
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError, DataError
 from pyro_mfcvae.nets.likelihoods import LIKELIHOODS
-from pyro_mfcvae.testing.values import gradients, relative_error, weighted, with_guides
+from pyro_mfcvae.testing.values import gradients, relative_error, with_guides
 
+OTHERS = ("dirichlet_weights", "own_guide", "own_likelihood", "penguins", "plain_pyro")
 EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
 
 
 def test_all_examples_are_tested():
-    assert sorted([*VARIANTS, "own_guide", "own_likelihood", "penguins", "plain_pyro"]) == EXAMPLES
+    assert sorted([*VARIANTS, *OTHERS]) == EXAMPLES
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -104,41 +103,9 @@ def test_student_t_forgives_outliers():
     assert losses["StudentTMixtures"] < losses["MFCVAE"] - 0.5
 
 
-def test_dirichlet_bound():
-    """E log pi and the KL of q(pi) = Dirichlet(gamma), by draws from it."""
-    model = random_model("dirichlet_weights")
-    prior, n = model.facets[0], 40
-    gamma = prior.gamma().detach()
-    assert gamma.sum().item() == pytest.approx(n + 3 * 0.3)
-    pi = Dirichlet(gamma).sample((20_000,))
-    kl = Dirichlet(gamma).log_prob(pi) - Dirichlet(torch.full((3,), 0.3).double()).log_prob(pi)
-    x, terms = X, []
-    for batch in (x, x[:5]):
-        sites = pyro.poutine.trace(pyro.poutine.block(model.model, expose=["pi_0"]))
-        factor = sites.get_trace(batch).nodes["pi_0"]["fn"].log_prob(torch.empty(0)).detach()
-        terms.append(factor / len(batch))
-    assert terms[0].item() == pytest.approx(terms[1].item())
-    for k in range(3):  # E log pi_k - KL / N, up to five standard errors
-        drawn = pi[:, k].log() - kl / n
-        error = 5 * drawn.std() / 20_000**0.5
-        assert abs(prior.log_weights[k] + terms[0] - drawn.mean()) < error
-
-
-def test_a_facet_not_faded_in_keeps_its_dirichlet():
-    model = random_model("dirichlet_weights")
-    weighted(model, X, fade=[0.0, 1.0]).loss.backward()
-    assert not model.facets[0].logits.grad.any()
-    assert model.facets[1].logits.grad.any()
-
-
 def test_fewer_clusters_with_a_smaller_alpha():
     main = load("dirichlet_weights").main
-    assert (main(0.01), main(100.0)) == (3, 10)
-
-
-def test_dirichlet_needs_the_number_of_observations():
-    with pytest.raises(TypeError, match="n_observations"):
-        load("dirichlet_weights").DirichletWeights((5,), "2:3")
+    assert [main(alpha) for alpha in (0.01, 100.0)] == [3, 10]
 
 
 def test_plain_facet_has_the_kl_of_a_plain_vae():
@@ -210,8 +177,6 @@ def test_a_variant_trains_from_the_command_line(name, tmp_path, monkeypatch):
         "training.n_fade_in_batches": "3",
         "training.n_threads": "1",
     }
-    if name == "dirichlet_weights":
-        settings["model.options.n_observations"] = "48"
     if name == "count_likelihoods":
         settings["model.likelihood"] = "poisson"
     given = ["--model", f"{ROOT / 'examples' / name}.py:{VARIANTS[name]}"]

@@ -12,12 +12,10 @@ from pyro_mfcvae.config import Component, FacetConfig
 
 VARIANTS = {
     "student_t_mixture": "StudentTMixtures",
-    "dirichlet_weights": "DirichletWeights",
     "plain_normal_facet": "PlainNormalFacet",
     "hierarchical_facets": "HierarchicalFacets",
     "count_likelihoods": "CountMFCVAE",
 }
-OPTIONS = {"dirichlet_weights": {"n_observations": 40, "alpha": 0.3}}
 X = torch.randn(12, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
 
 
@@ -37,7 +35,7 @@ def random_model(name: str, covariance: str = "full"):
     ]
     small = Component(name="shared", options={"widths": [8], "activation": "elu"})
     kind = getattr(load(name), VARIANTS[name])
-    model = kind((5,), facets, "gaussian", small, small, **OPTIONS.get(name, {})).double()
+    model = kind((5,), facets, "gaussian", small, small).double()
     with torch.no_grad():
         for parameter in [*model.facets.parameters(), *model.parameters(recurse=False)]:
             if parameter.requires_grad:

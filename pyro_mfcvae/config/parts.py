@@ -38,6 +38,9 @@ class FacetConfig:
         learn_weights: learn pi_j, or leave it at 1/K_j; None learns it where the model can.
         initial_variance: of p(z | c), along every axis.
         softplus_beta: sharpness of the softplus behind the variances; smaller is slower.
+        weight_concentration: alpha of a symmetric Dirichlet prior over pi_j, under which a facet
+            chooses how many of its clusters it uses: few if it is far below 1, all if it is large.
+            ``learn_weights`` is then not read. None leaves pi_j without a prior.
     """
 
     n_clusters: Count
@@ -46,6 +49,7 @@ class FacetConfig:
     learn_weights: bool | None = None
     initial_variance: Positive = 0.01
     softplus_beta: Positive = 10.0
+    weight_concentration: Positive | None = None
 
     @property
     def has_clusters(self) -> bool:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyro_mfcvae.config.observation import MISSING
-from pyro_mfcvae.errors import DataError, DataWarning
+from pyro_mfcvae.errors import DataError, DataWarning, did_you_mean
 
 _CHANNELS = (1, 3, 4)
 RESERVED = ("x", "x_test", "labels", "labels_test", "label_names", "feature_names", "row_names")
@@ -180,10 +180,10 @@ def labels_from_arrays(
     """
     own = [name for name in arrays if name not in RESERVED]
     named = _names_of_columns(arrays, path)
-    if unknown := set(only or ()) - {*own, *named}:
+    if unknown := sorted(set(only or ()) - {*own, *named}):
         raise DataError(
-            f"{path}: there are no labels {', '.join(map(repr, sorted(unknown)))}, only "
-            f"{', '.join([*own, *named]) or 'none'}"
+            f"{path}: there are no labels {', '.join(map(repr, unknown))}, only "
+            f"{', '.join([*own, *named]) or 'none'}{did_you_mean(unknown[0], [*own, *named])}"
         )
     own = [name for name in own if only is None or name in only]
     if twice := [name for name, count in Counter([*own, *named]).items() if count > 1]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_mfcvae.data import folder, frames, h5ad, hdf5, npz  # noqa: F401  (they register)
+from pyro_mfcvae.data import folder, h5ad, hdf5, npz  # noqa: F401  (they register)
 from pyro_mfcvae.data.arrays import (
     MISSING,
     Layout,
@@ -26,7 +25,11 @@ from pyro_mfcvae.data.observations import Dataset, Observations, own_split
 from pyro_mfcvae.data.pictures import Size
 from pyro_mfcvae.data.registry import register_dataset
 from pyro_mfcvae.data.streamed import StreamedObservations
+from pyro_mfcvae.data.tables import Decimal, Separator
 from pyro_mfcvae.errors import DataError, DataWarning
+
+AS_WRITTEN = ("size", "skip_broken", "separator", "decimal")
+"""Options that say how to read files of some formats."""
 
 _LOADED = 4 * 10**9  # bytes
 
@@ -41,6 +44,8 @@ def file(
     labels: list[str] | None = None,
     size: Size | None = None,
     skip_broken: bool | None = None,
+    separator: Separator | None = None,
+    decimal: Decimal | None = None,
 ) -> Dataset:
     """Observations and, if there are any, labels of a person's own.
 
@@ -71,6 +76,8 @@ def file(
         labels: names of the columns or arrays that are labels; None takes all that can be.
         size: height and width that pictures of a folder are cut and resized to.
         skip_broken: leave out pictures of a folder that cannot be read.
+        separator: of columns in a CSV or TSV; None tells it by the file's first lines.
+        decimal: sign before the fraction of numbers there; None tells it likewise.
 
     Raises:
         DataError: if the file is missing, damaged, or of another format, or its arrays have other
@@ -78,7 +85,8 @@ def file(
     """
     place = Path(path).expanduser()
     known = find_format(place)
-    arrays = known.read(place, **options_of(known, path, labels, size, skip_broken))
+    given = {"size": size, "skip_broken": skip_broken, "separator": separator, "decimal": decimal}
+    arrays = known.read(place, **options_of(known, path, labels=labels, **given))
     if known.rows is None and memory == "stream":
         raise DataError(f"{path}: {known.name} files are read whole; set memory to load or auto")
     x = observations_in(known, arrays, path, memory)
@@ -162,17 +170,9 @@ def dataset_from_arrays(
     return Dataset(name, x, train, test, factors, names, None, features, row_names)
 
 
-def options_of(
-    known: Format,
-    path: str,
-    labels: list[str] | None = None,
-    size: int | None = None,
-    skip_broken: bool | None = None,
-) -> dict[str, object]:
+def options_of(known: Format, path: str, **given: object) -> dict[str, object]:
     """Those options that reading this format takes; a DataError for one that it has no use for."""
-    takes = inspect.signature(known.read).parameters
-    given = {"size": size, "skip_broken": skip_broken}
     given = {name: value for name, value in given.items() if value is not None}
-    if unknown := given.keys() - takes.keys():
+    if unknown := given.keys() - {"labels", *known.options}:
         raise DataError(f"{path}: {known.name} has no option {', '.join(sorted(unknown))}")
-    return given | ({"labels": labels} if "labels" in takes else {})
+    return {name: value for name, value in given.items() if name in known.options}

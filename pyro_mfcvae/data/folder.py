@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,11 @@ from PIL import Image, ImageOps
 
 from pyro_mfcvae.data.arrays import RESERVED, Shaped
 from pyro_mfcvae.data.formats import FOLDER, FORMATS, Format
-from pyro_mfcvae.data.frames import read_csv
+from pyro_mfcvae.data.tables import read_csv
 from pyro_mfcvae.errors import DataError, DataWarning
 
 _SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+_PIECE = 2**24  # bytes
 _SIXTEEN_BITS = ("I", "I;16", "I;16B", "I;16L")
 
 
@@ -34,31 +35,54 @@ def read_folder(
     Raises:
         DataError: if there are no pictures, one cannot be read, or sizes differ.
     """
-    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES)
+    pictures = dict(_read_pictures(path, size, skip_broken))
+    return {**_named(path, pictures), **_labels(path, list(pictures))}
+
+
+def _read_pieces(
+    path: Path, features: Sequence[str], size: int | None = None, skip_broken: bool = False
+) -> Iterator[Mapping[str, Shaped]]:
+    """As :func:`read_folder`, without labels and a few pictures at a time."""
     pictures: dict[Path, np.ndarray] = {}
+    for name, picture in _read_pictures(path, size, skip_broken):
+        if (len(pictures) + 1) * picture.nbytes > _PIECE and pictures:
+            yield _named(path, pictures)
+            pictures = {}
+        pictures[name] = picture
+    yield _named(path, pictures)
+
+
+def _read_pictures(
+    path: Path, size: int | None, skip_broken: bool
+) -> Iterator[tuple[Path, np.ndarray]]:
+    """Names and pictures, in the order of names; in the end it warns of those that are left out."""
     broken: list[str] = []
-    for file in files:
+    is_empty = True
+    for file in sorted(file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES):
         try:
-            pictures[file.relative_to(path)] = _read_picture(file, size)
+            picture = _read_picture(file, size)
         except MemoryError:
             raise
         except Exception as error:  # Pillow raises almost anything
             if not skip_broken:
                 raise DataError(
                     f"{file}: cannot be read as a picture ({error}); take it away, or leave out "
-                    "all such pictures (--set data.options.skip_broken=true)"
+                    "all such pictures (--skip-broken, or the option skip_broken)"
                 ) from error
             broken.append(file.name)
+            continue
+        is_empty = False
+        yield file.relative_to(path), picture
     if broken:
         told = f"{path}: {len(broken)} broken pictures are left out: {', '.join(broken[:5])}"
         warnings.warn(told, DataWarning, stacklevel=2)
-    if not pictures:
+    if is_empty:
         raise DataError(f"{path}: there are no pictures ({', '.join(_SUFFIXES)})")
-    return {
-        "x": _stack(path, pictures),
-        "row_names": np.array([name.as_posix() for name in pictures], dtype=object),
-        **_labels(path, list(pictures)),
-    }
+
+
+def _named(path: Path, pictures: Mapping[Path, np.ndarray]) -> dict[str, Shaped]:
+    names = np.array([name.as_posix() for name in pictures], dtype=object)
+    return {"x": _stack(path, pictures), "row_names": names}
 
 
 def _read_picture(file: Path, size: int | None) -> np.ndarray:
@@ -135,4 +159,12 @@ def _labels(path: Path, names: list[Path]) -> dict[str, np.ndarray]:
     return labels
 
 
-FORMATS.add(Format("pictures", (FOLDER,), "of pictures; its sub-folders are labels", read_folder))
+FORMATS.add(
+    Format(
+        "pictures",
+        (FOLDER,),
+        "of pictures; its sub-folders are labels",
+        read_folder,
+        pieces=_read_pieces,
+    )
+)

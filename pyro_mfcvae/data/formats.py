@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,9 +72,11 @@ class Format:
             Further arguments are options of the data set that this format takes.
         rows: (path, layouts of ``x`` and ``x_test``) -> rows that are read as they are needed;
             None for a format that is read whole.
-        columns: (path, labels) -> what would be done with each column of a table; None for a
-            format of arrays.
-        frame: path -> the table as a data frame; None for a format of arrays.
+        frame: path -> the table as a data frame; None for a format of arrays. It takes those
+            options of ``read`` that say how the file is written.
+        pieces: (path, names of columns) -> arrays by name of some rows after the other: ``x``, of
+            these columns in a table, and ``row_names``. It takes the options of ``read`` but for
+            labels. None for a format that is read whole or has rows.
     """
 
     name: str
@@ -81,8 +84,13 @@ class Format:
     holds: str
     read: Callable[..., Mapping[str, Shaped]]
     rows: Callable[[Path, Mapping[str, Layout]], FileRows] | None = None
-    columns: Callable[[Path, Sequence[str] | None], list[Column]] | None = None
-    frame: Callable[[Path], nw.DataFrame[Any]] | None = None
+    frame: Callable[..., nw.DataFrame[Any]] | None = None
+    pieces: Callable[..., Iterator[Mapping[str, Shaped]]] | None = None
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Options of the data set that reading takes."""
+        return tuple(inspect.signature(self.read).parameters)[1:]
 
     @property
     def description(self) -> str:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import narwhals as nw
 import numpy as np
 
 from pyro_mfcvae.data.arrays import IDENTIFIERS_FROM, RESERVED, Shaped
-from pyro_mfcvae.data.formats import FORMATS, Column, Format, Use, check_claim, reading
-from pyro_mfcvae.errors import DataError, DataWarning
+from pyro_mfcvae.data.formats import Column, Use
+from pyro_mfcvae.errors import DataError, DataWarning, did_you_mean
 
 _UNNAMED = "Unnamed: 0"  # as pandas calls an index that was written to a CSV
 
@@ -112,11 +109,12 @@ def _counts(column: nw.Series[Any]) -> bool:
 
 def _stray_text(values: Sequence[object]) -> object | None:
     """The first value that is no number, if most of them are."""
-    stray = [value for value in values if not _is_number(value)]
+    stray = [value for value in values if not is_number(value)]
     return stray[0] if 0 < len(stray) < len(values) / 2 else None
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Whether a value is a number, or text that says one."""
     try:
         float(str(value))
     except ValueError:
@@ -138,10 +136,10 @@ def arrays_of_frame(
         DataError: if a column cannot be used, there are no numbers, or labels that there are not
             are asked for.
     """
-    if unknown := set(labels or ()) - set(frame.columns):
+    if unknown := sorted(set(labels or ()) - set(frame.columns)):
         raise DataError(
-            f"{what}: there is no column {', '.join(map(repr, sorted(unknown)))} for labels; there "
-            f"are {', '.join(map(str, frame.columns))}"
+            f"{what}: there is no column {', '.join(map(repr, unknown))} for labels; there are "
+            f"{', '.join(map(str, frame.columns))}{did_you_mean(unknown[0], frame.columns)}"
         )
     columns = plan_columns(frame, labels)
     if refused := [f"{each.name!r} ({each.why})" for each in columns if each.use == "refused"]:
@@ -152,18 +150,21 @@ def arrays_of_frame(
         )
     features = [each.name for each in columns if each.use == "observations"]
     if not features or not len(frame):
-        hint = "; separate columns by commas" * any(";" in each.name for each in columns)
-        raise DataError(f"{what}: there are no rows with numbers, only {_told(columns)}{hint}")
+        raise DataError(f"{what}: there are no rows with numbers, only {_told(columns)}")
     if odd := [each for each in columns if each.use != "observations" and each.why[:2] != "as"]:
         warnings.warn(f"{what}: {_told(odd)}", DataWarning, stacklevel=2)
     arrays: dict[str, Shaped] = {"x": numbers_of(frame.select(features))}
     arrays |= {"feature_names": np.array(features, dtype=object)}
     arrays |= {each.name: _label(frame[each.name]) for each in columns if each.use == "label"}
-    return arrays | _row_names(frame, columns)
+    return arrays | _row_names(frame, names_column(columns))
 
 
 def arrays_of_columns(
-    frame: nw.DataFrame[Any], features: Sequence[str], what: str
+    frame: nw.DataFrame[Any],
+    features: Sequence[str],
+    what: str,
+    first_row: int = 0,
+    named_by: str | None = None,
 ) -> dict[str, Shaped]:
     """Columns of a table with these names as observations, and the names of the table's rows.
 
@@ -171,38 +172,56 @@ def arrays_of_columns(
 
     Args:
         frame: the table; its further columns are let be.
-        features: names of columns that are in it.
+        features: names of columns.
         what: it is called in messages.
+        first_row: number of its first row, if it is a piece of a table.
+        named_by: the column with the names of its rows, if it has no index.
 
     Raises:
-        DataError: if a column holds no numbers, or there are no rows.
+        DataError: if a column is not there, or holds no numbers.
     """
+    check_columns(frame.columns, features, what)
     found = [name for name in frame.columns if name in features]
-    if not len(frame):
-        raise DataError(f"{what}: there are no rows")
     for name in found:
+        if _is_number_type(frame[name].dtype):
+            continue
         known = frame[name].filter(~_is_missing(frame[name])).to_list()
-        if known and not _is_number_type(frame[name].dtype):
-            stray = next((value for value in known if not _is_number(value)), known[0])
-            row = frame[name].to_list().index(stray)
+        if known:
+            stray = next((value for value in known if not is_number(value)), known[0])
+            row = first_row + frame[name].to_list().index(stray)
             raise DataError(
                 f"{what}: column {name!r} must hold numbers, got {stray!r} in row {row}"
             )
     values = [frame[name].cast(nw.Float64).to_numpy() for name in found]
     arrays: dict[str, Shaped] = {"x": np.column_stack(values)}
     arrays |= {"feature_names": np.array(found, dtype=object)}
-    rest = frame.drop(found)
-    return arrays | _row_names(rest, plan_columns(rest))
+    return arrays | _row_names(frame, named_by, first_row)
 
 
-def _row_names(frame: nw.DataFrame[Any], columns: Iterable[Column]) -> dict[str, Shaped]:
+def check_columns(names: Sequence[str], wanted: Sequence[str], source: str) -> None:
+    """Raise a DataError if a column is lacking, with those that there are."""
+    if lacking := [name for name in wanted if name not in names]:
+        raise DataError(
+            f"{source}: there is no column {', '.join(map(repr, lacking))}, only "
+            f"{', '.join(map(repr, names))}; rename columns as in the training"
+            f"{did_you_mean(lacking[0], names)}"
+        )
+
+
+def names_column(columns: Iterable[Column]) -> str | None:
+    """The column that names the rows, if there is one."""
+    return next((each.name for each in columns if each.use == "row names"), None)
+
+
+def _row_names(
+    frame: nw.DataFrame[Any], named_by: str | None, first_row: int = 0
+) -> dict[str, Shaped]:
     """Those of an index that does not count, or else of a column; none without both."""
     names: Any = nw.maybe_get_index(frame)
-    if names is None or list(names) == list(range(len(frame))):
-        column = next((each.name for each in columns if each.use == "row names"), None)
-        if column is None:
+    if names is None or list(names) == list(range(first_row, first_row + len(frame))):
+        if named_by is None:
             return {}
-        names = frame[column].to_list()
+        names = frame[named_by].to_list()
     return {"row_names": np.array(list(map(str, names)), dtype=object)}
 
 
@@ -225,62 +244,3 @@ def _label(column: nw.Series[Any]) -> np.ndarray:
 
 def _told(columns: Iterable[Column]) -> str:
     return ", ".join(f"{each.name!r} is {each.use} ({each.why})" for each in columns)
-
-
-def read_csv(path: Path) -> nw.DataFrame[Any]:
-    """A table whose first line has the names of its columns.
-
-    Raises:
-        DataError: if it cannot be read, or pandas is not installed.
-    """
-    with reading(path, "CSV"):
-        return nw.from_native(_read_csv(path), eager_only=True)
-
-
-def _read_csv(path: Path, separator: str = ",") -> Any:
-    table = _imported("pandas", path).read_csv(path, sep=separator, encoding="utf-8-sig")
-    if all(map(_is_number, table.columns)):
-        raise DataError(f"{path}: its first line must have the names of the columns, not numbers")
-    return table
-
-
-def _read_parquet(path: Path) -> Any:
-    pandas, parquet = (_imported(name, path) for name in ("pandas", "pyarrow.parquet"))
-    claims = parquet.ParquetFile(path).metadata
-    check_claim("table", 8 * claims.num_rows * claims.num_columns, path.stat().st_size, path)
-    return pandas.read_parquet(path)
-
-
-def _imported(module: str, path: Path) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise DataError(
-            f'{path}: tables need {module}; install it with\n    pip install "pyro_mfcvae[tables]"'
-        ) from error
-
-
-def _table(name: str, suffixes: tuple[str, ...], holds: str, read: Callable[[Path], Any]) -> Format:
-    def frame(path: Path) -> nw.DataFrame[Any]:
-        with reading(path, name):
-            return nw.from_native(read(path), eager_only=True)
-
-    def arrays(path: Path, labels: Sequence[str] | None = None) -> Mapping[str, Shaped]:
-        return arrays_of_frame(frame(path), labels, str(path))
-
-    def columns(path: Path, labels: Sequence[str] | None) -> list[Column]:
-        return plan_columns(frame(path), labels)
-
-    return Format(name, suffixes, holds, arrays, columns=columns, frame=frame)
-
-
-FORMATS.add(
-    _table("CSV", (".csv",), "a table with names of columns, separated by commas", _read_csv),
-    _table(
-        "TSV",
-        (".tsv",),
-        "a table with names of columns, separated by tabs",
-        partial(_read_csv, separator="\t"),
-    ),
-    _table("Parquet", (".parquet",), "a table with names of columns", _read_parquet),
-)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyro_mfcvae.config import Component
+from pyro_mfcvae.data.files import AS_WRITTEN, options_of
 from pyro_mfcvae.data.formats import Column, find_format
+from pyro_mfcvae.data.frames import plan_columns
 from pyro_mfcvae.data.observations import Dataset
 from pyro_mfcvae.data.registry import load_dataset
 from pyro_mfcvae.errors import DataError, DataWarning
@@ -40,8 +42,10 @@ def inspect_data(settings: Component) -> Inspection:
     columns: list[Column] = []
     if "path" in settings.options:
         path = Path(settings.options["path"]).expanduser()
-        if (plan := find_format(path).columns) is not None:
-            columns = plan(path, settings.options.get("labels"))
+        if (known := find_format(path)).frame is not None:
+            given = {name: settings.options.get(name) for name in AS_WRITTEN}
+            frame = known.frame(path, **options_of(known, str(path), **given))
+            columns = plan_columns(frame, settings.options.get("labels"))
     dataset, problem = None, ""
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", DataWarning)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -98,12 +98,13 @@ class Dataset:
 
     @functools.cached_property
     def _limits(self) -> tuple[float, float, bool]:
-        return find_limits(self.x, self.name, self.feature_names, may_be_missing=True)
+        batches = self.x.split(_AT_ONCE)
+        return find_limits(batches, self.name, self.feature_names, may_be_missing=True)
 
     def check_complete(self) -> None:
         """Raise a DataError that says where a value is missing, if one is."""
         if self.observation.missing:
-            find_limits(self.x, self.name, self.feature_names)
+            find_limits(self.x.split(_AT_ONCE), self.name, self.feature_names)
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -141,12 +142,15 @@ def as_float(x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
 
 
 def find_limits(
-    x: Observations, name: str, feature_names: Sequence[str] = (), may_be_missing: bool = False
+    batches: Iterable[Tensor],
+    name: str,
+    feature_names: Sequence[str] = (),
+    may_be_missing: bool = False,
 ) -> tuple[float, float, bool]:
-    """The smallest and the largest value of real observations (N, *event), and whether one lacks.
+    """The smallest and the largest value of observations, and whether one lacks.
 
     Args:
-        x: observations.
+        batches: real observations (B, *event), or uint8, which stand for 0 to 1.
         name: of the data, for the message.
         feature_names: of the columns, likewise.
         may_be_missing: whether values may be missing, NaN in their place.
@@ -160,8 +164,12 @@ def find_limits(
         fits = batch.abs() < _MOST
         return ~(fits | batch.isnan()) if may_be_missing else ~fits
 
-    low, high, missing, n_wrong, first = math.inf, -math.inf, False, 0, None
-    for i, batch in enumerate(x.split(_AT_ONCE)):
+    low, high, missing, n_rows, n_wrong, first = math.inf, -math.inf, False, 0, 0, None
+    for batch in batches:
+        n_rows += len(batch)
+        if batch.dtype == torch.uint8:
+            low, high = min(low, 0.0), max(high, 1.0)
+            continue
         gaps = batch.isnan()
         low = min(low, batch.masked_fill(gaps, math.inf).min().item())
         high = max(high, batch.masked_fill(gaps, -math.inf).max().item())
@@ -172,17 +180,17 @@ def find_limits(
         if first is None and n_wrong:
             row = int(rows.long().argmax())
             column = int(wrong[row].long().argmax())
-            first = i * _AT_ONCE + row, column, batch[row].flatten()[column].item()
+            first = n_rows - len(batch) + row, column, batch[row].flatten()[column].item()
     if first is not None:
         row, column, value = first
-        where = f"row {row}, column {column}" if len(x.shape) == 2 else f"picture {row}"
+        where = f"row {row}, column {column}" if batch.ndim == 2 else f"picture {row}"
         if feature_names:
             where += f" ({feature_names[column]!r})"
         what = f"beyond {_MOST:.0e}, whose squares 32 bits cannot hold"
         if not math.isfinite(value):
             what = "that are infinite or not a number"
         raise DataError(
-            f"{name}: {n_wrong} of {len(x)} observations have values of x {what}, first "
+            f"{name}: {n_wrong} of {n_rows} observations have values of x {what}, first "
             f"{value:g} in {where}; leave these observations out, fill in what is missing (as "
             "scikit-learn's SimpleImputer does), or choose the likelihood columns with its option "
             "missing, which leaves missing cells of a table out"

@@ -12,6 +12,7 @@ from pyro_mfcvae.config import Component
 from pyro_mfcvae.config.options import check_options
 from pyro_mfcvae.data.formats import suffixes
 from pyro_mfcvae.data.observations import Dataset
+from pyro_mfcvae.data.piped import keep_standard_input
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.registry import Registry, unknown
 
@@ -68,7 +69,13 @@ def as_it_is(settings: Component) -> Component:
 
 
 def data_settings(text: str) -> Component:
-    """Settings of the data set that a person named: a registered name or a path to a file."""
+    """Settings of the data set that a person named: a registered name, a path, or ``-``.
+
+    Raises:
+        DataError: if ``-``, the standard input, has no table.
+    """
+    if text == "-":
+        return Component(name="file", options={"path": str(keep_standard_input())})
     if text not in DATASETS and ("." in text or "/" in text or Path(text).is_dir()):
         return Component(name="file", options={"path": str(_from_anywhere(text))})
     return Component(name=text)

@@ -2,38 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+
+from torch import Tensor
 
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.data.arrays import Shaped, names_from_arrays
-from pyro_mfcvae.data.files import observations_in, options_of
+from pyro_mfcvae.data.files import AS_WRITTEN, observations_in, options_of
 from pyro_mfcvae.data.formats import find_format
-from pyro_mfcvae.data.frames import arrays_of_columns
+from pyro_mfcvae.data.frames import check_columns
 from pyro_mfcvae.data.observations import Dataset, Observations
 from pyro_mfcvae.data.registry import load_dataset
 from pyro_mfcvae.errors import DataError
 
+Named = tuple[Observations, Sequence[str]]  # observations (n, *event) and their names, (n,) or none
+
+_KEPT = 2**24  # bytes of observations that are not read again
+
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Observations in the order of their file.
+    """Observations in the order of their file, which may be read again and again.
 
     Attributes:
         source: the file, or the name of the data, for messages.
-        x: observations (N, *event), in memory or in their file.
-        names: of the observations (N,); empty where they have none.
+        read: reads them from the first on, some at a time.
     """
 
     source: str
-    x: Observations
-    names: Sequence[str] = ()
+    read: Callable[[], Iterable[Named]]
 
     @classmethod
     def of(cls, dataset: Dataset) -> Rows:
         """All rows of a data set."""
-        return cls(dataset.name, dataset.x, dataset.row_names)
+        return cls(dataset.name, lambda: [(dataset.x, dataset.row_names)])
+
+    def pieces(self, n: int) -> Iterator[tuple[Tensor, Sequence[str]]]:
+        """At most n observations (n, *event) at a time, and their names (n,), if they have some."""
+        for x, names in self.read():
+            start = 0
+            for part in x.split(n):
+                yield part, names[start : start + len(part)]
+                start += len(part)
 
 
 def read_rows(
@@ -44,8 +57,8 @@ def read_rows(
 ) -> Rows:
     """New observations for a model, one or many. Labels are not read.
 
-    Columns that have names are found by them, in any order. Files of a format that allows it are
-    streamed.
+    Columns that have names are found by them, in any order. Where there are many observations they
+    stay in their file, if its format allows it.
 
     Args:
         settings: of the data set.
@@ -55,18 +68,70 @@ def read_rows(
 
     Raises:
         ConfigError: if the data set or an option is unknown.
-        DataError: if the data cannot be read, or have other columns or another shape.
+        DataError: if the data cannot be read, or have other columns or another shape. Of what is
+            read later, reading raises it.
     """
-    names: Sequence[str]
-    if "path" not in settings.options:
-        dataset = load_dataset(settings)
-        rows, names = Rows.of(dataset), dataset.feature_names
+    if "path" in settings.options:
+        source = str(settings.options["path"])
+        found = _find_pieces(settings, feature_names)
     else:
-        rows, names = _read_file(settings, feature_names)
-    x = rows.x
+        dataset = load_dataset(settings)
+        source, blocks = dataset.name, [(dataset.x, dataset.row_names, dataset.feature_names)]
+        found = lambda: blocks  # noqa: E731
+    say_once = cache(say)
+
+    def read() -> Iterator[Named]:
+        for x, row_names, names in found():
+            if feature_names and names and tuple(names) != tuple(feature_names):
+                say_once(f"{source}: columns are found by their names, not by their order")
+            yield _fitted(x, names, event, feature_names, source), row_names
+
+    kept: list[Named] = []
+    n_bytes = 0
+    for x, names in read():
+        n_bytes += x.nbytes if isinstance(x, Tensor) else 0
+        if kept and n_bytes > _KEPT:
+            return Rows(source, read)
+        kept.append((x, names))
+    if not kept:
+        raise DataError(f"{source}: there are no rows")
+    return Rows(source, lambda: kept)
+
+
+def _find_pieces(
+    settings: Component, feature_names: Sequence[str]
+) -> Callable[[], Iterable[tuple[Observations, Sequence[str], Sequence[str]]]]:
+    """What reads a file or folder: observations, their names, and those of their columns."""
+    path = str(settings.options["path"])
+    place = Path(path).expanduser()
+    known = find_format(place)
+    given = {name: settings.options.get(name) for name in AS_WRITTEN}
+    options = options_of(known, path, **given)
+
+    def named(arrays: Mapping[str, Shaped]) -> tuple[Observations, Sequence[str], Sequence[str]]:
+        x = observations_in(known, arrays, path, "stream")
+        names: Sequence[str] = ()
+        if len(x.shape) == 2:
+            names = names_from_arrays(arrays, "feature_names", x.shape[1], path)
+        return x, names_from_arrays(arrays, "row_names", len(x), path), names
+
+    pieces = known.pieces
+    if pieces is None or (known.frame is not None and not feature_names):
+        whole = [named(known.read(place, **options))]
+        return lambda: whole
+    return lambda: map(named, pieces(place, feature_names, **options))
+
+
+def _fitted(
+    x: Observations,
+    names: Sequence[str],
+    event: tuple[int, ...],
+    feature_names: Sequence[str],
+    source: str,
+) -> Observations:
+    """Observations with the columns, their order and the channels that the model takes."""
     if feature_names and names and tuple(names) != tuple(feature_names):
-        _check_names(names, feature_names, rows.source)
-        say(f"{rows.source}: columns are found by their names, not by their order")
+        check_columns(names, feature_names, source)
         places = {name: i for i, name in enumerate(names)}
         x = x[:][:, [places[name] for name in feature_names]]  # streamed ones are read, too
     if len(event) == 3 and x.shape[1:] == (1, *event[1:]):
@@ -74,35 +139,7 @@ def read_rows(
     if x.shape[1:] != event:
         what = "columns" if len(event) == 1 else "values"
         raise DataError(
-            f"{rows.source}: the run's model takes observations of {event} {what}, got "
+            f"{source}: the run's model takes observations of {event} {what}, got "
             f"{tuple(x.shape[1:])}; give the columns or pictures of the training"
         )
-    return Rows(rows.source, x, rows.names)
-
-
-def _read_file(settings: Component, feature_names: Sequence[str]) -> tuple[Rows, Sequence[str]]:
-    """The rows of a file or folder, and the names of its columns."""
-    path = str(settings.options["path"])
-    place = Path(path).expanduser()
-    known = find_format(place)
-    arrays: Mapping[str, Shaped]
-    if known.frame is not None and feature_names:
-        frame = known.frame(place)
-        _check_names(frame.columns, feature_names, path)
-        arrays = arrays_of_columns(frame, feature_names, path)
-    else:
-        given = {name: settings.options.get(name) for name in ("size", "skip_broken")}
-        arrays = known.read(place, **options_of(known, path, **given))
-    x = observations_in(known, arrays, path, "stream")
-    names: Sequence[str] = ()
-    if len(x.shape) == 2:
-        names = names_from_arrays(arrays, "feature_names", x.shape[1], path)
-    return Rows(path, x, names_from_arrays(arrays, "row_names", len(x), path)), names
-
-
-def _check_names(names: Sequence[str], wanted: Sequence[str], source: str) -> None:
-    if lacking := [name for name in wanted if name not in names]:
-        raise DataError(
-            f"{source}: there is no column {', '.join(map(repr, lacking))}, only "
-            f"{', '.join(map(repr, names))}; rename columns as in the training"
-        )
+    return x

@@ -22,12 +22,20 @@ from pyro_mfcvae.data.columns import ColumnKind, are_mixed, describe_columns
 from pyro_mfcvae.data.observations import random_split
 from pyro_mfcvae.estimators import frames, saved
 from pyro_mfcvae.estimators.base import FacetEstimator
-from pyro_mfcvae.estimators.facts import facts_of, health
+from pyro_mfcvae.estimators.facts import facts_of
 from pyro_mfcvae.estimators.frozen import FrozenFacet
 from pyro_mfcvae.estimators.inputs import Standardize, Units, read_rows, row_names
 from pyro_mfcvae.estimators.notebook import Progress, in_notebooks
 from pyro_mfcvae.estimators.starts import best_of
-from pyro_mfcvae.evaluation import cluster_means, predict, redundancy, sample, swap_facets, traverse
+from pyro_mfcvae.evaluation import (
+    cluster_means,
+    examine,
+    predict,
+    redundancy,
+    sample,
+    swap_facets,
+    traverse,
+)
 from pyro_mfcvae.evaluation.predictions import decode_means, elbo_of_rows
 from pyro_mfcvae.presets.auto import auto_config
 
@@ -369,7 +377,7 @@ class Clustering(ClusterMixin, TransformerMixin, FacetEstimator):
             facts_of(found.responsibilities[j], found.z_mean[j], told, index)
             for j in range(n_facets)
         ]
-        self.health_ = health(self.facts_, self.redundancy_)
+        self.health_ = [finding.sentence for finding in examine(self.model_, x)]
         self.facet_names_ = [f"facet_{j}" for j in range(n_facets)]
         self.cluster_names_ = [{} for _ in range(n_facets)]
 

@@ -8,10 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyro_mfcvae.evaluation.ranking import REDUNDANT
-
 _TYPICAL = 3  # rows named of each cluster
-_UNSURE = 0.6  # mean probability of the rows' own clusters
 
 Array = NDArray[np.floating]
 
@@ -76,22 +73,3 @@ def facts_of(responsibilities: Array, z: Array, values: np.ndarray, index: Any) 
         named = rows[middle] if index is None else index[rows[middle]]
         typical.append(named.tolist())
     return Facts(np.bincount(labels, minlength=k), sureness, typical, differences)
-
-
-def health(facets: list[Facts], redundancy: Array) -> list[str]:
-    """What a person should know of facets, in sentences."""
-    found = []
-    for j, facts in enumerate(facets):
-        k, used = len(facts.sizes), int((facts.sizes > 0).sum())
-        if k > 1 and used == 1:
-            found.append(f"facet {j}: all rows are in one cluster; give it fewer, or leave it out")
-        elif used < k:
-            found.append(f"facet {j}: {k - used} of {k} clusters have no rows; give it fewer")
-        if k > 1 and facts.sure < _UNSURE:
-            found.append(f"facet {j}: rows are sure of their clusters to {facts.sure:.2f} only")
-        found += [
-            f"facets {i} and {j} say nearly the same (NMI {redundancy[i, j]:.2f})"
-            for i in range(j)
-            if used > 1 and redundancy[i, j] > REDUNDANT
-        ]
-    return found

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pyro_mfcvae.data.observations import Dataset, Observations, random_split, select
 from pyro_mfcvae.evaluation.accuracies import majority_map
+from pyro_mfcvae.evaluation.health import examine
 from pyro_mfcvae.evaluation.measures import Part, View, measures_of
 from pyro_mfcvae.evaluation.predictions import elbo_means, predict
 from pyro_mfcvae.evaluation.results import Evaluation, FacetResults, FactorResults, Values
@@ -49,7 +50,7 @@ def evaluate(
     parts = {
         part: _measure(model, *dataset.split(part), guide, n_samples, weights) for part in _PARTS
     }
-    return _results(model, parts)
+    return replace(_results(model, parts), health=tuple(examine(model, dataset.x)))
 
 
 def evaluate_halves(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,32 +61,42 @@ def predict(
     """
     if not isinstance(x, StreamedObservations):  # which a data set has looked through
         x = observations_of(x, model.observation.shape)
-        check_range(model, x)
-    parts = list(predictions(model, x, batch_size))
+        check_range(model, x.split(batch_size))
+    group = find_group(model, x.split(batch_size))
+    parts = [predict_batch(model, batch, group) for batch in x.split(batch_size)]
     return Predictions(
         [np.concatenate(facet) for facet in zip(*(p.responsibilities for p in parts), strict=True)],
         [np.concatenate(facet) for facet in zip(*(p.z_mean for p in parts), strict=True)],
     )
 
 
-def predictions(
-    model: FacetModel, x: Observations, batch_size: int = BATCH_SIZE
-) -> Iterator[Predictions]:
-    """As :func:`predict`, a batch after the other, of observations whose range was checked."""
-    for batch, posteriors in encode_batches(model, x, batch_size):
-        zs = [posterior.mean for posterior in posteriors]
+def predict_batch(model: FacetModel, x: Tensor, group: Independent | None) -> Predictions:
+    """As :func:`predict`, of observations (B, *event) whose range was checked.
+
+    ``group`` is what :func:`find_group` makes of all observations.
+    """
+    with model.evaluating():
+        batch = as_model_input(model, x)
+        zs = [posterior.mean for posterior in model.encode(batch, group=group)]
         assigned = model.assign(batch, zs)
-        yield Predictions([r.cpu().numpy() for r in assigned], [z.cpu().numpy() for z in zs])
+    return Predictions([r.cpu().numpy() for r in assigned], [z.cpu().numpy() for z in zs])
+
+
+def find_group(model: FacetModel, batches: Iterable[Tensor]) -> Independent | None:
+    """What is shared by all observations, of which these are batches, where groups share a latent.
+
+    Other models read no batch.
+    """
+    with model.evaluating():
+        return model.summarise_group(as_model_input(model, batch) for batch in batches)
 
 
 def check_range(
-    model: FacetModel, x: Observations, what: str = "x", feature_names: Sequence[str] = ()
+    model: FacetModel, batches: Iterable[Tensor], what: str = "x", feature_names: Sequence[str] = ()
 ) -> None:
     """Raise a DataError if values are missing, or so far off that training saw none like them."""
-    if x.dtype == torch.uint8:
-        return
     seen, takes_missing = model.observation, model.likelihood.takes_missing
-    low, high, missing = find_limits(x, what, feature_names, may_be_missing=takes_missing)
+    low, high, missing = find_limits(batches, what, feature_names, may_be_missing=takes_missing)
     margin = _FAR * ((seen.high - seen.low) or 1.0)
     if low < seen.low - margin or high > seen.high + margin:
         raise DataError(
@@ -253,8 +263,7 @@ def encode_batches(
 
     Where observations of a group share a latent, all of x is one group.
     """
-    with model.evaluating():
-        group = model.summarise_group(as_model_input(model, batch) for batch in x.split(batch_size))
+    group = find_group(model, x.split(batch_size))
     for batch in batches(model, x, batch_size):
         yield batch, model.encode(batch, group=group)
 

@@ -22,6 +22,7 @@ from pyro_mfcvae.evaluation.conditional import prior_log_density, traverse_condi
 from pyro_mfcvae.evaluation.diversity import pixel_diversity
 from pyro_mfcvae.evaluation.evaluating import evaluate
 from pyro_mfcvae.evaluation.groups import GroupKind, draw_groups, group_latents, values_of
+from pyro_mfcvae.evaluation.health import Vitals, examine, find_illnesses
 from pyro_mfcvae.evaluation.held_out import ON_TRAINING, HeldOutLog, held_out_metrics
 from pyro_mfcvae.evaluation.interventions import (
     cluster_means,
@@ -55,6 +56,7 @@ from pyro_mfcvae.evaluation.probing import probe
 from pyro_mfcvae.evaluation.results import Comparison, Evaluation
 from pyro_mfcvae.evaluation.separability import classify_groups, tell_apart
 from pyro_mfcvae.evaluation.shared_latents import between_groups, domain_follows, shared_and_own
+from pyro_mfcvae.evaluation.watching import HealthWatch
 
 __all__ = [
     "MEASURES",
@@ -62,11 +64,13 @@ __all__ = [
     "Comparison",
     "Evaluation",
     "GroupKind",
+    "HealthWatch",
     "HeldOutLog",
     "Measure",
     "Predictions",
     "Projection",
     "View",
+    "Vitals",
     "adjusted_rand_index",
     "agreement",
     "agreement_matrices",
@@ -82,7 +86,9 @@ __all__ = [
     "draw_groups",
     "elbo_means",
     "evaluate",
+    "examine",
     "exemplar_accuracy",
+    "find_illnesses",
     "group_latents",
     "held_out_metrics",
     "homogeneity",

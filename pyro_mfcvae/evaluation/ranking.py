@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyro_mfcvae.evaluation.accuracies import normalized_mutual_information
+from pyro_mfcvae.evaluation.health import SAME
 
-REDUNDANT = 0.8  # NMI of two facets, from which on they say the same
 _UNSTABLE = 0.2  # NMI of a facet with its match in other starts
 
 Array = NDArray[np.float64]
@@ -79,7 +79,7 @@ class Candidate:
             found += [
                 f"facets {i} and {j} say the same (NMI {self.redundancy[i, j]:.2f})"
                 for i in range(j)
-                if used > 1 and self.redundancy[i, j] > REDUNDANT
+                if used > 1 and self.redundancy[i, j] > SAME
             ]
         return found
 

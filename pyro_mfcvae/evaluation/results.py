@@ -25,6 +25,7 @@ from pyro_mfcvae.evaluation.measures import (
     measures_of,
 )
 from pyro_mfcvae.files import validated
+from pyro_mfcvae.training.findings import Finding
 
 Number = int | float
 Values = dict[str, Number]
@@ -118,6 +119,7 @@ class Evaluation:
         n_steps: of the whole training.
         data: digest of the data.
         model: digest of the model.
+        health: what is wrong with the model; None in files of earlier versions.
         importance_weighted_bound: slow, so measured only if asked for, as are the next two.
         probe: of the latents.
         diversity: of pictures.
@@ -132,6 +134,7 @@ class Evaluation:
     n_steps: int = 0
     data: str | None = None
     model: str | None = None
+    health: tuple[Finding, ...] | None = None
     importance_weighted_bound: Bound | None = None
     probe: Probe | None = None
     diversity: Diversity | None = None

@@ -25,6 +25,7 @@ from pyro_mfcvae.evaluation.predictions import elbo_of_rows, predict, sample
 from pyro_mfcvae.evaluation.probing import probe
 from pyro_mfcvae.evaluation.results import Bound, Diversity, Evaluation, Probe
 from pyro_mfcvae.models.base import FacetModel
+from pyro_mfcvae.registry import unknown
 
 _N_WEIGHED = 1000  # observations for the importance-weighted bound
 _N_COMPARED = 10_000  # rows; pairs, and samples of the model, for diversity
@@ -83,7 +84,7 @@ def check_slow(trained: Trained, asked: Mapping[str, Any]) -> None:
     """
     for name, value in asked.items():
         if name not in SLOW:
-            raise ConfigError(f"unknown slow measurement {name!r}; choose from {', '.join(SLOW)}")
+            raise unknown("slow measurement", name, SLOW)
         SLOW[name].check(trained, value)
 
 
@@ -137,10 +138,9 @@ def _rows(trained: Trained, asked: bool, known: Evaluation) -> dict[str, Any]:
 
 
 def _check_diversity(trained: Trained, distances: tuple[str, ...]) -> None:
-    if unknown := set(distances) - set(DISTANCES):
-        raise ConfigError(
-            f"unknown distance {', '.join(sorted(unknown))}; choose from {', '.join(DISTANCES)}"
-        )
+    for distance in distances:
+        if distance not in DISTANCES:
+            raise unknown("distance", distance, DISTANCES)
     if "lpips" in distances:
         check_pictures(trained.model.observation.shape)
         require_lpips()

@@ -21,6 +21,14 @@ def _explain(measured: Sequence[Measure]) -> str:
     return "\n".join(f"{row.title}: {row.explanation}" for row in measured)
 
 
+def health_table(evaluation: Evaluation) -> Table | None:
+    """What is wrong with the model, if anything is."""
+    if not evaluation.health:
+        return None
+    rows = [(finding.kind, finding.sentence) for finding in evaluation.health]
+    return make_table("What is wrong", ("", "found, and what to change"), rows, is_text=True)
+
+
 def overview_table(evaluation: Evaluation) -> Table | None:
     """Majority accuracy of every facet for every factor."""
     judged = [j for j, facet in enumerate(evaluation.facets) if facet.factors]

@@ -72,6 +72,11 @@ class FadeInSchedule:
         n_facets = len(self.steps_per_stage)
         return (0.0,) * (n_facets - 1 - stage) + (rising,) + (1.0,) * stage
 
+    def full_from(self, j: int) -> int:
+        """The first step with the weight 1 for facet j."""
+        stage = len(self.steps_per_stage) - 1 - j
+        return sum(self.steps_per_stage[:stage]) + self.n_fade_in_steps * (stage > 0)
+
     def _rise(self, n_steps: int) -> float:
         if n_steps >= self.n_fade_in_steps:
             return 1.0

@@ -76,10 +76,13 @@ class FacetModel(FacetNetworks, ABC):
         priors = self._priors(facets)
         structure = self.describe(priors)
         for facet, stated in zip(facets, structure.facets, strict=True):
-            if facet.learn_weights and stated.has_clusters and not stated.learns_components:
+            given = ("weight_concentration", "learn_weights")
+            wished = next((name for name in given if getattr(facet, name)), None)
+            if wished and stated.has_clusters and not stated.learns_components:
                 raise ConfigError(
-                    "learn_weights is true, but the weights of a mixture are 1/K in the story of "
-                    f"{type(self).__name__}; leave it out, or choose another model, such as mfcvae"
+                    f"{wished} is {getattr(facet, wished)}, but the weights of a mixture are 1/K "
+                    f"in the story of {type(self).__name__}; leave it out, or choose another "
+                    "model, such as mfcvae"
                 )
         if posterior == "autoregressive":
             for j in range(len(priors)):

@@ -190,6 +190,14 @@ class ColumnsLikelihood(Likelihood):
         return torch.cat(inputs, -1)
 
     @override
+    def noise(self, x: Tensor) -> Tensor | None:
+        kinds = [kind for kind in self._present() if kind in ("real", "positive")]
+        if not kinds:
+            return None
+        columns = torch.cat([self._columns(kind) for kind in kinds])
+        return self.min_scale + self.log_spread[columns].exp()  # of the columns' own scale
+
+    @override
     def forward(self, h: Tensor, event_dim: int) -> ColumnsDistribution:
         """Parameters (..., H), those of a column side by side -> p(x | z) of rows (..., D)."""
         parts = [(self._columns(kind), self._cells(kind, h)) for kind in self._present()]

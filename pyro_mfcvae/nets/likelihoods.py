@@ -40,6 +40,10 @@ class Likelihood(nn.Module):
         """Observations (B, *shape) -> what the encoder sees of them, (B, *encoder_shape)."""
         return x
 
+    def noise(self, x: Tensor) -> Tensor | None:
+        """Learnt standard deviations over those of observations x (N, *event); None if none is."""
+        return None
+
 
 LIKELIHOODS: Registry[type[Likelihood]] = Registry("likelihood")
 
@@ -113,6 +117,12 @@ class GaussianLikelihood(Likelihood):
         scale = self.log_scale.exp() if self.fixed_scale is None else self.scale
         normal = dist.Normal(loc, scale, validate_args=False)
         return dist.Independent(normal, event_dim, validate_args=False)
+
+    @override
+    def noise(self, x: Tensor) -> Tensor | None:
+        if self.fixed_scale is not None:
+            return None
+        return self.log_scale.exp() / x.var(0, correction=0).mean().sqrt()
 
     @override
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 from pyro_mfcvae.config import Component, Config, FacetConfig, ModelConfig, TrainingConfig
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.official.settings import OfficialSettings
+from pyro_mfcvae.registry import unknown
 
 _T = TypeVar("_T")
 
@@ -208,13 +209,11 @@ def _networks(neutral: Mapping[str, Any]) -> tuple[Component, Component]:
             # The activation never reaches these encoders of theirs.
             name, encoder = "per-facet", encoder | {"activation": "relu"}
         return Component(name=name, options=encoder), Component(name="shared", options=decoder)
-    raise ConfigError(
-        "model_type must be fc_vlae, conv_vlae, fc_shared or fc_per_facet_enc_shared_dec, "
-        f"got {kind!r}"
-    )
+    known = ("fc_vlae", "conv_vlae", "fc_shared", "fc_per_facet_enc_shared_dec")
+    raise unknown("model_type", kind, known)
 
 
 def _look_up(table: Mapping[str, _T], value: str, what: str) -> _T:
     if value not in table:
-        raise ConfigError(f"{what} must be one of {', '.join(table)}, got {value!r}")
+        raise unknown(what, value, table)
     return table[value]

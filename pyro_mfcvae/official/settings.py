@@ -16,6 +16,7 @@ from pyro_mfcvae.config import Count, Positive, Whole
 from pyro_mfcvae.config.text import parse_yaml
 from pyro_mfcvae.data.shapes import factor_grid
 from pyro_mfcvae.errors import ConfigError, explain
+from pyro_mfcvae.registry import unknown
 
 Weight = Annotated[float, Field(ge=0, le=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -107,10 +108,7 @@ class OfficialSettings:
                 )
         which = ["all", *(f"facet_{j}" for j in range(self.n_facets))]
         if self.fix_pi_p_c and self.facet_to_fix_pi_p_c not in which:
-            raise ValueError(
-                f"facet_to_fix_pi_p_c must be one of {', '.join(which)}, "
-                f"got {self.facet_to_fix_pi_p_c!r}"
-            )
+            raise unknown("facet_to_fix_pi_p_c", self.facet_to_fix_pi_p_c, which)
         factors = self.factors_variation_dict or {}
         if self.dataset == "fast_3dshapes" and set(factors) != set(_FACTORS):
             raise ValueError(

@@ -28,6 +28,8 @@ class Prior(nn.Module, ABC):
         is_gaussian: whether p(z | c) is normal, so that its expectations have a closed form.
         n_clusters: K; 1 where there are no clusters.
         latent_dim: D.
+        n_observations: N, shape (), of a prior whose parameters have a prior of their own, which
+            all N training observations share: training sets it. None for others.
     """
 
     kind: ClassVar[PriorKind]
@@ -35,6 +37,11 @@ class Prior(nn.Module, ABC):
     is_gaussian: ClassVar[bool] = True
     n_clusters: int
     latent_dim: int
+    n_observations: Tensor | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("n_observations", None)
 
     @abstractmethod
     def forward(self, parents: Sequence[Tensor] = ()) -> LatentDistribution:

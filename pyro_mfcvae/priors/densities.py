@@ -215,6 +215,13 @@ class ClusterCategorical(Categorical):
     an enumerated support no look-up is needed.
     """
 
+    @classmethod
+    def of(cls, log_probs: Tensor) -> ClusterCategorical:
+        """With log-probabilities (..., K) as they are, such as E log pi: they need not sum to 1."""
+        clusters = cls(logits=log_probs, validate_args=False)
+        clusters.logits = log_probs
+        return clusters
+
     @override
     def log_prob(self, value: Tensor) -> Tensor:
         if is_support(value):

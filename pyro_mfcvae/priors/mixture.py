@@ -7,21 +7,35 @@ r"""One facet's mixture-of-Gaussians prior, with each of its densities defined o
 Source: MFCVAE, Eq. 1 and Appendix A (Eq. 15-17). Symbols: K ``n_clusters``, D
 ``latent_dim``, pi ``log_weights.exp()``, mu ``loc``, Sigma ``scale**2`` or
 ``scale_tril @ scale_tril.mT``.
+
+With a prior over its weights, pi ~ Dirichlet(alpha), once for all N observations, and
+q(pi) = Dirichlet(gamma), the bound has E log pi in the place of log pi, and an observation's share
+of the KL is a cost of its cluster, so that it has the facet's weight in the objective:
+
+.. math::
+    \gamma_c = \alpha + N \, \mathrm{softmax}(h)_c, \qquad
+    \log \tilde\pi_c = E_{q(\pi)} \log \pi_c - \tfrac1N KL(q(\pi) \| p(\pi))
+
+The best gamma has this form: h are the logs of what each cluster holds. Source: Bishop, "Pattern
+Recognition and Machine Learning", 2006, Section 10.2. Symbols: alpha ``weight_concentration``, N
+``n_observations``, h ``logits``.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.distributions import Dirichlet, kl_divergence
 from typing_extensions import override
 
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.priors.base import Prior, PriorKind
-from pyro_mfcvae.priors.densities import Mixture
+from pyro_mfcvae.priors.densities import ClusterCategorical, Mixture
 from pyro_mfcvae.priors.normal import (
     SMALLEST_SCALE,
     diagonal_normal_log_prob,
@@ -51,9 +65,15 @@ class MixturePrior(Prior, Mixture):
         initial_variance: variance of every component along every axis at the start.
         softplus_beta: sharpness of that softplus. A smaller one slows down the variances' steps
             while they are small: their gradient shrinks with ``1 - exp(-beta * value)``.
+        weight_concentration: alpha of a symmetric Dirichlet prior over pi, which then has a
+            posterior, whatever ``learn_weights`` says; None leaves pi without a prior.
+
+    Attributes:
+        n_observations: N where pi has a prior, shape (): 1 until training sets it, and saved.
 
     Raises:
-        ConfigError: if a size or the variance is not positive, or the covariance is unknown.
+        ConfigError: if a size, the variance or the concentration is not positive, or the covariance
+            is unknown.
     """
 
     kind: ClassVar[PriorKind] = "mixture"
@@ -66,6 +86,7 @@ class MixturePrior(Prior, Mixture):
         learn_weights: bool | None = True,
         initial_variance: float = 0.01,
         softplus_beta: float = 10.0,
+        weight_concentration: float | None = None,
     ) -> None:
         super().__init__()
         if n_clusters < 2 or latent_dim < 1:
@@ -81,13 +102,18 @@ class MixturePrior(Prior, Mixture):
                 "initial_variance and softplus_beta must be above 0, got "
                 f"{initial_variance} and {softplus_beta}"
             )
+        has_prior = weight_concentration is not None
+        if weight_concentration is not None and not 0 < weight_concentration < math.inf:
+            raise ConfigError(f"weight_concentration must be above 0, got {weight_concentration}")
         self.n_clusters = n_clusters
         self.latent_dim = latent_dim
         self.covariance = covariance
         self.softplus_beta = softplus_beta
         self.logits = nn.Parameter(
-            torch.zeros(n_clusters), requires_grad=learn_weights is not False
+            torch.zeros(n_clusters), requires_grad=has_prior or learn_weights is not False
         )
+        self.weight_concentration = weight_concentration
+        self.n_observations = torch.ones(()) if has_prior else None
         self.loc = nn.Parameter(torch.randn(n_clusters, latent_dim))
         shape = (n_clusters, latent_dim) + ((latent_dim,) if covariance == "full" else ())
         self.raw_scale = nn.Parameter(torch.zeros(shape))
@@ -153,8 +179,27 @@ class MixturePrior(Prior, Mixture):
     @property
     @override
     def log_weights(self) -> Tensor:
-        """Log pi, shape (K,)."""
-        return torch.log_softmax(self.logits, dim=-1)
+        """Log pi, shape (K,); with a Dirichlet prior E log pi, less what makes weights sum to 1."""
+        q = self.weight_posterior
+        return torch.log_softmax(self.logits if q is None else q.concentration.digamma(), dim=-1)
+
+    @property
+    def weight_posterior(self) -> Dirichlet | None:
+        """q(pi); None where pi has no prior."""
+        if self.n_observations is None or self.weight_concentration is None:
+            return None
+        gamma = self.weight_concentration + self.n_observations * self.logits.softmax(-1)
+        return Dirichlet(gamma, validate_args=False)
+
+    @override
+    def cluster(self) -> ClusterCategorical:
+        q, alpha, n = self.weight_posterior, self.weight_concentration, self.n_observations
+        if q is None or alpha is None or n is None:
+            return super().cluster()
+        gamma = q.concentration
+        prior = Dirichlet(torch.full_like(gamma, alpha), validate_args=False)
+        expected = gamma.digamma() - gamma.sum(-1, keepdim=True).digamma()
+        return ClusterCategorical.of(expected - kl_divergence(q, prior) / n)
 
     @property
     def scale(self) -> Tensor:

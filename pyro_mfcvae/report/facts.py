@@ -93,6 +93,7 @@ def gather(run: Run, data_dir: Path | None = None, say: Say = lambda _: None) ->
             _complete(run, checkpoint, data_dir, notes, say)
     evaluation = run.evaluation()
     pictures, damaged = read_pictures(run.figures, len(run.config.model.facets))
+    notes += [as_sentence(found.sentence) for found in (evaluation and evaluation.health) or ()]
     notes += [f"The figure {name} is damaged and left out." for name in damaged]
     data = (checkpoint.data if checkpoint else None) or (evaluation.data if evaluation else None)
     return Facts(
@@ -158,3 +159,8 @@ def _warnings_in(notes: list[str]) -> Iterator[None]:
             warnings.warn_explicit(
                 warning.message, warning.category, warning.filename, warning.lineno
             )
+
+
+def as_sentence(text: str) -> str:
+    """The text with a capital letter and a full stop."""
+    return f"{text[0].upper()}{text[1:]}."

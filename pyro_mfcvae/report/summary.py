@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pyro_mfcvae.evaluation.measures import MAIN_ACCURACY, PARTS
 from pyro_mfcvae.evaluation.results import Evaluation
 from pyro_mfcvae.figures import find_figure
-from pyro_mfcvae.report.facts import Facts
+from pyro_mfcvae.report.facts import Facts, as_sentence
 from pyro_mfcvae.tables import percent
 
 _CLEAR, _SOME = 0.5, 0.25  # share of a factor's entropy that a facet tells
@@ -60,7 +60,7 @@ def find_factors(evaluation: Evaluation, j: int) -> list[Finding]:
 
 def describe_facet(facts: Facts, j: int) -> str:
     """What facet j separates, in a sentence."""
-    return _sentence(_finding_in_words(facts.evaluation, j)) if facts.evaluation else ""
+    return as_sentence(_finding_in_words(facts.evaluation, j)) if facts.evaluation else ""
 
 
 def _finding_in_words(evaluation: Evaluation, j: int) -> str:
@@ -93,7 +93,7 @@ def summarise(facts: Facts) -> str:
         return "This run has not been evaluated, so nothing can be said of what it found."
     told = [max((f.told for f in find_factors(found, j)), default=-1.0) for j in _facets(found)]
     order = sorted(_facets(found), key=lambda j: -told[j])
-    sentences = [_sentence("; ".join(_finding_in_words(found, j) for j in order))]
+    sentences = [as_sentence("; ".join(_finding_in_words(found, j) for j in order))]
     if max(told) < 0 and any(facet.has_clusters for facet in found.facets):
         sentences.insert(
             0,
@@ -176,7 +176,3 @@ def _sameness(nmi: float) -> str:
 def _join(parts: Iterable[str]) -> str:
     *first, last = parts
     return f"{', '.join(first)} and {last}" if first else last
-
-
-def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}."

@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyro_mfcvae.config import Component
+from pyro_mfcvae.data.files import AS_WRITTEN
+from pyro_mfcvae.data.formats import find_format
 from pyro_mfcvae.data.rows import Rows, read_rows
 from pyro_mfcvae.errors import ConfigError
-from pyro_mfcvae.evaluation.predictions import BATCH_SIZE, check_range, predictions
+from pyro_mfcvae.evaluation.predictions import BATCH_SIZE, check_range, find_group, predict_batch
 from pyro_mfcvae.files import naming, replacing
 from pyro_mfcvae.models import FacetModel
 from pyro_mfcvae.registry import unknown
@@ -53,7 +55,7 @@ class Assigned:
 def rows_for(run: Run, data: Component, say: Say = quiet) -> Rows:
     """Observations for a run's model, from a file, a folder or a data set.
 
-    Pictures of a folder are brought to the size of the training.
+    They are read as those of the training: pictures of a folder in their size, say.
 
     Args:
         run: the run.
@@ -64,8 +66,9 @@ def rows_for(run: Run, data: Component, say: Say = quiet) -> Rows:
         ConfigError, DataError: if these are none that the model takes.
     """
     if "path" in data.options:
-        trained = run.config.data.options
-        kept = {name: trained[name] for name in trained if name in ("size", "skip_broken")}
+        takes = find_format(Path(data.options["path"])).options
+        trained = {n: v for n, v in run.config.data.options.items() if n in AS_WRITTEN}
+        kept = {name: value for name, value in trained.items() if name in takes}
         data = replace(data, options={**kept, **data.options})
     return read_rows(data, run.checkpoint().observation.shape, run.feature_names(), say)
 
@@ -101,7 +104,8 @@ def assign(
         raise ConfigError(f"the facets of {run.path} have no clusters to assign rows to")
     if copy_to is not None:
         _check_new(copy_to, source)
-    check_range(model, rows.x, rows.source, run.feature_names())
+    batches = (x for x, _ in rows.pieces(BATCH_SIZE))
+    check_range(model, batches, rows.source, run.feature_names())
     sizes = {
         j: np.zeros(model.structure.facets[j].n_clusters, np.int64)
         for j in model.structure.clustered
@@ -111,9 +115,8 @@ def assign(
         replacing(out) if isinstance(out, Path) else nullcontext(out) as file,
         WRITERS[suffix](file) as write,
     ):
-        for piece in _pieces(model, rows):
+        for piece, names in _pieces(model, rows):
             write(piece)
-            names = rows.names[n_rows : n_rows + len(piece["row"])]
             n_rows += len(piece["row"])
             for j in sizes:
                 clusters = piece[f"facet_{j}"]
@@ -124,18 +127,20 @@ def assign(
     return Assigned(n_rows, sizes, {j: total / n_rows for j, total in sure.items()})
 
 
-def _pieces(model: FacetModel, rows: Rows) -> Iterator[Piece]:
+def _pieces(model: FacetModel, rows: Rows) -> Iterator[tuple[Piece, Sequence[str]]]:
+    """Results of some rows, and the names of these."""
     n_values = model.observation.n_values
     batch_size = min(max(_VALUES // n_values, BATCH_SIZE), _MOST_ROWS)
+    group = find_group(model, (x for x, _ in rows.pieces(batch_size)))
     start = 0
-    for found in predictions(model, rows.x, batch_size):
-        stop = start + len(found.z_mean[0])
-        names = [one_line(name) for name in rows.names[start:stop]] or range(start, stop)
-        piece: dict[str, Values] = {"row": names}
+    for x, names in rows.pieces(batch_size):
+        found = predict_batch(model, x, group)
+        stop = start + len(x)
+        piece: dict[str, Values] = {"row": list(map(one_line, names)) or range(start, stop)}
         for j in model.structure.clustered:
             piece[f"facet_{j}"] = found.clusters[j]
             piece[f"facet_{j}_p"] = found.responsibilities[j].max(1).astype(np.float64).round(6)
-        yield piece
+        yield piece, names
         start = stop
 
 

@@ -390,7 +390,7 @@ def _halved(model: FacetModel) -> FacetModel:
     return model
 
 
-def _run_name(config: Config) -> str:
+def run_name(config: Config) -> str:
     """The preset's name, or that of the data where these are not the preset's."""
     preset = PRESETS.get(config.preset or "")
     if preset is not None and preset.config.data.name == config.data.name:
@@ -400,7 +400,7 @@ def _run_name(config: Config) -> str:
 
 def _named(config: Config, name: str | None = None) -> Path:
     """``runs/NAME``."""
-    return Path("runs", re.sub(r"[^\w.-]+", "-", name or _run_name(config)))
+    return Path("runs", re.sub(r"[^\w.-]+", "-", name or run_name(config)))
 
 
 def _next_number(named: Path) -> Path:

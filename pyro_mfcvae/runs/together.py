@@ -81,7 +81,7 @@ def train_together(
     with ExitStack() as locks:
         for run in runs:
             locks.enter_context(lock(run))
-        _take_steps(runs, states, dataset, callbacks, judged)
+        _take_steps(runs, states, dataset, callbacks, say, judged)
     return runs, states, dataset
 
 
@@ -129,7 +129,7 @@ def resume_together(
             run.change(config)
             remove_damaged(run.checkpoints, states[0].step)
         say(f"going on at step {states[0].step} of {states[0].n_steps} with {len(runs)} runs")
-        _take_steps(runs, states, dataset, callbacks)
+        _take_steps(runs, states, dataset, callbacks, say)
     return list(runs), states, dataset
 
 
@@ -151,9 +151,13 @@ def _take_steps(
     states: Sequence[TrainingState],
     dataset: Dataset,
     callbacks: Sequence[Callback],
+    say: Say,
     judged: Parts = ("test",),
 ) -> None:
-    own = [run_callbacks(run, dataset, judged) for run in runs]
+    own = [
+        run_callbacks(run, dataset, judged, lambda text, name=run.path.name: say(f"{name}: {text}"))  # type: ignore[misc]
+        for run in runs
+    ]
     own[0] += callbacks
     try:
         take_steps_together(states, own)

@@ -76,7 +76,7 @@ def train(
         add_timing(run.timings_path, state, 0, seconds)
     say(f"training in {run.path}")
     with lock(run, engine):
-        _take_steps(run, state, [*run_callbacks(run, dataset, judged), *callbacks])
+        _take_steps(run, state, [*run_callbacks(run, dataset, judged, say), *callbacks])
     return run, state, dataset
 
 
@@ -131,7 +131,7 @@ def resume(
             state.step = state.n_steps
             return state, dataset
         say(f"going on at step {state.step} of {state.n_steps} in {run.path}")
-        _take_steps(run, state, [*run_callbacks(run, dataset, judged), *callbacks])
+        _take_steps(run, state, [*run_callbacks(run, dataset, judged, say), *callbacks])
         return state, dataset
 
 
@@ -185,20 +185,24 @@ def lock(run: Run, engine: Engine = ONE_PROCESS) -> Iterator[None]:
         file.release()
 
 
-def run_callbacks(run: Run, dataset: Dataset, judged: Parts = ("test",)) -> list[Callback]:
+def run_callbacks(
+    run: Run, dataset: Dataset, judged: Parts = ("test",), say: Say = quiet
+) -> list[Callback]:
     """What logs, measures and saves a run.
 
     Args:
         run: its folder.
         dataset: its data.
         judged: as for :func:`train`.
+        say: is told what is wrong with the model.
     """
-    from pyro_mfcvae.evaluation import HeldOutLog
+    from pyro_mfcvae.evaluation import HealthWatch, HeldOutLog
 
     log = MetricsLog(run.metrics_path)
     return [
-        StopAtNonsense(),
+        StopAtNonsense(log),
         log,
+        HealthWatch(dataset.x, log, say),
         *(HeldOutLog(dataset, log, part) for part in sorted(judged)),
         Checkpoints(run.checkpoints),
         Timings(run.timings_path),

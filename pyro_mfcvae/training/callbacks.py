@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 import torch
 from rich.console import Console, RenderableType
@@ -28,20 +28,25 @@ from typing_extensions import TypedDict, override
 from pyro_mfcvae.config import Whole
 from pyro_mfcvae.errors import RunError, TrainingError
 from pyro_mfcvae.files import naming, open_regular, read_json, validated, write_whole
-from pyro_mfcvae.training.checks import STANDARDISE, large_values
+from pyro_mfcvae.training.checks import STANDARDISE, STEADY, large_values
+from pyro_mfcvae.training.findings import Finding
 from pyro_mfcvae.training.state import TrainingState
 
 Metrics = dict[str, float]
+HEALTH = "health"
+"""The split of log points that say what is wrong with the model."""
+
 _LONGEST = 2**20  # bytes of a log point
 
 
 class _Record(TypedDict):
-    """A log point: what was measured on a split of the data at a step."""
+    """A log point: what was measured on a split of the data at a step, or found to be wrong."""
 
     step: Whole
     epoch: Whole
     split: str
     values: dict[str, int | float]
+    findings: NotRequired[list[dict[str, Any]]]
 
 
 class Callback:
@@ -88,13 +93,19 @@ class MetricsLog(Callback):
     def on_log(self, state: TrainingState, metrics: Metrics) -> None:
         self.add(state, "train", metrics)
 
-    def add(self, state: TrainingState, split: str, values: Metrics) -> None:
+    def add(self, state: TrainingState, split: str, values: Metrics, **more: object) -> None:
         """Add one log point: what was measured on a split of the data at this step."""
         record = {"step": state.step, "epoch": state.epoch, "split": split, "values": values}
+        record |= more
         self.records.append(record)
         if self.path is not None:
             with naming(self.path), self.path.open("a") as file:
                 file.write(json.dumps(record) + "\n")
+
+    def add_findings(self, state: TrainingState, findings: Sequence[Finding]) -> None:
+        """Add a log point that says what is wrong with the model at this step."""
+        told = [asdict(finding) | {"facets": [*finding.facets]} for finding in findings]
+        self.add(state, HEALTH, {}, findings=told)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -176,7 +187,14 @@ def read_timings(path: Path) -> list[Stretch]:
 
 
 class StopAtNonsense(Callback):
-    """Ends a run whose objective is no longer finite, before it spoils the last checkpoint."""
+    """Ends a run whose objective is no longer finite, before it spoils the last checkpoint.
+
+    Args:
+        log: is told of it.
+    """
+
+    def __init__(self, log: MetricsLog) -> None:
+        self.log = log
 
     @override
     def on_log(self, state: TrainingState, metrics: Metrics) -> None:
@@ -184,11 +202,18 @@ class StopAtNonsense(Callback):
         if wrong:
             large = large_values(state.model.observation, state.config)
             cause = f": {large}, so {STANDARDISE};" if large else ";"
-            raise TrainingError(
-                f"{', '.join(wrong)} is no longer finite at step {state.step}{cause} lower "
-                "training.learning_rate, or raise the likelihood's scale or the facets' "
-                "initial_variance"
-            )
+            told = f"{', '.join(wrong)} is no longer finite at step {state.step}{cause} {STEADY}"
+            self.log.add_findings(state, [Finding("not finite", (), told)])
+            raise TrainingError(told)
+
+
+@contextmanager
+def while_read(state: TrainingState) -> Iterator[None]:
+    """Interrupt the run, which saves it, once nobody reads what is printed any more."""
+    try:
+        yield
+    except (OSError, SystemExit):  # the latter is how a console ends the process then
+        state.interrupted = state.step < state.n_steps
 
 
 class ProgressBar(Callback):
@@ -226,7 +251,7 @@ class ProgressBar(Callback):
     @override
     def on_step(self, state: TrainingState) -> None:
         if self._bar is not None:
-            with _while_read(state):
+            with while_read(state):
                 self._bar.update(self._task, completed=state.step)
 
     @override
@@ -235,12 +260,12 @@ class ProgressBar(Callback):
         if self._bar is not None:
             self._bar.text = self._text
         elif time.monotonic() - self._last_line > self.seconds_per_line:
-            with _while_read(state):
+            with while_read(state):
                 self._print_line(state)
 
     @override
     def on_end(self, state: TrainingState) -> None:
-        with _while_read(state):
+        with while_read(state):
             if self._bar is not None:
                 self._bar.stop()
                 self._bar = None
@@ -257,15 +282,6 @@ class ProgressBar(Callback):
             soft_wrap=True,
             markup=False,
         )
-
-
-@contextmanager
-def _while_read(state: TrainingState) -> Iterator[None]:
-    """Interrupt the run, which saves it, once nobody reads what is printed any more."""
-    try:
-        yield
-    except (OSError, SystemExit):  # the latter is how a console ends the process then
-        state.interrupted = state.step < state.n_steps
 
 
 def describe(metrics: Metrics) -> str:

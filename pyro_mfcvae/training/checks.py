@@ -10,6 +10,9 @@ from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.models.base import FacetModel
 
 _LARGE = 100.0  # for a value
+STEADY = (
+    "lower training.learning_rate, or raise the likelihood's scale or the facets' initial_variance"
+)
 STANDARDISE = "standardise them (mean 0, standard deviation 1), or bring them to [0, 1]"
 
 

@@ -66,7 +66,7 @@ def fit(
     """
     dataset, state, _ = begin(config, dataset, say)
     log = MetricsLog()
-    take_steps(state, [StopAtNonsense(), log, *callbacks])
+    take_steps(state, [StopAtNonsense(log), log, *callbacks])
     return Fitted(state, dataset, log.records)
 
 
@@ -92,7 +92,7 @@ def fit_all(
     own = callbacks or [()] * len(states)
     try:
         take_steps_together(
-            states, [[StopAtNonsense(), log, *more] for log, more in zip(logs, own, strict=True)]
+            states, [[StopAtNonsense(log), log, *more] for log, more in zip(logs, own, strict=True)]
         )
     except TrainingError:
         if all(state.failed for state in states):

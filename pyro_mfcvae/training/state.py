@@ -181,6 +181,9 @@ def new_state(
     n_processes = engine.n_processes
     check_last_batch(model, len(x), training.batch_size, "training.batch_size", n_processes)
     check_objective(model, config, n_processes)
+    for prior in model.facets:
+        if prior.n_observations is not None:
+            prior.n_observations.fill_(len(x))
     objective = Objective(model, config)
     captured = is_captured(training, parameter.device, n_processes)
     if captured:  # what graphs cannot hold is better found now than after a pretraining

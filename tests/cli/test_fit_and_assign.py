@@ -27,8 +27,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::pyro_mfcvae.errors.DataWarning"
 FEATURES = ["length", "mass", "age"]
 
 
-def mfcvae(*words, status=0):
-    result = CliRunner().invoke(main, list(map(str, words)), prog_name="mfcvae")
+def mfcvae(*words, status=0, piped=None):
+    result = CliRunner().invoke(main, list(map(str, words)), piped, prog_name="mfcvae")
     assert result.exit_code == status, result.output
     return result
 
@@ -146,7 +146,7 @@ def test_names_of_columns_go_with_an_export(run):
     assert Run("copy").feature_names() == tuple(FEATURES)
 
 
-def test_pictures_are_copied_by_their_clusters():
+def test_pictures_are_copied_by_their_clusters(monkeypatch):
     rng = np.random.default_rng(0)
     for i in range(24):
         file = Path(f"photos/{i % 2}/{i}.png")
@@ -168,19 +168,88 @@ def test_pictures_are_copied_by_their_clusters():
         assert copy.read_bytes() == (Path("new") / row["row"]).read_bytes()
     assert copies == {}
     assert len(list(Path("new").iterdir())) == 3
+    (Path("new") / "a.png").write_bytes(b"no picture")
+    assert "a.png" in mfcvae("assign", "pictures", "new", status=1).stderr
+    assert mfcvae("assign", "pictures", "new", "--skip-broken").stdout == result.stdout
+    with monkeypatch.context() as patch:
+        in_small_pieces(patch)
+        assert mfcvae("assign", "pictures", "new", "--skip-broken").stdout == result.stdout
+    (Path("new") / "a.png").unlink()
     again = mfcvae("assign", "pictures", "new", "--copy-to", "sorted", status=2)
     assert "sorted" in again.stderr
     inside = mfcvae("assign", "pictures", "new", "--copy-to", "new/sorted", status=2)
     assert "new/sorted" in inside.stderr
 
 
+def test_commands_that_read_folders_leave_broken_pictures_out():
+    for i in range(12):
+        Path("some").mkdir(exist_ok=True)
+        picture = np.random.default_rng(i).integers(256, size=(8, 8), dtype=np.uint8)
+        Image.fromarray(picture).save(f"some/{i}.png")
+    Path("some/half.png").write_bytes(Path("some/0.png").read_bytes()[:50])
+    assert "half.png" in mfcvae("inspect", "some", status=1).stderr
+    assert "half.png" in mfcvae("inspect", "some", "--skip-broken").stdout
+    quick = ["--set", "training.epochs_per_step=[1]", "--facets"]
+    mfcvae("train", "--data", "some", "--skip-broken", *quick, "2:2", "--out", "trained")
+    assert Run("trained").config.data.options["skip_broken"]
+    mfcvae("fit", "some", "--skip-broken", "-q", *QUICK, "--facets", "2", "--out", "fitted")
+    assert len(read(Path("fitted/assign.csv"))) == 12
+    assert "skip_broken" in mfcvae("inspect", "mine.csv", "--skip-broken", status=1).output
+
+
+def test_a_table_from_the_standard_input(run, table):
+    text = table.to_csv(index=False)
+    expected = mfcvae("assign", run, "mine.csv")
+    for separator in (",", "\t", ";"):
+        piped = table.to_csv(index=False, sep=separator)
+        result = mfcvae("assign", run, "-", "-o", "-", piped=piped)
+        assert result.stdout == expected.stdout
+    found, known = (
+        json.loads(mfcvae("inspect", data, "--json", piped=text).stdout)["columns"]
+        for data in ("-", "mine.csv")
+    )
+    assert found == known
+    mfcvae("fit", "-", "--facets", "3,2", "--out", "piped", "-q", *QUICK, piped=text)
+    assert (Path("piped/assign.csv")).read_bytes() == (run / "assign.csv").read_bytes()
+    assert not Path(Run("piped").config.data.options["path"]).is_relative_to(Path.cwd())
+
+
+@pytest.mark.parametrize("piped", [b"", b" \n", b"PK\x03\x04\x00\x00", b"\x89HDF\r\n\x1a\n\x00"])
+def test_other_data_do_not_come_from_a_pipe(piped):
+    assert "standard input: " in mfcvae("inspect", "-", piped=piped, status=1).stderr
+
+
 def test_pieces_make_up_the_whole(run, table, monkeypatch):
+    table[[*FEATURES[::-1], "id"]].to_csv("pieces.csv", sep=";", index=False)
+    table.set_index("id").to_parquet("pieces.parquet")
+    table.to_csv("pieces.tsv", sep="\t", index=False)
     np.save("pieces.npy", table[FEATURES].to_numpy())
-    whole = read(mfcvae("assign", run, "pieces.npy").stdout)
+    names = [f"pieces.{suffix}" for suffix in ("csv", "parquet", "tsv", "npy")]
+    whole = [read(mfcvae("assign", run, name).stdout) for name in names]
+    in_small_pieces(monkeypatch)
+    pieces = [mfcvae("assign", run, name) for name in names]
+    assert len(whole[0]) == 60
+    for one, other in zip(pieces, whole, strict=True):
+        pd.testing.assert_frame_equal(read(one.stdout), other, rtol=0, atol=2e-6)  # of 6 digits
+    assert whole[0].equals(whole[1])
+    assert pieces[0].stderr.count("by their names") == 1
+
+
+def in_small_pieces(monkeypatch):
     monkeypatch.setattr(assign, "_MOST_ROWS", 7)
-    pieces = read(mfcvae("assign", run, "pieces.npy").stdout)
-    assert len(whole) == 60
-    pd.testing.assert_frame_equal(pieces, whole, rtol=0, atol=2e-6)  # float32, 6 digits
+    monkeypatch.setattr("pyro_mfcvae.data.tables._CELLS", 50)
+    monkeypatch.setattr("pyro_mfcvae.data.folder._PIECE", 500)
+    monkeypatch.setattr("pyro_mfcvae.data.rows._KEPT", 100)
+
+
+@pytest.mark.parametrize("value", ["x", np.inf])
+def test_what_is_wrong_far_down_is_told_with_its_row(run, table, value, monkeypatch):
+    in_small_pieces(monkeypatch)
+    masses = [*map(str, table["mass"][:57]), str(value), *map(str, table["mass"][58:])]
+    table.assign(mass=masses).to_csv("late.csv", index=False)
+    result = mfcvae("assign", run, "late.csv", status=1)
+    assert all(word in result.stderr for word in ("late.csv", "'mass'", "row 57"))
+    assert result.stdout == ""
 
 
 def test_tables_as_json_and_nothing_at_all(run):

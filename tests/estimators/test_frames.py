@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from pyro_mfcvae import FacetClustering
-from pyro_mfcvae.estimators.facts import facts_of, health
+from pyro_mfcvae.estimators.facts import facts_of
 
 pd = pytest.importorskip("pandas")
 
@@ -97,8 +97,6 @@ def test_what_sets_a_cluster_apart():
     assert_allclose(facts.sureness[:2], [0.9, 0.8])
     assert facts.sure == pytest.approx(0.85)
     assert facts.typical[2] == []
-    assert any("1 of 3" in line for line in health([facts], np.eye(1)))
-    assert any("facets 0 and 1" in line for line in health([facts, facts], np.ones((2, 2))))
 
 
 def test_pairs_of_clusters_are_drawn(facets):

@@ -376,8 +376,9 @@ def test_diversity_of_a_run(run):
         assert found.distances["pixels"][of] == pytest.approx(mean, rel=1e-6)
     before = (run / "evaluation.json").read_bytes()
     for slow, message in (
-        ({"diversity": ("angle",)}, "angle; choose from pixels, lpips"),
-        ({"oracle": True}, "'oracle'; choose from importance_weighted_bound, probe, diversity"),
+        ({"diversity": ("angle",)}, "distance 'angle'; .*pixels, lpips"),
+        ({"diversity": ("pixel",)}, "did you mean 'pixels'"),
+        ({"oracle": True}, "'oracle'; .*importance_weighted_bound, probe, diversity"),
     ):
         with pytest.raises(ConfigError, match=message):
             evaluate_run(opened, dataset, slow)

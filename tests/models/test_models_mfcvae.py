@@ -10,7 +10,7 @@ from model_cases import WrittenOut
 from pyro_mfcvae import Noise
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.guides import AmortizedGuide
-from pyro_mfcvae.testing.case import SEED
+from pyro_mfcvae.testing.case import SEED, ModelCase, first_state
 from pyro_mfcvae.testing.values import gradients, relative_error
 
 
@@ -32,6 +32,24 @@ class TestMFCVAE(WrittenOut):
         # At the optimum the gradient through q(c | x) vanishes, whichever way it goes.
         ours, theirs = gradients(model, terms.loss), gradients(model, best.loss)
         assert relative_error(ours, theirs) <= 1e-9
+
+
+class TestDirichletWeights(WrittenOut):
+    name = "mfcvae"
+    facet_settings = {"initial_variance": 0.5, "weight_concentration": 0.3}  # noqa: RUF012
+
+    def build(self, facets=None):
+        model = super().build(facets)
+        for prior in model.facets:
+            prior.n_observations.fill_(40)
+        return model
+
+    def log_prior(self, model, zs):
+        return ModelCase.log_prior(self, model, zs)  # the posterior's weights, which sum to 1
+
+    def test_training_sets_the_number_of_observations(self):
+        state = first_state(self.config())
+        assert [prior.n_observations.item() for prior in state.model.facets] == [40, 40]
 
 
 class TestAutoregressive(WrittenOut):

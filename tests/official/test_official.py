@@ -474,7 +474,7 @@ LEFT_OUT = object()
         ({"dataset": "celeba"}, "dataset: .*'fast_mnist', .* got 'celeba'"),
         ({"z_j_dim_list": ["5", "5"]}, r"z_j_dim_list\.0: .* got '5'"),
         ({"n_clusters_j_list": [5, 4, 3]}, "n_clusters_j_list .* 2 facets"),
-        ({"fix_pi_p_c": True, "facet_to_fix_pi_p_c": "facet_2"}, "facet_to_fix.* facet_1, got"),
+        ({"fix_pi_p_c": True, "facet_to_fix_pi_p_c": "facet_2"}, "facet_to_fix.*'facet_2'"),
         ({"n_epochs_per_progressive_step": [1, 9]}, "n_epochs_per_progressive_step .* at least 2"),
         ({"n_clusters_j_list": [60, 4]}, r"facet 0 has 5 clusters .* 60 .* \(facets.0.loc\)$"),
         ({"z_j_dim_list": [3, 6]}, r"facet 1 has 2 latent dimensions .* 6 in .* \(\S+\)$"),

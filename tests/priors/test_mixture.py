@@ -7,7 +7,7 @@ import pytest
 import torch
 from prior_contract import PriorContract
 from sklearn.mixture import GaussianMixture
-from torch.distributions import MultivariateNormal
+from torch.distributions import Dirichlet, MultivariateNormal
 
 from pyro_mfcvae import MixturePrior
 from pyro_mfcvae.errors import ConfigError
@@ -42,6 +42,44 @@ class TestFull(PriorContract):
 
 class TestDiagonal(TestFull):
     covariance = "diagonal"
+
+
+class TestDirichlet(TestFull):
+    """The posterior of 40 observations under a Dirichlet prior over the weights."""
+
+    def build(self):
+        prior = MixturePrior(K, D, weight_concentration=0.3).double()
+        prior.n_observations.fill_(40)
+        with torch.no_grad():
+            prior.logits += torch.randn(K)
+        return prior
+
+    def components(self, prior, parents):
+        log_pi = (0.3 + 40 * prior.logits.softmax(0)).digamma().log_softmax(0)
+        return log_pi, MultivariateNormal(prior.loc, scale_tril=prior.scale_tril)
+
+    def test_log_probabilities_of_clusters_by_draws(self):
+        """E log pi - KL / N, up to five standard errors."""
+        prior = self.build()
+        q, p = prior.weight_posterior, Dirichlet(torch.full((K,), 0.3).double())
+        assert q.concentration.sum().item() == pytest.approx(40 + K * 0.3)
+        pi = q.sample((20_000,))
+        drawn = pi.log() - ((q.log_prob(pi) - p.log_prob(pi)) / 40).unsqueeze(-1)
+        error = 5 * drawn.std(0) / 20_000**0.5
+        assert (abs(prior.cluster().log_prob(torch.arange(K)) - drawn.mean(0)) < error).all()
+
+    def test_weights_are_learnt_whatever_else_is_said(self):
+        prior = MixturePrior(K, D, learn_weights=False, weight_concentration=1.0)
+        assert prior.logits.requires_grad
+
+    def test_sites_have_the_densities_of_the_joint_one(self):
+        """Up to one constant: what weights of a posterior lack to 1, and the KL."""
+        prior, _, z = self.case(N)
+        c = torch.randint(K, (3, len(z)))
+        log_prob = prior.cluster().log_prob(c) + prior.component(c).log_prob(z)
+        off = log_prob - prior.log_joint(z).gather(1, c.T).T
+        assert off.max() < 0
+        torch.testing.assert_close(off, off[0, 0].expand_as(off), rtol=1e-9, atol=1e-9)
 
 
 @pytest.fixture
@@ -91,6 +129,7 @@ def test_initial_variance_and_fixed_weights(n_clusters, beta):
         ({"covariance": "spherical"}, "'spherical'"),
         ({"initial_variance": 0.0}, "above 0"),
         ({"softplus_beta": -1.0}, "above 0"),
+        ({"weight_concentration": 0.0}, "weight_concentration"),
     ],
 )
 def test_bad_settings_are_refused(settings, message):

@@ -99,7 +99,7 @@ def drawn(tmp_path_factory) -> Path:
     experiment.train(tiny_config(**SHORT), folder)
     said = []
     assert write_report([folder], say=said.append) == folder / "report.html"
-    assert [text.partition(": ")[2] for text in said] == [
+    assert [text.partition(": ")[2] for text in said[:3]] == [
         "preparing the data",
         "evaluating",
         "drawing",
@@ -211,7 +211,7 @@ def test_what_else_was_measured_is_shown(run):
     assert ["4", "vade", "0.50 ± 0.50", *["0.5000"] * 3, "0.5", "12.5"] in page.rows
     assert "another measure" in page.text
     assert "The figure guides.png is damaged and left out." in page.text
-    assert "guides.png" in said[0]
+    assert any("guides.png" in text for text in said)
     parts = ("Novelty.", "Facets 0 and 1: what the model", "Further figures\n", "Something.")
     order = [page.text.rindex(part) for part in parts]
     assert order == sorted(order)

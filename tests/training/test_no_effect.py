@@ -109,8 +109,9 @@ def test_every_setting_of_a_preset_has_an_effect(preset):
 
 @pytest.mark.parametrize("name", ["gmvae-shapes", "ugvae-shapes"])
 def test_weights_that_are_not_learnt_are_not_asked_for(name):
-    with pytest.raises(ConfigError, match="learn_weights"):
-        prepare(_on_scenes(name, ["model.facets.0.learn_weights=true"]))
+    for setting, value in (("learn_weights", "true"), ("weight_concentration", "0.1")):
+        with pytest.raises(ConfigError, match=setting):
+            prepare(_on_scenes(name, [f"model.facets.0.{setting}={value}"]))
     prepare(_on_scenes(name, ["model.facets.0.learn_weights=false"]))
 
 

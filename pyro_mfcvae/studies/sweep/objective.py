@@ -13,10 +13,11 @@ from pydantic.dataclasses import dataclass
 
 from pyro_mfcvae.config import Config, Whole
 from pyro_mfcvae.data import Dataset
-from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.errors import ConfigError, did_you_mean
 from pyro_mfcvae.evaluation.measures import MEASURES, Level, Measure, Part
 from pyro_mfcvae.evaluation.results import path_of
 from pyro_mfcvae.evaluation.slow import HALVES
+from pyro_mfcvae.registry import unknown
 from pyro_mfcvae.studies.results import Entry
 
 _PLACES: Mapping[Level, tuple[str, ...]] = {
@@ -51,7 +52,7 @@ class Criterion:
     def __post_init__(self) -> None:
         possible = [r.name for r in MEASURES.values() if r.function or r.name == "elbo"]
         if self.measure not in possible:
-            raise ValueError(f"unknown measure {self.measure!r}; choose from {', '.join(possible)}")
+            raise unknown("measure", self.measure, possible)
         places = _PLACES[self.row.level]
         for place in ("facet", "factor", "other_facet"):
             if (getattr(self, place) is None) == (place in places):
@@ -119,4 +120,5 @@ class Criterion:
             raise ConfigError(
                 f"the objective is of factor {self.factor!r}, but the data have "
                 f"{f'only {factors}' if factors else 'no labels'}"
+                f"{did_you_mean(self.factor, dataset.labels)}"
             )

@@ -123,13 +123,20 @@ def _fit_mixture(
         TrainingError: if the latents are not finite, or so much alike that there is nothing to fit.
     """
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.mixture import GaussianMixture
+    from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 
-    mixture = GaussianMixture(
-        facet.n_clusters,
-        covariance_type="full" if covariance == "full" else "diag",
-        random_state=derive_seed(seed) % 2**31,
-    )
+    settings = {
+        "n_components": facet.n_clusters,
+        "covariance_type": "full" if covariance == "full" else "diag",
+        "random_state": derive_seed(seed) % 2**31,
+    }
+    mixture = GaussianMixture(**settings)
+    if isinstance(facet, MixturePrior) and facet.weight_concentration is not None:
+        mixture = BayesianGaussianMixture(
+            **settings,
+            weight_concentration_prior_type="dirichlet_distribution",
+            weight_concentration_prior=facet.weight_concentration,
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a start need not be a fit
         try:

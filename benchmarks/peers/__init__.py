@@ -1,0 +1,1 @@
+"""Clustering of real data, by this library and by others; labels only judge."""
