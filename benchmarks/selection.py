@@ -4,8 +4,8 @@
 
 Every candidate of a grid is fitted to data with known partitions. The labels come into play once
 all are ranked: each partition is held against the facet that matches it, one to one (NMI, 0 where
-there are fewer facets), and the mean of these is the candidate's agreement. ``--again`` ranks what
-a record holds once more.
+there are fewer facets), and the mean of these is the candidate's agreement. Without names the
+records of a file are ranked once more.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from pyro_mfcvae.estimators.search import candidate_of
 from pyro_mfcvae.evaluation.ranking import Candidate, rank
 from pyro_mfcvae.presets.auto import grid_of_clusters
 from pyro_mfcvae.runs.run import commit
+from pyro_mfcvae.tables import Table, as_markdown, make_table, number
 
 N_LETTERS = 2000  # rows that are taken, evenly spread
 TRUE = {"penguins": (3, 2), "wine": (3,), "fruit": (3, 3), "digits": (10,), "letters": (6, 4, 3)}
@@ -99,6 +101,26 @@ def judge(record: dict[str, Any]) -> None:
     }
 
 
+def results_table(records: Sequence[Mapping[str, Any]]) -> Table:
+    """A row for each record."""
+    heads = ("data", "seed", "truth", "its rank", "recommended", "agreement", "best", "median")
+    rows = [
+        (
+            record["data"],
+            str(record["seed"]),
+            str(TRUE[record["data"]]),
+            f"{record['rank_of_truth']} of {record['n_candidates']}",
+            record["recommended"],
+            number(record["agreement_of_recommended"]),
+            number(record["best_agreement"]),
+            number(record["median_agreement"]),
+            number(record["spearman"]),
+        )
+        for record in records
+    ]
+    return make_table("", (*heads, "Spearman"), rows, is_text=True)
+
+
 def _candidate(each: Mapping[str, Any]) -> Candidate:
     tuples = {key: tuple(each[key]) for key in ("n_clusters", "latent_dim", "used")}
     arrays = {key: np.array(each[key], float) for key in ("elbo", "stability", "redundancy")}
@@ -115,25 +137,19 @@ def main() -> None:
     parser.add_argument("data", nargs="*", metavar="NAME", help=", ".join(TRUE))
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
     parser.add_argument("--n-init", type=int, default=4)
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--again", action="store_true")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--out", type=Path, required=True, help="records are added to it")
     given = parser.parse_args()
-    if given.again:
-        whole = json.loads(given.out.read_text())
-    else:
-        packages = {name: version(name) for name in _PACKAGES}
-        whole = {"command": sys.argv[1:], "commit": commit(), "packages": packages, "records": []}
-    for seed in range(given.seeds if not given.again else 0):
-        for name in given.data:
-            whole["records"].append(measure(name, given.data_dir, given.n_init, seed))
-            given.out.write_text(json.dumps(whole) + "\n")
-    for record in whole["records"]:
+    records = json.loads(given.out.read_text()) if given.out.exists() else []
+    packages = {name: version(name) for name in _PACKAGES}
+    where = {"command": sys.argv[1:], "commit": commit(), "packages": packages}
+    for seed, name in product(given.seeds, given.data):
+        records.append(measure(name, given.data_dir, given.n_init, seed) | where)
+        given.out.write_text(json.dumps(records) + "\n")
+    for record in records:
         judge(record)
-        keys = ("data", "seed", "recommended", "spearman", "rank_of_truth", "n_candidates")
-        keys += ("agreement_of_recommended", "best_agreement", "median_agreement")
-        print({key: record[key] for key in keys})
-    given.out.write_text(json.dumps(whole) + "\n")
+    given.out.write_text(json.dumps(records) + "\n")
+    print(as_markdown(results_table(records)))
 
 
 if __name__ == "__main__":
