@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import spearmanr
 from sklearn.metrics import normalized_mutual_info_score
@@ -86,6 +87,7 @@ def judge(record: dict[str, Any]) -> None:
     agreements = [record["candidates"][i]["agreement"] for i in ranking.order]
     places = [tuple(row.candidate.n_clusters) for row in ranking.rows]
     true = (TRUE[record["data"]], TRUE[record["data"]][::-1])
+    alike = [i for i, k in enumerate(places) if len(k) == len(true[0])]
     record |= {
         "ranking": [
             {"candidate": row.label, "agreement": round(agreement, 3), "verdict": row.verdict}
@@ -97,28 +99,39 @@ def judge(record: dict[str, Any]) -> None:
         "median_agreement": float(np.median(agreements)),
         "rank_of_truth": 1 + min(i for i, k in enumerate(places) if k in true),
         "n_candidates": len(places),
-        "spearman": -float(spearmanr(range(len(places)), agreements).statistic),
+        "rank_among_equal_facets": 1 + min(i for i, k in enumerate(alike) if places[k] in true),
+        "n_equal_facets": len(alike),
+        "spearman_of_equal_facets": _agreement(np.take(agreements, alike)),
+        "spearman": _agreement(agreements),
     }
+
+
+def _agreement(agreements: ArrayLike) -> float:
+    """Spearman's correlation of the order with the agreement, 1 where it falls throughout."""
+    return -float(spearmanr(range(len(np.asarray(agreements))), agreements).statistic)
 
 
 def results_table(records: Sequence[Mapping[str, Any]]) -> Table:
     """A row for each record."""
-    heads = ("data", "seed", "truth", "its rank", "recommended", "agreement", "best", "median")
+    heads = ("data", "seed", "truth", "its rank", "of equal J", "recommended", "agreement")
+    heads += ("best", "median", "Spearman", "of equal J")
     rows = [
         (
             record["data"],
             str(record["seed"]),
             str(TRUE[record["data"]]),
             f"{record['rank_of_truth']} of {record['n_candidates']}",
+            f"{record['rank_among_equal_facets']} of {record['n_equal_facets']}",
             record["recommended"],
             number(record["agreement_of_recommended"]),
             number(record["best_agreement"]),
             number(record["median_agreement"]),
             number(record["spearman"]),
+            number(record["spearman_of_equal_facets"]),
         )
         for record in records
     ]
-    return make_table("", (*heads, "Spearman"), rows, is_text=True)
+    return make_table("", heads, rows, is_text=True)
 
 
 def _candidate(each: Mapping[str, Any]) -> Candidate:

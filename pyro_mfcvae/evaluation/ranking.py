@@ -10,6 +10,9 @@ The differences are paired: how hard a row is for every candidate cancels. Candi
 come last. Of the others those with behind_i <= SE_i count as good as the best (one-standard-error
 rule; Hastie, Tibshirani and Friedman, "The Elements of Statistical Learning", Section 7.10), and
 the simplest of them is recommended.
+
+The bound pays for clusters that are too many. It does not pay for a second facet, as one facet with
+more latents describes the same rows: so the first candidate of every J is named, too.
 """
 
 from __future__ import annotations
@@ -175,6 +178,10 @@ def rank(candidates: Sequence[Candidate]) -> Ranking:
         for i in order
     )
     said = [f"{rows[0].label}: {rows[0].verdict}"]
+    first: dict[int, str] = {}
+    for row in rows:
+        first.setdefault(len(row.candidate.n_clusters), row.label)
+    said += [f"The first of those with J = {j} is {first[j]}" for j in [*first][1:]]
     said += [f"{row.label} {row.verdict}" for row in rows[1:]]
     return Ranking(rows, tuple(order), ". ".join(said) + ".")
 

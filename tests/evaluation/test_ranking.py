@@ -50,6 +50,11 @@ def test_the_simplest_within_one_standard_error_is_recommended():
     assert ranking.recommendation.startswith("(4, 2)")
 
 
+def test_the_first_of_every_number_of_facets_is_named():
+    one = rank([candidate((3,)), candidate((9, 9), 2.0), candidate((4, 2), 1.0)])
+    assert "J = 2 is (4, 2)" in one.recommendation
+
+
 def test_clusters_in_use_count_and_then_latents_and_then_stability():
     many = candidate((9, 9), noise=0, used=(2, 2))
     few = candidate((3, 3), noise=0)
