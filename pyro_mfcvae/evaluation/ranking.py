@@ -71,7 +71,7 @@ class Candidate:
     @property
     def ills(self) -> list[str]:
         """What is wrong with it, in words; nothing where all is well."""
-        found = []
+        found = [] if np.isfinite(self.elbo).all() else ["its held-out ELBO is not finite"]
         for j, (k, used, stable) in enumerate(
             zip(self.n_clusters, self.used, self.stability, strict=True)
         ):

@@ -83,6 +83,13 @@ def test_what_has_a_fault_comes_last_with_its_reason(fault, words):
         assert word in rank([ill]).rows[0].verdict  # nothing else is left to recommend
 
 
+def test_an_elbo_that_is_not_finite_is_a_fault():
+    broken = candidate((3,), np.nan)
+    ranking = rank([broken, candidate((4,), 3.0)])
+    assert ranking.rows[1].candidate is broken
+    assert "finite" in ranking.rows[1].verdict
+
+
 def test_a_facet_without_clusters_and_a_single_start_are_no_faults():
     assert candidate((6, 1), stability=np.full(2, np.nan)).ills == []
 
