@@ -139,8 +139,8 @@ def fit(
         show_tables(screen, sizes_table(assigned))
         for line in _of_starts(found, selection.seeds.index(starts[0].seed)):
             say_plainly(screen, line)
-        for fault in [*found.ills, *(f"a start failed: {error}" for error in failed)]:
-            say_plainly(screen, f"warning: {fault}")
+        for error in failed:
+            say_plainly(screen, f"a start failed: {error}")
         say_plainly(screen, f"clusters of every row: {table}\nfigures: {run.figures}")
         say_plainly(screen, f"look first at: {page}")
 
