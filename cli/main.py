@@ -19,7 +19,7 @@ from pyro_mfcvae.cli.analyse import compare, evaluate, figures, report
 from pyro_mfcvae.cli.assign import assign
 from pyro_mfcvae.cli.bench import bench
 from pyro_mfcvae.cli.exchange import export, import_, parts, presets, pretrained
-from pyro_mfcvae.cli.fit import fit
+from pyro_mfcvae.cli.fit import fit, select
 from pyro_mfcvae.cli.inspect import inspect
 from pyro_mfcvae.cli.intervene import intervene
 from pyro_mfcvae.cli.reproduce import reproduce
@@ -42,6 +42,7 @@ from pyro_mfcvae.tables import printable
 
 COMMANDS = (  # each imports the library when it runs, so that --help is quick
     fit,
+    select,
     train,
     assign,
     evaluate,

@@ -6,11 +6,12 @@ import math
 import shlex
 import shutil
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 from typing_extensions import override
 
 from pyro_mfcvae.cli import completion
@@ -256,6 +257,31 @@ def command_line(*words: object) -> str:
     """A command, to be pasted into a shell."""
     texts = [f"./{w}" if isinstance(w, Path) and str(w).startswith("-") else str(w) for w in words]
     return shlex.join(["mfcvae", *texts])
+
+
+def same_command(ctx: click.Context, name: str, *more: object, without: Sequence[str] = ()) -> str:
+    """The command that was given, as another one, to be pasted into a shell.
+
+    Args:
+        ctx: of the command.
+        name: of the other one.
+        *more: words behind it.
+        without: names of arguments that are left out.
+    """
+    words: list[object] = [name]
+    for given in ctx.command.params:
+        key = given.name or ""
+        if key in without or ctx.get_parameter_source(key) is not ParameterSource.COMMANDLINE:
+            continue
+        value = ctx.params[key]
+        if isinstance(given, click.Argument):
+            words.append(value)
+        elif isinstance(given, click.Option) and given.is_flag:
+            words.append(given.opts[0])
+        else:
+            values = value if given.multiple else [value]
+            words += [word for each in values for word in (given.opts[0], each)]
+    return command_line(*words, *more)
 
 
 def paragraph(head: str, text: str) -> str:

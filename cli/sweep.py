@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from pyro_mfcvae.cli.options import (
     DATA_DIR,
@@ -24,6 +22,7 @@ from pyro_mfcvae.cli.options import (
     ListsMeasures,
     option,
     prints_tables,
+    same_command,
     say_plainly,
 )
 from pyro_mfcvae.cli.studies import watch_study
@@ -136,7 +135,8 @@ def sweep(
         with watch_study(screen, planned.study, "trial", format_result) as watch:
             results = planned.run(chosen, watch)
     except Interrupted:
-        _say_how_to_go_on(screen, ctx)
+        command = same_command(ctx, "sweep")
+        say_plainly(screen, f"Interrupted; nothing is lost. Go on with\n    {command}")
         sys.exit(130)
     if as_json:
         show_json(results)
@@ -167,16 +167,6 @@ def _engine(
     if engine_name == "together":
         return AsOne()
     return InTurn() if n_jobs == 1 else Processes(n_jobs)
-
-
-def _say_how_to_go_on(screen: Console, ctx: click.Context) -> None:
-    words = ["mfcvae", "sweep"]
-    for given in ctx.command.params:
-        if ctx.get_parameter_source(given.name) is not ParameterSource.COMMANDLINE:
-            continue
-        value = str(ctx.params[given.name])
-        words += [value] if isinstance(given, click.Argument) else [given.opts[0], value]
-    say_plainly(screen, f"Interrupted; nothing is lost. Go on with\n    {shlex.join(words)}")
 
 
 def _trials(sweep: Sweep) -> list[list[str]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pyro_mfcvae.estimators import FacetClustering as FacetClustering
+    from pyro_mfcvae.estimators import FacetSearch as FacetSearch
     from pyro_mfcvae.estimators import GMVAEClustering as GMVAEClustering
     from pyro_mfcvae.estimators import VaDEClustering as VaDEClustering
     from pyro_mfcvae.evaluation import predict as predict
@@ -34,6 +35,7 @@ _HOMES = {
     "FadeInSchedule": "inference.fade_in",
     "FacetClustering": "estimators",
     "FacetELBO": "inference.elbo",
+    "FacetSearch": "estimators",
     "GMVAE": "models",
     "GMVAEClustering": "estimators",
     "MFCVAE": "models",

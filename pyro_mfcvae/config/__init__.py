@@ -4,7 +4,7 @@ Built directly, the dataclasses raise pydantic's ``ValidationError`` (a ``ValueE
 of the wrong type or range; the functions turn it into one ``ConfigError``.
 """
 
-from pyro_mfcvae.config.changes import override, parse_facets, with_facets
+from pyro_mfcvae.config.changes import override, parse_clusters, parse_facets, with_facets
 from pyro_mfcvae.config.identity import digest, identity
 from pyro_mfcvae.config.parts import (
     Component,
@@ -52,6 +52,7 @@ __all__ = [
     "digest",
     "identity",
     "override",
+    "parse_clusters",
     "parse_facets",
     "with_facets",
 ]

@@ -54,6 +54,23 @@ def parse_facets(text: str) -> tuple[FacetConfig, ...]:
     return tuple(facets)
 
 
+def parse_clusters(text: str) -> tuple[list[int], list[int] | None]:
+    """K and D of each facet from ``K,K``, where D is None, or from ``D:K,D:K``, shallow first.
+
+    Raises:
+        ConfigError: if the text has another form, or a number is not positive.
+    """
+    if ":" in text:
+        facets = parse_facets(text)
+        return [f.n_clusters for f in facets], [f.latent_dim for f in facets]
+    if not re.fullmatch(r"\s*0*[1-9][0-9]{0,17}\s*(,\s*0*[1-9][0-9]{0,17}\s*)*", text):
+        raise ConfigError(
+            "facets are given as K,K or D:K,D:K (clusters, or latent dimensions and clusters, all "
+            f"at least 1, shallow facet first), such as 6,4 or 2:6,2:4; got {text!r}"
+        )
+    return [int(part) for part in text.split(",")], None
+
+
 def with_facets(config: Config, text: str) -> Config:
     """Settings with other facets, given as ``D:K,D:K``; the rest is fitted to their number.
 

@@ -26,9 +26,9 @@ from pyro_mfcvae.estimators.frozen import FrozenFacet
 from pyro_mfcvae.estimators.inputs import Standardize, Units, read_rows, row_names
 from pyro_mfcvae.estimators.notebook import Progress
 from pyro_mfcvae.estimators.shown import ShowsClusters
-from pyro_mfcvae.estimators.starts import best_of, elbo_of_rows
+from pyro_mfcvae.estimators.starts import best_of
 from pyro_mfcvae.evaluation import examine, predict, redundancy, sample, swap_facets, traverse
-from pyro_mfcvae.evaluation.predictions import decode_means
+from pyro_mfcvae.evaluation.predictions import decode_means, elbo_of_rows
 from pyro_mfcvae.presets.auto import auto_config
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class Clustering(ClusterMixin, TransformerMixin, ShowsClusters):
         It is that of the values as the model sees them, so with standardised columns.
         """
         x = self.observations(X)
-        return elbo_of_rows(self.model_, x, self.config_.guide.name)
+        return elbo_of_rows(self.model_, x, self.config_.guide.name, alone=True)
 
     def score(self, X: Any, y: Any = None) -> float:
         """The mean of the rows' ELBO. Labels are not read."""

@@ -35,7 +35,7 @@ _DEAD = 0.1  # nats; two clusters of equal size are 0.69
 _COLLAPSED = 0.95  # share of one cluster: what is left is no partition
 _EMPTY = 0.8  # share of the clusters; the default job leaves 0.75 empty and does better for it
 _UNSURE = 0.3  # from 0, where all clusters are as probable, to 1; a hundred of them need time
-_SAME = 0.8  # NMI; different starts of one facet have less
+SAME = 0.8  # NMI; different starts of one facet have less
 _EXPLODING = 100.0  # standard deviation of a latent, which starts at about 1
 _NOISY = 3.0  # noise over the data's standard deviation; a decoder that gives the mean has 1
 
@@ -114,7 +114,7 @@ def find_illnesses(
         )
         for i in partitions
         for j in partitions
-        if i < j and redundancy[i, j] > _SAME
+        if i < j and redundancy[i, j] > SAME
     ]
     if noise > _NOISY:
         sentence = (

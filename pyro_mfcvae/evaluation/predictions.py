@@ -19,12 +19,13 @@ from pyro_mfcvae.data.streamed import StreamedObservations
 from pyro_mfcvae.errors import DataError
 from pyro_mfcvae.guides import Guide
 from pyro_mfcvae.inference.elbo import Weights, term_means
-from pyro_mfcvae.inference.noise import Noise
+from pyro_mfcvae.inference.noise import Noise, SameNoise
 from pyro_mfcvae.models.base import FacetModel
 
 Array = NDArray[np.floating]
 
 BATCH_SIZE = 500
+_N_SAMPLES = 16  # of z for each observation
 _FAR = 10  # widths of the range that training saw
 
 
@@ -134,6 +135,26 @@ def elbo_means(
         for name, value in term_means(terms, weights).items():
             totals[name] = totals.get(name, 0.0) + value.item() * len(batch)
     return {name: total / len(x) for name, total in totals.items()}
+
+
+def elbo_of_rows(
+    model: FacetModel, x: Observations, guide: str, alone: bool = False
+) -> NDArray[np.float64]:
+    """The ELBO of every observation, (N,), in nats, of 16 samples of z.
+
+    Args:
+        model: the model.
+        x: observations (N, *event).
+        guide: name of the guide.
+        alone: give every observation the same noise, so that its ELBO depends on no other one. Else
+            the noise differs, and its error in the mean falls as N grows.
+    """
+    parts = []
+    with torch.no_grad():
+        for step, batch in enumerate(batches(model, x)):
+            with SameNoise(0) if alone else Noise(0, step):
+                parts.append(model(batch, guide, _N_SAMPLES).elbo.cpu().numpy())
+    return np.concatenate(parts)
 
 
 def reconstruct(model: FacetModel, x: Tensor) -> Array:

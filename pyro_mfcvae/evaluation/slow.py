@@ -21,15 +21,16 @@ from pyro_mfcvae.evaluation.diversity import pixel_diversity
 from pyro_mfcvae.evaluation.evaluating import evaluate_halves
 from pyro_mfcvae.evaluation.measures import Part
 from pyro_mfcvae.evaluation.perceptual import check_pictures, perceptual_diversity, require_lpips
-from pyro_mfcvae.evaluation.predictions import sample
+from pyro_mfcvae.evaluation.predictions import elbo_of_rows, predict, sample
 from pyro_mfcvae.evaluation.probing import probe
 from pyro_mfcvae.evaluation.results import Bound, Diversity, Evaluation, Probe
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.registry import unknown
 
 _N_WEIGHED = 1000  # observations for the importance-weighted bound
-_N_COMPARED = 10_000  # pairs, and samples of the model, for diversity
+_N_COMPARED = 10_000  # rows; pairs, and samples of the model, for diversity
 
+ROWS = "rows"  # to compare runs by, row by row
 HALVES = "held_out_halves"  # to choose among runs by one, and to report the other
 
 DISTANCES = {"pixels": pixel_diversity, "lpips": perceptual_diversity}
@@ -126,6 +127,16 @@ def _halves(trained: Trained, asked: bool, known: Evaluation) -> dict[str, Any]:
     }
 
 
+def _rows(trained: Trained, asked: bool, known: Evaluation) -> dict[str, Any]:
+    """The ELBO of held-out rows, and the clusters of all rows in each facet; of 10,000 at most."""
+    x, guide = trained.dataset.split("test")[0], trained.config.guide.name
+    clusters = predict(trained.model, spread(trained.dataset.x, _N_COMPARED)).clusters
+    return {
+        "elbo": elbo_of_rows(trained.model, spread(x, _N_COMPARED), guide).tolist(),
+        "clusters": [facet.tolist() for facet in clusters],
+    }
+
+
 def _check_diversity(trained: Trained, distances: tuple[str, ...]) -> None:
     for distance in distances:
         if distance not in DISTANCES:
@@ -172,5 +183,6 @@ for _row in (
         lambda stored, asked: {*asked} <= stored.distances.keys(),
     ),
     SlowMeasurement(HALVES, _halves),
+    SlowMeasurement(ROWS, _rows),
 ):
     register_slow(_row)

@@ -1,5 +1,6 @@
 """What the package offers; imported when it is first asked for, as it needs torch."""
 
+from pyro_mfcvae.figures.candidates import ranked_candidates
 from pyro_mfcvae.figures.experiments import changed_settings, clusters_needed, latent_spaces
 from pyro_mfcvae.figures.folder import draw_figures, drawn, read_reasons, save_arrays, save_figure
 from pyro_mfcvae.figures.over_epochs import Curve, spread_over_epochs, term_over_steps
@@ -33,6 +34,7 @@ __all__ = [
     "find_figure",
     "get_figure",
     "latent_spaces",
+    "ranked_candidates",
     "read_reasons",
     "register_figure",
     "save_arrays",

@@ -144,3 +144,8 @@ def derive_seed(*parts: int | str) -> int:
     """A 63-bit seed from parts such as (seed, step, name), the same on every machine."""
     text = "/".join(str(part) for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
+
+
+def start_seeds(seed: int, n: int) -> list[int]:
+    """Seeds of n starts of which the best is taken; the first ones are the same for every n."""
+    return [derive_seed(seed, "start", i) % 2**31 for i in range(n)]

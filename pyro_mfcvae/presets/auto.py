@@ -18,8 +18,9 @@ from pyro_mfcvae.config import (
     ModelConfig,
     TrainingConfig,
 )
-from pyro_mfcvae.data import Dataset
+from pyro_mfcvae.data import Dataset, as_float, spread
 from pyro_mfcvae.data.columns import ColumnKind, columns_likelihood
+from pyro_mfcvae.data.observations import Observations
 from pyro_mfcvae.presets.rows import part
 
 _ROWS_PER_CLUSTER = 10
@@ -27,6 +28,7 @@ _ROWS_PER_LATENT = 50
 _MOST_CLUSTERS = 10
 _MOST_LATENTS = 16  # of all facets
 _MANY_VALUES = 256
+_MANY_ROWS = 1000
 _MOST_WORK = 2.5e10  # steps times observations times values times width
 _SHORT = 500  # steps
 _WARM_UP = (0.2, 0.4)  # shares of the training
@@ -55,6 +57,24 @@ class Auto:
     config: Config
     n_starts: int
     choices: list[Choice]
+
+
+def most_clusters(n: int) -> int:
+    """K of a facet that n training rows are enough for."""
+    return max(2, min(_MOST_CLUSTERS, n // _ROWS_PER_CLUSTER))
+
+
+def grid_of_clusters(n: int, most_facets: int = 3) -> list[tuple[int, ...]]:
+    """K of each facet, to choose among: few and many, in one to three facets.
+
+    Args:
+        n: training rows.
+        most_facets: J at most.
+    """
+    few, some, most = (max(2, round(share * most_clusters(n))) for share in (0.3, 0.6, 1))
+    sizes = [(few,), (some,), (most,), (few, few), (some, few), (some, some), (most, some)]
+    sizes += [(most, most), (few, few, few), (some, some, some)]
+    return [each for each in dict.fromkeys(sizes) if len(each) <= most_facets]
 
 
 def auto_config(
@@ -91,11 +111,10 @@ def auto_config(
         choices.append(Choice(setting, chosen, reason if given is None else "as given"))
         return chosen
 
-    most = max(2, min(_MOST_CLUSTERS, n // _ROWS_PER_CLUSTER))
     clusters = choose(
         "n_clusters",
         n_clusters,
-        [most] * (2 if model == "mfcvae" else 1),
+        [most_clusters(n)] * (2 if model == "mfcvae" else 1),
         f"{_ROWS_PER_CLUSTER} rows for a cluster, and at most {_MOST_CLUSTERS} clusters",
     )
     n_facets = len(clusters)
@@ -105,6 +124,9 @@ def auto_config(
     wide = math.sqrt(n * min(n_values, _MANY_VALUES)) / 3
     width = 2 ** round(math.log2(min(max(wide, 16), 128)))
     width = choose("width", None, width, f"of the networks' layers: {size}")
+    is_picture = dataset.observation.kind != "table"
+    activation = "elu" if is_picture else "tanh"  # bright pictures saturate tanh: no facet lives
+    choices.append(Choice("activation", activation, "pictures" if is_picture else "rows"))
     batch = choose("batch_size", batch_size, min(n, 64 if n < 2000 else 256), size)
     affordable = max(_MOST_WORK / (batch * n_values * width), 200)
     steps = round(min(10 * n, max(700 * math.sqrt(n / 1000), 1000), 3000, affordable))
@@ -119,13 +141,17 @@ def auto_config(
         likelihood = columns_likelihood(columns, dataset.observation.missing)
         choices += [Choice(f"kind of {c.name}", c.kind, c.reason) for c in columns]
     else:
-        likelihood = part("gaussian", scale=1.0, learn_scale=True)
-        choices.append(Choice("model.likelihood", "gaussian", "the noise's scale is learnt"))
+        scale = _deviation(dataset.x) if is_picture else 1.0
+        likelihood = part("gaussian", scale=scale, learn_scale=True)
+        reason = f"the noise's scale is learnt, from {scale:g} on"
+        choices.append(Choice("model.likelihood", "gaussian", reason))
     has_clusters = any(k > 1 for k in clusters)
     config = Config(
         preset="auto",
         data=part(dataset.name),
-        model=_model(model, list(zip(clusters, latents, strict=True)), width, likelihood, start),
+        model=_model(
+            model, list(zip(clusters, latents, strict=True)), width, activation, likelihood, start
+        ),
         guide=GuideConfig(name="posterior-analytic" if model == "gmvae" else "vade"),
         training=TrainingConfig(
             batch_size=batch,
@@ -142,10 +168,17 @@ def auto_config(
     return Auto(config, starts, choices)
 
 
+def _deviation(x: Observations) -> float:
+    """Standard deviation of values around the mean observation, to two digits."""
+    values = as_float(spread(x, _MANY_ROWS))
+    return float(f"{values.std(0).square().mean().sqrt():.2g}") or 1.0
+
+
 def _model(
     name: str,
     sizes: Sequence[tuple[int, int]],
     width: int,
+    activation: str,
     likelihood: Component,
     initialisation: Start,
 ) -> ModelConfig:
@@ -161,10 +194,10 @@ def _model(
         options = {"mixture_width": width} if facets[0].has_clusters else {}
         facets.append(FacetConfig(n_clusters=1, latent_dim=2))
     if name == "mfcvae":
-        encoder = part("ladder", backbone=width, activation="tanh")
-        decoder = part("ladder", backbone=width, rungs=width, activation="tanh")
+        encoder = part("ladder", backbone=width, activation=activation)
+        decoder = part("ladder", backbone=width, rungs=width, activation=activation)
     else:
-        encoder = decoder = part("shared", widths=[width, width], activation="tanh")
+        encoder = decoder = part("shared", widths=[width, width], activation=activation)
     return ModelConfig(
         name=name,
         facets=tuple(facets),

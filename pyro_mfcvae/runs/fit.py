@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 
 from pyro_mfcvae.config import Component, Config
 from pyro_mfcvae.data import Dataset, as_float, spread
 from pyro_mfcvae.data.columns import ColumnKind, describe_columns
-from pyro_mfcvae.presets.auto import Choice, auto_config
+from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.presets.auto import Auto, auto_config
+from pyro_mfcvae.runs.run import Run
 
 _MOST_ROWS = 100_000  # that columns are described by
 
 
 def settings_from_data(
-    dataset: Dataset, data: Component, n_clusters: Sequence[int] | None = None
-) -> tuple[Config, list[Choice]]:
+    dataset: Dataset,
+    data: Component,
+    n_clusters: Sequence[int] | None = None,
+    latent_dim: Sequence[int] | None = None,
+    n_starts: int | None = None,
+) -> Auto:
     """Settings for a data set, and why they are what they are.
 
     The columns of a table keep their units: each has a density of its own kind, which knows where
@@ -25,11 +33,38 @@ def settings_from_data(
         dataset: the data.
         data: settings that load them.
         n_clusters: K of each facet, shallow first; None takes what there are rows for.
+        latent_dim: D of each facet; None takes what suits the data, here as below.
+        n_starts: runs of which one is taken.
     """
     columns: list[ColumnKind] = []
     if dataset.observation.kind == "table":
         x = as_float(spread(dataset.x, _MOST_ROWS))
         columns = describe_columns(x, dataset.feature_names)
-    auto = auto_config(dataset, n_clusters, columns=columns)
-    choices = [choice for choice in auto.choices if choice.setting != "n_init"]
-    return replace(auto.config, data=data), choices
+    auto = auto_config(dataset, n_clusters, latent_dim, n_starts=n_starts, columns=columns)
+    return replace(auto, config=replace(auto.config, data=data))
+
+
+@contextmanager
+def fit_folder(config: Config, out: Path | None) -> Iterator[Path]:
+    """The folder of a fit: its starts are in ``runs``, and it becomes the run that is chosen.
+
+    It is removed if it ends up empty.
+
+    Args:
+        config: the settings.
+        out: a new folder, or that of a fit that was interrupted; None numbers one under ``runs``.
+
+    Raises:
+        ConfigError: if the folder is another one, or none can be made there.
+    """
+    if out is None or not (out / "runs").is_dir():
+        Run.check_path(out)
+        out = Run.number(config) if out is None else out
+        out.mkdir(parents=True, exist_ok=True)
+    elif (out / "report.html").exists():
+        raise ConfigError(f"{out} exists already, and is finished; choose a new folder")
+    try:
+        yield out
+    finally:
+        with suppress(OSError):
+            out.rmdir()

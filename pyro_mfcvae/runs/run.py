@@ -92,8 +92,7 @@ class Run:
             ConfigError: if the given folder exists, or none can be made there.
         """
         cls.check_path(path)
-        name = re.sub(r"[^\w.-]+", "-", name or _run_name(config))
-        named = Path("runs", name) if path is None else Path(path)
+        named = _named(config, name) if path is None else Path(path)
         new = aside(named)
         try:
             named.parent.mkdir(parents=True, exist_ok=True)
@@ -119,6 +118,17 @@ class Run:
         except BaseException:
             shutil.rmtree(new, ignore_errors=True)
             raise
+
+    @staticmethod
+    def number(config: Config) -> Path:
+        """A new and empty folder ``runs/NAME-001``, or counting on, for what becomes a run."""
+        named = _named(config)
+        named.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            with suppress(FileExistsError):  # another process may have taken the number
+                folder = _next_number(named)
+                folder.mkdir()
+                return folder
 
     def change(self, config: Config) -> None:
         """Take over other settings, of the same run in another place."""
@@ -380,12 +390,17 @@ def _halved(model: FacetModel) -> FacetModel:
     return model
 
 
-def _run_name(config: Config) -> str:
+def run_name(config: Config) -> str:
     """The preset's name, or that of the data where these are not the preset's."""
     preset = PRESETS.get(config.preset or "")
     if preset is not None and preset.config.data.name == config.data.name:
         return preset.name
     return Path(str(config.data.options.get("path", config.data.name))).stem
+
+
+def _named(config: Config, name: str | None = None) -> Path:
+    """``runs/NAME``."""
+    return Path("runs", re.sub(r"[^\w.-]+", "-", name or run_name(config)))
 
 
 def _next_number(named: Path) -> Path:

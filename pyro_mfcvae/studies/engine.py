@@ -41,6 +41,7 @@ class Study:
         out: folder with the folder ``runs``.
         slow: what is measured of every run besides its evaluation.
         judge: raises a ConfigError if an arm's data lack what the study judges by.
+        datasets: those that are loaded already.
 
     Raises:
         ConfigError, DataError: if something does not fit or is missing, with the arm's label.
@@ -53,8 +54,9 @@ class Study:
         out: Path,
         slow: Mapping[str, Any] | None = None,
         judge: Callable[[Arm, Dataset], None] = lambda arm, dataset: None,
+        datasets: Datasets | None = None,
     ) -> None:
-        self.out, self.slow, self.datasets = out, slow or {}, Datasets()
+        self.out, self.slow, self.datasets = out, slow or {}, datasets or Datasets()
         _check(arms, self.datasets, judge)
         self.jobs = [
             Job(arm, config, run_folder(out, config), self.slow)

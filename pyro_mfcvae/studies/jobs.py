@@ -160,11 +160,11 @@ class Datasets:
     def __init__(self) -> None:
         self._loaded: dict[str, Dataset] = {}
 
-    def load(self, data: Component) -> Dataset:
-        """The data of some settings."""
+    def load(self, data: Component, loaded: Dataset | None = None) -> Dataset:
+        """The data of some settings, which may have been loaded already."""
         key = json.dumps([data.name, data.options], sort_keys=True)
         if key not in self._loaded:
-            self._loaded[key] = load_dataset(data)
+            self._loaded[key] = load_dataset(data) if loaded is None else loaded
         return self._loaded[key]
 
 

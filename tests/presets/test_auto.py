@@ -33,6 +33,17 @@ def test_what_is_given_is_taken():
     assert given == {"n_clusters", "latent_dim", "max_steps", "batch_size", "n_init"}
 
 
+def test_noise_begins_with_the_deviation_of_pictures():
+    x = (100 + 51 * torch.randn(400, 1, 6, 6)).clamp(0, 255).to(torch.uint8)
+    x[:, :, 0] += 80  # of all pictures alike
+    auto = auto_config(Dataset("mine", x, train=torch.arange(320), test=torch.arange(320, 400)))
+    assert auto.config.model.likelihood.options["scale"] == pytest.approx(0.2, abs=0.011)
+    assert auto.config.model.encoder.options["activation"] == "elu"
+    flat = torch.zeros(20, 1, 6, 6, dtype=torch.uint8)
+    auto = auto_config(Dataset("flat", flat, train=torch.arange(16), test=torch.arange(16, 20)))
+    assert auto.config.model.likelihood.options["scale"] == 1
+
+
 def test_every_choice_has_a_reason():
     auto = auto_config(data(100, 4))
     assert all(choice.reason not in ("", "as given") for choice in auto.choices)
