@@ -39,8 +39,9 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def _own_folder(folder, monkeypatch):
+def _own_folder(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(folder)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
 
 @pytest.fixture(scope="module")
