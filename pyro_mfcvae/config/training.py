@@ -65,6 +65,9 @@ class TrainingConfig:
         refit_mixtures: epochs before which the mixtures of the facets that train by then are
             fitted anew, with covariances and weights, to samples of q(z | x); a network q(c | x)
             is then fitted to them.
+        keep_best: end with the parameters that had the best held-out ELBO, which is measured some
+            50 times once all terms have their full weight; labels are not read. Runs and estimators
+            do so.
         warp: random warps of the pictures that encoders see, while the decoder has to give the
             pictures as they are; None leaves that out.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...
@@ -104,6 +107,7 @@ class TrainingConfig:
     kl_weight: Positive = 1.0
     min_information: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     refit_mixtures: tuple[Whole, ...] = ()
+    keep_best: bool = False
     warp: WarpConfig | None = None
     device: SameRun[str] = "auto"
     dtype: Literal["float32", "float64"] = "float32"

@@ -14,7 +14,7 @@ from pyro_mfcvae.config import Config
 from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.data.observations import Observations
 from pyro_mfcvae.evaluation import predict
-from pyro_mfcvae.evaluation.held_out import KeepBest
+from pyro_mfcvae.evaluation.held_out import best_kept
 from pyro_mfcvae.evaluation.predictions import elbo_of_rows
 from pyro_mfcvae.evaluation.ranking import matched
 from pyro_mfcvae.guides import NetworkGuide
@@ -55,7 +55,7 @@ def best_of(
     """
     held_out = dataset.split("test")[0]
     seeds = start_seeds(config.seed, n_starts)
-    own: list[list[Callback]] = [[KeepBest(held_out)] for _ in seeds]
+    own = [best_kept(config, dataset) for _ in seeds]
     own[0].extend(callbacks)
     fitted = fit_all([replace(config, seed=seed) for seed in seeds], dataset, own)
     if any(one.interrupted for one in fitted):

@@ -6,9 +6,9 @@ import math
 from typing import Literal
 
 import torch
-from torch import Tensor
 from typing_extensions import override
 
+from pyro_mfcvae.config import Config
 from pyro_mfcvae.config.observation import MISSING
 from pyro_mfcvae.data.observations import Dataset, Observations, select, spread
 from pyro_mfcvae.evaluation.evaluating import facet_views
@@ -19,7 +19,7 @@ from pyro_mfcvae.guides import Guide
 from pyro_mfcvae.inference.elbo import Weights
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.training.callbacks import Callback, Metrics, MetricsLog
-from pyro_mfcvae.training.state import TrainingState
+from pyro_mfcvae.training.state import Best, TrainingState
 
 ON_TRAINING = "train_clusters"
 """The split of log points that judge training observations by their clusters."""
@@ -63,7 +63,8 @@ class HeldOutLog(Callback):
 class KeepBest(Callback):
     """Early stopping without stopping: the model ends with the parameters that were best held out.
 
-    It is measured by the ELBO, and only once all terms have their full weight.
+    It is measured by the ELBO, and only once all terms have their full weight. The best so far is
+    ``state.best``, which checkpoints hold, so that a resumed run ends as an uninterrupted one.
 
     Args:
         x: held-out observations (N, *event).
@@ -74,9 +75,6 @@ class KeepBest(Callback):
     def __init__(self, x: Observations, n_times: int = 50, max_observations: int = 1000) -> None:
         self.x = spread(x, max_observations)
         self.n_times = n_times
-        self.best = -math.inf
-        self.step = 0
-        self._tensors: dict[str, Tensor] = {}
 
     @override
     def on_step(self, state: TrainingState) -> None:
@@ -90,14 +88,16 @@ class KeepBest(Callback):
         elbo = elbo_means(
             state.model, self.x, objective.guide, objective.n_samples, objective.weights
         )["elbo"]
-        if elbo > self.best:
-            self.best, self.step = elbo, state.step
-            self._tensors = {name: t.clone() for name, t in state.model.state_dict().items()}
+        if elbo > (-math.inf if state.best is None else state.best.elbo):
+            tensors = {name: t.clone() for name, t in state.model.state_dict().items()}
+            state.best = Best(elbo, state.step, tensors)
+        if state.best is not None and state.step == state.n_steps:
+            state.model.load_state_dict(state.best.tensors)
 
-    @override
-    def on_end(self, state: TrainingState) -> None:
-        if self._tensors:
-            state.model.load_state_dict(self._tensors)
+
+def best_kept(config: Config, dataset: Dataset) -> list[Callback]:
+    """What keeps a run's best parameters, if its settings say so."""
+    return [KeepBest(dataset.split("test")[0])] if config.training.keep_best else []
 
 
 def held_out_metrics(

@@ -23,7 +23,13 @@ from pyro_mfcvae.evaluation.diversity import pixel_diversity
 from pyro_mfcvae.evaluation.evaluating import evaluate
 from pyro_mfcvae.evaluation.groups import GroupKind, draw_groups, group_latents, values_of
 from pyro_mfcvae.evaluation.health import Vitals, examine, find_illnesses
-from pyro_mfcvae.evaluation.held_out import ON_TRAINING, HeldOutLog, held_out_metrics
+from pyro_mfcvae.evaluation.held_out import (
+    ON_TRAINING,
+    HeldOutLog,
+    KeepBest,
+    best_kept,
+    held_out_metrics,
+)
 from pyro_mfcvae.evaluation.interventions import (
     cluster_means,
     interpolate,
@@ -66,6 +72,7 @@ __all__ = [
     "GroupKind",
     "HealthWatch",
     "HeldOutLog",
+    "KeepBest",
     "Measure",
     "Predictions",
     "Projection",
@@ -75,6 +82,7 @@ __all__ = [
     "agreement",
     "agreement_matrices",
     "assignment_entropy",
+    "best_kept",
     "between_groups",
     "check_facet",
     "class_weighted_accuracy",

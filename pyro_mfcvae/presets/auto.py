@@ -145,6 +145,7 @@ def auto_config(
         likelihood = part("gaussian", scale=scale, learn_scale=True)
         reason = f"the noise's scale is learnt, from {scale:g} on"
         choices.append(Choice("model.likelihood", "gaussian", reason))
+    choices.append(Choice("training.keep_best", True, "a long training fits single rows"))
     has_clusters = any(k > 1 for k in clusters)
     config = Config(
         preset="auto",
@@ -162,6 +163,7 @@ def auto_config(
             kl_warm_up=(first, last),
             refit_mixtures=(first, last) if has_clusters and first else (),
             min_information=0.5 if model == "gmvae" and has_clusters else 0.0,
+            keep_best=True,
             n_threads=1,
         ),
     )

@@ -196,7 +196,7 @@ def run_callbacks(
         judged: as for :func:`train`.
         say: is told what is wrong with the model.
     """
-    from pyro_mfcvae.evaluation import HealthWatch, HeldOutLog
+    from pyro_mfcvae.evaluation import HealthWatch, HeldOutLog, best_kept
 
     log = MetricsLog(run.metrics_path)
     return [
@@ -204,6 +204,7 @@ def run_callbacks(
         log,
         HealthWatch(dataset.x, log, say),
         *(HeldOutLog(dataset, log, part) for part in sorted(judged)),
+        *best_kept(run.config, dataset),
         Checkpoints(run.checkpoints),
         Timings(run.timings_path),
     ]

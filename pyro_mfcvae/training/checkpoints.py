@@ -36,12 +36,13 @@ from pyro_mfcvae.files import (
 )
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.training.callbacks import Callback
-from pyro_mfcvae.training.state import TrainingState
+from pyro_mfcvae.training.state import Best, TrainingState
 
 _MODEL: Final = "model.safetensors"
 _OPTIMIZER: Final = "optimizer.safetensors"
 _STATE = "state.json"
 _TOTALS = "log.totals"
+_BEST = "best."
 _HEADS = "cluster_heads."
 
 
@@ -55,6 +56,8 @@ class Checkpoint:
         n_totals: steps in the sums since the last log point.
         term_names: names of these sums.
         fade: fade weights of the last step.
+        best_step: steps done when the model did best on held-out observations, and
+        best_elbo: how well; None where nothing is kept.
         observation: what one observation looks like.
         config: settings of the run, where they are known.
         data: fingerprint of the data, where it is known.
@@ -66,6 +69,8 @@ class Checkpoint:
     n_totals: Whole = 0
     term_names: tuple[str, ...] = ()
     fade: tuple[float, ...]
+    best_step: Whole = 0
+    best_elbo: float | None = None
     observation: ObservationSpec
     config: dict[str, Any] | None = None
     data: str | None = None
@@ -196,12 +201,16 @@ def save_checkpoint(state: TrainingState, folder: Path) -> Path:
         if _is_whole(path):
             return path
         remove(path)
-    tensors = {_MODEL: state.model.state_dict(), _OPTIMIZER: _optimizer_tensors(state)}
+    best = None if state.step == state.n_steps else state.best  # which the model is then
+    kept = {f"{_BEST}{name}": value for name, value in (best.tensors if best else {}).items()}
+    tensors = {_MODEL: state.model.state_dict(), _OPTIMIZER: _optimizer_tensors(state) | kept}
     record = {
         "step": state.step,
         "n_totals": state.n_totals,
         "term_names": state.term_names,
         "fade": state.last_fade,
+        "best_step": best.step if best else 0,
+        "best_elbo": best.elbo if best else None,
         "observation": asdict(state.model.observation),
         "config": config_to_dict(state.config),
         "data": state.data,
@@ -329,6 +338,8 @@ def restore(state: TrainingState, checkpoint: Checkpoint) -> None:
         )
     tensors = checkpoint.optimizer_tensors()
     totals = tensors.pop(_TOTALS, None)
+    kept = {name: tensors.pop(name) for name in [*tensors] if name.startswith(_BEST)}
+    best = {name.removeprefix(_BEST): value.to(state.fade.device) for name, value in kept.items()}
     try:
         load_model(state.model, checkpoint)
         moments = _moments(state.optimizer, tensors, checkpoint.step)
@@ -336,11 +347,16 @@ def restore(state: TrainingState, checkpoint: Checkpoint) -> None:
         sums = (len(checkpoint.term_names),) if checkpoint.n_totals else None
         if sums != (None if totals is None else tuple(totals.shape)):
             raise ValueError(f"{_OPTIMIZER} has no sum for each of term_names")
+        known = {} if checkpoint.best_elbo is None else state.model.state_dict()
+        if best.keys() != known.keys() or any(best[n].shape != known[n].shape for n in known):
+            raise ValueError(f"{_OPTIMIZER} has not the model that did best")
     except (RuntimeError, ValueError) as error:
         raise RunError(f"checkpoint {path} does not fit the settings of its run: {error}") from None
     state.step, state.n_totals = checkpoint.step, checkpoint.n_totals
     state.term_names = checkpoint.term_names
     state.totals = None if totals is None else totals.to(state.fade.device)
+    if checkpoint.best_elbo is not None:
+        state.best = Best(checkpoint.best_elbo, checkpoint.best_step, best)
 
 
 def _moments(

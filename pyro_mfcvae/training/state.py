@@ -30,6 +30,21 @@ from pyro_mfcvae.training.start.initialise import draw_observations, fit_mixture
 _FITTED = 10_000  # observations that mixtures are fitted to
 
 
+@dataclass(frozen=True, eq=False)
+class Best:
+    """The model as it was when it did best on held-out observations.
+
+    Attributes:
+        elbo: of the held-out observations, on the mean.
+        step: steps done.
+        tensors: the model's state dict.
+    """
+
+    elbo: float
+    step: int
+    tensors: dict[str, Tensor]
+
+
 @dataclass(eq=False)
 class TrainingState:
     """Model, optimiser and position of a run.
@@ -50,6 +65,7 @@ class TrainingState:
         totals: sums of the terms since the last log point, named by ``term_names``.
         n_totals: steps in these sums.
         weights: what ``fade`` holds, as numbers.
+        best: what the run is to end with, where ``training.keep_best`` says so.
         engine: this process and the others that share the batches.
     """
 
@@ -68,6 +84,7 @@ class TrainingState:
     n_totals: int = 0
     term_names: tuple[str, ...] = ()
     weights: tuple[float, ...] = ()
+    best: Best | None = None
     engine: Engine = ONE_PROCESS
 
     @property

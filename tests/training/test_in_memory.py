@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,15 +11,17 @@ import pytest
 import torch
 from distributed_job import StopAt
 from models import tiny_config
+from safetensors.torch import load_file, save_file
 
 from pyro_mfcvae.config import override
 from pyro_mfcvae.data import load_dataset
-from pyro_mfcvae.errors import TrainingError
+from pyro_mfcvae.errors import RunError, TrainingError
 from pyro_mfcvae.evaluation import elbo_means, evaluate
 from pyro_mfcvae.evaluation.held_out import KeepBest
 from pyro_mfcvae.runs.complete import Interrupted, complete, finish
 from pyro_mfcvae.runs.measure import evaluate_run, lacking
-from pyro_mfcvae.runs.train import train
+from pyro_mfcvae.runs.run import Run
+from pyro_mfcvae.runs.train import resume, train
 from pyro_mfcvae.training import Callback, fit
 from pyro_mfcvae.training.fitted import fit_all
 
@@ -103,11 +107,12 @@ def test_the_parameters_that_were_best_held_out_are_kept():
     config = tiny_config(**{"training.learning_rate": "0.03", "training.epochs_per_step": "6"})
     dataset = load_dataset(config.data)
     kept, best = _Kept(), KeepBest(dataset.split("test")[0], n_times=12)
-    model = fit(config, dataset, [kept, best]).model
+    fitted = fit(config, dataset, [kept, best])
+    model, found = fitted.model, fitted.state.best
     ours = model.state_dict()
-    assert all(torch.equal(ours[name], value) for name, value in kept.tensors[best.step].items())
+    assert all(torch.equal(ours[name], value) for name, value in kept.tensors[found.step].items())
     elbo = elbo_means(model, dataset.split("test")[0])["elbo"]
-    assert best.best == pytest.approx(elbo, rel=1e-5)
+    assert found.elbo == pytest.approx(elbo, rel=1e-5)
     for step, tensors in kept.tensors.items():
         if step % 2 == 0:
             model.load_state_dict(tensors)
@@ -120,4 +125,43 @@ def test_nothing_is_best_before_all_terms_have_their_full_weight():
     dataset = load_dataset(config.data)
     best = KeepBest(dataset.split("test")[0], n_times=1000)
     state = fit(config, dataset, [best]).state
-    assert best.step > 3 * state.batches.per_epoch
+    assert state.best.step > 3 * state.batches.per_epoch
+
+
+HARMFUL = {
+    "training.learning_rate": "0.03",
+    "training.epochs_per_step": "14",
+    "training.keep_best": "true",
+}
+
+
+def test_a_resumed_run_ends_with_the_best_of_all_its_parts():
+    # The best step comes before the interruption.
+    config = tiny_config(**HARMFUL, **{"training.checkpoint_every": "1"})
+    _, whole, _ = train(config, "whole")
+    stop = whole.best.step + 1
+    assert stop < whole.n_steps
+    run, _, _ = train(config, "parts", [StopAt(stop)])
+    assert run.checkpoint().best_step == whole.best.step
+    state, _ = resume(run)
+    assert run.metrics() == Run(Path("whole")).metrics()
+    for folder in ("whole", "parts"):
+        tensors = Run(Path(folder)).checkpoint().model_tensors()
+        assert all(torch.equal(tensors[name], t) for name, t in whole.best.tensors.items())
+    assert all(torch.equal(a, state.model.state_dict()[n]) for n, a in whole.best.tensors.items())
+
+
+def test_what_did_best_must_be_whole_in_a_checkpoint():
+    config = tiny_config(**HARMFUL)
+    run, state, _ = train(config, "run", [StopAt(9)])
+    file = run.checkpoint().path / "optimizer.safetensors"
+    tensors = load_file(file)
+    del tensors[f"best.{next(iter(state.best.tensors))}"]
+    save_file(tensors, file)
+    told = json.loads((file.parent / "state.json").read_text())
+    told["checksums"][file.name] = hashlib.sha256(file.read_bytes()).hexdigest()
+    del told["checksum"]
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    (file.parent / "state.json").write_text(json.dumps({**told, "checksum": digest}))
+    with pytest.raises(RunError, match="optimizer.safetensors"):
+        resume(run)
