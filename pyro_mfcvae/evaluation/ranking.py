@@ -178,10 +178,10 @@ def rank(candidates: Sequence[Candidate]) -> Ranking:
         for i in order
     )
     said = [f"{rows[0].label}: {rows[0].verdict}"]
-    first: dict[int, str] = {}
+    leads: dict[int, str] = {}
     for row in rows:
-        first.setdefault(len(row.candidate.n_clusters), row.label)
-    said += [f"The first of those with J = {j} is {first[j]}" for j in [*first][1:]]
+        leads.setdefault(len(row.candidate.n_clusters), row.label)
+    said += [f"The first of those with J = {j} is {leads[j]}" for j in [*leads][1:]]
     said += [f"{row.label} {row.verdict}" for row in rows[1:]]
     return Ranking(rows, tuple(order), ". ".join(said) + ".")
 
