@@ -178,8 +178,9 @@ def select(
 
     Every candidate is trained from several starts. The best held-out ELBO, and of what is within
     one standard error of it the simplest, comes first; what has a fault comes last, such as two
-    facets that say the same. DIR gets candidates.csv, candidates.png, selection.json and selection.md; every start is
-    a run in DIR/runs. Finished starts are not repeated, and interrupted ones go on.
+    facets that say the same. DIR gets candidates.csv, candidates.png, selection.json and
+    selection.md; every start is a run in DIR/runs. Finished starts are not repeated, and
+    interrupted ones go on.
 
     \b
     Examples:
