@@ -176,10 +176,11 @@ def select(
 ) -> None:
     """Say how many facets and clusters suit DATA, without labels.
 
-    Every candidate is trained from several starts. They are ranked by the held-out ELBO, by how
-    far other starts find the same facets, by whether two facets say the same, and by the clusters
-    in use. DIR gets candidates.csv, candidates.png, selection.json and selection.md; every start is
-    a run in DIR/runs. Finished starts are not repeated, and interrupted ones go on.
+    Every candidate is trained from several starts. The best held-out ELBO, and of what is within
+    one standard error of it the simplest, comes first; what has a fault comes last, such as two
+    facets that say the same. DIR gets candidates.csv, candidates.png, selection.json and
+    selection.md; every start is a run in DIR/runs. Finished starts are not repeated, and
+    interrupted ones go on.
 
     \b
     Examples:

@@ -39,9 +39,8 @@ def _of_best(name: str) -> Callable[..., Any]:
 class FacetSearch(ClusterMixin, TransformerMixin, MetaEstimatorMixin, BaseEstimator):
     """Fits an estimator with several numbers of facets and clusters, and recommends one.
 
-    No label is read: candidates are ranked by their held-out ELBO, whether their facets are found
-    again by other starts, whether two facets say the same, and whether clusters are in use
-    (:mod:`~pyro_mfcvae.evaluation.ranking`). The recommended one predicts.
+    No label is read: candidates are ranked by their held-out ELBO, whether two facets say the same,
+    and the clusters in use (:mod:`~pyro_mfcvae.evaluation.ranking`). The recommended one predicts.
 
     Args:
         estimator: the template; None takes ``FacetClustering()``.

@@ -50,6 +50,15 @@ def test_the_simplest_within_one_standard_error_is_recommended():
     assert ranking.recommendation.startswith("(4, 2)")
 
 
+def test_a_facet_that_other_starts_do_not_find_is_told_and_is_no_fault():
+    loose = candidate((3, 2), stability=np.array([0.9, 0.1]))
+    first = rank([candidate((2,), 1.0), loose]).rows[0]
+    assert first.candidate is loose
+    assert "facet 1" in first.verdict
+    assert "0.10" in first.verdict
+    assert "facet 0" not in first.verdict
+
+
 def test_the_first_of_every_number_of_facets_is_named():
     one = rank([candidate((3,)), candidate((9, 9), 2.0), candidate((4, 2), 1.0)])
     assert "J = 2 is (4, 2)" in one.recommendation
@@ -70,7 +79,6 @@ def test_clusters_in_use_count_and_then_latents_and_then_stability():
     [
         ({"redundancy": np.array([[1, 0.9], [0.9, 1]])}, ["facets 0 and 1", "0.90"]),
         ({"used": (3, 1)}, ["facet 1", "one cluster"]),
-        ({"stability": np.array([0.9, 0.1])}, ["facet 1", "0.10"]),
     ],
 )
 def test_what_has_a_fault_comes_last_with_its_reason(fault, words):
