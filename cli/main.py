@@ -35,6 +35,7 @@ from pyro_mfcvae.errors import (
     OtherDataWarning,
     OtherModelWarning,
     RunError,
+    SlowStepWarning,
     TrainingError,
     explain_os,
 )
@@ -67,6 +68,7 @@ _OWN = (
     NotSavedWarning,
     OtherDataWarning,
     OtherModelWarning,
+    SlowStepWarning,
 )
 _FOR_LACK_OF_GLYPHS = {"±": "+-", "–": "-", "×": "x", "…": "...", "\N{NO-BREAK SPACE}": " "}
 
