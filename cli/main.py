@@ -35,6 +35,7 @@ from pyro_mfcvae.errors import (
     OtherDataWarning,
     OtherModelWarning,
     RunError,
+    SlowStepWarning,
     TrainingError,
     explain_os,
 )
@@ -68,6 +69,7 @@ _OWN = (
     NotSavedWarning,
     OtherDataWarning,
     OtherModelWarning,
+    SlowStepWarning,
 )
 _FOR_LACK_OF_GLYPHS = {"±": "+-", "–": "-", "×": "x", "…": "...", "\N{NO-BREAK SPACE}": " "}
 

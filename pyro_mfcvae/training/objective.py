@@ -148,7 +148,7 @@ class Objective(nn.Module):
                     f"guide {type(self.guide).__name__} samples {site['name']!r} from "
                     f"{type(base).__name__}; only normal sites can be given their noise from "
                     "outside, as many runs at once, CUDA graphs and traced steps need it: train "
-                    "one run at a time, with training.step=eager and training.cuda_graph=false"
+                    "one run at a time, with training.cuda_graph=false and training.step=eager"
                 )
         shapes = dict(noise.shapes)
         if self.warp is not None:
