@@ -76,8 +76,8 @@ class TrainingConfig:
             mantissa) or ``"bf16"`` (7 bits). Parameters, densities and the optimiser keep dtype.
         step: how steps are computed: ``"eager"``, ``"traced"`` as one graph of operations, which
             spares Python and gives the same numbers bit for bit, or ``"compiled"``, that graph
-            through a C++ compiler, which changes rounding. ``"auto"`` times them in runs of 1,000
-            steps and more on a CPU, and takes the fastest; models of one's own stay eager.
+            through a C++ compiler, which changes rounding. ``"auto"`` times the first two in runs
+            of 1,000 steps and more on a CPU, and takes the faster; models of one's own stay eager.
         cuda_graph: on CUDA, capture the step once and replay it, which spares the launches.
         n_threads: CPU threads, of which no more are used than the machine has CPUs; 0 leaves them
             as they are.

@@ -15,7 +15,6 @@ from pyro_mfcvae.models import MODELS
 from pyro_mfcvae.testing.case import first_state
 from pyro_mfcvae.training import fit
 from pyro_mfcvae.training.devices import fastest, stepping, traced
-from pyro_mfcvae.training.devices.compiled import compile_graph
 from pyro_mfcvae.training.devices.fastest import MIN_STEPS, Fastest
 from pyro_mfcvae.training.devices.stepping import stepper
 from pyro_mfcvae.training.devices.together import Together
@@ -99,7 +98,6 @@ class _Way:
     def __init__(self, run, first, others):
         self.run, self.first, self.others = run, first, others
         self.steps = SimpleNamespace(states=[run.state])
-        self.is_in_cache = run.is_in_cache
         self.n_taken = 0
 
     def step(self):
@@ -108,60 +106,30 @@ class _Way:
         self.run.state.step += 1
 
 
-def run_of(monkeypatch, n_steps, seconds, in_cache=False, compiler=True):
-    """What a run chooses, how long it takes and what it says, by what each way would take."""
+@pytest.mark.parametrize(
+    ("eager", "first", "traced", "chosen"),
+    [(0.012, 1, 0.007, "traced"), (0.1, 1, 0.098, "eager"), (0.1, 3, 0.11, "eager")],
+)
+@pytest.mark.parametrize("n_steps", [2000, 20_000])
+def test_the_faster_way_is_chosen_and_costs_a_tenth_at_most(
+    eager, first, traced, chosen, n_steps, monkeypatch
+):
     batches = SimpleNamespace(per_epoch=100, batch_size=10, x=range(1000))
-    run = SimpleNamespace(now=0.0, is_in_cache=in_cache, said=[])
+    run = SimpleNamespace(now=0.0)
     run.state = SimpleNamespace(step=0, n_steps=n_steps, batches=batches)
-    ways = {name: _Way(run, *both) for name, both in seconds.items()}
+    ways = {"eager": _Way(run, eager, eager), "traced": _Way(run, first, traced)}
     monkeypatch.setattr(fastest.time, "perf_counter", lambda: run.now)
-    monkeypatch.setattr(fastest, "has_compiler", lambda: compiler)
-    monkeypatch.setattr(fastest, "Traced", lambda *_, **__: ways["compiled"])
-    steps = Fastest(ways["eager"], ways["traced"], run.said.append)
+    steps = Fastest(ways["eager"], ways["traced"])
     while run.state.step < n_steps:
         steps.step()
-    (run.chosen,) = [name for name, way in ways.items() if way is steps.best]
-    run.tried = ways["compiled"].n_taken > 0
-    return run
-
-
-SMALL = {"eager": (0.012, 0.012), "traced": (1, 0.007), "compiled": (60, 0.002)}
-LARGE = {"eager": (0.1, 0.1), "traced": (1, 0.098), "compiled": (60, 0.075)}
-USELESS = {"eager": (0.1, 0.1), "traced": (3, 0.11), "compiled": (150, 0.2)}
-
-
-@pytest.mark.parametrize(
-    ("seconds", "n_steps", "in_cache", "chosen"),
-    [
-        (SMALL, 2000, False, "traced"),  # 14 s: compiling would take longer
-        (SMALL, 2000, True, "traced"),
-        (SMALL, 20_000, True, "compiled"),
-        (SMALL, 200_000, False, "compiled"),
-        (LARGE, 2000, False, "eager"),
-        (LARGE, 20_000, False, "compiled"),
-        (USELESS, 30_000, False, "eager"),
-    ],
-)
-def test_the_fastest_way_is_chosen_and_costs_a_tenth_at_most(
-    seconds, n_steps, in_cache, chosen, monkeypatch
-):
-    run = run_of(monkeypatch, n_steps, seconds, in_cache)
-    assert run.chosen == chosen
-    assert run.now <= 1.1 * n_steps * seconds["eager"][1]
-
-
-def test_without_a_compiler_that_is_said_once_where_it_would_matter(monkeypatch):
-    run = run_of(monkeypatch, 200_000, SMALL, compiler=False)
-    assert (run.chosen, run.tried) == ("traced", False)
-    assert len(run.said) == 1
-    assert run_of(monkeypatch, 2000, SMALL, compiler=False).said == []
+    assert steps.best is ways[chosen]
+    assert run.now <= 1.1 * n_steps * eager
 
 
 def test_a_run_that_tries_is_the_same_bit_for_bit(monkeypatch):
     eager = fit(tiny_config())
     monkeypatch.setattr(stepping, "MIN_STEPS", 1)
     monkeypatch.setattr(fastest, "N_TIMED", 2)
-    monkeypatch.setattr(fastest, "has_compiler", lambda: False)
     assert equal(eager, fit(tiny_config()))
 
 
@@ -184,15 +152,3 @@ def test_a_person_s_own_model_does_not_try(monkeypatch):
     config = tiny_config(**{"training.epochs_per_step": str(MIN_STEPS)})
     state = first_state(override(config, ["model.name=own"]))
     assert not isinstance(stepper(state).__self__, Fastest)
-
-
-def test_a_graph_is_known_again_once_it_was_compiled(monkeypatch):
-    import torch._inductor
-
-    from pyro_mfcvae.training.devices.compiled import is_in_cache
-
-    monkeypatch.setattr(torch._inductor, "standalone_compile", lambda module, *_, **__: module)
-    module = torch.fx.symbolic_trace(torch.nn.Tanh())
-    assert not is_in_cache(module)
-    compile_graph(module, [torch.zeros(2)])
-    assert is_in_cache(module)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import sys
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -31,36 +29,15 @@ def compile_graph(module: GraphModule, arguments: Sequence[Tensor]) -> Graph:
 
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the compiler's own, about its own code
-        compiled = standalone_compile(
+        return standalone_compile(
             module,
             [tensor.detach() for tensor in arguments],
             dynamic_shapes="from_example_inputs",
             options={"config_patches": {"fallback_random": True}},
         )
-    mark = _mark(module)
-    mark.parent.mkdir(exist_ok=True)
-    mark.touch()
-    return compiled
 
 
 def has_compiler() -> bool:
     """Whether there is a C++ compiler where torch looks for one."""
     default = "clang++" if sys.platform == "darwin" else "g++"
     return shutil.which(os.environ.get("CXX", default)) is not None
-
-
-def is_in_cache(module: GraphModule) -> bool:
-    """Whether a graph has been compiled here before."""
-    try:
-        return _mark(module).exists()
-    except OSError:
-        return False
-
-
-def _mark(module: GraphModule) -> Path:
-    """The empty file in torch's cache that says that a graph is there."""
-    from torch._inductor.runtime.cache_dir_utils import cache_dir
-
-    text = f"{torch.__version__}{module.code}"
-    name = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-    return Path(cache_dir()) / "mfcvae" / name

@@ -78,7 +78,7 @@ def _fastest(eager: Steps, steps: Functional, say: Say) -> Callable[[], None]:
     traced = Traced(steps, tell=say)
     if traced.has_own or not _is_long(steps.states[0]):
         return eager.step
-    return Fastest(eager, traced, say).step
+    return Fastest(eager, traced).step
 
 
 def _is_long(state: TrainingState) -> bool:

@@ -21,7 +21,7 @@ from typing_extensions import override
 
 from pyro_mfcvae.allocator import is_out_of_memory
 from pyro_mfcvae.errors import SlowStepWarning
-from pyro_mfcvae.training.devices.compiled import compile_graph, is_in_cache
+from pyro_mfcvae.training.devices.compiled import compile_graph
 from pyro_mfcvae.training.devices.functional import Functional, Graph, Tensors
 from pyro_mfcvae.training.say import Say, quiet
 from pyro_mfcvae.training.state import Steps
@@ -97,11 +97,6 @@ class Traced(Steps):
     @override
     def end(self, values: Tensor) -> None:
         self.steps.end(values)
-
-    @property
-    def is_in_cache(self) -> bool:
-        """Whether all graphs so far have been compiled here before."""
-        return all(isinstance(g, GraphModule) and is_in_cache(g) for g in self._graphs.values())
 
     def _arguments(self, x: Tensor, noise: Tensors) -> list[Tensor]:
         steps = self.steps
