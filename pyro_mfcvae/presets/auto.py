@@ -134,6 +134,11 @@ def auto_config(
     # In a long training it costs held-out ELBO, in a short one there is no time to find a scale.
     start: Start = "data-dependent" if steps < _SHORT else "default"
     choices.append(Choice("model.initialisation", start, f"{steps} steps"))
+    is_wide = n_values > n and not is_picture  # and a fast training fits its single rows
+    rate = 2e-3 if is_wide else 5e-3
+    choices.append(Choice("training.learning_rate", rate, size))
+    if model != "gmvae":
+        choices.append(Choice("covariance", "full", "of clusters with more than one latent"))
     starts = choose("n_init", n_starts, 4, "facets depend on the start")
     n_epochs = max(1, round(steps / -(-n // batch)))
     first, last = (math.floor(share * n_epochs) for share in _WARM_UP)
@@ -156,7 +161,7 @@ def auto_config(
         guide=GuideConfig(name="posterior-analytic" if model == "gmvae" else "vade"),
         training=TrainingConfig(
             batch_size=batch,
-            learning_rate=5e-3,
+            learning_rate=rate,
             learning_rate_schedule="cosine",
             epochs_per_step=(n_epochs,),
             kl_start=0.3 if last else 1.0,
@@ -187,7 +192,12 @@ def _model(
     options: dict[str, Any] = {}
     has_variances = name != "gmvae"  # its networks make them
     facets = [
-        FacetConfig(n_clusters=k, latent_dim=d, initial_variance=1.0)
+        FacetConfig(
+            n_clusters=k,
+            latent_dim=d,
+            covariance="full" if d > 1 else "diagonal",
+            initial_variance=1.0,
+        )
         if k > 1 and has_variances
         else FacetConfig(n_clusters=k, latent_dim=d)
         for k, d in sizes

@@ -44,6 +44,22 @@ def test_noise_begins_with_the_deviation_of_pictures():
     assert auto.config.model.likelihood.options["scale"] == 1
 
 
+@pytest.mark.parametrize(
+    ("n", "event", "rate"), [(100, (200,), 2e-3), (400, (200,), 5e-3), (100, (1, 20, 20), 5e-3)]
+)
+def test_tables_with_more_columns_than_rows_are_trained_slowly(n, event, rate):
+    assert auto_config(data(n, *event)).config.training.learning_rate == rate
+
+
+@pytest.mark.parametrize("model", ["mfcvae", "vade", "gmvae"])
+def test_clusters_with_several_latents_have_full_covariances(model):
+    k, d = ([5, 5, 1], [1, 3, 3]) if model == "mfcvae" else ([5], [3])
+    facets = auto_config(data(300, 20), k, d, model=model).config.model.facets
+    expected = {"mfcvae": ["diagonal", "full", "diagonal"], "vade": ["full"]}
+    expected["gmvae"] = ["diagonal", "diagonal"]  # its networks give variances
+    assert [facet.covariance for facet in facets] == expected[model]
+
+
 def test_every_choice_has_a_reason():
     auto = auto_config(data(100, 4))
     assert all(choice.reason not in ("", "as given") for choice in auto.choices)
