@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from typing_extensions import override
 
 from pyro_mfcvae.data.observations import Observations, spread
@@ -29,9 +31,14 @@ class HealthWatch(Callback):
     """
 
     def __init__(self, x: Observations, log: MetricsLog, say: Say = quiet) -> None:
-        self.x = spread(x, N_EXAMINED)
+        self.x = x
         self.log = log
         self.say = say
+
+    @cached_property
+    def _examined(self) -> Observations:
+        """Read when the first facet is judged: observations may be in a file."""
+        return spread(self.x, N_EXAMINED)
 
     @override
     def on_start(self, state: TrainingState) -> None:
@@ -47,7 +54,7 @@ class HealthWatch(Callback):
         fade = _judged(state)
         if not any(fade):
             return
-        found = examine(state.model, self.x, fade)
+        found = examine(state.model, self._examined, fade)
         known, self._known = self._known, {(f.kind, f.facets) for f in found}
         if self._known != known:
             self.log.add_findings(state, found)
