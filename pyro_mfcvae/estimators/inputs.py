@@ -94,6 +94,8 @@ def read_rows(estimator: Any, X: Any, reset: bool) -> np.ndarray:
         ensure_all_finite=False,
         ensure_min_samples=2 if reset else 1,
     )
+    if reset and (empty := np.flatnonzero(np.isnan(values).all(0))).size:
+        raise ValueError(f"X has no value in {_column(estimator, empty[0])}; leave it out")
     takes_missing = reset or estimator.model_.likelihood.takes_missing
     _check_values(estimator, values, np.isinf(values) if takes_missing else ~np.isfinite(values))
     return values
@@ -177,11 +179,16 @@ def _check_values(estimator: BaseEstimator, values: np.ndarray, wrong: np.ndarra
     if not wrong.any():
         return
     row, column = (int(i) for i in np.argwhere(wrong)[0])
-    names = getattr(estimator, "feature_names_in_", None)
-    where = f"column {column if names is None else repr(names[column])}"
     value = "NaN" if np.isnan(values[row, column]) else "inf"
+    where = f"row {row}, {_column(estimator, column)}"
     raise ValueError(
-        f"X has {value} in row {row}, {where} ({int(wrong.sum())} such values in "
+        f"X has {value} in {where} ({int(wrong.sum())} such values in "
         f"{int(wrong.any(1).sum())} rows); leave these rows out, or fill them in "
         "(sklearn.impute.SimpleImputer)"
     )
+
+
+def _column(estimator: BaseEstimator, number: int) -> str:
+    """A column of X by its name, or its number where it has none."""
+    names = getattr(estimator, "feature_names_in_", None)
+    return f"column {number if names is None else repr(names[number])}"

@@ -7,6 +7,7 @@ import pickle
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
@@ -235,6 +236,13 @@ def test_bad_values_are_named_with_their_place():
         VaDEClustering(8, **FEW).fit(X[:5])
     with pytest.raises(ValueError, match="latent_dim"):
         FacetClustering((2, 2), latent_dim=(1, 2, 3), **FEW).fit(X)
+
+
+def test_a_column_without_values_is_named():
+    table = pd.DataFrame({"a": [0.0, 1, 2, 3], "b": [np.nan] * 4})
+    for x, name in ((table, "column 'b'"), (table.to_numpy(), "column 1")):
+        with pytest.raises(ValueError, match=name):
+            FacetClustering((2, 2), max_steps=1).fit(x)
 
 
 def test_rows_alone_have_the_elbo_that_they_have_among_others(facets):
