@@ -13,12 +13,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
-from pyro_mfcvae.config import config_to_dict
 from pyro_mfcvae.estimators import frames
 from pyro_mfcvae.estimators.clustering import Clustering, FacetClustering
 from pyro_mfcvae.estimators.notebook import in_notebooks
 from pyro_mfcvae.evaluation.predictions import elbo_of_rows
-from pyro_mfcvae.evaluation.ranking import Candidate, Ranking, rank, table_rows
+from pyro_mfcvae.evaluation.ranking import Candidate, Ranking, density_of, rank, table_rows
 from pyro_mfcvae.presets.auto import grid_of_clusters
 
 if TYPE_CHECKING:
@@ -189,5 +188,5 @@ def candidate_of(fitted: Any) -> Candidate:
         stability=fitted.stability_,
         redundancy=fitted.redundancy_,
         used=tuple(int((facts.sizes > 0).sum()) for facts in fitted.facts_),
-        density=str(config_to_dict(fitted.config_)["model"]["likelihood"]),
+        density=density_of(fitted.config_),
     )

@@ -20,6 +20,7 @@ more latents describes the same rows: so the first candidate of every J is named
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pyro_mfcvae.config import Config, config_to_dict
 from pyro_mfcvae.evaluation.accuracies import normalized_mutual_information
 from pyro_mfcvae.evaluation.health import SAME
 
@@ -127,6 +129,11 @@ class Ranking:
     rows: tuple[Ranked, ...]
     order: tuple[int, ...]
     recommendation: str
+
+
+def density_of(config: Config) -> str:
+    """What the ELBO of a model is of, as far as its settings say it."""
+    return json.dumps(config_to_dict(config)["model"]["likelihood"])
 
 
 def rank(candidates: Sequence[Candidate]) -> Ranking:

@@ -1,6 +1,6 @@
 """Settings from the data: what suits a person's own rows or pictures, each with its reason.
 
-The numbers were chosen on small public tables by the held-out ELBO; no label was looked at.
+The numbers were chosen on small public tables by the held-out ELBO; no label had a say.
 """
 
 from __future__ import annotations
@@ -141,7 +141,6 @@ def auto_config(
         choices.append(Choice("covariance", "full", "of clusters with more than one latent"))
     starts = choose("n_init", n_starts, 4, "facets depend on the start")
     n_epochs = max(1, round(steps / -(-n // batch)))
-    first, last = (math.floor(share * n_epochs) for share in _WARM_UP)
     if columns:
         likelihood = columns_likelihood(columns, dataset.observation.missing)
         choices += [Choice(f"kind of {c.name}", c.kind, c.reason) for c in columns]
@@ -151,7 +150,6 @@ def auto_config(
         reason = f"the noise's scale is learnt, from {scale:g} on"
         choices.append(Choice("model.likelihood", "gaussian", reason))
     choices.append(Choice("training.keep_best", True, "a long training fits single rows"))
-    has_clusters = any(k > 1 for k in clusters)
     config = Config(
         preset="auto",
         data=part(dataset.name),
@@ -159,20 +157,27 @@ def auto_config(
             model, list(zip(clusters, latents, strict=True)), width, activation, likelihood, start
         ),
         guide=GuideConfig(name="posterior-analytic" if model == "gmvae" else "vade"),
-        training=TrainingConfig(
-            batch_size=batch,
-            learning_rate=rate,
-            learning_rate_schedule="cosine",
-            epochs_per_step=(n_epochs,),
-            kl_start=0.3 if last else 1.0,
-            kl_warm_up=(first, last),
-            refit_mixtures=(first, last) if has_clusters and first else (),
-            min_information=0.5 if model == "gmvae" and has_clusters else 0.0,
-            keep_best=True,
-            n_threads=1,
-        ),
+        training=_training(model, any(k > 1 for k in clusters), batch, rate, n_epochs),
     )
     return Auto(config, starts, choices)
+
+
+def _training(
+    model: str, has_clusters: bool, batch_size: int, learning_rate: float, n_epochs: int
+) -> TrainingConfig:
+    first, last = (math.floor(share * n_epochs) for share in _WARM_UP)
+    return TrainingConfig(
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        learning_rate_schedule="cosine",
+        epochs_per_step=(n_epochs,),
+        kl_start=0.3 if last else 1.0,
+        kl_warm_up=(first, last),
+        refit_mixtures=(first, last) if has_clusters and first else (),
+        min_information=0.5 if model == "gmvae" and has_clusters else 0.0,
+        keep_best=True,
+        n_threads=1,
+    )
 
 
 def _deviation(x: Observations) -> float:

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from pyro_mfcvae.config import Config, config_to_dict
+from pyro_mfcvae.config import Config
 from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.errors import TrainingError
 from pyro_mfcvae.evaluation import redundancy
-from pyro_mfcvae.evaluation.ranking import Candidate, Ranking, matched, rank, table_rows
+from pyro_mfcvae.evaluation.ranking import Candidate, Ranking, density_of, matched, rank, table_rows
 from pyro_mfcvae.evaluation.slow import ROWS
 from pyro_mfcvae.figures import save_figure
 from pyro_mfcvae.figures.candidates import ranked_candidates
@@ -126,7 +126,7 @@ def candidate_of(starts: Sequence[Outcome]) -> Candidate:
         stability=matched(clusters[0], clusters[1:]),
         redundancy=np.array([[redundancy(a, b) for b in clusters[0]] for a in clusters[0]]),
         used=tuple(len(np.unique(facet)) for facet in clusters[0]),
-        density=json.dumps(config_to_dict(best)["model"]["likelihood"]),
+        density=density_of(best),
     )
 
 
