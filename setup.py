@@ -82,6 +82,7 @@ setup(
             "lpips>=0.1.4",
             "mypy>=1.15",
             "pandas>=2.2",
+            "polars>=1.0",
             "pyarrow>=15",
             "pytest>=8",
             "pytest-xdist>=3.5",

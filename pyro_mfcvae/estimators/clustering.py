@@ -6,7 +6,7 @@ import json
 import operator
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,15 +24,11 @@ from pyro_mfcvae.estimators import frames, saved
 from pyro_mfcvae.estimators.facts import facts_of
 from pyro_mfcvae.estimators.frozen import FrozenFacet
 from pyro_mfcvae.estimators.inputs import Standardize, Units, read_rows, row_names
-from pyro_mfcvae.estimators.notebook import Progress
 from pyro_mfcvae.estimators.shown import ShowsClusters
 from pyro_mfcvae.estimators.starts import best_of
 from pyro_mfcvae.evaluation import examine, predict, redundancy, sample, swap_facets, traverse
 from pyro_mfcvae.evaluation.predictions import decode_means, elbo_of_rows
 from pyro_mfcvae.presets.auto import auto_config
-
-if TYPE_CHECKING:
-    pass
 
 Labels = NDArray[np.int64]
 Array = NDArray[np.float64]
@@ -54,6 +50,9 @@ class Clustering(ClusterMixin, TransformerMixin, ShowsClusters):
 
         Raises:
             ValueError: if X or an argument is not such as it must be.
+
+        Warns:
+            DataWarning: of columns with one value only, and of several rows with one name.
         """
         values = read_rows(self, X, reset=True)
         sizes, latents = self._facets()
@@ -82,8 +81,7 @@ class Clustering(ClusterMixin, TransformerMixin, ShowsClusters):
         given = {"seed": seed, "training.device": self.device, **(self.settings or {})}
         self.config_ = override(auto.config, [f"{k}={json.dumps(v)}" for k, v in given.items()])
         self.choices_ = auto.choices
-        progress = [Progress()] if self.verbose else []
-        chosen = best_of(self.config_, dataset, auto.n_starts, progress)
+        chosen = best_of(self.config_, dataset, auto.n_starts, self.verbose)
         self._held_out = dataset.split("test")[0]
         self.model_, self.history_ = chosen.model, chosen.history
         self.scores_, self.stability_ = chosen.scores, chosen.stability[: len(sizes)]
@@ -186,6 +184,10 @@ class Clustering(ClusterMixin, TransformerMixin, ShowsClusters):
         Args:
             X: rows, a data frame or pictures. The result is of the data frame's library; of arrays
                 of pandas.
+
+        Warns:
+            DataWarning: of columns in another order than at fitting, and of several rows with one
+                name, which joins would multiply.
         """
         check_is_fitted(self)
         found = self.seen(frames.select_columns(self, X))
@@ -317,7 +319,7 @@ class FacetClustering(Clustering):
         settings: any further settings of the library by their dotted paths, such as
             ``{"training.learning_rate": 1e-3}``.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        verbose: show progress.
+        verbose: show progress, and say what is wrong with a start as soon as it is found.
 
     Attributes:
         labels_: cluster of every row in every facet, (N, J).
@@ -325,7 +327,7 @@ class FacetClustering(Clustering):
         redundancy_: NMI of the facets' clusters with each other, (J, J).
         stability_: how far the other starts find the same facets, (J,); NaN with one start.
         health_: what a person should know, in sentences; empty if all is well.
-        history_: log points of the training.
+        history_: log points of the training; those of the split "health" say what was wrong then.
         scores_: held-out ELBO of every start.
         choices_: settings that were chosen from the data, with their reasons.
         config_: all settings.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import narwhals as nw
 import numpy as np
 
+from pyro_mfcvae.errors import DataWarning
 from pyro_mfcvae.estimators.base import FacetEstimator
 from pyro_mfcvae.estimators.inputs import as_frame, row_names
 from pyro_mfcvae.evaluation import contingency
@@ -28,7 +30,8 @@ def make_frame(columns: Mapping[Any, Any], like: Any = None, index: Any = None) 
         ImportError: if pandas is needed and not installed.
     """
     frame = as_frame(like)
-    if frame is not None and row_names(like) is None and index is None:
+    index = row_names(like) if index is None else index
+    if frame is not None and index is None:
         return nw.from_dict(dict(columns), backend=frame.implementation).to_native()
     try:
         import pandas as pd
@@ -36,7 +39,7 @@ def make_frame(columns: Mapping[Any, Any], like: Any = None, index: Any = None) 
         raise ImportError(
             'this table needs pandas; install it with\n    pip install "pyro_mfcvae[tables]"'
         ) from None
-    return pd.DataFrame(dict(columns), index=row_names(like) if index is None else index)
+    return pd.DataFrame(dict(columns), index=index)
 
 
 def select_columns(estimator: FacetEstimator, X: Any) -> Any:
@@ -44,6 +47,9 @@ def select_columns(estimator: FacetEstimator, X: Any) -> Any:
 
     Raises:
         ValueError: if X lacks some of them.
+
+    Warns:
+        DataWarning: if they stand in another order.
     """
     frame, names = as_frame(X), getattr(estimator, "feature_names_in_", None)
     if frame is None or names is None:
@@ -53,6 +59,13 @@ def select_columns(estimator: FacetEstimator, X: Any) -> Any:
         raise ValueError(
             f"X lacks the columns {', '.join(missing)}, which the estimator was fitted to; it has "
             f"{', '.join(map(str, frame.columns))}"
+        )
+    if [name for name in frame.columns if name in set(names)] != list(names):
+        warnings.warn(
+            f"X has columns in another order than at fitting, which was {', '.join(names)}; they "
+            "are taken by their names",
+            DataWarning,
+            stacklevel=2,
         )
     return frame.select(*names).to_native()
 

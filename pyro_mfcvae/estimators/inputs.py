@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,8 +17,11 @@ from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from pyro_mfcvae.data.arrays import layout_of
+from pyro_mfcvae.errors import DataWarning
 
 Standardize = bool | Literal["together"]
+
+_MOST_NAMED = 3  # columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,17 +98,30 @@ def read_rows(estimator: Any, X: Any, reset: bool) -> np.ndarray:
         ensure_all_finite=False,
         ensure_min_samples=2 if reset else 1,
     )
-    if reset and (empty := np.flatnonzero(np.isnan(values).all(0))).size:
-        raise ValueError(f"X has no value in {_column(estimator, empty[0])}; leave it out")
+    if reset:
+        _check_columns(estimator, values)
     takes_missing = reset or estimator.model_.likelihood.takes_missing
     _check_values(estimator, values, np.isinf(values) if takes_missing else ~np.isfinite(values))
     return values
 
 
 def row_names(X: Any) -> Any:
-    """The index of a data frame that has one, else None."""
+    """The index of a data frame that has one, else None.
+
+    Warns:
+        DataWarning: if several rows have one name.
+    """
     frame = as_frame(X)
-    return None if frame is None else nw.maybe_get_index(frame)
+    names = None if frame is None else nw.maybe_get_index(frame)
+    if names is not None and not names.is_unique:
+        first = names[names.duplicated()][0]
+        warnings.warn(
+            f"several rows of X have one name, {first!r} first; with results beside them, joins "
+            "multiply these rows: X.reset_index(drop=True) numbers them",
+            DataWarning,
+            stacklevel=2,
+        )
+    return names
 
 
 def as_frame(X: Any) -> nw.DataFrame[Any] | None:
@@ -169,6 +186,24 @@ def _encode_categories(estimator: Any, X: Any, reset: bool) -> Any:
         codes = [classes.get(v, np.nan) for v in values]
         columns.append(nw.new_series(name, codes, nw.Float64, backend=frame.implementation))
     return frame.with_columns(*columns).to_native() if columns else X
+
+
+def _check_columns(estimator: Any, values: np.ndarray) -> None:
+    """Refuse columns of rows (N, features) without any value, and warn of those with one only."""
+    is_known = ~np.isnan(values)
+    if (empty := np.flatnonzero(~is_known.any(0))).size:
+        raise ValueError(f"X has no value in {_column(estimator, empty[0])}; leave it out")
+    lowest = np.where(is_known, values, np.inf).min(0)
+    constant = np.flatnonzero(lowest == np.where(is_known, values, -np.inf).max(0))
+    if constant.size:
+        names = ", ".join(_column(estimator, i) for i in constant[:_MOST_NAMED])
+        rest = constant.size - _MOST_NAMED
+        warnings.warn(
+            f"X has one value only in {names}{f' and {rest} more' if rest > 0 else ''}, which "
+            "tells no rows apart; leave such columns out",
+            DataWarning,
+            stacklevel=2,
+        )
 
 
 def _is_missing(value: Any) -> bool:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tqdm.auto import tqdm
 
 from pyro_mfcvae.config import Config
 from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.data.observations import Observations
-from pyro_mfcvae.evaluation import predict
+from pyro_mfcvae.estimators.notebook import Progress
+from pyro_mfcvae.evaluation import HealthWatch, predict
 from pyro_mfcvae.evaluation.held_out import best_kept
 from pyro_mfcvae.evaluation.predictions import elbo_of_rows
 from pyro_mfcvae.evaluation.ranking import matched
@@ -22,8 +25,9 @@ from pyro_mfcvae.inference.noise import start_seeds
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.priors.conditional import ConditionalMixture
 from pyro_mfcvae.priors.mixture import MixturePrior
-from pyro_mfcvae.training.callbacks import Callback
+from pyro_mfcvae.training.callbacks import Callback, MetricsLog
 from pyro_mfcvae.training.fitted import fit_all
+from pyro_mfcvae.training.say import quiet
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,10 +47,16 @@ class Chosen:
     stability: NDArray[np.float64]
 
 
-def best_of(
-    config: Config, dataset: Dataset, n_starts: int, callbacks: Sequence[Callback] = ()
-) -> Chosen:
+def best_of(config: Config, dataset: Dataset, n_starts: int, verbose: bool = False) -> Chosen:
     """Train from several starts and take the one with the best held-out ELBO. No label is read.
+
+    What is wrong with a start is found while it trains, and stands in its log.
+
+    Args:
+        config: the settings.
+        dataset: the data.
+        n_starts: how many.
+        verbose: show the progress of the first start, and say what is wrong with any.
 
     Raises:
         ConfigError, DataError: if something does not fit.
@@ -54,10 +64,14 @@ def best_of(
         KeyboardInterrupt: if the training was asked to stop.
     """
     held_out = dataset.split("test")[0]
-    seeds = start_seeds(config.seed, n_starts)
-    own = [best_kept(config, dataset) for _ in seeds]
-    own[0].extend(callbacks)
-    fitted = fit_all([replace(config, seed=seed) for seed in seeds], dataset, own)
+    configs = [replace(config, seed=seed) for seed in start_seeds(config.seed, n_starts)]
+
+    def callbacks(i: int, log: MetricsLog) -> list[Callback]:
+        say = partial(_say_of_start, i) if verbose else quiet
+        shown = [Progress()] if verbose and i == 0 else []
+        return [HealthWatch(dataset.x, log, say), *best_kept(config, dataset), *shown]
+
+    fitted = fit_all(configs, dataset, callbacks)
     if any(one.interrupted for one in fitted):
         raise KeyboardInterrupt
     models = [one.model.double() for one in fitted]
@@ -68,6 +82,10 @@ def best_of(
     labels = [predict(model, x).clusters for model in models]
     others = [found for i, found in enumerate(labels) if i != best]
     return Chosen(models[best], fitted[best].log, scores, matched(labels[best], others))
+
+
+def _say_of_start(i: int, what: str) -> None:
+    tqdm.write(f"start {i}, {what}", file=sys.stderr)
 
 
 def number_by_size(model: FacetModel, x: Observations) -> None:

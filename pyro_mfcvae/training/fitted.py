@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,14 +71,16 @@ def fit(
 
 
 def fit_all(
-    configs: Sequence[Config], dataset: Dataset, callbacks: Sequence[Sequence[Callback]] = ()
+    configs: Sequence[Config],
+    dataset: Dataset,
+    callbacks: Callable[[int, MetricsLog], Sequence[Callback]] = lambda _i, _log: (),
 ) -> list[Fitted]:
     """As :func:`fit`, for runs that take their steps together, as one program where that is faster.
 
     Args:
         configs: settings that may differ in their seeds, and in little else.
         dataset: the data.
-        callbacks: of each run.
+        callbacks: of a run, by its number and its log.
 
     Returns:
         the runs that did not break down.
@@ -89,10 +91,9 @@ def fit_all(
     """
     states = [begin(config, dataset)[1] for config in configs]
     logs = [MetricsLog() for _ in states]
-    own = callbacks or [()] * len(states)
     try:
         take_steps_together(
-            states, [[StopAtNonsense(log), log, *more] for log, more in zip(logs, own, strict=True)]
+            states, [[StopAtNonsense(log), log, *callbacks(i, log)] for i, log in enumerate(logs)]
         )
     except TrainingError:
         if all(state.failed for state in states):

@@ -251,3 +251,13 @@ def test_rows_alone_have_the_elbo_that_they_have_among_others(facets):
     alone = [elbo_of_rows(facets.model_, row, "vade", alone=True)[0] for row in x.split(1)]
     assert_allclose(together, alone, rtol=1e-9)
     assert torch.get_default_dtype() == torch.float32
+
+
+def test_what_is_wrong_is_found_while_an_estimator_trains(capsys):
+    dead = {"training.kl_weight": 100.0}
+    some = {"max_steps": 600, "n_init": 1, "random_state": 0, "verbose": True}
+    found = VaDEClustering(2, settings=dead, **some).fit(X)
+    first = next(r for r in found.history_ if r["split"] == "health")
+    assert first["step"] < 600
+    assert "training.kl_weight" in first["findings"][0]["sentence"]
+    assert f"start 0, step {first['step']}: facet 0" in capsys.readouterr().err

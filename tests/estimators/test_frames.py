@@ -9,6 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from pyro_mfcvae import FacetClustering
+from pyro_mfcvae.errors import DataWarning
 from pyro_mfcvae.estimators.facts import facts_of
 
 pd = pytest.importorskip("pandas")
@@ -42,7 +43,7 @@ def test_rows_are_assigned_on_their_own_index(facets):
     assert_array_equal(found[["facet_0", "facet_1"]], facets.labels_)
     proba = facets.predict_proba(X)
     assert_allclose(found["facet_1_p"], proba[:, 1].max(1))
-    some = X.iloc[[5, 3]][["mass", "length", "depth"]].assign(text="other")
+    some = X.iloc[[5, 3]].assign(text="other")
     pd.testing.assert_frame_equal(found.loc[some.index], facets.assign(some))
     with pytest.raises(ValueError, match="depth"):
         facets.assign(X.drop(columns="depth"))
@@ -51,7 +52,7 @@ def test_rows_are_assigned_on_their_own_index(facets):
 
 def test_polars_in_polars_out(facets):
     pl = pytest.importorskip("polars")
-    frame = pl.DataFrame({name: X[name].to_numpy() for name in reversed(NAMES)})
+    frame = pl.DataFrame({name: X[name].to_numpy() for name in NAMES})
     found = facets.assign(frame)
     assert isinstance(found, pl.DataFrame)
     assert_array_equal(found["facet_0"].to_numpy(), facets.labels_[:, 0])
@@ -152,3 +153,23 @@ def test_dates_and_infinite_values_are_named():
     wrong.iloc[4, 1] = np.inf
     with pytest.raises(ValueError, match="row 4, column 'depth'"):
         FacetClustering((2, 2), **FEW).fit(wrong)
+
+
+def test_columns_in_another_order_are_taken_by_their_names_and_that_is_said(facets):
+    with pytest.warns(DataWarning, match="length, depth, mass"):
+        found = facets.assign(X[["mass", "length", "depth"]])
+    pd.testing.assert_frame_equal(found, facets.assign(X))
+
+
+def test_rows_of_one_name_are_said(facets):
+    twice = X.rename(index={"bird 4": "bird 3"})
+    with pytest.warns(DataWarning, match="'bird 3'"):
+        found = facets.assign(twice)
+    assert_array_equal(found["facet_0"], facets.labels_[:, 0])
+    with pytest.warns(DataWarning, match="'bird 3'"):
+        FacetClustering((3, 2), **FEW).fit(twice)
+
+
+def test_columns_with_one_value_only_are_said():
+    with pytest.warns(DataWarning, match="'year'"):
+        FacetClustering((3, 2), **FEW).fit(X.assign(year=2007.0))
