@@ -50,6 +50,8 @@ class TrainingConfig:
         learning_rate_floor: no step goes below it.
         learning_rate_warm_up: steps over which the learning rates rise from 0 to the schedule's.
         adam_eps: epsilon of Adam.
+        max_gradient_norm: gradients whose norm, over all parameters, is larger are scaled down to
+            it; None leaves them as they are.
         pretraining: of encoder and decoder, before the mixtures are placed; None leaves it out.
         epochs_per_step: epochs of each progressive step in order of time (the first belongs to
             the deepest facet), one per facet; a single number trains all facets at once.
@@ -95,6 +97,7 @@ class TrainingConfig:
     learning_rate_floor: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     learning_rate_warm_up: Whole = 0
     adam_eps: Positive = 1e-8
+    max_gradient_norm: Positive | None = None
     pretraining: Part | None = None
     epochs_per_step: Annotated[
         tuple[Count, ...], Field(min_length=1), BeforeValidator(_one_as_tuple)

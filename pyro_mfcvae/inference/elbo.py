@@ -138,11 +138,14 @@ def term_means(terms: ElboTerms, weights: Weights) -> dict[str, Tensor]:
     """What logs and evaluations record of a batch, by name, each of shape ().
 
     The weighted ELBO, the bare terms averaged over the batch, and the weights: ``fade_J``, and
-    where they differ from these ``kl_weight_J`` and ``kl_weight_SITE``.
+    where they differ from these ``kl_weight_J`` and ``kl_weight_SITE``. KLs that weigh nothing
+    are 0.
     """
     columns = {"elbo": elbo(terms, weights), "reconstruction": terms.reconstruction}
+    counts = weights.kl != 0
+    kl_z, kl_c = terms.kl_z * counts, terms.kl_c * counts
     for j in range(len(weights.fade)):
-        columns |= {f"kl_z_{j}": terms.kl_z[:, j], f"kl_c_{j}": terms.kl_c[:, j]}
+        columns |= {f"kl_z_{j}": kl_z[:, j], f"kl_c_{j}": kl_c[:, j]}
     columns |= terms.other
     values = torch.stack(list(columns.values())).mean(-1).unbind()
     means = dict(zip(columns, values, strict=True))

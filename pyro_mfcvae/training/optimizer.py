@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pyro_mfcvae.config import TrainingConfig
 from pyro_mfcvae.models.base import FacetModel
@@ -46,6 +46,20 @@ def adam(model: FacetModel, config: TrainingConfig, capturable: bool = False) ->
     return torch.optim.Adam(
         groups, lr=rate, eps=config.adam_eps, fused=fused or None, capturable=capturable
     )
+
+
+def update(optimizer: torch.optim.Optimizer, config: TrainingConfig) -> None:
+    """Take a step with the parameters' gradients, which are dropped then.
+
+    Args:
+        optimizer: over all learnt parameters.
+        config: says how large the gradients may be.
+    """
+    if config.max_gradient_norm is not None:
+        learnt = [p for group in optimizer.param_groups for p in group["params"]]
+        nn.utils.clip_grad_norm_(learnt, config.max_gradient_norm)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
 
 
 def set_learning_rates(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -22,7 +23,7 @@ from pyro_mfcvae.training.batches import Batches, StreamedBatches, batches_of
 from pyro_mfcvae.training.checks import check_last_batch, check_objective
 from pyro_mfcvae.training.engine import ONE_PROCESS, Engine
 from pyro_mfcvae.training.objective import Objective
-from pyro_mfcvae.training.optimizer import adam, is_captured, set_learning_rates
+from pyro_mfcvae.training.optimizer import adam, is_captured, set_learning_rates, update
 from pyro_mfcvae.training.schedules import kl_scale, relaxation
 from pyro_mfcvae.training.start.cluster_network import fit_cluster_network
 from pyro_mfcvae.training.start.initialise import draw_observations, fit_mixture
@@ -245,6 +246,13 @@ class Steps(ABC):
     def end(self, values: Tensor) -> None:
         """Count a step with these terms, (T,)."""
 
+    def kind(self, x: Tensor) -> Hashable:
+        """What steps whose batches are like x, (B, *event), have in common with the step to come.
+
+        Only those can take each other's place on a device.
+        """
+        return x.shape
+
     def step(self) -> None:
         """Take one step; nothing in it waits for the device, but where mixtures are refitted."""
         self.end(self.advance(*self.begin()))
@@ -279,8 +287,7 @@ class Eager(Steps):
         own = x[part.start : part.stop]
         loss, values = self.objective(own, noise, part.share, engine.n_processes)
         loss.backward()
-        state.optimizer.step()
-        state.optimizer.zero_grad(set_to_none=True)
+        update(state.optimizer, state.config.training)
         return values
 
     @override

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from distributed_job import StopAt
-from models import tiny_config
+from models import Replayed, tiny_config
 
 from pyro_mfcvae import MFCVAE, VaDEClustering
 from pyro_mfcvae.config import override
@@ -18,6 +18,7 @@ from pyro_mfcvae.models import MODELS
 from pyro_mfcvae.runs.train import resume, train
 from pyro_mfcvae.testing.case import first_state
 from pyro_mfcvae.training import Callback, fit
+from pyro_mfcvae.training.devices.captured import Captured
 from pyro_mfcvae.training.devices.functional import GivenNoise
 from pyro_mfcvae.training.devices.stepping import stepper
 from pyro_mfcvae.training.devices.traced import MAX_GRAPHS, Traced
@@ -35,6 +36,7 @@ SETTINGS = {
         "training.refit_mixtures": "[1,3]",
         "training.learning_rate_schedule": "cosine",
         "training.kl_floor": "0.2",
+        "training.max_gradient_norm": "5.0",
     },
     "samples": {"guide.n_samples": "3", "training.min_information": "0.4"},
     "bernoulli": {"model.likelihood": '"bernoulli"', "model.facets.0.covariance": "full"},
@@ -68,14 +70,47 @@ def equal(a, b):
 TRACED = {"training.step": "traced"}
 
 
+@pytest.fixture
+def graphs_without_facets(monkeypatch):
+    """Have even short stretches without a facet their own graphs."""
+    monkeypatch.setattr("pyro_mfcvae.training.devices.traced._WORTH_A_GRAPH", {False: 1, True: 1})
+
+
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
-def test_a_run_is_the_same_bit_for_bit(settings):
+def test_a_run_is_the_same_bit_for_bit(settings, graphs_without_facets):
     """With batches of two sizes, in float32."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", SlowStepWarning)
         eager, traced = (fit(config_of(settings, **more)) for more in ({}, TRACED))
     assert equal(eager.state, traced.state)
     assert eager.log == traced.log
+
+
+def test_a_facet_whose_turn_has_not_come_costs_nothing(graphs_without_facets):
+    state = first_state(config_of({}))
+    steps = Traced(GivenNoise(state))
+    products = []
+    while state.step < state.n_steps:
+        batch = steps.begin()
+        products.append(sum("mm" in str(node.target) for node in _graph_of(steps, *batch)))
+        steps.end(steps.advance(*batch))
+    first, last = products[0], products[-1]
+    begins = state.schedule.steps_per_stage[0]
+    assert set(products[:begins]) == {first}
+    assert set(products[begins:]) == {last}
+    assert first < 0.8 * last
+
+
+def test_a_captured_graph_without_a_facet_is_another_one(graphs_without_facets):
+    state = first_state(config_of({}))
+    captured = Captured(Traced(GivenNoise(state)), Replayed())
+    while state.step < state.n_steps:
+        captured.step()
+    assert {off for (_, off) in captured._captured} == {(0,), ()}
+
+
+def _graph_of(steps, x, noise):
+    return steps._graph(x, noise).graph.nodes
 
 
 def test_a_table_with_gaps_and_several_starts_are_the_same_bit_for_bit():

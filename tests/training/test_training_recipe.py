@@ -139,6 +139,7 @@ def _noise(model, x):
 
 
 RECIPE = {
+    "training.max_gradient_norm": "5.0",
     "training.warp": WARP,
     "training.kl_start": "0.1",
     "training.kl_warm_up": "[1,3]",
@@ -202,6 +203,23 @@ def test_the_learning_rate_warms_up():
     rates = [learning_rate(training, 1.0, step, 100, 10) for step in range(7)]
     cosine = [0.5 * (1 + math.cos(math.pi * step / 100)) for step in range(7)]
     assert rates == pytest.approx([min(1, (i + 1) / 5) * c for i, c in enumerate(cosine)])
+
+
+def test_gradients_that_are_too_large_are_scaled_down():
+    """Adam's first moments are a tenth of the first gradients."""
+    states = [begun(**{"training.max_gradient_norm": limit}) for limit in ("null", "0.25")]
+    for state in states:
+        Eager(state).step()
+    as_they_are, limited = (
+        torch.cat([10 * moments["exp_avg"].flatten() for moments in state.optimizer.state.values()])
+        for state in states
+    )
+    assert as_they_are.norm() > 1
+    torch.testing.assert_close(limited, 0.25 * as_they_are / as_they_are.norm())
+    loose = begun(**{"training.max_gradient_norm": "1e9"})
+    Eager(loose).step()
+    for p, q in zip(loose.model.parameters(), states[0].model.parameters(), strict=True):
+        torch.testing.assert_close(p, q)
 
 
 def test_a_fitted_mixture_has_the_moments_of_its_samples():

@@ -7,7 +7,7 @@ fade weights, the learning rates.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Protocol
 
 import torch
@@ -33,7 +33,7 @@ class Graphs(Protocol):
 
 
 class Captured:
-    """Takes steps by replaying a graph for each size of batch.
+    """Takes steps by replaying a graph for each kind of them.
 
     Args:
         steps: of one run or many, whose noise is tensors. Their optimisers keep learning rates and
@@ -48,21 +48,22 @@ class Captured:
     def __init__(self, steps: Steps, graphs: Graphs) -> None:
         self.steps = steps
         self.graphs = graphs
-        self._n_taken: dict[torch.Size, int] = {}
-        self._captured: dict[torch.Size, _CapturedStep] = {}
+        self._n_taken: dict[Hashable, int] = {}
+        self._captured: dict[Hashable, _CapturedStep] = {}
 
     def step(self) -> None:
         """Take one step; nothing in it waits for the device."""
         steps = self.steps
         x, noise = steps.begin()
-        n_taken = self._n_taken.get(x.shape, 0)
-        self._n_taken[x.shape] = n_taken + 1
+        kind = steps.kind(x)
+        n_taken = self._n_taken.get(kind, 0)
+        self._n_taken[kind] = n_taken + 1
         if n_taken < N_WARM_UP:
             values = self.graphs.warm_up(lambda: steps.advance(x, noise))
         else:
-            if x.shape not in self._captured:
-                self._captured[x.shape] = _CapturedStep(steps, x, noise, self.graphs)
-            values = self._captured[x.shape].replay(x, noise)
+            if kind not in self._captured:
+                self._captured[kind] = _CapturedStep(steps, x, noise, self.graphs)
+            values = self._captured[kind].replay(x, noise)
         steps.end(values)
 
 

@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from pyro_mfcvae.inference.noise import Noise, site_noise
 from pyro_mfcvae.training.objective import Objective
+from pyro_mfcvae.training.optimizer import update
 from pyro_mfcvae.training.state import Steps, TrainingState
 
 Tensors = dict[str, Tensor]
@@ -120,8 +121,7 @@ class GivenNoise(Functional):
         learnt = (p for p in self.parameters.values() if p.requires_grad)
         for p, grad in zip(learnt, grads, strict=True):
             p.grad = grad
-        self.state.optimizer.step()
-        self.state.optimizer.zero_grad(set_to_none=True)
+        update(self.state.optimizer, self.state.config.training)
 
     @override
     def end(self, values: Tensor) -> None:

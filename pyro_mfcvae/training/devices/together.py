@@ -19,6 +19,7 @@ from pyro_mfcvae.config import Config, identity
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.inference.noise import Noise, site_noise
 from pyro_mfcvae.training.devices.functional import Functional, Gradients, Tensors
+from pyro_mfcvae.training.optimizer import update
 from pyro_mfcvae.training.state import TrainingState
 
 
@@ -81,8 +82,7 @@ class Together(Functional):
             for state, row in zip(self.states, rows, strict=True):
                 state.objective.get_parameter(name).grad = row
         for state in self.states:
-            state.optimizer.step()
-            state.optimizer.zero_grad(set_to_none=True)
+            update(state.optimizer, state.config.training)
 
     def _one(
         self, parameters: Tensors, buffers: Tensors, x: Tensor, noise: Tensors

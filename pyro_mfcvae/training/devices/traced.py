@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,14 @@ from pyro_mfcvae.allocator import is_out_of_memory
 from pyro_mfcvae.errors import SlowStepWarning
 from pyro_mfcvae.training.devices.compiled import compile_graph
 from pyro_mfcvae.training.devices.functional import Functional, Graph, Tensors
+from pyro_mfcvae.training.devices.simplified import simplify
 from pyro_mfcvae.training.say import Say, quiet
 from pyro_mfcvae.training.state import Steps
 
 MAX_GRAPHS = 8
 """Graphs of one size of batch, for values of attributes of a person's own modules."""
+
+_WORTH_A_GRAPH = {False: 1000, True: 5000}  # steps, of graphs that are compiled many
 
 _LIBRARIES = tuple(str(Path(str(library.__file__)).parent) for library in (torch, pyro))
 _NAME = __name__.partition(".")[0]
@@ -52,7 +55,8 @@ class Traced(Steps):
 
     Before a graph is used, its results are compared with those of the step as it is. What modules
     of a person's own hold besides parameters and buffers is a constant of the graph: a number, a
-    text or a tensor that has been replaced makes a graph of its own.
+    text or a tensor that has been replaced makes a graph of its own. So does a stretch of training
+    in which the fade weight of a facet is 0: what has no effect then is left out.
 
     Args:
         steps: of one run or many.
@@ -76,7 +80,7 @@ class Traced(Steps):
         self._modules = [*steps.objective.modules()]
         self._own = [m for m in self._modules if _is_own(type(m))]
         self.has_own = bool(self._own)
-        self._graphs: dict[tuple[torch.Size, Any, Any], Graph] = {}
+        self._graphs: dict[tuple[Hashable, Any, Any], Graph] = {}
         self._as_it_is: set[torch.Size] = set()
 
     @override
@@ -98,6 +102,18 @@ class Traced(Steps):
     def end(self, values: Tensor) -> None:
         self.steps.end(values)
 
+    @override
+    def kind(self, x: Tensor) -> Hashable:
+        return x.shape, tuple(self._facets_off())
+
+    def _facets_off(self) -> list[int]:
+        """Facets whose turn comes in a later stage, if this one is worth a graph without them."""
+        state = self.steps.states[0]
+        n_steps = state.schedule.steps_per_stage
+        stage, _ = state.schedule.stage(state.step)
+        is_worth_it = n_steps[stage] >= _WORTH_A_GRAPH[self.compiles]
+        return list(range(len(n_steps) - 1 - stage)) if is_worth_it else []
+
     def _arguments(self, x: Tensor, noise: Tensors) -> list[Tensor]:
         steps = self.steps
         return [*steps.parameters.values(), *steps.buffers.values(), x, *noise.values()]
@@ -105,7 +121,7 @@ class Traced(Steps):
     def _graph(self, x: Tensor, noise: Tensors) -> Graph | None:
         learnt = (p.requires_grad for p in self.steps.parameters.values())
         modes = *learnt, *(module.training for module in self._modules)
-        key = x.shape, modes, self._constants()
+        key = self.kind(x), modes, self._constants()
         if key not in self._graphs:
             try:
                 self._graphs[key] = self._new_graph(x, noise)
@@ -118,7 +134,7 @@ class Traced(Steps):
 
     def _new_graph(self, x: Tensor, noise: Tensors) -> Graph:
         _check_hooks(self.steps.objective)
-        if sum(shape == x.shape for shape, *_ in self._graphs) == MAX_GRAPHS:
+        if sum(kind == self.kind(x) for kind, *_ in self._graphs) == MAX_GRAPHS:
             names = ", ".join(sorted({name for name, _ in self._constants()}))
             raise UntraceableError(
                 f"an attribute of the model ({names}) has another value too often; make it a "
@@ -127,7 +143,7 @@ class Traced(Steps):
         before, held = self._constants(), [dict(vars(module)) for module in self._own]
         arguments = self._arguments(x, noise)
         try:
-            graph = self._trace(arguments, list(noise))
+            graph = self._trace(arguments, list(noise), self._facets_off())
             changed = {name for name, _ in {*before} ^ {*self._constants()}}
             if changed:
                 raise UntraceableError(
@@ -156,14 +172,16 @@ class Traced(Steps):
             return graph
         return compiled
 
-    def _trace(self, arguments: list[Tensor], sites: list[str]) -> GraphModule:
+    def _trace(self, arguments: list[Tensor], sites: list[str], off: list[int]) -> GraphModule:
         trace = make_fx(self._flat(sites), tracing_mode="fake", _allow_non_fake_inputs=True)
         module = trace(*arguments)
-        for node in module.graph.nodes:
-            if node.target is torch.ops.aten.detach.default:  # without autograd it does nothing
-                node.replace_all_uses_with(node.args[0])
-        module.graph.eliminate_dead_code()
-        module.recompile()
+        known = {}
+        if off:
+            fade = [*self.steps.parameters, *self.steps.buffers].index("model.fade")
+            may_be = torch.ones(arguments[fade].shape)
+            may_be[..., off] = 0.0
+            known[module.graph.find_nodes(op="placeholder")[fade]] = may_be
+        simplify(module, known)
         return module
 
     @property
