@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import timeit
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -41,6 +42,7 @@ def check(state: TrainingState, say: Say) -> None:
     state.engine.on_all(lambda: check_objective_once(state))
     state.engine.on_writer(lambda: warn_of_no_effect(state))
     _warn_of_what_comes_too_late(state, say)
+    _warn_of_slow_products(state, say)
     if has_batch_norm(state.model) and not state.engine.joins_batch_norm:
         say(
             "warning: on CPUs batch norm takes its statistics from each process's part of a batch, "
@@ -134,6 +136,24 @@ def _warn_of_what_comes_too_late(state: TrainingState, say: Say) -> None:
                 f"warning: facet {j} will have a fade weight of {weight:.2f} at the end of this "
                 "run; train longer (training.epochs_per_step) or lower training.n_fade_in_batches"
             )
+
+
+def _warn_of_slow_products(state: TrainingState, say: Say) -> None:
+    if state.config.training.precision != "bf16" or state.fade.device.type != "cpu":
+        return
+    full, short = (
+        product_time(torch.ones(512, 512, dtype=dtype)) for dtype in (torch.float32, torch.bfloat16)
+    )
+    if short > full:
+        say(
+            f"warning: training.precision bf16 is for CPUs that compute with it; on this one a "
+            f"product takes {short / full:.1f} times as long as with precision full"
+        )
+
+
+def product_time(x: Tensor) -> float:
+    """The shortest of ten times that a product of x (N, N) with itself took, in seconds."""
+    return min(timeit.repeat(lambda: x @ x, number=1, repeat=10))
 
 
 def _check_large_values(state: TrainingState, say: Say) -> None:

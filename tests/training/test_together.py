@@ -107,6 +107,33 @@ def test_each_run_takes_the_steps_that_it_takes_alone(settings):
     assert relative_error(runs[0].model.facets[1].loc, runs[1].model.facets[1].loc) > 0.01
 
 
+@pytest.mark.parametrize(
+    ("setting", "values", "updates"),
+    [
+        ("seed", ("0", "1"), [2, 1, 1]),
+        ("training.learning_rate", ("1e-3", "2e-3"), [2, 2, 2]),
+        ("training.max_gradient_norm", ("1.0", "1.0"), [2, 2, 2]),
+    ],
+)
+def test_one_optimiser_updates_runs_without_limits_of_their_own(
+    setting, values, updates, monkeypatch
+):
+    runs = [begun(double(**{setting: value})) for value in values]
+    together, seen, plain = Together(runs), [], torch.optim.Adam.step
+
+    def step(adam, *args, **kwargs):
+        seen.append(adam)
+        return plain(adam, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", step)
+    counts = []
+    for _ in updates:
+        seen.clear()
+        together.step()
+        counts.append(len(seen))
+    assert counts == updates
+
+
 def test_a_convolutional_network_with_weight_norm():
     settings = {
         "model.encoder": '{"name": "conv-ladder"}',

@@ -579,6 +579,17 @@ def test_a_run_too_short_to_fade_in_is_warned_of():
     assert not any("warning" in text for text in said)
 
 
+@pytest.mark.parametrize(("precision", "times"), [("bf16", 3.0), ("bf16", 0.5), ("full", 3.0)])
+def test_products_that_are_slower_in_fewer_bits_are_said(precision, times, monkeypatch):
+    monkeypatch.setattr(
+        preflight, "product_time", lambda x: times if x.dtype == torch.bfloat16 else 1.0
+    )
+    said = []
+    config = override(tiny_config(), [f"training.precision={precision}"])
+    preflight.check(prepare(config)[1], said.append)
+    assert any("3.0 times" in text for text in said) == (precision == "bf16" and times > 1)
+
+
 @pytest.mark.parametrize(("largest", "is_told"), [(90.0, False), (3500.0, True)])
 def test_values_far_from_one_are_warned_of(monkeypatch, largest, is_told):
     x = numpy.random.default_rng(0).uniform(size=(40, 4))

@@ -1,9 +1,10 @@
 """Many runs as one program: R seeds, or settings of equal shapes, in each step.
 
 Every parameter of R runs is one tensor with a leading dimension R, of which each run's model holds
-its row. ``torch.func.vmap`` computes the R objectives in one pass; each run's own optimiser then
-takes its rows of the gradients. So a run takes the steps that it would take alone, and its model,
-optimiser and checkpoints are those of any other run.
+its row. ``torch.func.vmap`` computes the R objectives in one pass, and one optimiser updates all
+rows where the runs have one learning rate; else each run's own takes its rows of the gradients. So
+a run takes the steps that it would take alone, and its model, optimiser and checkpoints are those
+of any other run.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ class Together(Functional):
         modules = [state.objective for state in states]
         self.parameters = _stacked_parameters(modules)
         self._buffers = _stacked_buffers(modules)
+        self._learnt = [name for name, p in self.parameters.items() if p.requires_grad]
+        self._own = [[m.get_parameter(name) for name in self._learnt] for m in modules]
+        self._adam: torch.optim.Optimizer | None = None
         self._noise_shapes: dict[int, dict[str, torch.Size]] = {}
 
     @property
@@ -76,13 +80,55 @@ class Together(Functional):
 
     @override
     def update(self, grads: Gradients) -> None:
-        learnt = (name for name, p in self.parameters.items() if p.requires_grad)
-        for name, grad in zip(learnt, grads, strict=True):
+        if self._adam is None:
+            self._update_each(grads)
+            self._adam = self._joined()
+            return
+        lead = self.states[0]
+        for name, grad in zip(self._learnt, grads, strict=True):
+            self.parameters[name].grad = grad
+        for group, own in zip(self._adam.param_groups, lead.optimizer.param_groups, strict=True):
+            group["lr"] = own["lr"]
+        update(self._adam, lead.config.training)
+
+    def _update_each(self, grads: Gradients) -> None:
+        for i, grad in enumerate(grads):
             rows = [None] * len(self.states) if grad is None else grad.unbind()
-            for state, row in zip(self.states, rows, strict=True):
-                state.objective.get_parameter(name).grad = row
+            for own, row in zip(self._own, rows, strict=True):
+                own[i].grad = row
         for state in self.states:
             update(state.optimizer, state.config.training)
+
+    def _joined(self) -> torch.optim.Optimizer | None:
+        """An optimiser of all runs, of whose moments each run's own holds its rows.
+
+        None where runs have limits of their own, and on CUDA, where captured steps cost no Python.
+        """
+        lead, optimizers = self.states[0], [state.optimizer for state in self.states]
+        rates = {tuple(g["initial_lr"] for g in each.param_groups) for each in optimizers}
+        have_moments = all(
+            p in optimizer.state
+            for own, optimizer in zip(self._own, optimizers, strict=True)
+            for p in own
+        )
+        is_limited = lead.config.training.max_gradient_norm is not None
+        if lead.fade.device.type != "cpu" or is_limited or len(rates) > 1 or not have_moments:
+            return None
+        whole = (self.parameters[name] for name in self._learnt)
+        stacked = dict(zip(self._own[0], whole, strict=True))
+        groups = [
+            {**group, "params": [stacked[p] for p in group["params"]]}
+            for group in lead.optimizer.param_groups
+        ]
+        adam = torch.optim.Adam(groups)
+        for i, p in enumerate(stacked.values()):
+            own = [o.state[each[i]] for o, each in zip(optimizers, self._own, strict=True)]
+            adam.state[p] = {"step": own[0]["step"]}
+            for name in ("exp_avg", "exp_avg_sq"):
+                adam.state[p][name] = torch.stack([moments[name] for moments in own])
+                for moments, row in zip(own, adam.state[p][name].unbind(), strict=True):
+                    moments[name], moments["step"] = row, own[0]["step"]
+        return adam
 
     def _one(
         self, parameters: Tensors, buffers: Tensors, x: Tensor, noise: Tensors
