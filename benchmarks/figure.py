@@ -93,10 +93,12 @@ def _draw_scan(axes: Axes, size: str, scanned: Mapping[str, Results], unit: str)
         first = candidates[scans[size]["ratios_to"]]
         milliseconds = [1e3 * first["seconds"] * c["ratio"] for c in candidates.values()]
         axes.loglog([*places], milliseconds, "o-", ms=4, color=f"C{color}")
+        # Of mixtures the lines meet where they end.
+        at, offset = (0, (0, 11)) if size == MIXTURES else (-1, (5, 0))
         axes.annotate(
             preset,
-            (max(places), milliseconds[-1]),
-            (5, 0),
+            ([*places][at], milliseconds[at]),
+            offset,
             textcoords="offset points",
             va="center",
             fontsize=8,
@@ -105,9 +107,8 @@ def _draw_scan(axes: Axes, size: str, scanned: Mapping[str, Results], unit: str)
         ticks |= places
         drawn += milliseconds
     axes.set_xlim(min(ticks) / 1.2, max(ticks) * (max(ticks) / min(ticks)) ** 0.25 * 1.2)
-    axes.set_xticks([*ticks], [*ticks.values()], fontsize=8)
-    if size == MIXTURES:
-        axes.tick_params(axis="x", rotation=40)
+    slanted = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks([*ticks], [*ticks.values()], **(slanted if size == MIXTURES else {}))
     axes.minorticks_off()
     axes.set_xlabel(_SIZES[size], fontsize=8)
     axes.set_ylabel(f"{unit} per step", fontsize=8)
