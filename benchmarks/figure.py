@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import EngFormatter, LogLocator
+
+from benchmarks.scans import MIXTURES, ROWS
 
 Results = Mapping[str, Any]
 
@@ -20,6 +22,8 @@ _SIZES = {
     "batch_size": "batch size, B",
     "n_observations": "observations, N: first step of an epoch",
     "n_runs": "runs at once, R",
+    ROWS: "rows of a .npy file, N, read as they are needed",
+    MIXTURES: "full covariances, J x K x D, at J K D$^2$",
 }
 _N_COLUMNS = 3
 
@@ -49,7 +53,7 @@ def bench_figure(record: Results) -> Figure:
     for axes, (name, steps) in zip(upper, stepped.items(), strict=False):
         _draw_ratios(axes, name, steps)
     for axes, size in zip(lower, sizes, strict=False):
-        _draw_scan(axes, size, scanned)
+        _draw_scan(axes, size, scanned, "CPU ms" if record["clock"] == "cpu" else "ms")
     for axes in upper[len(stepped) :] + lower[len(sizes) :]:
         axes.remove()
     figure.suptitle(_where(record["machine"]), fontsize=9)
@@ -77,28 +81,54 @@ def _draw_ratios(axes: Axes, preset: str, steps: Results) -> None:
     axes.tick_params(labelsize=8)
 
 
-def _draw_scan(axes: Axes, size: str, scanned: Mapping[str, Results]) -> None:
-    ticks: set[int] = set()
+def _draw_scan(axes: Axes, size: str, scanned: Mapping[str, Results], unit: str) -> None:
+    """Milliseconds at the smallest value, times the median ratio to it of each value."""
+    ticks: dict[int, str] = {}
     drawn: list[float] = []
     for color, (preset, scans) in enumerate(scanned.items()):
         if size not in scans:
             continue
         candidates = scans[size]["candidates"]
-        values = [int(value) for value in candidates]
-        milliseconds = [1e3 * candidate["seconds"] for candidate in candidates.values()]
-        axes.loglog(values, milliseconds, "o-", ms=4, color=f"C{color}", label=preset)
-        ticks |= set(values)
+        places = {_place(size, value): _tick(value) for value in candidates}
+        first = candidates[scans[size]["ratios_to"]]
+        milliseconds = [1e3 * first["seconds"] * c["ratio"] for c in candidates.values()]
+        axes.loglog([*places], milliseconds, "o-", ms=4, color=f"C{color}")
+        # Of mixtures the lines meet where they end.
+        at, offset = (0, (0, 11)) if size == MIXTURES else (-1, (5, 0))
+        axes.annotate(
+            preset,
+            ([*places][at], milliseconds[at]),
+            offset,
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+            color=f"C{color}",
+        )
+        ticks |= places
         drawn += milliseconds
-    axes.set_xticks(sorted(ticks), [f"{value:,}" for value in sorted(ticks)], fontsize=8)
+    axes.set_xlim(min(ticks) / 1.2, max(ticks) * (max(ticks) / min(ticks)) ** 0.25 * 1.2)
+    slanted = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks([*ticks], [*ticks.values()], **(slanted if size == MIXTURES else {}))
     axes.minorticks_off()
     axes.set_xlabel(_SIZES[size], fontsize=8)
-    axes.set_ylabel("ms per step", fontsize=8)
+    axes.set_ylabel(f"{unit} per step", fontsize=8)
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set_ylim(min(drawn) / 2, 2 * max(drawn))  # a tick at least, and no noise filling it
     axes.tick_params(labelsize=8)
     axes.grid(alpha=0.3, which="both")
-    axes.legend(fontsize=8, frameon=False)
+
+
+def _place(size: str, value: str) -> int:
+    """Where a value stands: of J x K x D, the numbers of all Cholesky factors."""
+    if size != MIXTURES:
+        return int(value)
+    n_facets, n_clusters, latent_dim = map(int, value.split("x"))
+    return n_facets * n_clusters * latent_dim**2
+
+
+def _tick(value: str) -> str:
+    return EngFormatter(sep="")(int(value)) if len(value.strip("0")) == 1 else value
 
 
 def _where(machine: Results) -> str:

@@ -250,7 +250,9 @@ def _of_preset(
             lambda text: say(f"{name}: {text}"),
             compiles=not request.quick and has_compiler(),
         ),
-        "scans": lambda load: bench_scans(load, min(rounds, 5), seconds / 4, scans, clock),
+        "scans": lambda load: bench_scans(
+            load, min(rounds, 5), seconds / 4, scans, clock, whole_buffers=not request.quick
+        ),
         "streaming": lambda load: bench_streaming(load, min(rounds, 7), clock),
         "memory": bench_memory,
     }

@@ -45,7 +45,7 @@ def bench_streaming(load: Workload, n_rounds: int, clock: Clock = CLOCKS["wall"]
         for name, compression in _STORED.items():
             path = Path(folder) / f"{compression}.h5"
             write(path, load.x, compression)
-            turns[name] = repeated(_streamed(load, path, buffer_bytes), n)
+            turns[name] = repeated(streamed_step(load, path, buffer_bytes), n)
         timings = alternate(
             turns, n_rounds, n, warm_up_turns(load.device, n), waiter(load.device), clock
         )
@@ -64,8 +64,15 @@ def write(path: Path, x: Tensor, compression: str | None) -> None:
         file["x_test"] = x[:1].cpu().numpy()
 
 
-def _streamed(load: Workload, path: Path, buffer_bytes: int) -> Turn:
-    dataset = load_dataset(Component(name="h5", options={"path": str(path), "memory": "stream"}))
+def streamed_step(load: Workload, path: Path, buffer_bytes: int) -> Turn:
+    """A training step on the training observations of a file.
+
+    Args:
+        load: settings; those of the file take the place of its data.
+        path: of the file.
+        buffer_bytes: of the observations that are shuffled together.
+    """
+    dataset = load_dataset(Component(name="file", options={"path": str(path), "memory": "stream"}))
     x = dataset.split("train")[0]
     config = longer(load.config)
     state = new_state(load.model(), x, config)

@@ -135,6 +135,7 @@ def take_turns(
     turn_seconds: float,
     device: torch.device,
     clock: Clock = CLOCKS["wall"],
+    n_least: int = 1,
 ) -> Timings:
     """Time steps in turns, each made of as many of them.
 
@@ -145,8 +146,9 @@ def take_turns(
         turn_seconds: of the first one's turn.
         device: what they compute on.
         clock: seconds.
+        n_least: steps that a turn has at least.
     """
-    n = steps_per_turn(steps[first], turn_seconds, device)
+    n = max(n_least, steps_per_turn(steps[first], turn_seconds, device))
     turns = {name: repeated(step, n) for name, step in steps.items()}
     return alternate(turns, n_rounds, n, warm_up_turns(device, n), waiter(device), clock)
 

@@ -60,7 +60,8 @@ def bench(only: str | None, out: Path, as_json: bool, quiet: bool, **given: Any)
 
     All candidates take turns in one process: networks alone, the hand-written step, our step with
     every guide, traced and (not with --quick) compiled, and training with its log. Besides: the
-    cost of a step over K, J, D, S, B and N, memory, the full-covariance density, and imports.
+    cost of a step over K, J, D, S, B, N, the rows of a file and J x K x D, memory, the
+    full-covariance density, and imports.
     Instead of a preset, "table" is a small model of ten columns. Data that are not there are
     replaced by noise of their shape. The promises at the end are judged on the same run. bench.json
     is written after every part, so that Ctrl-C loses the one under way only. The benchmarks come
@@ -70,6 +71,7 @@ def bench(only: str | None, out: Path, as_json: bool, quiet: bool, **given: Any)
     Examples:
       mfcvae bench --quick
       mfcvae bench mnist svhn --threads 1 --only steps
+      mfcvae bench table shapes --threads 1 --clock cpu --only scans
       mfcvae bench svhn --device cuda --set training.precision=tf32
     """
     _find_benchmarks()

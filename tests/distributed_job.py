@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -58,6 +59,12 @@ def resume(engine: Engine) -> None:
     experiment.resume(Run("halted"), engine=engine)
 
 
+def train_as_tasks(engine: Engine) -> None:
+    """A whole run, of which every process leaves a trace."""
+    Path(f"process-{os.getpid()}").touch()
+    experiment.train(config(), "tasks", say=print, engine=engine)
+
+
 def _fail_on(rank: int, engine: Engine) -> None:
     if engine.rank == rank:
         raise ConfigError(f"process {rank} has no data")
@@ -73,6 +80,10 @@ def _failure(work) -> list[str]:
 
 if __name__ == "__main__":
     # Under torchrun the numbers of processes are known.
-    n_devices = 2 if sys.argv[1] == "train" else None
+    work, n_devices = {
+        "train": (train, 2),
+        "resume": (resume, None),
+        "train-as-tasks": (train_as_tasks, 4),
+    }[sys.argv[1]]
     with launch("cpu", n_devices, timeout=100) as engine:
-        {"train": train, "resume": resume}[sys.argv[1]](engine)
+        work(engine)

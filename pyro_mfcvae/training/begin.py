@@ -12,6 +12,7 @@ from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.inference.noise import derive_seed
 from pyro_mfcvae.inference.threads import one_thread
 from pyro_mfcvae.plugins import build_model, guide_class, model_class
+from pyro_mfcvae.training.devices.compiled import make_cache_folder
 from pyro_mfcvae.training.devices.launch import resolve_device
 from pyro_mfcvae.training.engine import ONE_PROCESS, Engine
 from pyro_mfcvae.training.loop import cpu_threads
@@ -56,6 +57,7 @@ def prepare(
     device = engine.device or resolve_device(config.training.device)
     model_class(config.model)
     guide_class(config.guide)
+    make_cache_folder(config.training.step == "compiled")
     if dataset is None:
         dataset = load_dataset(config.data)
     _check_clusters(config, dataset)

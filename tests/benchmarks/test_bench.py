@@ -9,17 +9,18 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
 from models import tiny_config
 
-from benchmarks import Request, imports, memory, run, run_bench, streaming
+from benchmarks import Request, imports, memory, run, run_bench, scans, streaming
 from benchmarks.candidates import BY_HAND, FIT, NETWORKS, TRACED, training_steps
 from benchmarks.density import OURS, TORCH, bench_density
 from benchmarks.figure import bench_figure
 from benchmarks.memory import bench_memory, peak_bytes
-from benchmarks.scans import SCANS, bench_scans, resized
+from benchmarks.scans import MIXTURES, ROWS, SCANS, bench_scans, resized, write_rows
 from benchmarks.steps import bench_steps
 from benchmarks.streaming import IN_MEMORY
 from benchmarks.targets import judge
@@ -90,6 +91,24 @@ def test_guides_that_do_not_fit_are_left_out(monkeypatch):
 def test_facets_are_resized(name, value, shown):
     facets = resized(tiny_config(), name, value).model.facets
     assert ",".join(f"{f.latent_dim}:{f.n_clusters}" for f in facets) == shown
+
+
+def test_mixtures_are_resized_and_have_full_covariances():
+    facets = resized(tiny_config(), MIXTURES, "3x7x2").model.facets
+    assert [(f.n_clusters, f.latent_dim, f.covariance) for f in facets] == [(7, 2, "full")] * 3
+
+
+def test_rows_of_a_file_are_those_of_the_workload(tmp_path, monkeypatch):
+    load = workload(tiny_config(), CPU)
+    n = len(load.x)
+    rows = np.load(write_rows(tmp_path / "x.npy", load.x, 2 * n + 3))
+    assert rows.shape == (2 * n + 3, *load.x.shape[1:])
+    for start in (0, n):
+        assert np.array_equal(rows[start : start + n], load.x)
+    assert np.array_equal(rows[-3:], load.x[:3])
+    monkeypatch.setattr(scans, "_LARGEST_FILE", load.x[0].nbytes * 100)
+    results = bench_scans(load, 1, 0.0, {ROWS: (50, 101)}, whole_buffers=False)
+    assert list(results[ROWS]["candidates"]) == ["50"]
 
 
 def test_other_sizes_are_resized():

@@ -9,13 +9,14 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import distributed_job
 import pytest
 import torch
 from distributed_job import StopAt
+from lightning_fabric.plugins.environments.lightning import find_free_network_port
 from models import tiny_config
 
 from pyro_mfcvae.runs.run import Run
@@ -35,9 +36,9 @@ def _own_folder(tmp_path, monkeypatch):
 
 
 @contextmanager
-def _started(*arguments: str):
+def _started(*arguments: str, **variables: str):
     """A Python process that is gone in the end, as are those that it has started."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | variables
     process = subprocess.Popen(
         [sys.executable, *arguments],
         env=environment,
@@ -142,6 +143,35 @@ def test_two_processes_are_one():
     status, _, err = _done(*TORCHRUN, *JOB, "resume")
     assert status == 0, err
     _check_same(halted, single, 1e-10)
+
+
+def test_tasks_of_srun_take_their_places():
+    """The variables are those that srun sets."""
+    step = {
+        "SLURM_JOB_ID": "1",
+        "SLURM_STEP_ID": "0",
+        "SLURM_STEP_NUM_TASKS": "4",
+        "SLURM_STEP_NUM_NODES": "1",
+        "SLURM_STEP_TASKS_PER_NODE": "4",
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_NODEID": "0",
+        "MASTER_PORT": str(find_free_network_port()),
+    }
+    with ExitStack() as stack:
+        tasks = [
+            stack.enter_context(_started(*JOB, "train-as-tasks", SLURM_LOCALID=str(i), **step))
+            for i in range(4)
+        ]
+        said = [task.communicate(timeout=LIMIT) for task in tasks]
+    assert ([task.returncode for task in tasks], [err for _, err in said]) == ([0] * 4, [""] * 4)
+    assert {path.name for path in Path().iterdir()} == {
+        "tasks",
+        *(f"process-{task.pid}" for task in tasks),
+    }
+    assert [bool(out) for out, _ in said] == [True, False, False, False]
+    single, _, _ = train(distributed_job.config(), "single")
+    _check_same(Run("tasks"), single, 1e-10)
+    assert Run("tasks").environment()["n_processes"] == 4
 
 
 def _long_run() -> Run:

@@ -150,6 +150,60 @@ def test_other_numbers_than_those_of_torchrun(monkeypatch):
         pass
 
 
+STEP = {
+    "SLURM_JOB_ID": "123456",
+    "SLURM_STEP_ID": "2",
+    "SLURM_STEP_NUM_TASKS": "4",
+    "SLURM_STEP_NUM_NODES": "2",
+    "SLURM_STEP_TASKS_PER_NODE": "2(x2)",
+    "SLURM_STEP_NODELIST": "node[07-08]",
+    "SLURM_NODELIST": "node[01-08]",
+    "SLURM_NODEID": "1",
+    "SLURM_LOCALID": "0",
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "numbers", "message"),
+    [
+        ({}, (4, 2), "--devices=4 but srun has started 2"),
+        ({}, (2, 4), "--nodes=4 but srun has started 2"),
+        ({}, (1, None), "--devices=1 but srun has started 2"),
+        ({"SLURM_STEP_TASKS_PER_NODE": "3,1"}, (2, 2), "--devices: .* --ntasks-per-node"),
+        ({"SLURM_STEP_NUM_TASKS": "1", "SLURM_NTASKS": "4"}, (1, 2), "--nodes=2 needs MASTER"),
+        ({"SLURM_STEP_NUM_TASKS": "2", "NODE_RANK": "1"}, (1, 2), "--nodes=2 needs MASTER"),
+    ],
+    ids=["devices", "machines", "one", "uneven", "one-task", "one-task-each"],
+)
+def test_other_numbers_than_those_of_srun(changes, numbers, message, monkeypatch):
+    for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in (STEP | changes).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=message), launch("cpu", *numbers):
+        pass
+    if "srun" in message:
+        monkeypatch.setenv("SLURM_LOCALID", "1")  # the first on its machine has said it
+        with pytest.raises(SystemExit) as end, launch("cpu", *numbers):
+            pass
+        assert end.value.code == 1
+
+
+def test_a_task_of_srun_knows_its_place(monkeypatch):
+    from pyro_mfcvae.training.devices.distributed import Distributed
+
+    for name in ("MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in STEP.items():
+        monkeypatch.setenv(name, value)
+    engine = Distributed("cpu", 2, 2, 7.0, "srun")
+    assert (engine.rank, engine.leads_machine) == (2, True)
+    assert engine._environment.main_address == "node07"
+    assert engine._environment.main_port == 15_000 + 4562
+    with launch("cpu") as engine:  # without numbers, tasks are runs of their own
+        assert engine is ONE_PROCESS
+
+
 def test_a_lost_connection_is_told_from_other_errors():
     from pyro_mfcvae.training.devices.distributed import Distributed
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
 from types import SimpleNamespace
 
+import models
 import pytest
 import torch
 from models import tiny_config
@@ -78,6 +84,55 @@ def test_what_cannot_be_compiled_is_traced_and_told_once(broken, tmp_path, monke
         other = fit(tiny_config(**SHORT, **{"training.step": "compiled"}))
     assert len([w for w in warned if w.category is SlowStepWarning]) == 1
     assert equal(eager, other)
+
+
+def test_a_cache_folder_that_cannot_be_written_is_replaced(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    bad, used = str(tmp_path / "file" / "cache"), []
+
+    def compiled(module, arguments):
+        used.append(Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]))
+        return module
+
+    monkeypatch.setattr(traced, "compile_graph", compiled)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", bad)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SlowStepWarning)
+        eager = fit(tiny_config(**SHORT, **{"training.step": "eager"}))
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] != bad  # torch's first optimiser would fail
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", bad)
+    with pytest.warns(SlowStepWarning, match="TORCHINDUCTOR_CACHE_DIR=.*file.cache") as warned:
+        other = fit(tiny_config(**SHORT, **{"training.step": "compiled"}))
+    assert len(warned) == 1
+    assert [folder.is_dir() for folder in used] == [True]
+    assert equal(eager, other)
+
+
+_COMPILED = """
+import torch
+from models import tiny_config
+from pyro_mfcvae.training import fit
+settings = {"training.epochs_per_step": "[1,1]", "training.step": "compiled"}
+state = fit(tiny_config(**settings)).model.state_dict()
+print([values.double().sum().item() for values in state.values()])
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_cache():
+    path = os.pathsep.join([str(Path(models.__file__).parent), *sys.path])
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", _COMPILED],
+            env=os.environ | {"PYTHONPATH": path},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for _ in range(2)
+    ]
+    (first, error), other = (process.communicate(timeout=600) for process in started)
+    assert (first, b"") == other
+    assert (bool(first), error) == (True, b"")
 
 
 def test_whole_batches_alone_are_compiled(monkeypatch):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import sys
+import tempfile
 import warnings
 from collections.abc import Sequence
 
@@ -12,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
+from pyro_mfcvae.errors import SlowStepWarning
 from pyro_mfcvae.training.devices.functional import Graph
 
 
@@ -35,6 +38,33 @@ def compile_graph(module: GraphModule, arguments: Sequence[Tensor]) -> Graph:
             dynamic_shapes="from_example_inputs",
             options={"config_patches": {"fallback_random": True}},
         )
+
+
+def make_cache_folder(compiles: bool) -> None:
+    """Make the folder of torch's cache, or give torch one that ends with this process.
+
+    torch makes it with its first optimiser, whatever the steps are, and fails if it cannot.
+
+    Args:
+        compiles: whether steps are to be compiled, so that another folder is worth a warning.
+    """
+    folder = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
+    if folder is None:
+        return  # torch's own choice is among temporary files
+    try:
+        os.makedirs(folder, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        other = tempfile.mkdtemp(prefix="torchinductor_")
+        atexit.register(shutil.rmtree, other, ignore_errors=True)
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = other
+        if compiles:
+            warnings.warn(
+                f"TORCHINDUCTOR_CACHE_DIR={folder} cannot be written ({error.strerror}), so that "
+                "compiled steps are not kept for other runs; name another folder",
+                SlowStepWarning,
+                stacklevel=2,
+            )
 
 
 def has_compiler() -> bool:

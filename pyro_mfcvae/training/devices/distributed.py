@@ -18,6 +18,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import (
     ClusterEnvironment,
     LightningEnvironment,
+    SLURMEnvironment,
     TorchElasticEnvironment,
 )
 from lightning_fabric.strategies import DDPStrategy
@@ -42,6 +43,7 @@ class Distributed(Engine):
         n_devices: processes on each machine.
         n_nodes: machines.
         timeout: seconds to wait for a process that does not answer.
+        started_by: ``"torchrun"`` or ``"srun"``, if that has started the processes.
 
     Attributes:
         leads_machine: whether this is the first process on its machine.
@@ -50,9 +52,17 @@ class Distributed(Engine):
         ConfigError: if there are no such devices, or the other machines cannot be found.
     """
 
-    def __init__(self, device: str, n_devices: int, n_nodes: int, timeout: float) -> None:
+    def __init__(
+        self,
+        device: str,
+        n_devices: int,
+        n_nodes: int,
+        timeout: float,
+        started_by: str | None = None,
+    ) -> None:
         self._timeout = timedelta(seconds=timeout)
-        self._environment = _environment(n_nodes)
+        self._starts_others = started_by is None
+        self._environment = _environment(n_nodes, started_by)
         self._n_devices = n_devices
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
         strategy = DDPStrategy(
@@ -61,7 +71,7 @@ class Distributed(Engine):
             static_graph=True,  # a parameter that has no part in the objective may be there
         )
         self._fabric = Fabric(
-            accelerator=_accelerator(device, n_devices),
+            accelerator=_accelerator(device, n_devices, self._starts_others),
             devices=n_devices,
             num_nodes=n_nodes,
             strategy=strategy,
@@ -80,7 +90,7 @@ class Distributed(Engine):
         Raises:
             EndedElsewhere: if they do not come.
         """
-        if isinstance(self._environment, TorchElasticEnvironment):
+        if not self._starts_others:
             with self._met():
                 yield
             return
@@ -179,9 +189,37 @@ class _OwnEnvironment(LightningEnvironment):
         return True
 
 
-def _environment(n_nodes: int) -> ClusterEnvironment:
-    if TorchElasticEnvironment.detect():
-        return TorchElasticEnvironment()
+class _SlurmStep(_OwnEnvironment):
+    """The tasks of one srun, which meet on the step's first machine.
+
+    Fabric's own environment wants --ntasks-per-node, leaves out jobs called bash or interactive,
+    and has the tasks meet on the first machine of the job, of all its steps at the same port.
+    """
+
+    @property
+    @override
+    def main_address(self) -> str:
+        first = SLURMEnvironment.resolve_root_node_address(os.environ["SLURM_STEP_NODELIST"])
+        return os.environ.get("MASTER_ADDR", first)
+
+    @property
+    @override
+    def main_port(self) -> int:
+        number = 10 * int(os.environ["SLURM_JOB_ID"]) + int(os.environ["SLURM_STEP_ID"])
+        return int(os.environ.get("MASTER_PORT", 15_000 + number % 10_000))
+
+    @override
+    def local_rank(self) -> int:
+        return int(os.environ["SLURM_LOCALID"])
+
+    @override
+    def node_rank(self) -> int:
+        return int(os.environ["SLURM_NODEID"])
+
+
+def _environment(n_nodes: int, started_by: str | None) -> ClusterEnvironment:
+    if started_by is not None:
+        return {"torchrun": TorchElasticEnvironment, "srun": _SlurmStep}[started_by]()
     missing = [name for name in _ADDRESS if name not in os.environ]
     if n_nodes > 1 and missing:
         raise ConfigError(
@@ -192,11 +230,12 @@ def _environment(n_nodes: int) -> ClusterEnvironment:
     return _OwnEnvironment()
 
 
-def _accelerator(device: str, n_devices: int) -> str:
+def _accelerator(device: str, n_devices: int, starts_others: bool) -> str:
     """Fabric's name for the kind of device.
 
     Raises:
-        ConfigError: if it is no kind, or there are not enough of them here.
+        ConfigError: if it is no kind, or there are not enough of them here; of processes on CPUs
+            that run already there may be any number.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -208,7 +247,7 @@ def _accelerator(device: str, n_devices: int) -> str:
         n_here, what, remedy = torch.cuda.device_count(), "CUDA devices", ", or for --device cpu"
     else:
         n_here, what, remedy = max(os.cpu_count() or 1, 2), "CPUs to share out", ""
-    if n_here < n_devices:
+    if n_here < n_devices and (device == "cuda" or starts_others):
         raise ConfigError(
             f"--devices={n_devices} but this machine has {n_here} {what}; ask for fewer{remedy}"
         )
