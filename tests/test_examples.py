@@ -208,7 +208,7 @@ def test_a_table_becomes_named_clusters(tmp_path, monkeypatch, capsys):
     pd = pytest.importorskip("pandas")
     monkeypatch.chdir(tmp_path)
     table = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 3)), columns=list("abc"))
-    table.assign(kind=["x", "y"] * 20, year=2007).to_csv("table.csv", index=False)
+    table.assign(kind=["x", "y"] * 20, year=[2007, 2008] * 20).to_csv("table.csv", index=False)
     few = {"max_steps": 10, "n_init": 1}
     model = load("penguins").main(["table.csv", "kind"], **few)
     assert list(model.feature_names_in_) == ["a", "b", "c", "year"]
