@@ -38,7 +38,6 @@ preset(
         kl_warm_up=(12, 18),
         refit_mixtures=(12,),
         warp=WarpConfig(rotation=15, shear=0.2, scale=0.15, shift=2, elastic=1, facets=(1,)),
-        precision="bf16",
     ),
     source="our own, after the preset mnist",
     expected="held-out digits over seeds 0 to 4, mean (sd): majority accuracy 96.1 % (0.3) in "
