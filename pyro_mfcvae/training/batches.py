@@ -46,8 +46,8 @@ def batches_of(
     if apart and strata is None:
         raise ConfigError(
             "training.strata=apart has every batch hold one of the strata that the data set names, "
-            "and this one names none; give them (Dataset(strata=...), data set mixed), or leave "
-            "the setting out"
+            "and this one names none; give them (Dataset(strata=...), data set mixed), or set "
+            "training.strata=shared"
         )
     if isinstance(x, StreamedObservations):
         if strata is not None:

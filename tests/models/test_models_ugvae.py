@@ -235,14 +235,16 @@ def test_a_run_refits_its_mixture_and_the_network():
     assert torch.isfinite(state.totals).all()
 
 
-def test_each_facet_sees_what_it_is_shown():
+@pytest.mark.parametrize("case", [TestUGVAE, TestPublished])
+def test_each_facet_sees_what_it_is_shown(case):
     """The experts are facet 1's; what they are told of z_0 is what facet 0 saw."""
-    model, x = TestUGVAE().build(), TestUGVAE().observations()
+    model, x = case().build(), case().observations()
     shown, other = x + 1, x - 1
     own, group = model.encode(x, [shown, other])
     assert torch.equal(own.mean, model.encode(shown)[0].mean)
     logits = model.cluster_heads(own.mean)
-    features = torch.cat([model.expert_encoder(other)[0], logits.softmax(-1)], -1)
+    below = model.expert_encoder or model.encoder
+    features = torch.cat([below(other)[0], logits.softmax(-1)], -1)
     expected = model.grouped(*model.experts(features))
     torch.testing.assert_close(group.mean[0], expected.mean)
     assert not torch.allclose(group.mean, model.encode(shown)[1].mean)
