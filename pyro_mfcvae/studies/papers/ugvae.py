@@ -278,7 +278,8 @@ _STAND_IN = "a beta-VAE has nothing that a batch shares: the mean of its z over 
 _OF_ALIGNMENT = (
     "each batch is of one domain, as the data set hands out its rows; the models are not told "
     "which. Half and half: every batch has both, as in the paper",
-    "to measure a bound, batches are taken in the order of the data, so most are of one domain",
+    "the ELBO is of batches in the order of the data, where scenes are sorted and one batch has "
+    "both domains: not those of training, so for what a batch shares it is lower",
 )
 
 # Data and the factors that a UG-VAE is to cluster by, models beside it, title and source.
