@@ -43,9 +43,8 @@ _MODELS = {"ugvae": "UG-VAE", "mlvae": "ML-VAE", "betavae": "beta-VAE"}
 _HALVES = "-half-and-half"  # ends the label of an arm whose every batch has both domains
 _N_CLUSTERS = 3  # in figure 3, as published
 
-# The paper has figures of MNIST and of domains, and no numbers. These are of the authors'
-# code, which was run for comparison, a seed each: on MNIST for 4,690 steps, on two small domains
-# for 2,000.
+# The paper has figures of MNIST and of domains, and no numbers. These are of the authors' code, run
+# for comparison: two seeds on MNIST, 4,690 steps; on two small domains 2,000 steps.
 _AUTHORS = "figure only; authors' code, run for comparison:"
 
 # Table 1: accuracy on training and on held-out batches, by arm, comparison and kernel.
