@@ -16,7 +16,7 @@ from torch.distributions import Bernoulli, MultivariateNormal, Normal
 
 from pyro_mfcvae.models.base import FacetModel
 
-ANALYTIC = ("vade-analytic", "expectation-analytic", "posterior-analytic")
+ANALYTIC = ("vade-analytic", "expectation-analytic", "posterior-analytic", "amortized-analytic")
 
 
 @dataclass
@@ -51,7 +51,8 @@ def mixture(prior: torch.nn.Module, w: Tensor | None = None) -> Mixture:
     n, d = prior.n_clusters, prior.latent_dim
     if prior.kind == "conditional mixture":
         first, last = prior.hidden, prior.output
-        hidden = torch.tanh(torch.einsum("...w,rwh->...rh", w, first.weight) + first.bias)
+        hidden = torch.einsum("...w,rwh->...rh", w, first.weight) + first.bias
+        hidden = hidden.clamp_min(0) if prior.activation == "relu" else torch.tanh(hidden)
         out = torch.einsum("...rh,rho->...ro", hidden, last.weight) + last.bias
         out = out.reshape(*w.shape[:-1], n, 2 * d)
         log_var = out[..., d:].tanh() if prior.variance == "exp-tanh" else out[..., d:]
@@ -139,7 +140,7 @@ def kl(guide: str, facet: Inferred, c: Tensor | None = None) -> Tensor:
         "vade-analytic": closed_form.mean(0) if closed_form.dim() > 2 else closed_form,
         "expectation": log_r.exp().mean(0).log(),
         "posterior": log_r,
-        "amortized": facet.logits,
+        "amortized": log_r if facet.logits is None else facet.logits,
     }[guide if guide == "vade-analytic" else guide.removesuffix("-analytic")]
     log_q = log_q.log_softmax(-1)
     if guide in ANALYTIC:

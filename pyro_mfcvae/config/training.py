@@ -42,6 +42,9 @@ class TrainingConfig:
     Attributes:
         batch_size: B.
         learning_rate: of Adam.
+        strata: what batches hold where the data set names strata: ``"shared"``, equal shares of
+            all, or ``"apart"``, each batch observations of one, by turns. Strata are no labels:
+            they choose what comes together, and a model is not told which is which.
         mixture_learning_rate: of Adam for the mixtures' parameters; None takes learning_rate.
         learning_rate_schedule: ``"constant"``, ``"cosine"`` down to 0 over the whole run, or
             ``"step"`` as the next three say.
@@ -90,6 +93,7 @@ class TrainingConfig:
 
     batch_size: Count
     learning_rate: Positive
+    strata: Literal["shared", "apart"] = "shared"
     mixture_learning_rate: Positive | None = None
     learning_rate_schedule: Literal["constant", "cosine", "step"] = "constant"
     learning_rate_decay: Annotated[float, Field(gt=0, le=1)] = 0.9

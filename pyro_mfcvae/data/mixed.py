@@ -51,7 +51,7 @@ def mixed(
 
     Grey pictures become coloured where the others are. Batches are half and half, as those of
     UG-VAE (Peis et al., "Unsupervised Learning of Global Factors in Deep Generative Models", 2020,
-    Section 4.2).
+    Section 4.2), or with ``training.strata="apart"`` each of one of the two.
 
     Args:
         first: ``{name, options, inverted}`` of the data set that is domain 0. Options and inverted
@@ -60,8 +60,8 @@ def mixed(
         size: height and width to which all pictures are resized bilinearly; None leaves them as
             they are.
         balanced: cut the larger training part to the length of the smaller one, likewise the
-            held-out parts, and make the domains strata: each batch holds half of each. False takes
-            all observations, and leaves batches to chance.
+            held-out parts, and make the domains strata. False takes all observations, and leaves
+            batches to chance.
         cut_seed: of the choice of observations that are kept.
         data_dir: folder of the files of both, instead of those in their options.
         download: what is missing there; False leaves folders that are given as they are.

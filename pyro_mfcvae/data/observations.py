@@ -37,10 +37,11 @@ class Dataset:
         class_names: {factor: names of its classes}, where known.
         train: indices of the training observations, long (N_train,).
         test: indices of the held-out observations, long (N_test,).
-        strata: what batches hold in equal shares, counted from 0, long (N,); None leaves batches
-            to chance. These are no labels: training knows which observations are of one stratum.
-            For domain alignment a stratum is a domain (Peis et al., "Unsupervised Learning of
-            Global Factors in Deep Generative Models", 2020, Section 4.2).
+        strata: groups of observations that batches are drawn by, as ``training.strata`` says: in
+            equal shares, or each batch of one; counted from 0, long (N,); None leaves batches to
+            chance. These are no labels, which training never sees: it knows which observations are
+            of one stratum. For domain alignment a stratum is a domain (Peis et al., "Unsupervised
+            Learning of Global Factors in Deep Generative Models", 2020, Section 4.2).
         feature_names: of the columns (features,); empty where they have none.
         row_names: of the observations (N,), such as an index or file names; empty likewise.
     """

@@ -90,33 +90,35 @@ def domain_follows(
 ) -> dict[str, float]:
     """Which latent a picture's domain comes with, as a judge of domains says.
 
-    Observations x (N, *event) of one domain (0 or 1 of each, (N,)) are redrawn with the shared
-    latent of the other one. A linear classifier of pixels, trained on reconstructions with the
-    shared latent of their own domain, then says which domain the pictures are of. Of each domain at
-    most n_observations are taken, evenly spread.
+    Observations x (N, *event) of one domain (0 or 1 of each, (N,)) are redrawn, each at the mean of
+    its q(z_0 | x), with the mean of q(z_1 | X) over the other domain in place of that over its own.
+    Where batches share no latent, what stands in for it is the mean of z_0 over a domain: z_0 then
+    moves by the difference of the two. A linear classifier of pixels, trained on every other
+    reconstruction, says which domain the redrawn pictures are of. Of each domain at most
+    n_observations are taken, evenly spread. The model is in evaluation mode, batch norm included.
 
     Returns:
-        ``{"shared": share of redrawn pictures in the domain of the shared latent, "own": in that
-        of the observation, "judge": accuracy on every other reconstruction, which it was not
-        trained on}``.
-
-    Raises:
-        ValueError: if batches share no latent in this model.
+        ``{"shared": share of redrawn pictures in the domain of the shared latent, the mean over
+        both domains, "own": in that of the observation, "judge": accuracy on the reconstructions
+        that the classifier was not trained on}``.
     """
     from sklearn.linear_model import LogisticRegression
 
-    check_shared(model)
     rows = [torch.from_numpy(np.flatnonzero(domains == d)).to(x.device) for d in (0, 1)]
     with model.evaluating():
         parts = [as_model_input(model, spread(x[some], n_observations)) for some in rows]
         own = [model.encode(part)[0].mean for part in parts]
-        shared = [_shared_mean(model, part) for part in parts]
+        if model.structure.group_size is None:
+            way = own[1].mean(0) - own[0].mean(0)
+            latents = [[[own[0]], [own[1]]], [[own[0] + way], [own[1] - way]]]
+        else:
+            shared = [_shared_mean(model, part) for part in parts]
+            latents = [
+                [[z, z_1.expand(len(z), -1)] for z, z_1 in zip(own, given, strict=True)]
+                for given in (shared, shared[::-1])
+            ]
     kept, moved = (
-        [
-            decode_means(model, [z, z_1.expand(len(z), -1)]).reshape(len(z), -1)
-            for z, z_1 in zip(own, given, strict=True)
-        ]
-        for given in (shared, shared[::-1])
+        [decode_means(model, zs).reshape(len(zs[0]), -1) for zs in each] for each in latents
     )
     judge = LogisticRegression(max_iter=1000)
     seen = [a[::2] for a in kept]

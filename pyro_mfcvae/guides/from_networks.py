@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from pyro_mfcvae.guides.base import Guide, Inferred, register_guide
+from pyro_mfcvae.guides.base import AnalyticGuide, Guide, Inferred, register_guide
 from pyro_mfcvae.guides.described import FacetedModel
 from pyro_mfcvae.inference.sites import CLOSED_FORM
 from pyro_mfcvae.nets.heads import ClusterHeads
@@ -88,6 +88,20 @@ class AmortizedGuide(NetworkGuide):
     @override
     def logits(self, inferred: Inferred) -> Tensor:
         return self._network_logits(inferred)
+
+
+@register_guide("amortized-analytic")
+class AnalyticAmortizedGuide(AnalyticGuide, AmortizedGuide):
+    r"""The objective of UG-VAE: ``amortized`` with the KL of z_j in closed form.
+
+    .. math::
+        \frac1S \sum_s \sum_c q(c \mid x, z^{(s)}) \, KL(q(z \mid x) \| p(z \mid c))
+        + \frac1S \sum_s KL(q(c \mid x, z^{(s)}) \| p(c))
+
+    Where the network does not see z it is an unbiased estimate of the bound of ``amortized``, with
+    less variance; UG-VAE's does. Source: Peis et al., "Unsupervised Learning of Global Factors in
+    Deep Generative Models", 2020, Eq. 11.
+    """
 
 
 @register_guide("relaxed")

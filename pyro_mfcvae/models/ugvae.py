@@ -25,8 +25,11 @@ without pi, it is a multi-level VAE (Bouchacourt et al., "Multi-Level Variationa
 AAAI 2018) on batches that nobody has grouped.
 
 Source: Peis et al., "Unsupervised Learning of Global Factors in Deep Generative Models", 2020,
-Eq. 1-11, where z_1 is beta, z_0 is z and c_0 is d. Guide ``amortized`` has its posterior; the KL
-of z_0 it takes at the samples of z_0, where the paper has it in closed form.
+Eq. 1-11, where z_1 is beta, z_0 is z and c_0 is d. Guide ``amortized-analytic`` has its posterior
+and its KLs in closed form. What the paper leaves open follows its first authors' code: m and log s
+are one linear layer of the features that q(z_0 | x) reads and of pi, and mu and sigma have a hidden
+layer of ReLU. The presets with the published settings say so by ``linear_experts``,
+``shared_trunk`` and ``mixture_activation``.
 """
 
 from __future__ import annotations
@@ -49,12 +52,12 @@ from pyro_mfcvae.guides import Guide, Inferred
 from pyro_mfcvae.inference.parameters import announce_parameters
 from pyro_mfcvae.inference.sites import CLOSED_FORM
 from pyro_mfcvae.models.base import FacetModel, data_plate, register_model, sample_facet
-from pyro_mfcvae.models.networks import Part, Seen, build_part
+from pyro_mfcvae.models.networks import Part, Seen, build_part, diagonal_normal
 from pyro_mfcvae.models.structure import Structure
 from pyro_mfcvae.nets.experts import Experts, product_of_normals
 from pyro_mfcvae.nets.registry import ENCODERS
 from pyro_mfcvae.priors.base import Prior
-from pyro_mfcvae.priors.conditional import Variance, conditional_priors
+from pyro_mfcvae.priors.conditional import Activation, Variance, conditional_priors
 from pyro_mfcvae.priors.densities import Mixture
 
 
@@ -74,13 +77,19 @@ class UGVAE(FacetModel):
         facets: two, the second with one cluster, such as ``"10:10,20:1"``. The components have
             diagonal covariances, the weights are 1/K.
         likelihood: p(x | z_0, z_1).
-        encoder: with one facet, below q(z_0 | x); the experts have another one like it.
+        encoder: with one facet, below q(z_0 | x).
         decoder: of both latents.
         group_size: B of training, which predictions are made for.
         prior_as_factor: whether p(z_1) is a factor of q(z_1 | X, Z). Without, as published.
         width: of the hidden layers of the experts and of q(c_0 | z_0).
+        linear_experts: whether m and log s are one linear layer of features and pi, as published,
+            instead of having a hidden layer.
+        shared_trunk: whether the experts take the features that q(z_0 | x) is made of, as
+            published, instead of those of an encoder of their own.
         mixture_width: of the hidden layers below mu and sigma, one for each cluster.
         mixture_variance: how sigma^2 comes from its network.
+        mixture_activation: of the hidden layers below mu and sigma; ``"relu"``, as published, or
+            ``"tanh"``.
 
     Raises:
         ConfigError: if a part is unknown or does not fit.
@@ -98,8 +107,11 @@ class UGVAE(FacetModel):
         group_size: int = 128,
         prior_as_factor: bool = False,
         width: int = 256,
+        linear_experts: bool = False,
+        shared_trunk: bool = False,
         mixture_width: int = 256,
         mixture_variance: Variance = "exp-tanh",
+        mixture_activation: Activation = "tanh",
     ) -> None:
         if group_size < 1 or width < 1:
             raise ConfigError(
@@ -108,8 +120,9 @@ class UGVAE(FacetModel):
         self._mixture_options: dict[str, Any] = {
             "width": mixture_width,
             "variance": mixture_variance,
+            "activation": mixture_activation,
         }
-        self._group_size = group_size
+        self._group_size, self._linear_experts = group_size, linear_experts
         super().__init__(observation, facets, likelihood, encoder, decoder)
         self.prior_as_factor = prior_as_factor
         local, shared = self.structure.facets
@@ -119,14 +132,17 @@ class UGVAE(FacetModel):
             self.cluster_heads = nn.Sequential(
                 nn.Linear(local.latent_dim, width), nn.Tanh(), nn.Linear(width, n_clusters)
             )
-        self.expert_encoder = build_part(ENCODERS, encoder, self.encoder_shape, 1)
-        n_features = cast(Sequence[int], self.expert_encoder.n_features)[0]
-        self.experts = Experts(n_features + n_clusters, shared.latent_dim, width)
+        self.expert_encoder: nn.Module | None = None
+        if not shared_trunk:
+            self.expert_encoder = build_part(ENCODERS, encoder, self.encoder_shape, 1)
+        n_inputs = self.n_features[0] + n_clusters
+        self.experts = Experts(n_inputs, shared.latent_dim, None if linear_experts else width)
 
     @property
     @override
     def posterior_networks(self) -> list[nn.Module]:
-        return [*super().posterior_networks, self.expert_encoder, self.experts]
+        own = [] if self.expert_encoder is None else [self.expert_encoder]
+        return [*super().posterior_networks, *own, self.experts]
 
     @override
     def _priors(self, facets: Sequence[FacetConfig]) -> list[Prior]:
@@ -139,7 +155,10 @@ class UGVAE(FacetModel):
         structure = structure.with_facet(
             1, is_shared=True, is_encoded=False, posterior_parents=(0,) if has_clusters else ()
         )
-        unread = () if has_clusters else ("mixture_width", "mixture_variance")
+        unread: tuple[str, ...] = ()
+        if not has_clusters:
+            unread = tuple(f"mixture_{name}" for name in self._mixture_options)
+            unread += ("width",) * self._linear_experts
         return replace(structure, group_size=self._group_size, unread_options=unread)
 
     @override
@@ -154,11 +173,11 @@ class UGVAE(FacetModel):
 
     @override
     def sample_posterior(self, x: Tensor, guide: Guide, seen: Seen | None = None) -> None:
-        posterior = super().encode(x, seen)[0]
+        posterior, features = self._infer(x, seen)
         plate = data_plate(x)
         with plate, self.facet(0):
             z_0 = guide.latent(0, posterior)
-        group = product_of_normals(*self._experts(x, z_0, seen), self.prior_as_factor)
+        group = product_of_normals(*self._ask(features, z_0), self.prior_as_factor)
         if z_0.dim() > 2:  # one for each sample, whatever the observation
             group = Independent(Normal(group.mean.unsqueeze(-2), group.stddev.unsqueeze(-2)), 1)
         with self.facet(1):
@@ -185,9 +204,9 @@ class UGVAE(FacetModel):
         self, x: Tensor, seen: Seen | None = None, group: Independent | None = None
     ) -> list[Independent]:
         """q(z_0 | x), and for each observation the same q(z_1 | X) of the group."""
-        (own,) = super().encode(x, seen)
+        own, features = self._infer(x, seen)
         if group is None:
-            group = self.grouped(*self._experts(x, own.mean, seen))
+            group = self.grouped(*self._ask(features, own.mean))
         return [own, group.expand(torch.Size([len(x)]))]
 
     @override
@@ -213,8 +232,8 @@ class UGVAE(FacetModel):
         """
         parts = []
         for x in batches:
-            (own,) = super().encode(x)
-            parts.append(self._experts(x, own.mean))
+            own, features = self._infer(x)
+            parts.append(self._ask(features, own.mean))
         means, precisions = (torch.cat(values) for values in zip(*parts, strict=True))
         return means, precisions
 
@@ -224,11 +243,18 @@ class UGVAE(FacetModel):
         counted = precisions * (self.structure.group_size / means.shape[-2])
         return product_of_normals(means, counted, self.prior_as_factor)
 
-    def _experts(self, x: Tensor, z_0: Tensor, seen: Seen | None = None) -> tuple[Tensor, Tensor]:
+    def _infer(self, x: Tensor, seen: Seen | None = None) -> tuple[Independent, Tensor]:
+        """q(z_0 | x), and the features (B, F) that the experts are asked about."""
+        own = self.features(x, seen)
+        shown = (x, x) if seen is None else seen
+        if self.expert_encoder is not None:
+            features = self._encode_with(self.expert_encoder, shown[1])
+        else:
+            features = own if shown[1] is shown[0] else self._encode_with(self.encoder, shown[1])
+        return diagonal_normal(self._of_heads(own)[0]), features[0]
+
+    def _ask(self, features: Tensor, z_0: Tensor) -> tuple[Tensor, Tensor]:
         """What each observation says of z_1: means and precisions (..., B, D_1)."""
-        with self._autocast(x):
-            inputs = self.likelihood.encoder_input(x if seen is None else seen[1])
-            features = self.expert_encoder(inputs)[0]
         features = features.to(z_0.dtype)
         if self.cluster_heads is None:
             return self.experts(features)

@@ -19,14 +19,15 @@ class Experts(nn.Module):
     Args:
         n_features: F.
         latent_dim: D.
-        width: of the hidden layer.
+        width: of the hidden layer; None leaves one linear layer.
     """
 
-    def __init__(self, n_features: int, latent_dim: int, width: int) -> None:
+    def __init__(self, n_features: int, latent_dim: int, width: int | None) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(n_features, width), nn.ReLU(), nn.Linear(width, 2 * latent_dim)
-        )
+        hidden: list[nn.Module] = []
+        if width is not None:
+            hidden, n_features = [nn.Linear(n_features, width), nn.ReLU()], width
+        self.layers = nn.Sequential(*hidden, nn.Linear(n_features, 2 * latent_dim))
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Means and precisions, each (..., D)."""

@@ -32,6 +32,7 @@ from pyro_mfcvae.priors.normal import (
 from pyro_mfcvae.priors.standard_normal import StandardNormal
 
 Variance = Literal["exp", "exp-tanh"]
+Activation = Literal["tanh", "relu"]
 
 _KEPT = 0.1  # of what w changes, where components are taken over
 _MOST = 0.99  # largest log-variance that is asked of exp-tanh
@@ -101,6 +102,7 @@ class ConditionalMixture(Prior):
         is_shared: one hidden layer for all components; otherwise each has a network of its own.
         variance: ``"exp"`` of the network's output, or ``"exp-tanh"``, which keeps variances
             between 1/e and e.
+        activation: of the hidden layer.
     """
 
     kind: ClassVar[PriorKind] = "conditional mixture"
@@ -115,10 +117,12 @@ class ConditionalMixture(Prior):
         width: int = 256,
         is_shared: bool = False,
         variance: Variance = "exp",
+        activation: Activation = "tanh",
     ) -> None:
         super().__init__()
         self.n_clusters, self.latent_dim = n_clusters, latent_dim
         self.condition_dim, self.variance = condition_dim, variance
+        self.activation = activation
         n_networks = 1 if is_shared else n_clusters
         n_out = 2 * latent_dim * n_clusters // n_networks
         self.hidden = _Layers(n_networks, condition_dim, width)
@@ -192,14 +196,16 @@ class ConditionalMixture(Prior):
 
     def _raw(self, w: Tensor) -> Tensor:
         """What the networks give at w (*batch, W): (*batch, K, 2 D)."""
-        hidden = self.hidden(w.unsqueeze(-2)).tanh()
+        hidden = self.hidden(w.unsqueeze(-2))
+        hidden = hidden.relu() if self.activation == "relu" else hidden.tanh()
         return self.output(hidden).flatten(-2).unflatten(-1, (self.n_clusters, -1))
 
     @override
     def extra_repr(self) -> str:
         return (
             f"n_clusters={self.n_clusters}, latent_dim={self.latent_dim}, "
-            f"condition_dim={self.condition_dim}, variance={self.variance!r}"
+            f"condition_dim={self.condition_dim}, variance={self.variance!r}, "
+            f"activation={self.activation!r}"
         )
 
 
@@ -220,7 +226,12 @@ class _Layers(nn.Module):
 
 
 def conditional_priors(
-    what: str, facets: Sequence[FacetConfig], width: int, is_shared: bool, variance: Variance
+    what: str,
+    facets: Sequence[FacetConfig],
+    width: int,
+    is_shared: bool,
+    variance: Variance,
+    activation: Activation = "tanh",
 ) -> list[Prior]:
     """A mixture of facet 0 that depends on facet 1, and the plain prior of that.
 
@@ -232,6 +243,7 @@ def conditional_priors(
         width: as for :class:`ConditionalMixture`, and so the next two.
         is_shared: likewise.
         variance: likewise.
+        activation: likewise.
 
     Raises:
         ConfigError: if the facets are others.
@@ -251,4 +263,4 @@ def conditional_priors(
     if not clusters.has_clusters:
         return [StandardNormal(clusters.latent_dim), last]
     sizes = (clusters.n_clusters, clusters.latent_dim, condition.latent_dim)
-    return [ConditionalMixture(*sizes, width, is_shared, variance), last]
+    return [ConditionalMixture(*sizes, width, is_shared, variance, activation), last]

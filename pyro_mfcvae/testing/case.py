@@ -19,7 +19,8 @@ from pyro_mfcvae.training.state import TrainingState
 
 SEED = 3
 SAMPLING = ("vade", "enumerate", "posterior", "expectation", "amortized")
-ANALYTIC = ("vade-analytic", "expectation-analytic", "posterior-analytic")
+ANALYTIC = ("vade-analytic", "expectation-analytic", "posterior-analytic", "amortized-analytic")
+WITH_NETWORKS = ("amortized", "amortized-analytic", "relaxed")
 ALL = (*SAMPLING, *ANALYTIC, "relaxed")
 Networks = dict[str, dict[str, Any]]
 LADDER: Networks = {
@@ -91,7 +92,7 @@ class ModelCase:
                     p.add_(0.2 * torch.randn_like(p))
                 if p.requires_grad and "logits" in name:
                     p.add_(torch.randn_like(p))
-        return with_guides(model, *sorted({"amortized", "relaxed"} & {*self.guides}))
+        return with_guides(model, *sorted({*WITH_NETWORKS} & {*self.guides}))
 
     def observations(self, n: int = 4) -> Tensor:
         """Points in the plane, (n, 2)."""

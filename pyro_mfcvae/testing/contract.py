@@ -22,7 +22,15 @@ from pyro_mfcvae.inference.noise import Noise, Rows
 from pyro_mfcvae.models import FacetModel
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import train
-from pyro_mfcvae.testing.case import ALL, ANALYTIC, SAMPLING, SEED, ModelCase, first_state
+from pyro_mfcvae.testing.case import (
+    ALL,
+    ANALYTIC,
+    SAMPLING,
+    SEED,
+    WITH_NETWORKS,
+    ModelCase,
+    first_state,
+)
 from pyro_mfcvae.testing.no_waiting import NoWaiting
 from pyro_mfcvae.testing.values import gradients, relative_error, weighted
 from pyro_mfcvae.training.devices.functional import GivenNoise
@@ -51,7 +59,7 @@ class ModelContract(ModelCase):
         if "guide" in metafunc.fixturenames:
             metafunc.parametrize("guide", self.guides)
         if "some_guide" in metafunc.fixturenames:
-            networks = [name for name in self.guides[1:] if name in ("amortized", "relaxed")]
+            networks = [name for name in self.guides[1:] if name in WITH_NETWORKS]
             metafunc.parametrize("some_guide", [self.guides[0], *networks])
 
     @pytest.fixture(autouse=True)
@@ -125,7 +133,7 @@ class ModelContract(ModelCase):
                     values.append(model(x, name).elbo)
             best, other = values
             assert (other <= best + 1e-10).all()
-            if pair[1] in ("amortized", "expectation-analytic", "posterior-analytic"):
+            if pair[1] in ("amortized", *ANALYTIC):
                 learnt = bool(model.structure.clustered)
                 assert (other < best - 1e-6 * learnt).any() == learnt
 

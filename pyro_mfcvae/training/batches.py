@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pyro_mfcvae.data.observations import Observations, as_float
 from pyro_mfcvae.data.streamed import StreamedObservations
-from pyro_mfcvae.errors import DataError
+from pyro_mfcvae.errors import ConfigError, DataError
 from pyro_mfcvae.inference.noise import derive_seed
 
 BUFFER = 64 * 2**20  # bytes of streamed observations that are shuffled together
@@ -25,6 +25,7 @@ def batches_of(
     dtype: torch.dtype,
     device: torch.device,
     strata: Tensor | None = None,
+    apart: bool = False,
 ) -> Batches | StreamedBatches:
     """Batches of training observations, on the training device.
 
@@ -35,36 +36,48 @@ def batches_of(
         seed: of the order.
         dtype: of the batches.
         device: of the batches.
-        strata: what each batch holds in equal shares, long (N,).
+        strata: as for :class:`Batches`.
+        apart: likewise.
 
     Raises:
+        ConfigError: if strata are to be apart and there are none, or too few batches.
         DataError: if observations with strata stay in a file.
     """
+    if apart and strata is None:
+        raise ConfigError(
+            "training.strata=apart has every batch hold one of the strata that the data set names, "
+            "and this one names none; give them (Dataset(strata=...), data set mixed), or set "
+            "training.strata=shared"
+        )
     if isinstance(x, StreamedObservations):
         if strata is not None:
             raise DataError(
-                "batches of equal shares need observations in memory, got some that are read from "
-                "a file as they are needed; load them (memory='load'), or leave the strata out"
+                "batches by strata need observations in memory, got some that are read from a file "
+                "as they are needed; load them (memory='load'), or leave the strata out"
             )
         return StreamedBatches(x, batch_size, seed, dtype, device, BUFFER)
-    return Batches(x.to(device), batch_size, seed, dtype, strata)
+    return Batches(x.to(device), batch_size, seed, dtype, strata, apart)
 
 
 class Batches:
     """The batch of any step, as a function of (seed, step). The short last batch is kept.
 
     With strata every batch, the last one too, has as many observations of each as of any other, or
-    one more. Each observation comes exactly once an epoch if the strata are equally large (to
-    within one); of larger ones a part is left out, another in each epoch, and smaller ones repeat.
+    one more. If they are apart, every batch has observations of one, and strata take turns. Each
+    observation comes exactly once an epoch if the strata are equally large (to within one, and
+    if apart come to whole batches); of larger ones a part is left out, another in each epoch, and
+    smaller ones repeat.
 
     Args:
         x: training observations, uint8 or floating point, (N, *event), on the training device.
         batch_size: B.
         seed: the order of epoch e is a function of (seed, e).
         dtype: of the batches.
-        strata: what each batch holds in equal shares, long (N,).
+        strata: what observations are of, whole numbers (N,); None takes them for one stratum.
+        apart: whether each batch holds one stratum, instead of equal shares of all.
 
     Raises:
+        ConfigError: if an epoch has fewer batches than strata that are to be apart.
         DataError: if there is not one stratum for each observation.
     """
 
@@ -75,6 +88,7 @@ class Batches:
         seed: int,
         dtype: torch.dtype,
         strata: Tensor | None = None,
+        apart: bool = False,
     ) -> None:
         if strata is not None and strata.shape != (len(x),):
             raise DataError(
@@ -89,6 +103,13 @@ class Batches:
         self._epoch = -1
         self._order = torch.empty(0, dtype=torch.long)
         self._strata = _members(torch.zeros(len(x)) if strata is None else strata)
+        self._run = batch_size if apart else 1  # observations that a turn takes
+        if apart and self.per_epoch < len(self._strata):
+            raise ConfigError(
+                f"training.strata=apart has every batch hold one of {len(self._strata)} strata, "
+                f"but training.batch_size={batch_size} makes {self.per_epoch} of {len(x)} "
+                "training observations; choose smaller batches"
+            )
 
     def __call__(self, step: int) -> Tensor:
         """Observations of the batch at this step (from 0), shape (B, *event)."""
@@ -102,11 +123,12 @@ class Batches:
     def _new_order(self, epoch: int) -> Tensor:
         """Rows of x in the order of an epoch, (N,); strata take turns."""
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
-        order = torch.empty(len(self.x), dtype=torch.long)
+        order = torch.arange(len(self.x))
+        turns = order // self._run % len(self._strata)
         for turn, rows in enumerate(self._strata):
-            places = order[turn :: len(self._strata)]
+            places = torch.nonzero(turns == turn).flatten()
             shuffled = rows[torch.randperm(len(rows), generator=generator)]
-            places.copy_(shuffled[torch.arange(len(places)) % len(rows)])
+            order[places] = shuffled[torch.arange(len(places)) % len(rows)]
         return order
 
 

@@ -184,7 +184,7 @@ def new_state(
         x: training observations (N, *event).
         config: settings of the run.
         engine: the processes that share the batches.
-        strata: what each batch holds in equal shares, long (N,).
+        strata: what ``training.strata`` is about, long (N,).
 
     Raises:
         ConfigError: if the batches do not fit the data, the networks or the processes, or the guide
@@ -194,7 +194,13 @@ def new_state(
     parameter = next(model.parameters())
     training = config.training
     batches = batches_of(
-        x, training.batch_size, config.seed, parameter.dtype, parameter.device, strata
+        x,
+        training.batch_size,
+        config.seed,
+        parameter.dtype,
+        parameter.device,
+        strata,
+        training.strata == "apart",
     )
     n_processes = engine.n_processes
     check_last_batch(model, len(x), training.batch_size, "training.batch_size", n_processes)

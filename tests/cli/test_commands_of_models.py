@@ -17,6 +17,7 @@ from pyro_mfcvae.data import as_float
 from pyro_mfcvae.figures import get_figure
 from pyro_mfcvae.runs.draw import look
 from pyro_mfcvae.runs.run import Run
+from pyro_mfcvae.testing.case import WITH_NETWORKS
 
 LADDER = {
     "model.encoder": {"name": "ladder", "options": {"backbone": 8}},
@@ -167,7 +168,7 @@ def test_compare(name):
     own = MODELS[name][1]
     assert (own, 2) in rows
     if name.startswith("vlac"):
-        assert {guide for guide, _ in rows} == {"amortized", "relaxed"}
+        assert {guide for guide, _ in rows} == {*WITH_NETWORKS}
         assert results.reference is None
         assert "needs the clusters first" in results.left_out["enumerate"]
         assert all(row.gap is None for row in rows.values())
@@ -177,9 +178,11 @@ def test_compare(name):
         for guide in ("vade", "expectation", "posterior"):
             assert rows[guide, 2].gap_mismatch < 1e-4  # rounding of float32
     if name in ("gmvae", "autoregressive"):
-        for guide in ("amortized", "relaxed"):
+        for guide in WITH_NETWORKS:
             assert "was not trained: train with --guide" in results.left_out[guide]
-        assert "Left out: amortized, relaxed: its network q(c | x)" in " ".join(printed.split())
+        assert f"Left out: {', '.join(WITH_NETWORKS)}: its network q(c | x)" in " ".join(
+            printed.split()
+        )
     else:
         assert rows["relaxed", 2].is_bound == (name == "vlae")
         assert ("relaxed (no bound)" in printed) == (name != "vlae")

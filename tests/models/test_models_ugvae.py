@@ -34,7 +34,8 @@ class TestUGVAE(WrittenOut):
     def plain_facets(self, model, x, eps):
         mean, std = plain.normal(model.heads[0](model.encoder(x)[0]))
         z_0 = mean + std * eps["z_0"]
-        features = model.expert_encoder(x)[0].expand(*z_0.shape[:-1], -1)
+        below = model.encoder if self.options.get("shared_trunk") else model.expert_encoder
+        features = below(x)[0].expand(*z_0.shape[:-1], -1)
         logits = None
         if model.structure.clustered:
             logits = model.cluster_heads(z_0)
@@ -118,6 +119,34 @@ class TestUGVAE(WrittenOut):
         torch.testing.assert_close(model.encode(x[:3])[1].mean, of_three.mean)
 
 
+class TestPublished(TestUGVAE):
+    """Linear experts on the trunk of q(z_0 | x), ReLU below mu and sigma."""
+
+    options = TestUGVAE.options | {
+        "linear_experts": True,
+        "shared_trunk": True,
+        "mixture_activation": "relu",
+    }
+    guides = ("amortized-analytic", "amortized", "vade")
+
+    def test_experts_are_linear_in_features_and_clusters(self):
+        """What they say of halved inputs lies halfway to what they say of zeros."""
+        model = self.build()
+        assert model.expert_encoder is None
+        features = torch.rand(2, 8 + 3).double()
+        (loc, precision), (loc_0, precision_0), (loc_half, precision_half) = (
+            model.experts(part) for part in (features, 0 * features, features / 2)
+        )
+        torch.testing.assert_close(loc_half, (loc + loc_0) / 2)
+        torch.testing.assert_close(precision_half, (precision * precision_0).sqrt())
+
+    def test_the_trunk_learns_from_the_experts(self):
+        model, x = self.build(), self.observations()
+        group = model.encode(x)[1]
+        group.mean.sum().backward()
+        assert all(p.grad.abs().max() > 0 for p in model.encoder.parameters())
+
+
 class TestPriorAsFactor(TestUGVAE):
     options = TestUGVAE.options | {"prior_as_factor": True}
     guides = ("vade", "amortized")
@@ -125,7 +154,7 @@ class TestPriorAsFactor(TestUGVAE):
 
 class TestMLVAE(TestUGVAE):
     facets, small = "2:1,2:1", "1:1,1:1"
-    guides = ("amortized", "vade", "vade-analytic")
+    guides = ("amortized", "vade", "vade-analytic", "amortized-analytic")
 
     def test_it_has_no_clusters(self):
         model = self.build()
@@ -206,14 +235,16 @@ def test_a_run_refits_its_mixture_and_the_network():
     assert torch.isfinite(state.totals).all()
 
 
-def test_each_facet_sees_what_it_is_shown():
+@pytest.mark.parametrize("case", [TestUGVAE, TestPublished])
+def test_each_facet_sees_what_it_is_shown(case):
     """The experts are facet 1's; what they are told of z_0 is what facet 0 saw."""
-    model, x = TestUGVAE().build(), TestUGVAE().observations()
+    model, x = case().build(), case().observations()
     shown, other = x + 1, x - 1
     own, group = model.encode(x, [shown, other])
     assert torch.equal(own.mean, model.encode(shown)[0].mean)
     logits = model.cluster_heads(own.mean)
-    features = torch.cat([model.expert_encoder(other)[0], logits.softmax(-1)], -1)
+    below = model.expert_encoder or model.encoder
+    features = torch.cat([below(other)[0], logits.softmax(-1)], -1)
     expected = model.grouped(*model.experts(features))
     torch.testing.assert_close(group.mean[0], expected.mean)
     assert not torch.allclose(group.mean, model.encode(shown)[1].mean)

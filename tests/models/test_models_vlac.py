@@ -8,7 +8,7 @@ import plain
 import pytest
 import torch
 from model_cases import WrittenOut, noise_of_sites
-from torch.distributions import Normal
+from torch.distributions import MultivariateNormal, Normal, kl_divergence
 from torch.nn.functional import elu, one_hot
 
 from pyro_mfcvae import Noise
@@ -17,7 +17,7 @@ from pyro_mfcvae.inference.sites import run_guide
 from pyro_mfcvae.testing import LADDER, SHARED
 from pyro_mfcvae.testing.case import ALL, SEED
 
-AFTER = ("amortized", "relaxed")  # guides that infer clusters before latents
+AFTER = ("amortized", "amortized-analytic", "relaxed")  # guides that infer clusters before latents
 
 
 class TestVLAC(WrittenOut):
@@ -68,12 +68,18 @@ class TestVLAC(WrittenOut):
             prior = plain.mixture(facet)
             inferred = plain.Inferred(zs[j], mean, std, prior, log_q[j])
             if facet.n_clusters == 1:
-                cost = plain.kl("vade", inferred)
+                in_closed_form = guide in plain.ANALYTIC
+                cost = plain.kl("vade-analytic" if in_closed_form else "vade", inferred)
             elif guide == "relaxed":
                 cost = plain.kl(guide, inferred, shares[j])
             else:
                 log_p = plain.relaxed_log_prob(prior, zs[j], shares[j])
                 cost = Normal(mean, std).log_prob(zs[j]).sum(-1) - log_p
+                if guide in plain.ANALYTIC:
+                    loc = shares[j] @ prior.loc
+                    tril = torch.einsum("...k,kde->...de", shares[j], prior.tril)
+                    q = MultivariateNormal(mean, scale_tril=std.diag_embed())
+                    cost = kl_divergence(q, MultivariateNormal(loc, scale_tril=tril))
                 cost = cost + (shares[j] * (log_q[j] - prior.log_pi)).sum(-1)
             costs = costs + fade[j] * cost
         return (plain.log_likelihood(model, x, zs, fade) - costs).mean(0)

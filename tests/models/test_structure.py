@@ -66,7 +66,8 @@ def test_which_facets_depend_on_which():
         assert structure.group_size == (128 if shared else None)
         assert not structure.unread_options
         without = kind(SHAPE, "2:1,2:1").structure
-        assert without.unread_options == ("mixture_width", "mixture_variance")
+        unread = ("mixture_width", "mixture_variance", "mixture_activation")
+        assert without.unread_options == unread[: 2 + shared]
         assert without.facets[0].prior_parents == without.facets[1].posterior_parents == ()
 
 

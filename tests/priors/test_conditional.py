@@ -24,7 +24,7 @@ K, D, W, N = 4, 3, 2, 5
 
 class TestSharedLayer(PriorContract):
     parent_dims = (W,)
-    options: tuple[bool, str] = (True, "exp")
+    options: tuple[bool | str, ...] = (True, "exp")
 
     def build(self):
         return ConditionalMixture(K, D, W, 6, *self.options).double()
@@ -48,6 +48,10 @@ class TestBoundedVariances(TestSharedLayer):
     def test_variances_are_between_1_over_e_and_e(self):
         p = self.build()([100 * torch.randn(50, W, dtype=torch.float64)])
         assert (p.scale.square().log().abs() <= 1).all()
+
+
+class TestRectified(TestSharedLayer):
+    options = (False, "exp", "relu")
 
 
 @pytest.fixture
@@ -76,8 +80,9 @@ def test_expectations_are_cross_entropies(given, z):
 
 @pytest.mark.parametrize("is_shared", [True, False])
 @pytest.mark.parametrize("variance", ["exp", "exp-tanh"])
-def test_components_from_networks_take_over_a_fit(is_shared, variance):
-    prior = ConditionalMixture(3, 2, 4, 5, is_shared, variance).double()
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_components_from_networks_take_over_a_fit(is_shared, variance, activation):
+    prior = ConditionalMixture(3, 2, 4, 5, is_shared, variance, activation).double()
     moved = [prior([w]).loc for w in torch.eye(4, dtype=torch.float64)]
     before = torch.stack([loc - prior.at_origin().loc for loc in moved]).detach()
     loc = torch.randn(3, 2, dtype=torch.float64)

@@ -8,6 +8,7 @@ import json
 import pytest
 from torch import nn
 
+from pyro_mfcvae.config import override
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import DataError
 from pyro_mfcvae.evaluation import classify_groups
@@ -28,7 +29,9 @@ def test_settings_are_those_of_the_paper():
         assert config.training.learning_rate == 5e-3
         assert config.model.likelihood.options["scale"] == pytest.approx(0.2**0.5)
         assert 10 <= config.training.n_epochs <= 50
-        assert config.guide.name == "amortized"
+        assert config.guide.name == "amortized-analytic"
+        of_experts = {"linear_experts": True, "shared_trunk": True}
+        assert config.model.options.items() >= {**of_experts, "mixture_activation": "relu"}.items()
 
 
 @pytest.mark.parametrize("data", ["mnist", "domains"])
@@ -37,7 +40,8 @@ def test_ablations_change_nothing_else(data):
         get_preset(f"{kind}-{data}").config for kind in ("ugvae", "mlvae", "betavae")
     )
     assert [facet.n_clusters for facet in flat.model.facets] == [1, 1]
-    assert (flat.model.name, flat.model.options) == ("ugvae", whole.model.options)
+    assert flat.model.name == "ugvae"
+    assert {**flat.model.options, "mixture_activation": "relu"} == whole.model.options
     assert (plain.model.name, len(plain.model.facets)) == ("mfcvae", 1)
     assert plain.training.kl_weight > 1 == whole.training.kl_weight
     for config in (flat, plain):
@@ -47,13 +51,15 @@ def test_ablations_change_nothing_else(data):
 
 def test_networks_for_celeba_are_those_of_the_paper():
     model = build_model(get_preset("ugvae-celeba").config.model, ObservationSpec((3, 64, 64)))
-    for encoder in (model.encoder, model.expert_encoder):
-        layers = [m for m in encoder.convolutions if isinstance(m, nn.Conv2d)]
-        assert [m.out_channels for m in layers] == [32, 32, 64, 64]
-        assert all((m.kernel_size, m.stride) == ((4, 4), (2, 2)) for m in layers)
-        (dense,) = (m for m in encoder.trunk if isinstance(m, nn.Linear))
-        assert (dense.in_features, dense.out_features) == (64 * 4 * 4, 256)
-        assert any(isinstance(m, nn.BatchNorm1d) for m in encoder.trunk)
+    encoder = model.encoder
+    layers = [m for m in encoder.convolutions if isinstance(m, nn.Conv2d)]
+    assert [m.out_channels for m in layers] == [32, 32, 64, 64]
+    assert all((m.kernel_size, m.stride) == ((4, 4), (2, 2)) for m in layers)
+    (dense,) = (m for m in encoder.trunk if isinstance(m, nn.Linear))
+    assert (dense.in_features, dense.out_features) == (64 * 4 * 4, 256)
+    assert any(isinstance(m, nn.BatchNorm1d) for m in encoder.trunk)
+    (expert,) = model.experts.layers
+    assert (expert.in_features, expert.out_features) == (256 + 20, 2 * 20)
     up = [m for m in model.decoder.convolutions if isinstance(m, nn.ConvTranspose2d)]
     assert [m.in_channels for m in up] == [64, 64, 32, 32]
     assert not any(isinstance(m, nn.BatchNorm2d) for m in model.decoder.modules())
@@ -76,9 +82,21 @@ def test_published_accuracies_stand_beside_the_same_data_only():
     assert lines["black, blond", "apart", "samples", "rbf", "test"] == "98"
     assert lines["male, female", "with_random", "samples", "linear", "test"] == "66"
     assert not any(published for path, published in lines.items() if "means" in path)
-    for name in ("ugvae-mnist", "ugvae-shapes", "ugvae-domains"):
+    for name, n_lines in (("ugvae-mnist", 2), ("ugvae-shapes", 0), ("ugvae-domains", 2)):
         other = get_experiment(name)
-        assert not any(entry.published for entry in other.entries(other.arms("full")))
+        published = [e.published for e in other.entries(other.arms("full")) if e.published]
+        assert len(published) == n_lines
+        assert all("authors' code" in text for text in published)
+        assert not any(entry.published for entry in other.entries(other.arms("quick")))
+
+
+def test_domains_come_apart_and_half_and_half():
+    arms = get_experiment("ugvae-domains").arms("full")
+    assert [arm.config.training.strata for arm in arms] == ["apart"] * 3 + ["shared"] * 3
+    labels = [arm.label for arm in arms]
+    assert labels[3:] == [f"{label}-half-and-half" for label in labels[:3]]
+    for apart, half in zip(arms[:3], arms[3:], strict=True):
+        assert override(half.config, ["training.strata=apart"]) == apart.config
 
 
 def test_faces_that_are_not_there_are_told_before_any_training(tmp_path):
@@ -122,13 +140,13 @@ def few_groups(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("labels", "further", "n_figures", "shared"),
+    ("labels", "further", "n_figures"),
     [
-        (["ugvae-domains", "mlvae-domains"], ["model.options.group_size=8"], 8, True),
-        (["betavae-domains"], [], 3, False),
+        (["ugvae-domains", "mlvae-domains-half-and-half"], ["model.options.group_size=8"], 8),
+        (["betavae-domains"], [], 3),
     ],
 )
-def test_domains_end_to_end(labels, further, n_figures, shared, tmp_path, few_groups):
+def test_domains_end_to_end(labels, further, n_figures, tmp_path, few_groups):
     request = Request(
         "quick", n_seeds=1, only=labels, assignments=[*_tiny(DOMAINS), *further], out=tmp_path
     )
@@ -140,7 +158,7 @@ def test_domains_end_to_end(labels, further, n_figures, shared, tmp_path, few_gr
         assert {f"figure-5{part}-{label}.png" for part in "abc"} <= {*results["figures"]}
     assert [run["arm"] for run in results["runs"]] == labels
     for run in results["runs"]:
-        assert set(run["domains"]) == ({"shared", "own", "judge"} if shared else set())
+        assert set(run["domains"]) == {"shared", "own", "judge"}
         for model in ("trained", "untrained"):
             assert set(run["groups"][model]) == {"domain"}
             assert run["groups"][model]["domain"]["kinds"] == ["shapes", "shapes inverted"]

@@ -1,4 +1,4 @@
-"""Batches that hold equal shares of strata."""
+"""Batches that hold equal shares of strata, or one of them each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from models import tiny_config
 
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.data import Dataset, load_dataset
-from pyro_mfcvae.errors import DataError
+from pyro_mfcvae.errors import ConfigError, DataError
 from pyro_mfcvae.training import take_steps
 from pyro_mfcvae.training.batches import Batches, batches_of
 from pyro_mfcvae.training.begin import prepare
@@ -19,10 +19,10 @@ from pyro_mfcvae.training.callbacks import Callback
 CPU = torch.device("cpu")
 
 
-def _batches(strata, batch_size, seed=0):
+def _batches(strata, batch_size, seed=0, apart=False):
     """Batches of observations that are their own numbers, which float64 holds exactly."""
     x = torch.arange(len(strata), dtype=torch.float32).unsqueeze(-1)
-    return Batches(x, batch_size, seed, torch.float64, torch.as_tensor(strata))
+    return Batches(x, batch_size, seed, torch.float64, torch.as_tensor(strata), apart)
 
 
 def _epoch(batches, epoch=0):
@@ -69,16 +69,49 @@ def test_strata_of_unequal_size():
     assert seen == set(range(12))
 
 
-def test_the_order_is_a_function_of_seed_and_epoch():
+@pytest.mark.parametrize(("counts", "batch_size"), [((12, 12), 4), ((8, 8, 8), 4), ((9,), 5)])
+def test_apart_every_batch_is_of_one_stratum_and_every_row_comes_once(counts, batch_size):
+    strata = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    strata = strata[torch.randperm(len(strata))]
+    batches = _batches(strata, batch_size, apart=True)
+    for epoch in (0, 3):
+        rows = _epoch(batches, epoch)
+        of = [strata[batch].unique().tolist() for batch in rows]
+        assert of == [[i % len(counts)] for i in range(len(rows))]
+        assert torch.cat(rows).sort().values.tolist() == list(range(len(strata)))
+
+
+def test_apart_larger_strata_are_left_out_in_part_and_smaller_ones_repeat():
+    strata = torch.tensor([0] * 3 + [1] * 12)
+    batches = _batches(strata, 4, apart=True)
+    seen = set()
+    for epoch in range(20):
+        rows = _epoch(batches, epoch)
+        assert [len(batch) for batch in rows] == [4, 4, 4, 3]
+        assert [strata[batch].unique().tolist() for batch in rows] == [[1], [0], [1], [0]]
+        seen |= set(torch.cat(rows).tolist())
+    assert seen == set(range(15))
+
+
+def test_apart_needs_strata_and_a_batch_for_each():
+    x = torch.rand(20, 2)
+    with pytest.raises(ConfigError, match=r"training.strata=apart .* names none"):
+        batches_of(x, 4, 0, torch.float32, CPU, apart=True)
+    with pytest.raises(ConfigError, match="3 strata, but training.batch_size=10 makes 2 of 20"):
+        batches_of(x, 10, 0, torch.float32, CPU, torch.arange(20) % 3, apart=True)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_the_order_is_a_function_of_seed_and_epoch(apart):
     strata = [0, 1] * 10
-    batches = _batches(strata, 6)
+    batches = _batches(strata, 6, apart=apart)
     epochs = [torch.cat(_epoch(batches, epoch)).tolist() for epoch in range(3)]
     assert len({tuple(order) for order in epochs}) == 3
-    other = torch.cat(_epoch(_batches(strata, 6, seed=1))).tolist()
+    other = torch.cat(_epoch(_batches(strata, 6, seed=1, apart=apart))).tolist()
     assert other != epochs[0]
     # A batch depends on nothing that was asked for before: a resumed run meets the same ones.
     for step in (9, 2, 4, 0, 4):
-        assert torch.equal(_batches(strata, 6)(step), batches(step))
+        assert torch.equal(_batches(strata, 6, apart=apart)(step), batches(step))
     assert torch.cat(_epoch(batches, 1)).tolist() == epochs[1]
 
 
@@ -173,15 +206,19 @@ class _Seen(Callback):
         self.shares.append(float((x.mean((1, 2, 3)) > 0.5).double().mean()))
 
 
-def test_a_run_trains_on_balanced_batches():
+def test_a_run_trains_on_balanced_batches_or_on_strata_apart():
     rows = torch.arange(60)
     x = torch.where((rows < 20)[:, None, None, None], 250, 5).expand(-1, 3, 8, 8).to(torch.uint8)
     parts = {"train": rows[:50], "test": rows[50:]}
-    for strata, balanced in (((rows < 20).long(), True), (None, False)):
+    dark = (rows < 20).long()
+    cases = ((dark, "shared", {0.5}), (dark, "apart", {0.0, 1.0}), (None, "shared", None))
+    for strata, how, shares in cases:
         dataset = Dataset("mine", x, **parts, strata=strata)
-        config = tiny_config(**{"training.epochs_per_step": "[1,1]"})
+        changed = {"training.epochs_per_step": "[1,1]", "training.strata": how}
+        config = tiny_config(**changed)
         dataset, state = prepare(config, dataset)
         seen = _Seen()
         take_steps(state, [seen])
         assert len(seen.shares) == 6  # batches of 20, 20 and 10
-        assert (seen.shares == [0.5] * 6) == balanced
+        by_chance = {*seen.shares} - {0.0, 0.5, 1.0}
+        assert by_chance if shares is None else {*seen.shares} == shares

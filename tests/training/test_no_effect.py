@@ -71,6 +71,7 @@ def _on_scenes(name: str, assignments: list[str]):
     """A preset on the scenes of the tests, with dense networks of few units."""
     config, tiny = get_preset(name).config, tiny_config()
     small = replace(config.training, device="cpu", n_threads=1, pretraining=None, batch_size=20)
+    small = replace(small, strata="shared")  # these scenes name none
     if "group_size" in config.model.options:
         config = override(config, ["model.options.group_size=20"])
     few = tuple(replace(f, n_clusters=min(f.n_clusters, 3)) for f in config.model.facets)
@@ -92,6 +93,7 @@ def _on_scenes(name: str, assignments: list[str]):
         ),
         ("vlae-mnist", ["guide.temperature=[3,1]"], "guide.temperature"),
         ("mlvae-mnist", ["model.options.mixture_width=99"], "options.mixture_width"),
+        ("mlvae-mnist", ["model.options.width=99"], "options.width"),
         ("betavae-mnist", ["training.mixture_learning_rate=0.03"], "mixture_learning_rate"),
     ],
 )
