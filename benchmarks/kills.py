@@ -64,7 +64,7 @@ def survive(
     for name in ("first", "whole"):  # imports take longer than the first run
         whole = folder / name / _NAME
         began = time.monotonic()
-        _start(given, whole, draws).join()
+        _is_killed(_start(given, whole, draws))
         seconds = time.monotonic() - began
     expected = contents(whole)
     last = _newest(whole).name
@@ -112,7 +112,7 @@ def _start(given: Path, run: Path, draws: bool) -> Any:
     return process
 
 
-def _is_killed(process: Any, seconds: float) -> bool:
+def _is_killed(process: Any, seconds: float | None = None) -> bool:
     process.join(seconds)
     process.kill()
     process.join()

@@ -1,4 +1,4 @@
-"""MNIST and SVHN, in torchvision's files; the one place that imports torchvision."""
+"""MNIST, Fashion-MNIST and SVHN, in torchvision's files; the one place that imports torchvision."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
@@ -23,11 +23,13 @@ Digits = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class DigitFiles:
-    """Where the files of a data set of digits are, and how torchvision reads them.
+    """Where the files of a data set of ten classes are, and how torchvision reads them.
 
     Attributes:
         read: (torchvision.datasets, data folder, train, download) -> pictures, uint8
-            (N, channels, height, width), and their digits, integers (N,).
+            (N, channels, height, width), and their classes, integers (N,).
+        label: what the classes are called.
+        classes: their names.
         inseparable: whether torchvision reads a part only where the other one's files are, too.
     """
 
@@ -38,6 +40,8 @@ class DigitFiles:
     shape: tuple[int, int, int]  # of a picture, (channels, height, width)
     source: str  # where to get the files
     read: Callable[[ModuleType, Path, bool, bool], Digits]
+    label: str = "digit"
+    classes: tuple[str, ...] = tuple(map(str, range(10)))
     inseparable: bool = False
 
     def names(self, train: bool) -> tuple[str, ...]:
@@ -47,6 +51,11 @@ class DigitFiles:
 
 def _read_mnist(datasets: ModuleType, folder: Path, train: bool, download: bool) -> Digits:
     part = datasets.MNIST(folder, train=train, download=download)
+    return part.data.unsqueeze(1), part.targets
+
+
+def _read_fashion(datasets: ModuleType, folder: Path, train: bool, download: bool) -> Digits:
+    part = datasets.FashionMNIST(folder, train=train, download=download)
     return part.data.unsqueeze(1), part.targets
 
 
@@ -64,6 +73,26 @@ MNIST = DigitFiles(
     source="http://yann.lecun.com/exdb/mnist and its mirrors",
     read=_read_mnist,
     inseparable=True,
+)
+FASHION_MNIST = replace(
+    MNIST,
+    title="Fashion-MNIST",
+    folder="FashionMNIST/raw",
+    source="https://github.com/zalandoresearch/fashion-mnist",
+    read=_read_fashion,
+    label="article",
+    classes=(
+        "T-shirt/top",
+        "trouser",
+        "pullover",
+        "dress",
+        "coat",
+        "sandal",
+        "shirt",
+        "sneaker",
+        "bag",
+        "ankle boot",
+    ),
 )
 SVHN = DigitFiles(
     title="SVHN",
@@ -103,6 +132,22 @@ def mnist(
     return _load_digits("mnist", MNIST, data_dir, n_train, n_test, download)
 
 
+@register_dataset("fashion-mnist")
+def fashion_mnist(
+    data_dir: str | None = None,
+    n_train: int | None = None,
+    n_test: int | None = None,
+    download: bool = True,
+) -> Dataset:
+    """Articles of clothing in the format of MNIST, with the label ``article``.
+
+    H. Xiao et al., "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning
+    Algorithms", 2017. The folder holds ``FashionMNIST/raw``; options and errors are those of
+    :func:`mnist`.
+    """
+    return _load_digits("fashion-mnist", FASHION_MNIST, data_dir, n_train, n_test, download)
+
+
 @register_dataset("svhn")
 def svhn(
     data_dir: str | None = None,
@@ -128,7 +173,7 @@ def _load_digits(
     n_test: int | None,
     download: bool,
 ) -> Dataset:
-    """Pictures with their published split and the label ``digit``."""
+    """Pictures with their published split and one label."""
     download = download or data_dir is None
     parts = [_part(files, data_folder(data_dir), train, download) for train in (True, False)]
     counts = [
@@ -142,7 +187,7 @@ def _load_digits(
         for both in zip(*parts, strict=True)
     )
     indices = torch.arange(sum(counts))
-    labels, names = {"digit": digits.long()}, {"digit": tuple(str(digit) for digit in range(10))}
+    labels, names = {files.label: digits.long()}, {files.label: files.classes}
     return Dataset(name, x, indices[: counts[0]], indices[counts[0] :], labels, names)
 
 

@@ -137,6 +137,19 @@ def test_mnist_that_does_not_belong_together(tmp_path, part, kind, array, messag
     assert str(path) in str(caught.value)
 
 
+def test_fashion_mnist_has_its_own_folder_and_classes(tmp_path, monkeypatch):
+    parts = _write_mnist(tmp_path)
+    (tmp_path / "MNIST").rename(tmp_path / "FashionMNIST")
+    monkeypatch.setattr(torchvision_datasets().FashionMNIST, "download", lambda self: 1 / 0)
+    dataset = _load("fashion-mnist", tmp_path, n_test=4)
+    np.testing.assert_array_equal(dataset.x[:30, 0], parts["train"][0])
+    assert dataset.labels["article"][30:].tolist() == parts["t10k"][1][:4].tolist()
+    names = dataset.class_names["article"]
+    assert (len(names), names[1], names[9]) == (10, "trouser", "ankle boot")
+    with pytest.raises(DataError, match="Fashion-MNIST is not complete"):
+        _load("fashion-mnist", tmp_path / "empty")
+
+
 def _write_svhn(folder, n_train=5, n_test=4):
     """SVHN's files: pictures last in X, and the digit 0 as class 10."""
     rng = np.random.default_rng(0)
