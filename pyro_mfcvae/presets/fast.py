@@ -45,8 +45,8 @@ preset(
     source="our own, after the preset mnist",
     expected="held-out digits over seeds 0 to 4, mean (sd): majority accuracy 96.1 % (0.3) in "
     "facet 1 (K = 25), 26.5 % (2.6) in facet 0; a classifier reads 97.5 % (0.0) of them out of "
-    "facet 1's latents and 33.5 % (2.1) out of facet 0's; 519 s (12) on one core; every seed "
-    "in examples/results/mnist-fast.json",
+    "facet 1's latents and 33.5 % (2.1) out of facet 0's; 519 s (12) on one core, all "
+    "with training.precision=bf16; every seed in examples/results/mnist-fast.json",
 )
 preset(
     "fashion-fast",

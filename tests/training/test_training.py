@@ -724,6 +724,17 @@ def test_the_progress_line_shows_costs_of_no_single_facet():
     assert describe({name: value.item() for name, value in plain.items()}).count("  ") == 4
 
 
+def test_kls_that_weigh_nothing_are_recorded_as_zero():
+    one = torch.ones(3, dtype=torch.float64)
+    kl = torch.tensor([[5.0, 2.0]] * 3, dtype=torch.float64)
+    terms = ElboTerms(one, kl, 2 * kl)
+    fade = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    means = term_means(terms, Weights(fade))
+    assert [means[f"kl_{name}"] for name in ("z_0", "c_0", "z_1", "c_1")] == [0, 0, 2, 4]
+    floor = term_means(terms, Weights(fade, floor=0.1))
+    assert [floor[f"kl_{name}"] for name in ("z_0", "c_0")] == [5, 10]
+
+
 def test_learning_rates():
     _, state = prepare(
         tiny_config(
