@@ -103,7 +103,8 @@ class Batches:
         self._epoch = -1
         self._order = torch.empty(0, dtype=torch.long)
         self._strata = _members(torch.zeros(len(x)) if strata is None else strata)
-        self._run = batch_size if apart else 1  # observations that a turn takes
+        turns = torch.arange(len(x)) // (batch_size if apart else 1) % len(self._strata)
+        self._places = [torch.nonzero(turns == turn).flatten() for turn in turns.unique()]
         if apart and self.per_epoch < len(self._strata):
             raise ConfigError(
                 f"training.strata=apart has every batch hold one of {len(self._strata)} strata, "
@@ -123,10 +124,8 @@ class Batches:
     def _new_order(self, epoch: int) -> Tensor:
         """Rows of x in the order of an epoch, (N,); strata take turns."""
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
-        order = torch.arange(len(self.x))
-        turns = order // self._run % len(self._strata)
-        for turn, rows in enumerate(self._strata):
-            places = torch.nonzero(turns == turn).flatten()
+        order = torch.empty(len(self.x), dtype=torch.long)
+        for rows, places in zip(self._strata, self._places, strict=True):
             shuffled = rows[torch.randperm(len(rows), generator=generator)]
             order[places] = shuffled[torch.arange(len(places)) % len(rows)]
         return order

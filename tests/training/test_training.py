@@ -764,7 +764,7 @@ def test_learning_rates():
         ({"training.device": "meta"}, "holds no numbers"),
         (
             {"guide.name": "oracle"},
-            "unknown guide 'oracle'; choose one of amortized, enumerate, expectation, ",
+            "unknown guide 'oracle'; choose one of amortized, amortized-analytic, enum",
         ),
         ({"model.name": "gan"}, "unknown model 'gan'; choose one of"),
         ({"model.facets.0.n_clusters": "78"}, "78 clusters but there are only 77 training"),
