@@ -23,6 +23,8 @@ from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Any
 
+from tqdm.auto import tqdm
+
 from pyro_mfcvae.config import Config, config_from_json, config_to_json, override
 from pyro_mfcvae.presets import get_preset
 from pyro_mfcvae.runs.run import Run, commit
@@ -71,11 +73,12 @@ def survive(
     moments, kills = random.Random(seed), Counter[str]()
     early = 3 if draws else 1  # figures take longer than training, and may have fewer kills
     different: dict[str, list[str]] = {}
-    n_ended = 0
+    n_ended, bar = 0, tqdm(total=n_kills, unit="kill", disable=None)
     while kills.total() < n_kills:
         run = folder / str(n_ended) / _NAME
         while _is_killed(_start(given, run, draws), seconds * moments.random() ** early):
             kills[_under_way(run, last)] += 1
+            bar.update()
         found = contents(run)
         names = {name for name in {*found, *expected} if found.get(name) != expected.get(name)}
         if names:
