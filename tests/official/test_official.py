@@ -167,6 +167,12 @@ def small(tmp_path):
     return model, _save(tmp_path / "mnist.pt", _their_tensors(model), MNIST)
 
 
+def test_tensors_that_claim_more_than_the_file_holds_are_refused(small, tmp_path):
+    claims = _their_tensors(small[0]) | {"mu_p_z_j_c_j_list.0": torch.zeros(1).expand(2**20, 2**20)}
+    with pytest.raises(ConfigError, match=r"mu_p_z_j_c_j_list\.0"):
+        import_run(_save(tmp_path / "claims.pt", claims, MNIST))
+
+
 def _same(a: MFCVAE, b: MFCVAE, x: torch.Tensor) -> None:
     """Both models give the same numbers to the last bit."""
     with torch.no_grad():
