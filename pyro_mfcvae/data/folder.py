@@ -15,6 +15,7 @@ from pyro_mfcvae.data.tables import read_csv
 from pyro_mfcvae.errors import DataError, DataWarning
 
 _SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # others run programs
 _PIECE = 2**24  # bytes
 _SIXTEEN_BITS = ("I", "I;16", "I;16B", "I;16L")
 
@@ -91,7 +92,7 @@ def _read_picture(file: Path, size: int | None) -> np.ndarray:
         raise ValueError("it is no file")
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(file) as opened:
+        with Image.open(file, formats=_FORMATS) as opened:
             image = ImageOps.exif_transpose(opened)
             if image.mode in _SIXTEEN_BITS:
                 values = np.asarray(image)
@@ -143,6 +144,8 @@ def _labels(path: Path, names: list[Path]) -> dict[str, np.ndarray]:
         found = ", ".join(table.name for table in tables)
         raise DataError(f"{path}: labels come from one CSV, got {found}")
     for file in tables:
+        if not file.is_file():
+            raise DataError(f"{file}: must be a file of labels; take it away")
         table = read_csv(file)
         key, *factors = table.columns
         places = {str(name): i for i, name in enumerate(table[key].to_list())}
