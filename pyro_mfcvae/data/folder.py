@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from pyro_mfcvae.data.arrays import RESERVED, Shaped
-from pyro_mfcvae.data.formats import FOLDER, FORMATS, Format
+from pyro_mfcvae.data.formats import FOLDER, FORMATS, Format, check_claim
 from pyro_mfcvae.data.tables import read_csv
 from pyro_mfcvae.errors import DataError, DataWarning
 
@@ -93,6 +94,7 @@ def _read_picture(file: Path, size: int | None) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(file, formats=_FORMATS) as opened:
+            check_claim("picture", 3 * math.prod(opened.size), file.stat().st_size, file)
             image = ImageOps.exif_transpose(opened)
             if image.mode in _SIXTEEN_BITS:
                 values = np.asarray(image)
