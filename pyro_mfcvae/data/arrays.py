@@ -261,13 +261,15 @@ def classes_of(column: np.ndarray, what: str) -> tuple[NDArray[np.int64], tuple[
 
 def _texts(column: np.ndarray, what: str) -> tuple[str, ...]:
     """Values as text; those that are missing are empty."""
-    values = column.tolist()
     try:
         return tuple(
-            value.decode() if isinstance(value, bytes) else _text(value) for value in values
+            value.decode() if isinstance(value, bytes) else _text(value)
+            for value in column.tolist()
         )
     except UnicodeDecodeError as error:
         raise DataError(f"{what} must be text, got bytes that are no UTF-8 ({error})") from error
+    except SystemError as error:  # of Python, about a number that is no letter's
+        raise DataError(f"{what} must be text, got what is no Unicode ({error})") from error
     except TypeError as error:
         raise DataError(f"{what} must be {_CLASSES}, got {error}") from error
 

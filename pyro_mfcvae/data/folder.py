@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,11 +11,12 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from pyro_mfcvae.data.arrays import RESERVED, Shaped
-from pyro_mfcvae.data.formats import FOLDER, FORMATS, Format
+from pyro_mfcvae.data.formats import FOLDER, FORMATS, Format, check_claim
 from pyro_mfcvae.data.tables import read_csv
 from pyro_mfcvae.errors import DataError, DataWarning
 
 _SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # others run programs
 _PIECE = 2**24  # bytes
 _SIXTEEN_BITS = ("I", "I;16", "I;16B", "I;16L")
 
@@ -91,7 +93,8 @@ def _read_picture(file: Path, size: int | None) -> np.ndarray:
         raise ValueError("it is no file")
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(file) as opened:
+        with Image.open(file, formats=_FORMATS) as opened:
+            check_claim("picture", 3 * math.prod(opened.size), file.stat().st_size, file)
             image = ImageOps.exif_transpose(opened)
             if image.mode in _SIXTEEN_BITS:
                 values = np.asarray(image)
@@ -143,6 +146,8 @@ def _labels(path: Path, names: list[Path]) -> dict[str, np.ndarray]:
         found = ", ".join(table.name for table in tables)
         raise DataError(f"{path}: labels come from one CSV, got {found}")
     for file in tables:
+        if not file.is_file():
+            raise DataError(f"{file}: must be a file of labels; take it away")
         table = read_csv(file)
         key, *factors = table.columns
         places = {str(name): i for i, name in enumerate(table[key].to_list())}

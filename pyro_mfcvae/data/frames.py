@@ -217,12 +217,13 @@ def _row_names(
     frame: nw.DataFrame[Any], named_by: str | None, first_row: int = 0
 ) -> dict[str, Shaped]:
     """Those of an index that does not count, or else of a column; none without both."""
-    names: Any = nw.maybe_get_index(frame)
-    if names is None or list(names) == list(range(first_row, first_row + len(frame))):
+    index: Any = nw.maybe_get_index(frame)
+    names = [] if index is None else list(map(str, index))
+    if index is None or names == list(map(str, range(first_row, first_row + len(frame)))):
         if named_by is None:
             return {}
-        names = frame[named_by].to_list()
-    return {"row_names": np.array(list(map(str, names)), dtype=object)}
+        names = list(map(str, frame[named_by].to_list()))
+    return {"row_names": np.array(names, dtype=object)}
 
 
 def numbers_of(frame: nw.DataFrame[Any]) -> np.ndarray:

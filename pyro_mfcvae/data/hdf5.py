@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import mmap
 import os
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _COPY = "write the values themselves into this file"
+_HEAP = b"GCOL\1\0\0\0"
 _BLOCK = 512 * 2**10  # bytes that a block has at most, unless a single chunk has more
 
 
@@ -195,9 +198,44 @@ def check_own(array: h5py.Dataset, name: str, path: Path) -> None:
     """
     if array.is_virtual or array.external is not None:
         raise DataError(f"{path}: array {name!r} is made of other data sets or files; {_COPY}")
+    if array.dtype.hasobject:
+        width = array.file.id.get_create_plist().get_sizes()[1]
+        _check_heaps(path, path.stat().st_mtime_ns, width)
     chunk = math.prod(array.chunks or ()) * array.dtype.itemsize
     claimed = max(math.prod(array.shape or ()) * array.dtype.itemsize, chunk)
     check_claim(name, claimed, array.id.get_storage_size(), path)
+
+
+@lru_cache(maxsize=1)
+def _check_heaps(path: Path, changed: int, width: int) -> None:
+    """Refuse text in which HDF5's library, as of version 2.0.0, would go around forever.
+
+    Text of varying length lies in heaps, 16 bytes of head and then objects. Of an object that takes
+    no bytes the library never comes to the next one.
+
+    Args:
+        path: of the file.
+        changed: when.
+        width: bytes of a size in it.
+
+    Raises:
+        DataError: if there is such an object.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as held:
+        start = -1
+        while (start := held.find(_HEAP, start + 1)) >= 0:
+            place = start + 16
+            stop = start + int.from_bytes(held[start + 8 : start + 8 + width], "little")
+            while place + 16 <= min(stop, len(held)):
+                size = int.from_bytes(held[place + 8 : place + 8 + width], "little")
+                is_free = held[place : place + 2] == bytes(2)
+                step = size if is_free else 16 + -(-size // 8) * 8
+                if step % 2 ** (8 * width) == 0:
+                    raise DataError(
+                        f"{path}: its heap of text is damaged at byte {place}; write the file "
+                        "anew, as h5repack does"
+                    )
+                place += step
 
 
 def _unread(path: Path, name: str, array: h5py.Dataset) -> Unread:

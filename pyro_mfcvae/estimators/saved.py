@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
+from typing_extensions import TypedDict
 
 from pyro_mfcvae.config import config_from_dict, config_to_dict
 from pyro_mfcvae.config.observation import ObservationSpec
@@ -18,21 +18,45 @@ from pyro_mfcvae.errors import DataError
 from pyro_mfcvae.estimators.base import FacetEstimator
 from pyro_mfcvae.estimators.facts import Facts
 from pyro_mfcvae.estimators.inputs import Units
+from pyro_mfcvae.files import validated
 from pyro_mfcvae.plugins import build_model
 from pyro_mfcvae.presets.auto import Choice
 
 _KEY = "estimator"
 _MODEL = "model."
-_PLAIN = (
-    "n_features_in_",
-    "categories_",
-    "n_clusters_",
-    "scores_",
-    "history_",
-    "health_",
-    "facet_names_",
-)
 _ARRAYS = ("labels_", "redundancy_", "stability_")
+
+
+class _Attributes(TypedDict):
+    n_features_in_: int
+    categories_: dict[str, list[str]]
+    n_clusters_: int | tuple[int, ...]
+    scores_: list[float]
+    history_: list[dict[str, Any]]
+    health_: list[str]
+    facet_names_: list[str]
+
+
+class _Units(TypedDict):
+    event: tuple[int, ...]
+    is_bytes: bool
+
+
+_Record = TypedDict(
+    "_Record",
+    {
+        "class": str,
+        "parameters": dict[str, Any],
+        "attributes": _Attributes,
+        "feature_names": list[str] | None,
+        "config": dict[str, Any],
+        "choices": list[tuple[str, Any, str]],
+        "observation": ObservationSpec,
+        "units": _Units,
+        "cluster_names": list[dict[int, str]],
+        "typical": list[list[list[Any]]],
+    },
+)
 
 
 def to_bytes(estimator: FacetEstimator) -> bytes:
@@ -56,7 +80,7 @@ def to_bytes(estimator: FacetEstimator) -> bytes:
     record = {
         "class": type(estimator).__name__,
         "parameters": parameters,
-        "attributes": {name: getattr(estimator, name) for name in _PLAIN},
+        "attributes": {name: getattr(estimator, name) for name in _Attributes.__annotations__},
         "feature_names": None if names is None else names.tolist(),
         "config": config_to_dict(estimator.config_),
         "choices": estimator.choices_,
@@ -77,50 +101,75 @@ def restore(estimator: FacetEstimator, held: bytes) -> None:
     """
     try:
         header = json.loads(held[8 : 8 + int.from_bytes(held[:8], "little")])
-        record = json.loads(header["__metadata__"][_KEY])
-        tensors = load(held)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        record = validated(_Record, json.loads(header["__metadata__"][_KEY]))
+        if record["class"] == type(estimator).__name__:
+            _fill(estimator, record, load(held))
+            return
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever the bytes of a damaged file lead to
         raise DataError(f"this is no saved estimator ({error}); give what save() wrote") from None
-    if record["class"] != type(estimator).__name__:
-        raise DataError(f"this is a saved {record['class']}; open it with {record['class']}.load")
+    raise DataError(f"this is a saved {record['class']}; open it with {record['class']}.load")
+
+
+def _fill(estimator: FacetEstimator, record: _Record, tensors: dict[str, Tensor]) -> None:
+    if (found := sorted(record["parameters"])) != type(estimator)._get_param_names():
+        raise ValueError(f"its parameters are {', '.join(found)}")
     for name, value in record["parameters"].items():
         setattr(estimator, name, _tuples(value))
     for name, value in record["attributes"].items():
-        setattr(estimator, name, _tuples(value) if name == "n_clusters_" else value)
+        setattr(estimator, name, value)
     if record["feature_names"] is not None:
         estimator.feature_names_in_ = np.array(record["feature_names"], dtype=object)
+    arrays = {k: v.numpy() for k, v in tensors.items() if not k.startswith(_MODEL)}
     for name in _ARRAYS:
-        setattr(estimator, name, tensors[name].numpy())
+        setattr(estimator, name, arrays[name])
     estimator.config_ = config_from_dict(record["config"])
     estimator.choices_ = [Choice(*choice) for choice in record["choices"]]
-    estimator.cluster_names_ = [
-        {int(k): name for k, name in names.items()} for names in record["cluster_names"]
-    ]
-    units = record["units"]
-    shift, scale = (tensors[name].numpy() for name in ("shift", "scale"))
-    estimator.units_ = Units(tuple(units["event"]), shift, scale, units["is_bytes"])
+    estimator.cluster_names_ = record["cluster_names"]
+    estimator.units_ = Units(**record["units"], shift=arrays["shift"], scale=arrays["scale"])
     estimator.facts_ = [
-        Facts(
-            sizes=tensors[f"sizes.{j}"].numpy(),
-            sureness=tensors[f"sureness.{j}"].numpy(),
-            typical=typical,
-            differences=tensors[f"differences.{j}"].numpy(),
-        )
+        Facts(arrays[f"sizes.{j}"], arrays[f"sureness.{j}"], typical, arrays[f"differences.{j}"])
         for j, typical in enumerate(record["typical"])
     ]
-    estimator.model_ = _model(estimator, record["observation"], tensors)
-
-
-def _model(
-    estimator: FacetEstimator, observation: dict[str, Any], tensors: dict[str, Tensor]
-) -> Any:
-    spec = ObservationSpec(**observation | {"shape": tuple(observation["shape"])})
-    config = estimator.config_
+    spec, config = record["observation"], estimator.config_
     with torch.random.fork_rng(devices=[]):
         model = build_model(config.model, spec, config.guide)
     own = {k.removeprefix(_MODEL): v for k, v in tensors.items() if k.startswith(_MODEL)}
     model.load_state_dict(own)
-    return model.double().eval()
+    estimator.model_ = model.double().eval()
+    _check_sizes(estimator, arrays)
+
+
+def _check_sizes(estimator: FacetEstimator, arrays: dict[str, np.ndarray]) -> None:
+    """Raise a ValueError if parts of an estimator do not fit each other."""
+    model, units, n_facets = estimator.model_, estimator.units_, len(estimator.facts_)
+    clusters = [model.structure.facets[j].n_clusters for j in range(n_facets)]
+    event = model.observation.shape
+    told = (len(estimator.indicator_names),) if len(event) == 1 else event
+    n_rows = len(estimator.labels_)
+    shapes: dict[str, tuple[int, ...]] = {
+        "labels_": (n_rows,) if estimator.is_single else (n_rows, n_facets),
+        "redundancy_": (n_facets, n_facets),
+        "stability_": (n_facets,),
+    }
+    for j, k in enumerate(clusters):
+        shapes |= {f"sizes.{j}": (k,), f"sureness.{j}": (k,), f"differences.{j}": (k, *told)}
+    wrong = [name for name, shape in shapes.items() if arrays[name].shape != shape]
+    wrong += [name for name in ("shift", "scale") if arrays[name].shape not in ((1,), event)]
+    names = (estimator.cluster_names_, estimator.facet_names_)
+    if any(len(each) != n_facets for each in names) or not n_facets:
+        wrong.append("names of facets")
+    if [len(facts.typical) for facts in estimator.facts_] != clusters:
+        wrong.append("typical rows")
+    n_columns = len(estimator.column_names)
+    if (
+        units.event != event
+        or not n_columns == estimator.n_features_in_ == model.observation.n_values
+    ):
+        wrong.append("columns")
+    if wrong:
+        raise ValueError(f"{', '.join(wrong)} do not fit the model")
 
 
 def _tuples(value: Any) -> Any:

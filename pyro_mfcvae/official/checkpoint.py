@@ -6,6 +6,7 @@ import argparse
 import io
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -107,6 +108,12 @@ def _load(path: Path | str) -> Any:
     except OSError as error:
         raise RunError(f"{path} cannot be read ({error.strerror})") from None
     try:
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                unpacked = sum(info.file_size for info in archive.infolist())
+            if unpacked > file.getbuffer().nbytes:  # torch.save packs nothing
+                raise ValueError(f"{unpacked} bytes are claimed")
+        file.seek(0)
         with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of formats that are refused below anyway
             return torch.load(file, map_location="cpu", weights_only=True)

@@ -23,6 +23,8 @@ def _check_values(name: str, value: Tensor) -> None:
     expected = "a dense tensor on the CPU of finite real numbers"
     if value.layout != torch.strided or value.is_nested or value.device.type != "cpu":
         raise ConfigError(f"{name} must be {expected}, got {value.layout} on {value.device}")
+    if value.nbytes > value.untyped_storage().nbytes():  # a file of few bytes may claim many
+        raise ConfigError(f"{name} must hold all its numbers, got fewer, which it repeats")
     if name.endswith(f".{_COUNT}"):
         if value.dtype != torch.int64:
             raise ConfigError(f"{name} must be a count, torch.int64, got {value.dtype}")

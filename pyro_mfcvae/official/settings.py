@@ -22,6 +22,7 @@ Weight = Annotated[float, Field(ge=0, le=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]  # what numpy's RandomState takes
 Values = Annotated[list[Whole], Field(min_length=1)]
+Depths = list[Annotated[int, Field(le=100)]]  # layers, which are built before tensors are compared
 Widths = list[int | str | list[int | str]]  # "branch" and "merge" part their ladders' widths
 
 _FACTORS = ("floor_hue", "wall_hue", "object_hue", "scale", "shape", "orientation")
@@ -70,13 +71,13 @@ class OfficialSettings:
     activation: Literal["relu", "leaky_relu", "elu"] = "relu"
     do_fc_batch_norm: bool = False
     enc_backbone_dims: list[int] | None = None
-    enc_backbone_n_hidden: list[int] | None = None
+    enc_backbone_n_hidden: Depths | None = None
     enc_rung_dims: list[int] | None = None
-    enc_rung_n_hidden: list[int] | None = None
+    enc_rung_n_hidden: Depths | None = None
     dec_rung_dims: list[int] | None = None
-    dec_rung_n_hidden: list[int] | None = None
+    dec_rung_n_hidden: Depths | None = None
     dec_backbone_dims: list[int] | None = None
-    dec_backbone_n_hidden: list[int] | None = None
+    dec_backbone_n_hidden: Depths | None = None
     encode_layer_dims: Widths | None = None
     decode_layer_dims: Widths | None = None
     do_progressive_training: bool

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.data.files import AS_WRITTEN
 from pyro_mfcvae.data.formats import find_format
+from pyro_mfcvae.data.frames import is_number
 from pyro_mfcvae.data.rows import Rows, read_rows
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.evaluation.predictions import BATCH_SIZE, check_range, find_group, predict_batch
@@ -35,6 +36,7 @@ Write = Callable[[Piece], None]
 
 _VALUES = 2**17  # in a piece
 _MOST_ROWS = 10_000  # in a piece
+_FORMULAS = ("=", "+", "-", "@")
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +81,7 @@ def assign(
     """Write a row for each observation: its name or number, its cluster in each facet, how sure.
 
     Columns are ``row``, ``facet_0``, ``facet_0_p`` and so on; facets without clusters are left out.
+    In a CSV, an apostrophe stands before names that spreadsheets would take for formulas.
 
     Args:
         run: whose newest checkpoint is taken.
@@ -173,12 +176,19 @@ def _csv(file: BinaryIO) -> Iterator[Write]:
         if not n_pieces:
             writer.writerow(piece)
         n_pieces += 1
-        writer.writerows(zip(*map(_plain, piece.values()), strict=True))
+        names, *values = map(_plain, piece.values())
+        writer.writerows(zip(map(_no_formula, names), *values, strict=True))
 
     try:
         yield write
     finally:
         text.detach()
+
+
+def _no_formula(name: Any) -> Any:
+    """A row's name with an apostrophe where spreadsheets would take it for a formula."""
+    is_formula = isinstance(name, str) and name.lstrip().startswith(_FORMULAS)
+    return f"'{name}" if is_formula and not is_number(name) else name
 
 
 @contextmanager

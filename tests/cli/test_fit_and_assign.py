@@ -84,6 +84,15 @@ def test_every_row_has_its_cluster_under_its_name(run, table):
     assert Run(run).config.model.likelihood.name == "columns"
 
 
+def test_names_that_spreadsheets_take_for_formulas_are_text(run, table):
+    names = ["=1+1", "+A1", "-A1", "@sum", " =1", "plain", "a=b", "ä", "-", "x"]
+    table.assign(id=[*names, *table["id"][10:]]).to_csv("formulas.csv", index=False)
+    found = read(mfcvae("assign", run, "formulas.csv").stdout)["row"]
+    assert list(found[:8]) == ["'=1+1", "'+A1", "'-A1", "'@sum", "' =1", "plain", "a=b", "ä"]
+    as_json = mfcvae("assign", run, "formulas.csv", "--json").stdout.splitlines()
+    assert json.loads(as_json[0])["row"] == "=1+1"
+
+
 def test_the_same_rows_in_any_format_and_order(run, table):
     expected = read(run / "assign.csv")
     clusters = expected.drop(columns="row")

@@ -368,3 +368,10 @@ def test_damaged_files_end_in_one_message():
             except DataError:
                 refused += 1
     assert refused > 20
+
+
+def test_text_with_numbers_that_are_no_letters_is_refused():
+    kind = np.array([0x110000] * 20, np.uint32).view("U1")
+    np.savez("my.npz", x=np.zeros((20, 2)), kind=kind)
+    with pytest.raises(DataError, match=r"my\.npz: labels 'kind'"):
+        load("my.npz")

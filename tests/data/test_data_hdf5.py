@@ -346,3 +346,16 @@ def test_a_dataset_of_ones_own_may_be_streamed():
     assert (dataset.observation.low, dataset.observation.high) == (0, 99)
     with pytest.raises(DataError, match="labels 'kind' must have shape"):
         Dataset("own", x, order[:70], order[70:], {"kind": torch.arange(99)})
+
+
+@pytest.mark.parametrize("size", [0, 2**64 - 16])
+def test_a_heap_of_text_without_end_is_refused(size):
+    path = Path(write(x=np.zeros((20, 2)), kind=np.array(["a", "b"] * 10, dtype=object)))
+    held = bytearray(path.read_bytes())
+    first = held.find(b"GCOL") + 16
+    if not size:
+        held[first : first + 2] = b"\0\0"
+    held[first + 8 : first + 16] = size.to_bytes(8, "little")
+    path.write_bytes(held)
+    with pytest.raises(DataError, match=r"my\.h5: .*heap"):
+        load(memory="load")

@@ -230,3 +230,10 @@ def test_a_table_trains_from_the_command_line():
     assert "missing in 10 of 30" in done.output
     with pytest.raises(ConfigError, match="labels"):
         load("mine.csv", labels="kind")
+
+
+@pytest.mark.filterwarnings("ignore::pyro_mfcvae.errors.DataWarning")
+def test_an_index_of_lists_names_rows():
+    frame = table()
+    frame.index = pd.Index([np.array([i, 1]) for i in range(N)])
+    assert dataset_of(frame).row_names[3] == "[3 1]"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -124,4 +127,37 @@ def test_broken_pictures_are_named():
 
 def test_a_folder_without_pictures():
     with pytest.raises(DataError, match=r"pics: .*\.png"):
+        load()
+
+
+def test_pictures_that_other_programs_would_draw_are_refused(monkeypatch):
+    started = []
+    monkeypatch.setattr(
+        "PIL.EpsImagePlugin.Ghostscript", lambda *given, **more: started.append(given)
+    )
+    save("0.png", grey()[0])
+    Path("pics/1.png").write_text(
+        "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n"
+    )
+    with pytest.raises(DataError, match=r"1\.png"):
+        load()
+    assert not started
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "1.png"])
+def test_pipes_in_a_folder_are_not_waited_on(name):
+    save("0.png", grey()[0])
+    os.mkfifo(Path("pics", name))
+    with pytest.raises(DataError, match=re.escape(name)):
+        load()
+
+
+@pytest.mark.parametrize("side", [2**13, 2**15])
+def test_a_picture_that_claims_to_be_huge_is_refused(side):
+    save("0.png", grey()[0])
+    held = bytearray(Path("pics/0.png").read_bytes())
+    held[16:24] = side.to_bytes(4, "big") * 2
+    held[29:33] = zlib.crc32(held[12:29]).to_bytes(4, "big")
+    Path("pics/0.png").write_bytes(held)
+    with pytest.raises(DataError, match=r"0\.png.*(claims|pixels)"):
         load()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 
 import joblib
@@ -20,6 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 from pyro_mfcvae import FacetClustering, GMVAEClustering, VaDEClustering
+from pyro_mfcvae.errors import DataError
 from pyro_mfcvae.evaluation import importance_weighted_bound
 from pyro_mfcvae.evaluation.predictions import elbo_of_rows
 from pyro_mfcvae.evaluation.ranking import matched
@@ -159,6 +161,33 @@ def test_what_is_no_saved_estimator_is_refused(facets, tmp_path):
     facets.save(path)
     with pytest.raises(ValueError, match="FacetClustering"):
         VaDEClustering.load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("choices", [3]),
+        ("config", {"model": [], "version": 1}),
+        ("observation", {"shape": 4.5}),
+        ("typical", []),
+        ("cluster_names", [{}]),
+        ("parameters", {"predict": 1}),
+        ("feature_names", ["a"]),
+        ("deep", None),
+    ],
+)
+def test_a_tampered_record_is_no_saved_estimator(facets, tmp_path, name, value):
+    path = tmp_path / "model.safetensors"
+    facets.save(path)
+    held = path.read_bytes()
+    stop = 8 + int.from_bytes(held[:8], "little")
+    header = json.loads(held[8:stop])
+    record = json.dumps(json.loads(header["__metadata__"]["estimator"]) | {name: value})
+    record = record.replace("null", "[" * 10**5 + "]" * 10**5) if name == "deep" else record
+    new = json.dumps(header | {"__metadata__": {"estimator": record}}).encode()
+    path.write_bytes(len(new).to_bytes(8, "little") + new + held[stop:])
+    with pytest.raises(DataError, match="no saved estimator"):
+        FacetClustering.load(path)
 
 
 def test_settings_reach_the_library():

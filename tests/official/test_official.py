@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import pickle
+import zipfile
 from argparse import Namespace
 from collections import OrderedDict
 from itertools import pairwise
@@ -165,6 +166,26 @@ def small(tmp_path):
     """A small model, and the file of it as theirs."""
     model = _small_ladder()
     return model, _save(tmp_path / "mnist.pt", _their_tensors(model), MNIST)
+
+
+def test_tensors_that_claim_more_than_the_file_holds_are_refused(small, tmp_path):
+    claims = _their_tensors(small[0]) | {"mu_p_z_j_c_j_list.0": torch.zeros(1).expand(2**20, 2**20)}
+    with pytest.raises(ConfigError, match=r"mu_p_z_j_c_j_list\.0"):
+        import_run(_save(tmp_path / "claims.pt", claims, MNIST))
+
+
+def test_what_few_bytes_claim_is_not_unpacked(small, tmp_path):
+    path = _save(tmp_path / "claims.pt", _their_tensors(small[0]), MNIST)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("claims/data/zeros", bytes(10**6))
+    with pytest.raises(RunError, match=r"claims\.pt"):
+        import_run(path)
+
+
+def test_layers_that_settings_claim_are_not_built(small, tmp_path):
+    claims = MNIST | {"enc_backbone_n_hidden": [1, 10**5]}
+    with pytest.raises(ConfigError, match="enc_backbone_n_hidden"):
+        import_run(_save(tmp_path / "deep.pt", _their_tensors(small[0]), claims))
 
 
 def _same(a: MFCVAE, b: MFCVAE, x: torch.Tensor) -> None:
