@@ -65,7 +65,7 @@ _FAST_CHANGES: Changes = {
     "digit-covariance": {"diagonal": ("model.facets.1.covariance=diagonal",)},
     "digit-dim": {"5": ("model.facets.1.latent_dim=5",)},
     "style-dim": {"5": ("model.facets.0.latent_dim=5",)},
-    "precision": {"full": ("training.precision=full",)},
+    "precision": {"bf16": ("training.precision=bf16",)},
 }
 
 
