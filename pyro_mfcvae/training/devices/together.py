@@ -44,6 +44,7 @@ class Together(Functional):
         self._learnt = [name for name, p in self.parameters.items() if p.requires_grad]
         self._own = [[m.get_parameter(name) for name in self._learnt] for m in modules]
         self._adam: torch.optim.Optimizer | None = None
+        self._may_join = _may_be_joined(states)
         self._noise_shapes: dict[int, dict[str, torch.Size]] = {}
 
     @property
@@ -82,7 +83,8 @@ class Together(Functional):
     def update(self, grads: Gradients) -> None:
         if self._adam is None:
             self._update_each(grads)
-            self._adam = self._joined()
+            if self._may_join:
+                self._adam = self._joined()
             return
         lead = self.states[0]
         for name, grad in zip(self._learnt, grads, strict=True):
@@ -102,23 +104,21 @@ class Together(Functional):
     def _joined(self) -> torch.optim.Optimizer | None:
         """An optimiser of all runs, of whose moments each run's own holds its rows.
 
-        None where runs have limits of their own, and on CUDA, where captured steps cost no Python.
+        None where a parameter has no moments, which then has had no gradient yet.
         """
-        lead, optimizers = self.states[0], [state.optimizer for state in self.states]
-        rates = {tuple(g["initial_lr"] for g in each.param_groups) for each in optimizers}
+        optimizers = [state.optimizer for state in self.states]
         have_moments = all(
             p in optimizer.state
             for own, optimizer in zip(self._own, optimizers, strict=True)
             for p in own
         )
-        is_limited = lead.config.training.max_gradient_norm is not None
-        if lead.fade.device.type != "cpu" or is_limited or len(rates) > 1 or not have_moments:
+        if not have_moments:
             return None
         whole = (self.parameters[name] for name in self._learnt)
         stacked = dict(zip(self._own[0], whole, strict=True))
         groups = [
             {**group, "params": [stacked[p] for p in group["params"]]}
-            for group in lead.optimizer.param_groups
+            for group in optimizers[0].param_groups
         ]
         adam = torch.optim.Adam(groups)
         for i, p in enumerate(stacked.values()):
@@ -134,6 +134,14 @@ class Together(Functional):
         self, parameters: Tensors, buffers: Tensors, x: Tensor, noise: Tensors
     ) -> tuple[Tensor, Tensor]:
         return functional_call(self.objective, (parameters, buffers), (x, Noise(noise)))
+
+
+def _may_be_joined(states: Sequence[TrainingState]) -> bool:
+    """Whether one optimiser can update all runs: on CUDA captured steps cost no Python anyway."""
+    rates = {tuple(g["initial_lr"] for g in state.optimizer.param_groups) for state in states}
+    lead = states[0]
+    is_limited = lead.config.training.max_gradient_norm is not None
+    return lead.fade.device.type == "cpu" and not is_limited and len(rates) == 1
 
 
 def check_together(states: Sequence[TrainingState]) -> None:
