@@ -50,7 +50,7 @@ def survive(
 
     Args:
         config: settings of every run.
-        n_kills: at least.
+        n_kills: at least, of which at least one while it trains.
         seed: of the moments.
         folder: a new one for the runs.
         draws: whether runs are those of the command line, with figures.
@@ -74,7 +74,7 @@ def survive(
     early = 3 if draws else 1  # figures take longer than training, and may have fewer kills
     different: dict[str, list[str]] = {}
     n_ended, bar = 0, tqdm(total=n_kills, unit="kill", disable=None)
-    while kills.total() < n_kills:
+    while kills.total() < n_kills or not kills["training"]:
         run = folder / str(n_ended) / _NAME
         while _is_killed(_start(given, run, draws), seconds * moments.random() ** early):
             kills[_under_way(run, last)] += 1
