@@ -180,7 +180,7 @@ def _csv(file: BinaryIO) -> Iterator[Write]:
     def write(piece: Piece) -> None:
         nonlocal n_pieces
         if not n_pieces:
-            writer.writerow(piece)
+            writer.writerow(map(_no_formula, piece))
         n_pieces += 1
         columns = (map(_no_formula, _plain(values)) for values in piece.values())
         writer.writerows(zip(*columns, strict=True))
