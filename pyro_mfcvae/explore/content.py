@@ -31,6 +31,7 @@ from pyro_mfcvae.runs.run import Run
 
 _N_POINTS = 1000  # observations on a map
 _N_KNOWN = 10_000  # observations that clusters are described by
+_N_VALUES = 2**26  # of these observations
 _N_COLUMNS = 30  # of a table
 _N_APART = 6  # columns beside the members of a cluster
 _N_FACTORS = 3  # that a cluster is described by
@@ -53,8 +54,9 @@ class Explored:
     def __init__(self, run: Run, dataset: Dataset | None = None) -> None:
         self.run, self._dataset = run, run.dataset() if dataset is None else dataset
         self.seen: Seen = look(run, self._dataset)
-        self._shown = self.seen.choose(None, _N_POINTS)
-        self._known = self.seen.choose(None, _N_KNOWN)
+        n_values = self.seen.model.observation.n_values
+        self._shown = self.seen.choose(None, min(_N_POINTS, max(_N_VALUES // n_values, 1)))
+        self._known = self.seen.choose(None, min(_N_KNOWN, max(_N_VALUES // n_values, 1)))
 
     def content(self) -> dict[str, Any]:
         """Everything but what is decoded on request."""
@@ -174,7 +176,9 @@ class Explored:
     @functools.cached_property
     def _facts(self) -> list[Facts]:
         found, known = self.seen.predictions, self._known
-        x, rows = self.seen.observed(known), np.array(self._row_names(known), dtype=object)
+        x, rows = np.empty((len(known), 0)), np.array(self._row_names(known), dtype=object)
+        if self._is_table:  # of pictures no pixels are named
+            x = self.seen.observed(known)
         return [
             facts_of(responsibilities[known], z[known], x, rows)
             for responsibilities, z in zip(found.responsibilities, found.z_mean, strict=True)
@@ -243,7 +247,7 @@ class Explored:
                 "share": short(row["share"]),
                 "sure": short(row["sure"]),
                 "typical": row["typical"],
-                "apart": row["apart"] if self._is_table else "",
+                "apart": row["apart"],
                 "columns": self._apart(j, k),
                 "about": about.get(k, ""),
             }

@@ -300,6 +300,15 @@
     mark();
   }
 
+  function find() {
+    const text = byId("find-text").value.trim();
+    const exact = data.rows.indexOf(text);
+    const i = exact >= 0 || !text ? exact : data.rows.findIndex((row) => row.includes(text));
+    if (i < 0) throw new Error(`No observation on the map is called ${text}.`);
+    choose(i);
+    return `${describe(i)}.`;
+  }
+
   function toggle(i) {
     if (!selection.delete(i)) selection.add(i);
     drawSelection();
@@ -552,6 +561,7 @@
     drawLegend();
     mark();
   });
+  byId("find").addEventListener("submit", acting(find));
   byId("selection-clear").addEventListener("click", () => { selection.clear(); drawSelection(); });
   const shownPairs = data.decoded_pairs ? data.pairs.filter((pair) => data.decoded_pairs[pair]) : data.pairs;
   data.pairs = shownPairs;
