@@ -433,6 +433,7 @@
   async function loadPairs() {
     const [first, second] = data.pairs[byId("pair").value];
     pairs = await ask("pairs", { first: first, second: second });
+    if (isTable) byId("pair-column").value = mostChanged(pairs.decoded.values)[0];
     drawPairs();
     return "";
   }
