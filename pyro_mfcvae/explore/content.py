@@ -69,11 +69,17 @@ class Explored:
         Raises:
             ValueError: if a facet does not exist.
         """
-        found = get_figure("means").compute(self.seen, first, second).arrays
+        figure = get_figure("means")
+        found = figure.compute(self.seen, first, second).arrays
         pictures = found["pictures"]
         flat = pictures.reshape(-1, *pictures.shape[2:])
         clusters = [found[f"clusters_{j}"].tolist() for j in (first, second)]
-        return {"rows": clusters[0], "columns": clusters[1], "decoded": self._show(flat)}
+        return {
+            "rows": clusters[0],
+            "columns": clusters[1],
+            "decoded": self._show(flat),
+            "note": figure.note(self.seen, first, second),
+        }
 
     def traverse(self, row: int, facet: int) -> dict[str, Any]:
         """An observation redrawn while dimensions of a facet move, those first that change most.
@@ -87,6 +93,7 @@ class Explored:
         ).arrays
         return {
             "offsets": _OFFSETS,
+            "note": figure.note(self.seen, facet),
             "dimensions": [
                 {"dimension": dimension, "decoded": self._show(pictures)}
                 for dimension, pictures in zip(
@@ -103,7 +110,8 @@ class Explored:
         """
         figure = get_figure("swapped-pairs")
         found = figure.compute(self.seen, facet, inputs=[first], donors=[second]).arrays
-        return {"decoded": self._show(np.concatenate([found["x"][0], found["pictures"][0]]))}
+        shown = np.concatenate([found["x"][0], found["pictures"][0]])
+        return {"decoded": self._show(shown), "note": get_figure("swaps").note(self.seen, facet)}
 
     def name_cluster(self, facet: int, cluster: int, name: str) -> None:
         """Name a cluster; an empty name takes its name away.
@@ -221,6 +229,7 @@ class Explored:
         return {
             "missing": figure.fits(seen, j) or "",
             "map": None if figure.fits(seen, j) else self._map(j),
+            "at_zero": seen.is_conditional(j),
             "has_clusters": has_clusters,
             "cluster_of": own[shown].argmax(1).tolist(),
             "sure": [short(p) for p in own[shown].max(1)],

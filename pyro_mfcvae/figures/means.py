@@ -84,6 +84,10 @@ class Means(SceneFigure):
     def details(self, seen: Seen, *facets: int) -> Iterable[str]:
         if len(facets) > 1:
             yield seen.canvas.layout.get("means", "")
+        yield from self.remarks(seen, *facets)
+
+    @override
+    def remarks(self, seen: Seen, *facets: int) -> Iterable[str]:
         if any(map(seen.is_conditional, facets)):
             yield "Components are those where the facet that they depend on is 0."
         elif seen.model.n_facets > len(facets):

@@ -204,6 +204,8 @@ def test_explore(name):
         assert (facet["map"] is None) == structure.facets[j].is_shared == bool(facet["missing"])
         assert len(explored.traverse(3, j)["dimensions"]) == structure.facets[j].latent_dim
         assert "sheet" in explored.swap(0, 5, j)["decoded"]
+        is_one_batch = "as a batch of its own" in explored.traverse(3, j)["note"]
+        assert is_one_batch == (structure.group_size is not None)
     assert len(explored.all_pairs()) == (len(structure.clustered) == 2)
     header = explored.table([1, 2]).decode().splitlines()[0].split(",")
     clustered = [name for j in structure.clustered for name in (f"facet_{j}", f"facet_{j}_p")]

@@ -30,6 +30,7 @@ from pyro_mfcvae.config import config_from_dict, config_to_dict, with_facets
 from pyro_mfcvae.evaluation import cluster_means, swap_pairs, traverse
 from pyro_mfcvae.explore import Explored, open_run, write_page
 from pyro_mfcvae.explore import server as serving
+from pyro_mfcvae.explore.sheets import show
 from pyro_mfcvae.figures import get_figure
 from pyro_mfcvae.runs import train as experiment
 
@@ -120,6 +121,7 @@ def test_interventions_are_those_of_the_library(rows):
     expected = swap_pairs(seen.model, x, seen.x[5:6], 0)[0]
     np.testing.assert_allclose(swapped[2:], expected, rtol=1e-3)
     assert len(columns) == 4
+    assert show(seen, np.array([[0.12345, np.nan]]), [1, 0]) == {"values": [[None, 0.1235]]}
     for asked in (lambda: rows.traverse(99, 0), lambda: rows.swap(0, 99, 0)):
         with pytest.raises(ValueError, match="from 0 to 11"):
             asked()
@@ -389,14 +391,17 @@ def test_a_browser_works_with_the_server(rows, browser):
 
 
 @needs_browser
-def test_one_facet_has_no_pairs_and_no_swaps(rows, browser, tmp_path):
+def test_one_facet_without_labels_has_no_pairs_and_no_swaps(rows, browser, tmp_path):
     values = config_to_dict(with_facets(tiny_config(**ALONE), "2:1"))
-    values |= {"data": config_to_dict(rows.run.config)["data"], "preset": None}
+    np.savez(tmp_path / "bare.npz", x=rows.seen.x.numpy())
+    data = {"name": "file", "options": {"path": str(tmp_path / "bare.npz")}}
+    values |= {"data": values["data"] | data, "preset": None}
     run = experiment.train(config_from_dict(values), tmp_path / "one")[0]
     alone = open_run(run.path)
     content = alone.content()
     assert content["swaps"] == "the model has one facet only"
-    assert content["pairs"] == []
+    assert content["pairs"] == content["labels"] == []
+    assert content["columns"][0] == "column 0"
     assert not content["facets"][0]["has_clusters"]
     browser.open(write_page(run.path), 1200)
     assert browser.ask("document.getElementById('pairs-section').hidden")

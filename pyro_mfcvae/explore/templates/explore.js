@@ -63,6 +63,7 @@
         make("tbody", {}, ...rows.map((row) => make("tr", {}, ...row.map(cell))))));
   }
 
+  function note(text) { return make("p", { class: "note" }, text ?? ""); }
   function number(value) { return value === null || value === undefined ? "\u2013" : String(value); }
   function percent(share) { return share === null ? "\u2013" : `${(100 * share).toFixed(0)} %`; }
 
@@ -187,9 +188,9 @@
     box.append(svg);
     listen(svg, width, height);
     fill("map", box);
-    byId("map-axes").textContent = isStrip
-      ? `Across: ${facet.map.axes[0]}. Up: no meaning.`
-      : `Across: ${facet.map.axes[0]}. Up: ${facet.map.axes[1]}.`;
+    byId("map-axes").textContent = `Across: ${facet.map.axes[0]}. Up: ${facet.map.axes[1] || "no meaning"}.` +
+      (facet.has_clusters ? " A cluster's name stands at its mean" : "") +
+      (facet.has_clusters && facet.at_zero ? ", where the facet that it depends on is 0." : facet.has_clusters ? "." : "");
     drawLegend();
     mark();
   }
@@ -454,7 +455,7 @@
     })]);
     const what = values ? `${data.columns[column]} at the means` : "What the model draws at the means";
     fill("pairs", table(`${what}: clusters of ${facetName(first)} down, of ${facetName(second)} across`,
-      ["", ...pairs.columns.map((m) => clusterName(second, m))], rows));
+      ["", ...pairs.columns.map((m) => clusterName(second, m))], rows), note(pairs.note));
   }
 
   // Interventions, which need the server.
@@ -468,7 +469,7 @@
     const [i, j] = [state.row, Number(byId("traverse-facet").value)];
     const found = await ask("traverse", { row: data.numbers[i], facet: j });
     const middle = found.offsets.indexOf(0);
-    fill("traverse", make("h3", {}, `${rowTitle(i)}, ${facetName(j)}`), ...found.dimensions.map(({ dimension, decoded }) => {
+    fill("traverse", make("h3", {}, `${rowTitle(i)}, ${facetName(j)}`), note(found.note), ...found.dimensions.map(({ dimension, decoded }) => {
       const view = make("div");
       const output = make("output");
       const name = `dimension ${dimension}`;
@@ -501,15 +502,16 @@
   async function swap() {
     const j = Number(byId("swap-facet").value);
     const [first, second] = swapped;
-    const { decoded } = await ask("swap", { first: data.numbers[first], second: data.numbers[second], facet: j });
+    const found = await ask("swap", { first: data.numbers[first], second: data.numbers[second], facet: j });
+    const decoded = found.decoded;
     const [a, b] = [rowTitle(first), rowTitle(second)];
     const names = [a, b, `${a} with ${facetName(j)} of ${b}`, `${b} with ${facetName(j)} of ${a}`];
     if (decoded.sheet) {
       fill("swap", make("ul", { class: "tiles" }, ...names.map((name, i) =>
-        make("li", {}, make("figure", {}, tile(decoded.sheet, i, name, 112), make("figcaption", {}, name))))));
+        make("li", {}, make("figure", {}, tile(decoded.sheet, i, name, 112), make("figcaption", {}, name))))), note(found.note));
     } else {
       fill("swap", table(`${a} and ${b} with ${facetName(j)} exchanged`, ["", ...names],
-        data.columns.map((column, c) => [column, ...names.map((_, i) => number(decoded.values[i][c]))])));
+        data.columns.map((column, c) => [column, ...names.map((_, i) => number(decoded.values[i][c]))])), note(found.note));
     }
     return `${facetName(j)} is exchanged.`;
   }
