@@ -352,8 +352,10 @@ def test_the_keyboard_reaches_everything(pictures, browser, tmp_path):
 
 
 @needs_browser
-def test_a_browser_works_with_the_server(rows, browser):
-    with served(rows) as address:
+@pytest.mark.parametrize("which", ["pictures", "rows"])
+def test_a_browser_works_with_the_server(which, request, browser):
+    explored = request.getfixturevalue(which)
+    with served(explored) as address:
         browser.open(f"{address}?token={TOKEN}", 1200)
         browser.wait_for("document.querySelector('#pairs td') !== null")
         browser.ask("document.querySelector('#clusters button').click()")
@@ -362,7 +364,7 @@ def test_a_browser_works_with_the_server(rows, browser):
             browser.ask(f"document.getElementById('cluster-name').value = {json.dumps(name)}")
             browser.ask("document.querySelector('#cluster form button').click()")
             _said(browser, text)
-        assert rows.run.cluster_names()[0] == {number: EVIL}
+        assert explored.run.cluster_names()[0] == {number: EVIL}
         assert browser.errors == [
             "Failed to load resource: the server responded with a status of 400 (Bad Request)"
         ]
@@ -382,7 +384,7 @@ def test_a_browser_works_with_the_server(rows, browser):
             "(document.querySelector('#map svg').getBoundingClientRect())"
         )
         browser.drag((x + 2, y + 2), (x + width - 2, y + height - 2))
-        _said(browser, f"{len(rows.seen.x)} selected")
+        _said(browser, f"{len(explored.seen.x)} selected")
         _assert_sound(browser, address)
         browser.open(f"{address}?token={TOKEN}", 390)
         legend = browser.ask("document.getElementById('legend').textContent")

@@ -171,8 +171,9 @@
     if (facet.has_clusters) {
       const written = [];
       facet.map.used.forEach((k, c) => { // the largest first
-        const [x, y] = place(facet.map.centers[c]);
+        const [across, y] = place(facet.map.centers[c]);
         const room = 9 * clusterName(state.facet, k).length;
+        const x = Math.max(Math.min(across, width - room / 2), room / 2);
         if (written.some((other) => Math.abs(other.y - y) < 16 && Math.abs(other.x - x) < (room + other.room) / 2)) return;
         written.push({ x: x, y: y, room: room });
         const text = draw("text", { class: "center", x: x, y: y, "text-anchor": "middle", "aria-hidden": "true" });
@@ -507,7 +508,7 @@
     const [a, b] = [rowTitle(first), rowTitle(second)];
     const names = [a, b, `${a} with ${facetName(j)} of ${b}`, `${b} with ${facetName(j)} of ${a}`];
     if (decoded.sheet) {
-      fill("swap", make("ul", { class: "tiles" }, ...names.map((name, i) =>
+      fill("swap", make("ul", { class: "tiles whole" }, ...names.map((name, i) =>
         make("li", {}, make("figure", {}, tile(decoded.sheet, i, name, 112), make("figcaption", {}, name))))), note(found.note));
     } else {
       fill("swap", table(`${a} and ${b} with ${facetName(j)} exchanged`, ["", ...names],
