@@ -29,7 +29,7 @@ def explore(run: Path, port: int | None, no_browser: bool, data_dir: Path | None
       mfcvae explore runs/shapes-001 --port 8000 --no-browser
     """
     from pyro_mfcvae.cli.show import printer
-    from pyro_mfcvae.explore.content import open_run
+    from pyro_mfcvae.explore import open_run
     from pyro_mfcvae.explore.server import require_explore, serve
 
     require_explore()

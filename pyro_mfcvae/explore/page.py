@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from pyro_mfcvae.explore.content import Explored, open_run
+from pyro_mfcvae.explore.explored import Explored, open_run
 from pyro_mfcvae.report.page import render, save_page
 from pyro_mfcvae.training.say import Say
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import TypedDict
 
 from pyro_mfcvae.errors import ConfigError, explain_os
-from pyro_mfcvae.explore.content import Explored
+from pyro_mfcvae.explore.explored import Explored
 from pyro_mfcvae.explore.page import page_of
 from pyro_mfcvae.files import validated
 from pyro_mfcvae.training.say import Say, quiet

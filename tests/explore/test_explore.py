@@ -137,7 +137,7 @@ def test_the_selection_as_csv(rows):
     found = list(csv.reader(io.StringIO(rows.table([4, 0]).decode())))
     assert found[0][:5] == ["row", "facet_0", "facet_0_p", "facet_1", "facet_1_p"]
     assert found[0][5:] == ["kind", f"'={EVIL}", "b", "row (data)", "facet_0 (data)"]
-    number = int(rows._dataset.test[4])
+    number = int(rows.dataset.test[4])
     assert found[1][0] == f"'={number}{EVIL}"
     assert {row[1] for row in found[1:]} <= {"'=A1", "b", "c"}
     assert {row[5] for row in found[1:]} <= {EVIL, "'=good"}
@@ -173,9 +173,9 @@ def test_one_file_that_loads_nothing(rows, tmp_path):
 
 
 def test_many_rows_are_shown_in_part(rows, monkeypatch):
-    monkeypatch.setattr("pyro_mfcvae.explore.content._N_POINTS", 5)
-    monkeypatch.setattr("pyro_mfcvae.explore.content._N_KNOWN", 8)
-    monkeypatch.setattr("pyro_mfcvae.explore.content._N_COLUMNS", 2)
+    monkeypatch.setattr("pyro_mfcvae.explore.opened._N_POINTS", 5)
+    monkeypatch.setattr("pyro_mfcvae.explore.opened._N_KNOWN", 8)
+    monkeypatch.setattr("pyro_mfcvae.explore.opened._N_COLUMNS", 2)
     few = Explored(rows.run)
     content = few.content()
     assert content["numbers"] == [0, 2, 5, 8, 11]
