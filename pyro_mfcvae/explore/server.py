@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import TypedDict
 
-from pyro_mfcvae.errors import ConfigError, explain_os
+from pyro_mfcvae.errors import ConfigError, RunError, explain_os
 from pyro_mfcvae.explore.explored import Explored
 from pyro_mfcvae.explore.page import page_of
 from pyro_mfcvae.files import validated
@@ -94,7 +94,10 @@ def make_app(explored: Explored, token: str) -> Starlette:
         if not is_known(request.query_params.get("token", "")):
             text = "This page needs the token of the address that mfcvae explore printed.\n"
             return PlainTextResponse(text, 403, _HEADERS)
-        return HTMLResponse(page_of(explored), headers=_HEADERS)
+        try:
+            return HTMLResponse(page_of(explored), headers=_HEADERS)
+        except RunError as error:
+            return PlainTextResponse(f"{error}\n", 500, _HEADERS)
 
     def answer(kind: Any, act: Callable[..., Any]) -> Callable[[Request], Awaitable[Response]]:
         """An endpoint that gives what a method of the run returns, of what a request asks."""

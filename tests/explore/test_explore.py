@@ -245,6 +245,9 @@ def test_only_who_has_the_token_is_answered(rows):
             assert message in json.loads(answer)["error"]
         assert _ask(f"{address}pairs")[0] == 405
         assert _ask(f"{address}other", {})[0] == 404
+        rows.run.names_path.write_text("[]")
+        status, _, answer = _ask(f"{address}?token={TOKEN}")
+        assert (status, b"names.json is damaged" in answer) == (500, True)
 
 
 def _mfcvae(*arguments: object):
