@@ -138,7 +138,7 @@ def _say_how_to_go_on(run: Run) -> None:
 @own_files
 @prints_tables
 def parts(kind: str | None, as_json: bool, quiet: bool) -> None:
-    """List models, guides, likelihoods, networks, data sets and file formats.
+    """List models, guides, likelihoods, networks, data sets, file formats and trackers.
 
     KIND is one of those in the singular. With --model or --guide what their files register is
     listed, too.
@@ -158,8 +158,10 @@ def parts(kind: str | None, as_json: bool, quiet: bool) -> None:
     from pyro_mfcvae.nets.registry import DECODERS, ENCODERS
     from pyro_mfcvae.registry import unknown
     from pyro_mfcvae.training.start.pretrain import PRETRAININGS
+    from pyro_mfcvae.training.trackers import TRACKERS
 
-    tables = (MODELS, GUIDES, LIKELIHOODS, ENCODERS, DECODERS, DATASETS, FORMATS, PRETRAININGS)
+    of_models = (MODELS, GUIDES, LIKELIHOODS, ENCODERS, DECODERS)
+    tables = (*of_models, DATASETS, FORMATS, PRETRAININGS, TRACKERS)
     known = {table.what: table for table in tables}
     if kind is not None and kind not in known:
         raise unknown("kind", kind, known)

@@ -267,8 +267,8 @@ class Run:
         """Copy what is needed to use the model, and nothing that is needed to train it further.
 
         The copy has the newest whole checkpoint without its optimiser, settings, log, evaluation
-        and environment, all without folders of this machine: of a file of data, or with a model or
-        a guide, only the name stays.
+        and environment, all without folders and trackers of this machine: of a file of data, or
+        with a model or a guide, only the name stays.
 
         Args:
             path: of the copy, which must not exist.
@@ -297,7 +297,9 @@ class Run:
             environment.pop("command", None)
             write_whole(folder / "environment.json", json.dumps(environment, indent=2) + "\n")
 
-        return Run.create(replace(self.config.without_folders(), data=data), path, fill=fill)
+        config = replace(self.config.without_folders(), data=data)
+        untracked = replace(config.training, track=())
+        return Run.create(replace(config, training=untracked), path, fill=fill)
 
     def environment(self) -> dict[str, Any]:
         """Command, versions and machine of the beginning; empty if they were not recorded.
