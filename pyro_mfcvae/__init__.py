@@ -57,7 +57,7 @@ _HOMES = {
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]
-__version__ = "0.1.0"
+__version__ = "1.0.0rc1"
 
 
 def __getattr__(name: str) -> object:
