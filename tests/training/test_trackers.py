@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,7 +14,6 @@ from models import tiny_config
 
 from pyro_mfcvae import FacetClustering
 from pyro_mfcvae.cli import main
-from pyro_mfcvae.config import override
 from pyro_mfcvae.errors import ConfigError, NotTrackedWarning, TrainingError
 from pyro_mfcvae.findings import Finding
 from pyro_mfcvae.runs.train import resume, train
@@ -35,21 +35,24 @@ def _own_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A run that was interrupted and went on, told to every tracker that is installed."""
-    folder = tmp_path_factory.mktemp("tracked")
-    known = [name for name in TRACKERS if find_spec(TRACKERS[name].package)]
+def trained(folder, names):
+    """A run that was interrupted and went on, told to trackers."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for name, value in FEWER_MESSAGES.items():
             patch.setenv(name, value)
         patch.setenv("MLFLOW_TRACKING_URI", (folder / "mlflow").as_uri())
-        settings = [f"training.track={known}".replace("'", '"'), "training.evaluate_every=2"]
-        config = override(tiny_config(), settings)
-        trained, _, dataset = train(config, folder / "run", [StopAt(7)])
-        resume(trained, dataset=dataset)
-    return trained
+        settings = {"training.track": json.dumps(names), "training.evaluate_every": "2"}
+        run, _, dataset = train(tiny_config(**settings), folder / "run", [StopAt(7)])
+        resume(run, dataset=dataset)
+    return run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run that is tracked by everything that is installed and takes long to begin."""
+    known = [name for name in ("mlflow", "wandb") if find_spec(name)]
+    return trained(tmp_path_factory.mktemp("tracked"), known)
 
 
 def logged(run):
@@ -68,8 +71,9 @@ def assert_are_those_logged(found, run):
     np.testing.assert_allclose([found[key] for key in expected], [*expected.values()], rtol=1e-6)
 
 
-def test_tensorboard_has_the_run_in_its_folder(run):
+def test_tensorboard_has_the_run_in_its_folder(tmp_path):
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    run = trained(tmp_path, ["tensorboard"])
     read = events.EventAccumulator(str(run.path / "tensorboard")).Reload()
     found = {
         (name, scalar.step): scalar.value
@@ -81,6 +85,7 @@ def test_tensorboard_has_the_run_in_its_folder(run):
     assert b"model.name" in text.tensor_proto.string_val[0]
 
 
+@pytest.mark.slow
 def test_mlflow_has_one_run_of_both_stretches(run, monkeypatch):
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
@@ -112,6 +117,7 @@ def records_of(file):
             begun = b""
 
 
+@pytest.mark.slow
 def test_weights_and_biases_have_one_run_of_both_stretches(run):
     messages = pytest.importorskip("wandb.proto.wandb_internal_pb2")
     found, ids = {}, set()
