@@ -56,7 +56,7 @@ class Shared(ABC):
         api = _api(token)
         with TemporaryDirectory() as parent:
             folder = self.save_pretrained(Path(parent, "model"), repo_id)
-            with _explained(f"the model was not sent to {shown(repo_id)}"):
+            with _explaining(f"the model was not sent to {shown(repo_id)}"):
                 address = api.create_repo(repo_id, private=private, exist_ok=True)
                 api.upload_folder(
                     repo_id=repo_id, folder_path=folder, commit_message=message or "Upload model"
@@ -65,7 +65,7 @@ class Shared(ABC):
 
 
 @contextmanager
-def fetched(
+def fetching(
     name: Path | str, files: Sequence[str], revision: str | None = None, token: str | None = None
 ) -> Iterator[Path]:
     """The folder of that name, or else for a while a copy of a repository of the Hub.
@@ -85,7 +85,7 @@ def fetched(
         return
     api = _api(token)
     with TemporaryDirectory() as folder:
-        with _explained(f"{shown(str(name))} is no folder, and cannot be fetched from the Hub"):
+        with _explaining(f"{shown(str(name))} is no folder, and cannot be fetched from the Hub"):
             api.snapshot_download(
                 str(name), revision=revision, local_dir=folder, allow_patterns=list(files)
             )
@@ -119,7 +119,7 @@ def _api(token: str | None) -> HfApi:
 
 
 @contextmanager
-def _explained(what: str) -> Iterator[None]:
+def _explaining(what: str) -> Iterator[None]:
     """Let an error of the Hub say what it ended."""
     try:
         yield

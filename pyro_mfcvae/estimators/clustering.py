@@ -33,7 +33,7 @@ from pyro_mfcvae.evaluation import examine, predict, redundancy, sample, swap_fa
 from pyro_mfcvae.evaluation.onnx import to_onnx
 from pyro_mfcvae.evaluation.predictions import decode_means, elbo_of_rows
 from pyro_mfcvae.files import open_regular, write_whole
-from pyro_mfcvae.hub import Shared, fetched
+from pyro_mfcvae.hub import Shared, fetching
 from pyro_mfcvae.presets.auto import auto_config
 
 _FILE = "estimator.safetensors"
@@ -297,7 +297,7 @@ class Clustering(ClusterMixin, TransformerMixin, ShowsClusters, Shared):
             ValueError: if there is none of this class, or it cannot be fetched.
         """
         estimator = cls.__new__(cls)
-        with fetched(name, [_FILE], revision, token) as folder:
+        with fetching(name, [_FILE], revision, token) as folder:
             try:
                 with open_regular(folder / _FILE) as file:
                     held = file.read()

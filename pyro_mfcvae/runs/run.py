@@ -36,7 +36,7 @@ from pyro_mfcvae.files import (
     validated,
     write_whole,
 )
-from pyro_mfcvae.hub import Shared, fetched
+from pyro_mfcvae.hub import Shared, fetching
 from pyro_mfcvae.models import FacetModel
 from pyro_mfcvae.plugins import build_model, guide_class, model_class
 from pyro_mfcvae.presets import PRESETS
@@ -296,7 +296,7 @@ class Run(Shared):
         if out is None and Path(name).is_dir():
             return cls(name)
         cls.check_path(out)
-        with fetched(name, _SHARED, revision, token) as folder:
+        with fetching(name, _SHARED, revision, token) as folder:
             return cls(folder).export(out)
 
     @override

@@ -20,6 +20,7 @@ from pyro_mfcvae.evaluation import predict
 from pyro_mfcvae.evaluation.onnx import to_onnx
 from pyro_mfcvae.plugins import build_model
 from pyro_mfcvae.presets import PRESETS
+from pyro_mfcvae.pretrained import pretrained_models
 from pyro_mfcvae.runs.train import train
 from pyro_mfcvae.testing.case import SHARED, ModelCase
 
@@ -97,6 +98,13 @@ def test_every_preset(name):
     shape = OF_DATA[config.data.name]
     model = build_model(config.model, ObservationSpec(shape, 0.0, 1.0), config.guide)
     assert_is_the_model(model, torch.rand(7, *shape))
+
+
+@pytest.mark.slow
+def test_the_trained_model_of_the_library(mnist_folder):
+    run = pretrained_models()["mnist"]
+    x = run.dataset(mnist_folder).split("test")[0][:500].float() / 255
+    assert_is_the_model(run.model(), x)
 
 
 @pytest.mark.slow
