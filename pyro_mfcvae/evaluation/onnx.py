@@ -119,6 +119,8 @@ def to_onnx(
             "its encode and assign must be operations on tensors that torch can trace and ONNX has"
         ) from error
     assert program is not None
+    for node in program.model.graph.all_nodes():
+        node.metadata_props.clear()  # where it comes from: folders of this machine
     if columns:
         program.model.metadata_props["columns"] = json.dumps(list(columns))
     write_whole(Path(path), program.model_proto.SerializeToString())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from conftest import ROOT
 from models import SHAPE, small_model, tiny_config
 from numpy.testing import assert_allclose
 from variants import VARIANTS, random_model
@@ -144,6 +146,7 @@ def test_a_run_is_written_from_the_command_line():
     run, _, dataset = train(tiny_config(**{"training.epochs_per_step": "[1]"}), "run")
     result = CliRunner().invoke(main, ["export", "run", "--onnx", "run.onnx"])
     assert (result.exit_code, result.output) == (0, "run.onnx\n")
+    assert str(ROOT).encode() not in Path("run.onnx").read_bytes()  # no folder of this machine
     x = dataset.x[:5].float() / 255
     for n in (1, 5):
         assert_says("run.onnx", x[:n], predict(run.model(), x[:n]))
