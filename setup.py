@@ -8,6 +8,28 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).resolve().parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "pyro_mfcvae/__init__.py").read_text())[1]
 
+EXTRAS = {
+    "distributed": ["lightning-fabric>=2.5"],
+    "explore": ["starlette>=0.40", "uvicorn>=0.30"],
+    "hub": ["huggingface_hub>=0.26"],
+    "lpips": ["lpips>=0.1.4"],
+    "onnx": ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.5", "torch>=2.9"],
+    "sweep": ["ray[tune]>=2.9"],
+    "tables": ["pandas>=2.2", "pyarrow>=15"],
+    # The full mlflow holds pandas below 3; its own database, the default, needs the latter two.
+    "track": [
+        "tensorboard>=2.15",
+        "mlflow-skinny>=2.16",
+        "alembic>=1.13",
+        "sqlalchemy>=2",
+        "wandb>=0.19.10",
+    ],
+}
+"""What features beyond the core need. What pip installs as ``all`` is made of these."""
+
+TESTED = ("distributed", "explore", "hub", "lpips", "onnx", "tables", "track")
+"""Extras of which tests need all packages; those of other extras are skipped without them."""
+
 setup(
     name="pyro_mfcvae",
     version=VERSION,
@@ -15,7 +37,7 @@ setup(
     long_description=(ROOT / "README.md").read_text(),
     long_description_content_type="text/markdown",
     author="The pyro_mfcvae authors",
-    license="MIT",
+    license_expression="MIT",
     license_files=["LICENSE"],
     keywords=[
         "clustering",
@@ -27,7 +49,7 @@ setup(
         "variational inference",
     ],
     classifiers=[
-        "Development Status :: 3 - Alpha",
+        "Development Status :: 4 - Beta",
         "Environment :: Console",
         "Intended Audience :: Science/Research",
         "Operating System :: OS Independent",
@@ -73,25 +95,17 @@ setup(
         "typing_extensions>=4.8",
     ],
     extras_require={
-        "distributed": ["lightning-fabric>=2.5"],
-        "explore": ["starlette>=0.40", "uvicorn>=0.30"],
-        "lpips": ["lpips>=0.1.4"],
-        "sweep": ["ray[tune]>=2.9"],
-        "tables": ["pandas>=2.2", "pyarrow>=15"],
+        **EXTRAS,
+        "all": sorted({package for packages in EXTRAS.values() for package in packages}),
         "test": [
+            *(package for extra in TESTED for package in EXTRAS[extra]),
             "axe-core-python>=0.1",
             "import-linter>=2.17",
-            "lightning-fabric>=2.5",
-            "lpips>=0.1.4",
             "mypy>=1.15",
-            "pandas>=2.2",
             "polars>=1.0",
-            "pyarrow>=15",
             "pytest>=8",
             "pytest-xdist>=3.5",
             "ruff>=0.6",
-            "starlette>=0.40",
-            "uvicorn>=0.30",
         ],
     },
     entry_points={"console_scripts": ["mfcvae = pyro_mfcvae.cli:main"]},

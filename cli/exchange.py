@@ -19,6 +19,7 @@ from pyro_mfcvae.cli.options import (
     paragraph,
     prints_tables,
 )
+from pyro_mfcvae.errors import ConfigError
 
 if TYPE_CHECKING:
     from pyro_mfcvae.runs.run import Run
@@ -73,21 +74,34 @@ def import_(file: Path, settings: Path | None, out: Path | None) -> None:
 
 @click.command()
 @RUN
-@click.argument("folder", type=PATH)
-@option("--half", "Store numbers with 16 bits.")
+@click.argument("folder", type=PATH, required=False)
+@option("--half", "Store numbers of FOLDER with 16 bits.")
+@option("--onnx", "Write what assigns observations to clusters as ONNX.", PATH, "FILE")
+@option("--hub", "Send a copy to the Hugging Face Hub, where it is private.", None, "OWNER/NAME")
 @own_files
-def export(run: Path, folder: Path, half: bool) -> None:
-    """Copy RUN to FOLDER, to share it.
+def export(run: Path, folder: Path | None, half: bool, onnx: Path | None, hub: str | None) -> None:
+    """Copy RUN to FOLDER or to the Hub, to share it, or write its encoder and clusters as ONNX.
 
-    The copy has no optimiser and one checkpoint only.
+    The copy has no optimiser, one checkpoint only, and a model card made of the latest evaluation.
+    The ONNX file takes any number of observations, and runs without Python.
 
     \b
-    Example:
+    Examples:
       mfcvae export runs/mnist-001 my-model --half
+      mfcvae export runs/mnist-001 --onnx mnist.onnx
+      mfcvae export runs/mnist-001 --hub me/digits
     """
     from pyro_mfcvae.runs.run import Run
 
-    click.echo(Run(run).export(folder, half).path)
+    if folder is None and (half or (onnx is None and hub is None)):
+        raise ConfigError("give FOLDER, for a copy, or --onnx FILE, or --hub OWNER/NAME")
+    opened = Run(run)
+    if onnx is not None:
+        click.echo(opened.to_onnx(onnx))
+    if folder is not None:
+        click.echo(opened.save_pretrained(folder, half=half))
+    if hub is not None:
+        click.echo(opened.push_to_hub(hub))
 
 
 @click.command()
@@ -100,10 +114,13 @@ def pretrained(
 ) -> None:
     """Open a trained model of the library as a run, or list them.
 
+    NAME may also be OWNER/NAME of the Hugging Face Hub.
+
     \b
     Examples:
       mfcvae pretrained
       mfcvae pretrained mnist --data-dir ~/data
+      mfcvae pretrained me/digits
       mfcvae evaluate runs/mnist-pretrained-001
     """
     from pyro_mfcvae.cli.show import show_json, show_list
@@ -138,7 +155,7 @@ def _say_how_to_go_on(run: Run) -> None:
 @own_files
 @prints_tables
 def parts(kind: str | None, as_json: bool, quiet: bool) -> None:
-    """List models, guides, likelihoods, networks, data sets and file formats.
+    """List models, guides, likelihoods, networks, data sets, file formats and trackers.
 
     KIND is one of those in the singular. With --model or --guide what their files register is
     listed, too.
@@ -158,8 +175,10 @@ def parts(kind: str | None, as_json: bool, quiet: bool) -> None:
     from pyro_mfcvae.nets.registry import DECODERS, ENCODERS
     from pyro_mfcvae.registry import unknown
     from pyro_mfcvae.training.start.pretrain import PRETRAININGS
+    from pyro_mfcvae.training.trackers import TRACKERS
 
-    tables = (MODELS, GUIDES, LIKELIHOODS, ENCODERS, DECODERS, DATASETS, FORMATS, PRETRAININGS)
+    of_models = (MODELS, GUIDES, LIKELIHOODS, ENCODERS, DECODERS)
+    tables = (*of_models, DATASETS, FORMATS, PRETRAININGS, TRACKERS)
     known = {table.what: table for table in tables}
     if kind is not None and kind not in known:
         raise unknown("kind", kind, known)

@@ -22,6 +22,7 @@ from pyro_mfcvae.cli.options import (
     OF_SETTINGS,
     PATH,
     SKIP_BROKEN,
+    TRACK,
     Command,
     data_from,
     option,
@@ -29,6 +30,7 @@ from pyro_mfcvae.cli.options import (
     same_command,
     say_plainly,
     settings_of,
+    tracked_by,
 )
 
 if TYPE_CHECKING:
@@ -73,6 +75,7 @@ SEED = option("--seed", "Of weights, order and noise.", NATURAL, group=OF_SETTIN
     PATH,
     group=OF_RESULTS,
 )
+@TRACK
 @DEVICE
 @prints_tables
 @click.pass_context
@@ -81,6 +84,7 @@ def fit(
     facets: str | None,
     n_starts: int | None,
     out: Path | None,
+    track: tuple[str, ...],
     as_json: bool,
     quiet: bool,
     **given: Any,
@@ -110,6 +114,7 @@ def fit(
     from pyro_mfcvae.training.callbacks import ProgressBar
 
     screen, say = printer(as_json, quiet)
+    given["assignments"] = (*tracked_by(track), *given["assignments"])
     dataset, settle = _prepare(say=say, n_starts=n_starts, **given)
     auto = settle(facets)
     if not (as_json or quiet):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shlex
 import shutil
@@ -163,7 +164,21 @@ GUIDE = option(
     shell_complete=completion.GUIDES,
     group=OF_MODEL,
 )
+TRACK = option(
+    "--track",
+    "Tell a tracker every log point, too; can be repeated.",
+    None,
+    "NAME",
+    multiple=True,
+    shell_complete=completion.TRACKERS,
+    group=OF_RESULTS,
+)
 OUT = option("--out", "A new run folder [runs/NAME-001].", PATH, group=OF_RESULTS)
+
+
+def tracked_by(track: Sequence[str]) -> list[str]:
+    """What ``--track`` changes of the settings."""
+    return [f"training.track={json.dumps(track)}"] if track else []
 
 
 def settings_of(whose: str) -> Any:

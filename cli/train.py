@@ -28,6 +28,7 @@ from pyro_mfcvae.cli.options import (
     OUT,
     PATH,
     SKIP_BROKEN,
+    TRACK,
     Command,
     again,
     command_line,
@@ -37,6 +38,7 @@ from pyro_mfcvae.cli.options import (
     say_plainly,
     settings_of,
     split_commas,
+    tracked_by,
 )
 from pyro_mfcvae.errors import ConfigError
 
@@ -86,6 +88,7 @@ if TYPE_CHECKING:
 @settings_of("any setting, such as training.learning_rate=1e-3")
 @option("--seed", "Of weights, order and noise.", NATURAL, group=OF_SETTINGS)
 @OUT
+@TRACK
 @DEVICE
 @option("--devices", "Share each batch out over so many devices [1].", COUNT, "N", group=OF_MACHINE)
 @option(
@@ -160,6 +163,7 @@ def train(
       mfcvae train mnist --guide mine.py:OwnGuide
       mfcvae train --config runs/shapes-001 --seed 1
       mfcvae train --devices 4
+      mfcvae train --track tensorboard
       mfcvae train --resume runs/shapes-001
     """
     from pyro_mfcvae.cli.show import printer, show_json
@@ -262,6 +266,7 @@ def _settings(
     assignments: tuple[str, ...],
     seed: int | None,
     device: str | None,
+    track: tuple[str, ...],
 ) -> Config:
     from dataclasses import replace
 
@@ -288,7 +293,7 @@ def _settings(
     config = replace(config, data=source, preset=preset if is_other else config.preset)
     given = [f"seed={seed}"] if seed is not None else []
     given += [f"training.device={device}"] if device is not None else []
-    return override(config, [*given, *assignments])
+    return override(config, [*given, *tracked_by(track), *assignments])
 
 
 def _finish(

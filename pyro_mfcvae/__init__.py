@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pyro_mfcvae.estimators import GMVAEClustering as GMVAEClustering
     from pyro_mfcvae.estimators import VaDEClustering as VaDEClustering
     from pyro_mfcvae.evaluation import predict as predict
+    from pyro_mfcvae.evaluation.onnx import to_onnx as to_onnx
     from pyro_mfcvae.inference.elbo import ElboTerms as ElboTerms
     from pyro_mfcvae.inference.elbo import FacetELBO as FacetELBO
     from pyro_mfcvae.inference.fade_in import FadeInSchedule as FadeInSchedule
@@ -52,10 +53,11 @@ _HOMES = {
     "load_model_file": "plugins",
     "open_pretrained": "pretrained",
     "predict": "evaluation",
+    "to_onnx": "evaluation.onnx",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]
-__version__ = "0.1.0"
+__version__ = "1.0.0rc1"
 
 
 def __getattr__(name: str) -> object:

@@ -30,6 +30,10 @@ class NotSavedWarning(UserWarning):
     """Results cannot be written into the folder of their run."""
 
 
+class NotTrackedWarning(UserWarning):
+    """A tracker, such as MLflow, fails, and is told no more of a run."""
+
+
 class OtherDataWarning(UserWarning):
     """Data are not those that a run was trained on."""
 

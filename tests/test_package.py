@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import runpy
 import subprocess
 import sys
 from types import SimpleNamespace
 
 import pytest
-from conftest import pytest_cmdline_main
+import yaml
+from conftest import ROOT, pytest_cmdline_main
 
 import pyro_mfcvae
 
@@ -17,6 +20,23 @@ def test_public_names():
         assert getattr(pyro_mfcvae, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         pyro_mfcvae.nothing  # noqa: B018
+
+
+def test_one_version_stands_everywhere():
+    version = pyro_mfcvae.__version__
+    headings = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert headings[:2] == ["Unreleased", version]
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == version
+
+
+def test_the_extra_all_has_every_other_one():
+    given = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("setuptools.setup", lambda **keywords: given.update(keywords))
+        runpy.run_path(str(ROOT / "setup.py"))
+    extras = given["extras_require"]
+    for name in {*extras} - {"all", "test"}:
+        assert {*extras[name]} <= {*extras["all"]}, name
 
 
 def _python(code: str) -> str:

@@ -13,6 +13,10 @@ def _one_as_tuple(given: Any) -> Any:
     return (given,) if isinstance(given, int) else given
 
 
+def _name_as_tuple(given: Any) -> Any:
+    return (given,) if isinstance(given, str) else given
+
+
 @settings
 class WarpConfig:
     """How far random warps of pictures go.
@@ -89,6 +93,7 @@ class TrainingConfig:
         log_every: steps between log points.
         checkpoint_every: epochs between checkpoints; 0 keeps the last one only.
         evaluate_every: epochs between measurements on held-out data; 0 leaves them to the end.
+        track: trackers that are told every log point, such as ``"tensorboard"``.
     """
 
     batch_size: Count
@@ -125,6 +130,7 @@ class TrainingConfig:
     log_every: SameRun[Count] = 50
     checkpoint_every: SameRun[Whole] = 0
     evaluate_every: SameRun[Whole] = 0
+    track: SameRun[Annotated[tuple[str, ...], BeforeValidator(_name_as_tuple)]] = ()
 
     def __post_init__(self) -> None:
         first, last = self.kl_warm_up

@@ -15,27 +15,35 @@ from sklearn.base import ClusterMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
+from typing_extensions import override
 
-from pyro_mfcvae.config import override
+from pyro_mfcvae.config import override as change
 from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.data.columns import ColumnKind, are_mixed, describe_columns
 from pyro_mfcvae.data.observations import random_split
+from pyro_mfcvae.errors import ConfigError, RunError
 from pyro_mfcvae.estimators import frames, saved
+from pyro_mfcvae.estimators.card import estimator_card
 from pyro_mfcvae.estimators.frozen import FrozenFacet
 from pyro_mfcvae.estimators.inputs import Standardize, Units, read_rows, row_names
 from pyro_mfcvae.estimators.shown import ShowsClusters
 from pyro_mfcvae.estimators.starts import best_of
 from pyro_mfcvae.evaluation import examine, predict, redundancy, sample, swap_facets, traverse
 from pyro_mfcvae.evaluation.cluster_facts import facts_of
+from pyro_mfcvae.evaluation.onnx import to_onnx
 from pyro_mfcvae.evaluation.predictions import decode_means, elbo_of_rows
+from pyro_mfcvae.files import open_regular, write_whole
+from pyro_mfcvae.hub import Shared, fetching
 from pyro_mfcvae.naming import check_names, named_clusters
 from pyro_mfcvae.presets.auto import auto_config
+
+_FILE = "estimator.safetensors"
 
 Labels = NDArray[np.int64]
 Array = NDArray[np.float64]
 
 
-class Clustering(ClusterMixin, TransformerMixin, ShowsClusters):
+class Clustering(ClusterMixin, TransformerMixin, ShowsClusters, Shared):
     """What the estimators have in common: everything but their arguments."""
 
     def fit(self, X: Any, y: Any = None) -> Clustering:
@@ -80,7 +88,7 @@ class Clustering(ClusterMixin, TransformerMixin, ShowsClusters):
             columns=columns,
         )
         given = {"seed": seed, "training.device": self.device, **(self.settings or {})}
-        self.config_ = override(auto.config, [f"{k}={json.dumps(v)}" for k, v in given.items()])
+        self.config_ = change(auto.config, [f"{k}={json.dumps(v)}" for k, v in given.items()])
         self.choices_ = auto.choices
         chosen = best_of(self.config_, dataset, auto.n_starts, self.verbose)
         self._held_out = dataset.split("test")[0]
@@ -238,6 +246,21 @@ class Clustering(ClusterMixin, TransformerMixin, ShowsClusters):
         check_is_fitted(self)
         Path(path).write_bytes(saved.to_bytes(self))
 
+    def to_onnx(self, path: str | Path) -> Path:
+        """Write an ONNX file that takes rows or pictures (B, *event) in the units of X.
+
+        Its input is float64. Columns of text are given as the numbers of their categories, in the
+        order of :attr:`categories_`, and missing cells as NaN; pictures have their channels first.
+        Its outputs are those of :func:`~pyro_mfcvae.evaluation.onnx.to_onnx`.
+
+        Raises:
+            ConfigError: if a package is missing, or ONNX cannot express the model.
+        """
+        check_is_fitted(self)
+        names = [str(name) for name in self.column_names] if len(self.units_.event) == 1 else ()
+        shift, scale = self.units_.shift, self.units_.scale
+        return to_onnx(self.model_, path, columns=names, shift=shift, scale=scale)
+
     @classmethod
     def load(cls, path: str | Path) -> Clustering:
         """The estimator that :meth:`save` wrote. No code that is in the file is run.
@@ -247,6 +270,47 @@ class Clustering(ClusterMixin, TransformerMixin, ShowsClusters):
         """
         estimator = cls.__new__(cls)
         saved.restore(estimator, Path(path).read_bytes())
+        return estimator
+
+    @override
+    def save_pretrained(self, folder: str | Path, title: str | None = None) -> Path:
+        """Write the fitted estimator and a model card into a new folder, to share it.
+
+        Besides the model the file has the labels of the training rows, and the names of columns,
+        categories and typical rows.
+        """
+        check_is_fitted(self)
+        folder = Path(folder)
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            raise ConfigError(f"{folder} exists already; choose a new folder") from None
+        self.save(folder / _FILE)
+        write_whole(folder / "README.md", estimator_card(self, title or folder.name))
+        return folder
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | Path, *, revision: str | None = None, token: str | None = None
+    ) -> Clustering:
+        """The estimator that :meth:`save_pretrained` wrote, or :meth:`push_to_hub` sent.
+
+        Args:
+            name: a folder, or ``"OWNER/NAME"`` of the Hugging Face Hub.
+            revision: branch, tag or commit.
+            token: of an account that may read the repository.
+
+        Raises:
+            ValueError: if there is none of this class, or it cannot be fetched.
+        """
+        estimator = cls.__new__(cls)
+        with fetching(name, [_FILE], revision, token) as folder:
+            try:
+                with open_regular(folder / _FILE) as file:
+                    held = file.read()
+            except FileNotFoundError:
+                raise RunError(f"{name} has no {_FILE}; give what save_pretrained wrote") from None
+        saved.restore(estimator, held)
         return estimator
 
     def __getstate__(self) -> dict[str, Any]:

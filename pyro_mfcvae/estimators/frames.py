@@ -15,6 +15,7 @@ from pyro_mfcvae.estimators.base import FacetEstimator
 from pyro_mfcvae.estimators.inputs import as_frame, row_names
 from pyro_mfcvae.evaluation import cluster_facts, contingency
 from pyro_mfcvae.naming import named_clusters
+from pyro_mfcvae.tables import Table, make_table
 
 
 def make_frame(columns: Mapping[Any, Any], like: Any = None, index: Any = None) -> Any:
@@ -122,6 +123,23 @@ def as_html(rows: Mapping[Any, Mapping[str, Any]], notes: Sequence[str]) -> str:
     )
     said = "".join(f"<li>{escape(note)}</li>" for note in notes)
     return f"<table><tr>{head}</tr>{body}</table><ul>{said}</ul>"
+
+
+def rows_table(caption: str, head: str, rows: Mapping[Any, Mapping[str, Any]]) -> Table:
+    """What is said of facets or clusters, as a table.
+
+    Args:
+        caption: of the table.
+        head: of the column of names.
+        rows: what is said, by the names.
+    """
+    columns = next(iter(rows.values()))
+    return make_table(
+        caption,
+        (head, *columns),
+        [(str(name), *map(as_text, row.values())) for name, row in rows.items()],
+        is_text=True,
+    )
 
 
 def as_text(value: Any) -> str:

@@ -8,7 +8,7 @@ from pyro_mfcvae.config import config_to_json
 from pyro_mfcvae.data import spread
 from pyro_mfcvae.data.observations import Observations
 from pyro_mfcvae.estimators.base import FacetEstimator
-from pyro_mfcvae.estimators.frames import as_text, cluster_rows, cross_counts, facet_rows
+from pyro_mfcvae.estimators.frames import cluster_rows, cross_counts, facet_rows, rows_table
 from pyro_mfcvae.figures import Seen
 from pyro_mfcvae.figures.registry import expand_figures
 from pyro_mfcvae.report.page import Section, render
@@ -31,7 +31,7 @@ def page_of(estimator: FacetEstimator, x: Observations) -> str:
         Section(
             f"facet-{j}",
             name if name == f"facet_{j}" else f"{name} (facet {j})",
-            (_table(f"Clusters of {name}, among all rows", "cluster", cluster_rows(estimator, j)),),
+            (_clusters(estimator, j),),
             tuple(picture for picture in pictures if picture.facets == (j,)),
         )
         for j, name in enumerate(names)
@@ -52,7 +52,7 @@ def page_of(estimator: FacetEstimator, x: Observations) -> str:
         title=type(estimator).__name__,
         subtitle=f"{len(estimator.labels_)} rows, {estimator.n_features_in_} features",
         notes=estimator.health_,
-        overview=_table("Facets, among all rows", "facet", facet_rows(estimator)),
+        overview=rows_table("Facets, among all rows", "facet", facet_rows(estimator)),
         sections=[s for s in sections if s.tables or s.pictures],
         settings=make_table(
             "Settings from the data",
@@ -87,6 +87,11 @@ def _pictures(estimator: FacetEstimator, x: Any) -> list[Picture]:
     ]
 
 
+def _clusters(estimator: FacetEstimator, j: int) -> Table:
+    caption = f"Clusters of {estimator.facet_names_[j]}, among all rows"
+    return rows_table(caption, "cluster", cluster_rows(estimator, j))
+
+
 def _crossed(estimator: FacetEstimator, i: int, j: int) -> Table:
     rows, columns, counts = cross_counts(estimator, i, j)
     first, second = estimator.facet_names_[i], estimator.facet_names_[j]
@@ -94,14 +99,4 @@ def _crossed(estimator: FacetEstimator, i: int, j: int) -> Table:
         f"Rows in pairs of clusters: {first} down, {second} across",
         ("", *map(str, columns)),
         [(str(name), *map(str, row)) for name, row in zip(rows, counts, strict=True)],
-    )
-
-
-def _table(caption: str, head: str, rows: dict[Any, dict[str, Any]]) -> Table:
-    columns = next(iter(rows.values()))
-    return make_table(
-        caption,
-        (head, *columns),
-        [(str(name), *map(as_text, row.values())) for name, row in rows.items()],
-        is_text=True,
     )

@@ -178,7 +178,7 @@ class FacetNetworks(nn.Module):
 
     def _encode_with(self, encoder: nn.Module, x: Tensor) -> list[Tensor]:
         """Features (B, F_j) of observations (B, *event), which an encoder may fade."""
-        inputs = self.likelihood.encoder_input(x)
+        inputs = self.likelihood.encoder_input(x).to(x.dtype)  # it may standardise with more bits
         with self._autocast(x):
             return encoder(inputs, self.fade)
 

@@ -207,7 +207,7 @@ class UGVAE(FacetModel):
         own, features = self._infer(x, seen)
         if group is None:
             group = self.grouped(*self._ask(features, own.mean))
-        return [own, group.expand(torch.Size([len(x)]))]
+        return [own, group.expand(x.shape[:1])]
 
     @override
     def summarise_group(self, batches: Iterable[Tensor]) -> Independent:

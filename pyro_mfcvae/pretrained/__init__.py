@@ -9,6 +9,7 @@ from pathlib import Path
 from pyro_mfcvae.data import in_folder
 from pyro_mfcvae.registry import unknown
 from pyro_mfcvae.runs.run import Run
+from pyro_mfcvae.runs.train import elsewhere
 
 _FOLDER = Path(__file__).parent
 
@@ -22,15 +23,22 @@ def pretrained_models() -> dict[str, Run]:
 def open_pretrained(
     name: str, out: Path | str | None = None, data_dir: Path | str | None = None
 ) -> Run:
-    """Put a model that comes with the library into a run folder of its own.
+    """Put a model that comes with the library, or one of the Hub, into a run folder of its own.
 
     It evaluates, draws, predicts and generates like any run; it has no optimiser, so it cannot be
     trained further. The folder ``out`` must not exist; None numbers one,
     ``runs/NAME-pretrained-001``. A ``data_dir`` of downloaded data is written into the settings.
+    A name ``OWNER/NAME`` is one of the Hugging Face Hub, as for
+    :meth:`~pyro_mfcvae.runs.run.Run.from_pretrained`.
 
     Raises:
         ConfigError: if there is no such model, or the folder exists.
+        RunError: if it cannot be fetched.
     """
+    if "/" in name:
+        run = Run.from_pretrained(name, out)
+        run.change(elsewhere(run.config, data_dir, None))
+        return run
     models = pretrained_models()
     if name not in models:
         raise unknown("pretrained model", name, models)

@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
+from typing_extensions import override
 
 from pyro_mfcvae.config import Config, config_from_json, config_to_json
 from pyro_mfcvae.data import Dataset, as_it_is, in_folder, load_dataset
 from pyro_mfcvae.errors import ConfigError, NotSavedWarning, RunError, explain_os
+from pyro_mfcvae.evaluation.onnx import to_onnx
 from pyro_mfcvae.evaluation.results import Comparison, Evaluation
 from pyro_mfcvae.files import (
     aside,
@@ -34,10 +36,12 @@ from pyro_mfcvae.files import (
     validated,
     write_whole,
 )
+from pyro_mfcvae.hub import Shared, fetching
 from pyro_mfcvae.models import FacetModel
 from pyro_mfcvae.naming import Names, check_names
 from pyro_mfcvae.plugins import build_model, guide_class, model_class
 from pyro_mfcvae.presets import PRESETS
+from pyro_mfcvae.runs.card import model_card
 from pyro_mfcvae.training.callbacks import read_metrics, read_timings
 from pyro_mfcvae.training.checkpoints import (
     Checkpoint,
@@ -48,10 +52,11 @@ from pyro_mfcvae.training.checkpoints import (
 
 Result = TypeVar("Result")
 
+_SHARED = ("*.json", "metrics.jsonl", "checkpoints/*")
 _PACKAGES = ("pyro_mfcvae", "pyro-ppl", "torch", "numpy", "scikit-learn")
 
 
-class Run:
+class Run(Shared):
     """A run folder, opened.
 
     Args:
@@ -269,15 +274,65 @@ class Run:
         training = self.config.training
         return training.n_epochs * -(-n_observations // training.batch_size)
 
-    def export(self, path: Path | str, half: bool = False) -> Run:
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: Path | str,
+        out: Path | str | None = None,
+        *,
+        revision: str | None = None,
+        token: str | None = None,
+    ) -> Run:
+        """Open a run that was shared: a folder, or a repository of the Hugging Face Hub.
+
+        It evaluates, draws and predicts like any run, and cannot be trained further. The files may
+        come from a stranger: none of them is executed, and all are read as ``SECURITY.md`` says.
+
+        Args:
+            name: a folder, or ``"OWNER/NAME"``.
+            out: a new run folder for what was fetched; None numbers one under ``runs``, and opens
+                a folder where it is.
+            revision: branch, tag or commit.
+            token: of an account that may read the repository.
+
+        Raises:
+            ConfigError: if ``out`` exists, or ``huggingface_hub`` is not installed.
+            RunError: if it is no run, or cannot be fetched.
+        """
+        if out is None and Path(name).is_dir():
+            return cls(name)
+        cls.check_path(out)
+        with fetching(name, _SHARED, revision, token) as folder:
+            return cls(folder).export(out)
+
+    @override
+    def save_pretrained(
+        self, folder: Path | str, title: str | None = None, *, half: bool = False
+    ) -> Path:
+        """Write a copy as of :meth:`export`, with a model card made of the latest evaluation.
+
+        Args:
+            folder: a new one.
+            title: name in the model card; None takes the folder's.
+            half: store floating-point tensors with 16 bits.
+        """
+        copy = self.export(folder, half)
+        title = copy.path.name if title is None else title
+        card = model_card(
+            title, copy.config, copy.model(), copy.evaluation(), version("pyro_mfcvae")
+        )
+        write_whole(copy.path / "README.md", card)
+        return copy.path
+
+    def export(self, path: Path | str | None, half: bool = False) -> Run:
         """Copy what is needed to use the model, and nothing that is needed to train it further.
 
         The copy has the newest whole checkpoint without its optimiser, settings, log, evaluation
-        and environment, all without folders of this machine: of a file of data, or with a model or
-        a guide, only the name stays.
+        and environment, all without folders and trackers of this machine: of a file of data, or
+        with a model or a guide, only the name stays.
 
         Args:
-            path: of the copy, which must not exist.
+            path: of the copy, which must not exist; None numbers one under ``runs``.
             half: store floating-point tensors with 16 bits.
 
         Raises:
@@ -303,7 +358,21 @@ class Run:
             environment.pop("command", None)
             write_whole(folder / "environment.json", json.dumps(environment, indent=2) + "\n")
 
-        return Run.create(replace(self.config.without_folders(), data=data), path, fill=fill)
+        config = replace(self.config.without_folders(), data=data)
+        untracked = replace(config.training, track=())
+        return Run.create(replace(config, training=untracked), path, fill=fill)
+
+    def to_onnx(self, path: Path | str) -> Path:
+        """Write the model at the newest whole checkpoint as ONNX.
+
+        The file takes observations as the model does: pictures with values from 0 to 1, rows in
+        the units of the run's data. See :func:`~pyro_mfcvae.evaluation.onnx.to_onnx`.
+
+        Raises:
+            ConfigError: if a package is missing, or ONNX cannot express the model.
+            RunError: as for :meth:`newest`.
+        """
+        return to_onnx(self.newest()[0], path, columns=self.feature_names())
 
     def environment(self) -> dict[str, Any]:
         """Command, versions and machine of the beginning; empty if they were not recorded.

@@ -27,6 +27,7 @@ from pyro_mfcvae.training.checkpoints import (
 )
 from pyro_mfcvae.training.engine import ONE_PROCESS, EndedElsewhere, Engine
 from pyro_mfcvae.training.say import Say, quiet
+from pyro_mfcvae.training.trackers import trackings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -205,6 +206,7 @@ def run_callbacks(
         HealthWatch(dataset.x, log, say),
         *(HeldOutLog(dataset, log, part) for part in sorted(judged)),
         *best_kept(run.config, dataset),
+        *trackings(run.config, log, run.path.name, run.path),
         Checkpoints(run.checkpoints),
         Timings(run.timings_path),
     ]

@@ -21,6 +21,7 @@ from pyro_mfcvae.training.say import Say, quiet
 from pyro_mfcvae.training.start.initialise import initialise_mixtures, initialise_networks
 from pyro_mfcvae.training.start.pretrain import pretrain, pretraining_stages
 from pyro_mfcvae.training.state import TrainingState, new_state
+from pyro_mfcvae.training.trackers import check_trackers
 
 
 def begin(
@@ -57,6 +58,7 @@ def prepare(
     device = engine.device or resolve_device(config.training.device)
     model_class(config.model)
     guide_class(config.guide)
+    check_trackers(config)
     make_cache_folder(config.training.step == "compiled")
     if dataset is None:
         dataset = load_dataset(config.data)

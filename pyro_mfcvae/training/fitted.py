@@ -17,6 +17,7 @@ from pyro_mfcvae.training.devices.stepping import stepper
 from pyro_mfcvae.training.loop import run_loop
 from pyro_mfcvae.training.say import Say, quiet
 from pyro_mfcvae.training.state import TrainingState
+from pyro_mfcvae.training.trackers import trackings
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +67,8 @@ def fit(
     """
     dataset, state, _ = begin(config, dataset, say)
     log = MetricsLog()
-    take_steps(state, [StopAtNonsense(log), log, *callbacks], say)
+    tracked = trackings(config, log, _title(config, dataset))
+    take_steps(state, [StopAtNonsense(log), log, *callbacks, *tracked], say)
     return Fitted(state, dataset, log.records)
 
 
@@ -91,10 +93,13 @@ def fit_all(
     """
     states = [begin(config, dataset)[1] for config in configs]
     logs = [MetricsLog() for _ in states]
+
+    def own(i: int, log: MetricsLog) -> list[Callback]:
+        tracked = trackings(configs[i], log, _title(configs[i], dataset))
+        return [StopAtNonsense(log), log, *callbacks(i, log), *tracked]
+
     try:
-        take_steps_together(
-            states, [[StopAtNonsense(log), log, *callbacks(i, log)] for i, log in enumerate(logs)]
-        )
+        take_steps_together(states, [own(i, log) for i, log in enumerate(logs)])
     except TrainingError:
         if all(state.failed for state in states):
             raise
@@ -103,6 +108,11 @@ def fit_all(
         for state, log in zip(states, logs, strict=True)
         if not state.failed
     ]
+
+
+def _title(config: Config, dataset: Dataset) -> str:
+    """What trackers call a run that has no folder."""
+    return f"{dataset.name}-seed-{config.seed}"
 
 
 def take_steps(

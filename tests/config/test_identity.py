@@ -22,6 +22,7 @@ SAME = {
     "training.log_every",
     "training.checkpoint_every",
     "training.evaluate_every",
+    "training.track",
 }
 
 
@@ -38,6 +39,7 @@ def test_every_other_setting_is_part_of_it():
         "training.step=traced",
         "training.log_every=7",
         "training.evaluate_every=0",
+        "training.track=tensorboard",
         "preset=other",
         "data.options.data_dir=x",
         "sampling_temperature=0.3",

@@ -1,0 +1,18 @@
+"""Where log points go besides a run's own log: TensorBoard, MLflow, Weights & Biases."""
+
+from pyro_mfcvae.training.trackers import mlflow, tensorboard, wandb
+from pyro_mfcvae.training.trackers.base import TRACKERS, Tracked, Tracker, register_tracker
+from pyro_mfcvae.training.trackers.tracking import Tracking, check_trackers, trackings
+
+__all__ = [
+    "TRACKERS",
+    "Tracked",
+    "Tracker",
+    "Tracking",
+    "check_trackers",
+    "mlflow",
+    "register_tracker",
+    "tensorboard",
+    "trackings",
+    "wandb",
+]
