@@ -28,6 +28,7 @@ from pyro_mfcvae.estimators.shown import ShowsClusters
 from pyro_mfcvae.estimators.starts import best_of
 from pyro_mfcvae.evaluation import examine, predict, redundancy, sample, swap_facets, traverse
 from pyro_mfcvae.evaluation.predictions import decode_means, elbo_of_rows
+from pyro_mfcvae.files import write_whole
 from pyro_mfcvae.presets.auto import auto_config
 
 Labels = NDArray[np.int64]
@@ -229,7 +230,7 @@ class Clustering(ClusterMixin, TransformerMixin, ShowsClusters):
     def save(self, path: str | Path) -> None:
         """Write the fitted estimator into a ``.safetensors`` file, which :meth:`load` reads."""
         check_is_fitted(self)
-        Path(path).write_bytes(saved.to_bytes(self))
+        write_whole(Path(path), saved.to_bytes(self))
 
     @classmethod
     def load(cls, path: str | Path) -> Clustering:

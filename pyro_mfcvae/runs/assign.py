@@ -22,7 +22,7 @@ from pyro_mfcvae.data.frames import is_number
 from pyro_mfcvae.data.rows import Rows, read_rows
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.evaluation.predictions import BATCH_SIZE, check_range, find_group, predict_batch
-from pyro_mfcvae.files import naming, replacing
+from pyro_mfcvae.files import making, naming, replacing
 from pyro_mfcvae.models import FacetModel
 from pyro_mfcvae.registry import unknown
 from pyro_mfcvae.runs.measure import open_model
@@ -115,6 +115,7 @@ def assign(
     }
     sure, n_rows = dict.fromkeys(sizes, 0.0), 0
     with (
+        nullcontext() if copy_to is None else making(copy_to) as copies,
         replacing(out) if isinstance(out, Path) else nullcontext(out) as file,
         WRITERS[suffix](file) as write,
     ):
@@ -125,8 +126,8 @@ def assign(
                 clusters = piece[f"facet_{j}"]
                 sizes[j] += np.bincount(clusters, minlength=len(sizes[j]))
                 sure[j] += float(np.sum(piece[f"facet_{j}_p"]))
-                if copy_to is not None:
-                    _copy(source, copy_to / f"facet_{j}", names, clusters)
+                if copies is not None:
+                    _copy(source, copies / f"facet_{j}", names, clusters)
     return Assigned(n_rows, sizes, {j: total / n_rows for j, total in sure.items()})
 
 

@@ -26,6 +26,8 @@ from pyro_mfcvae.errors import ConfigError, NotSavedWarning, RunError, explain_o
 from pyro_mfcvae.evaluation.results import Comparison, Evaluation
 from pyro_mfcvae.files import (
     aside,
+    flush,
+    flush_all,
     open_regular,
     own_folder,
     read_json,
@@ -108,10 +110,13 @@ class Run:
             if feature_names:
                 write_whole(new / "columns.json", json.dumps(list(feature_names)) + "\n")
             fill(new)
+            flush_all(new)
             while True:
                 folder = named if path is not None else _next_number(named)
                 try:
-                    return cls(new.rename(folder))
+                    run = cls(new.rename(folder))
+                    flush(folder.parent)
+                    return run
                 except OSError:  # another run may have taken the number in this moment
                     if path is not None or not folder.exists():
                         raise

@@ -205,6 +205,6 @@ def run_callbacks(
         HealthWatch(dataset.x, log, say),
         *(HeldOutLog(dataset, log, part) for part in sorted(judged)),
         *best_kept(run.config, dataset),
-        Checkpoints(run.checkpoints),
+        Checkpoints(run.checkpoints, log=run.metrics_path),
         Timings(run.timings_path),
     ]

@@ -1,11 +1,10 @@
-"""Checkpoints: safetensors and JSON, written aside and renamed, with checksums."""
+"""Checkpoints: safetensors and JSON, written aside, flushed and renamed, with checksums."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-import shutil
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -25,8 +24,8 @@ from pyro_mfcvae.config import Config, Whole, config_from_dict, config_to_dict, 
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError, DamagedCheckpointWarning, RunError, TrainingError
 from pyro_mfcvae.files import (
-    aside,
-    naming,
+    flush,
+    making,
     open_regular,
     own_folder,
     read_json,
@@ -120,14 +119,18 @@ class Checkpoint:
 class Checkpoints(Callback):
     """Saves a run at its start, every few epochs and at its end, keeping the newest ones.
 
+    Each is on the disk before an older one is removed.
+
     Args:
         folder: of all checkpoints of the run.
         n_kept: how many are kept.
+        log: of the run, a file that is to hold all that was logged before a checkpoint.
     """
 
-    def __init__(self, folder: Path, n_kept: int = 2) -> None:
+    def __init__(self, folder: Path, n_kept: int = 2, log: Path | None = None) -> None:
         self.folder = folder
         self.n_kept = n_kept
+        self.log = log
 
     @override
     def on_start(self, state: TrainingState) -> None:
@@ -162,6 +165,8 @@ class Checkpoints(Callback):
                 f"{state.step}; lower training.learning_rate, or raise the likelihood's scale or "
                 "the facets' initial_variance. The last good checkpoint has been kept"
             )
+        if self.log is not None and self.log.exists():
+            flush(self.log)
         save_checkpoint(state, self.folder)
         kept = checkpoints(self.folder)
         for path in kept[self.n_kept :] + [p for p in kept[: self.n_kept] if _is_start(p, state)]:
@@ -387,23 +392,16 @@ def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
 
 def _write(path: Path, tensors: Mapping[str, Mapping[str, Tensor]], record: dict[str, Any]) -> None:
     """Write a checkpoint's files of tensors and its record aside, and rename them into place."""
-    new = aside(path)
-    shutil.rmtree(new, ignore_errors=True)
     try:
-        with naming(path):
-            new.mkdir(parents=True)
+        with making(path) as new:
             for name, values in tensors.items():
                 save_file(_on_cpu(values), new / name)
             record = record | {"checksums": {name: _checksum(new / name) for name in tensors}}
             record = json.loads(json.dumps(record))  # as it will be read
             text = json.dumps({**record, "checksum": _digest(record)}, indent=2)
             (new / _STATE).write_text(text + "\n")
-            new.replace(path)
-    except BaseException as error:
-        shutil.rmtree(new, ignore_errors=True)
-        if isinstance(error, SafetensorError):  # what a full disk comes as
-            raise OSError(f"{path} cannot be written: {error}") from None
-        raise
+    except SafetensorError as error:  # what a full disk comes as
+        raise OSError(f"{path} cannot be written: {error}") from None
 
 
 def _optimizer_tensors(state: TrainingState) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from models import tiny_config
+from recorded import recorded
 from rich.console import Console
 from safetensors.torch import load_file, save_file
 
@@ -179,6 +180,20 @@ def test_what_kills_left_behind_is_removed(run):
     shutil.copytree(run.checkpoint().path, run.checkpoints / "00000004")  # of another step
     resume(run)  # which is finished
     assert not (run.checkpoints / "00000004").exists()
+
+
+def test_a_checkpoint_is_on_the_disk_before_an_older_one_goes(run, monkeypatch):
+    calls = recorded(monkeypatch)
+    resume(run)
+    for new in [f".{step:08d}-{os.getpid()}" for step in (12, 16, 20, 24)]:
+        at = calls.index(("rename", new))
+        before = calls[at - 6 : at]
+        names = ["model.safetensors", "optimizer.safetensors", "state.json", new]
+        assert sorted(before[-4:]) == sorted(("fsync", name) for name in names)
+        assert ("fsync", "metrics.jsonl") in before
+        assert calls[at + 1 : at + 3] == [("fsync", "checkpoints"), ("fsync", "run")]
+        assert calls[at + 3][0] == "rename"  # the one that is removed
+        assert calls[at + 4][0] == "rmtree"
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(run, monkeypatch):
