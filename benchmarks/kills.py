@@ -40,6 +40,7 @@ _IMPORTED = [
     __name__,
 ]
 _NAME = "run"  # which figures show
+_CHECKPOINTS = "checkpoints/[0-9]*/state.json"  # not those that are still aside
 _FORKS = multiprocessing.get_context("forkserver")  # torch is imported once
 
 
@@ -145,14 +146,14 @@ def _by_library(given: Path, run: Path) -> None:
 
 def _goes_on(run: Path) -> bool:
     """Whether something was trained; what was begun before is cleared away."""
-    if any((run / "checkpoints").glob("*/state.json")):
+    if any(run.glob(_CHECKPOINTS)):
         return True
     shutil.rmtree(run, ignore_errors=True)
     return False
 
 
 def _under_way(run: Path, last: str) -> str:
-    if not any((run / "checkpoints").glob("*/state.json")):
+    if not any(run.glob(_CHECKPOINTS)):
         return "start"
     if (run / "evaluation.json").exists():
         return "figures"
@@ -160,7 +161,7 @@ def _under_way(run: Path, last: str) -> str:
 
 
 def _newest(run: Path) -> Path:
-    return max(path.parent for path in (run / "checkpoints").glob("*/state.json"))
+    return max(path.parent for path in run.glob(_CHECKPOINTS))
 
 
 def main() -> None:

@@ -39,6 +39,7 @@ from pyro_mfcvae.errors import (
     TrainingError,
     explain_os,
 )
+from pyro_mfcvae.signals import ending_in_time, status_of
 from pyro_mfcvae.tables import printable
 
 COMMANDS = (  # each imports the library when it runs, so that --help is quick
@@ -88,13 +89,13 @@ class Commands(click.Group):
     @override
     def invoke(self, ctx: click.Context) -> object:
         try:
-            with _plain_warnings(), _memory_in_words(ctx):
+            with ending_in_time(), _plain_warnings(), _memory_in_words(ctx):
                 return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             click.echo("Interrupted.", err=True)
-            sys.exit(130)
+            sys.exit(status_of(error))
         except Exception as error:
             if ctx.params.get("debug") or isinstance(error, BrokenPipeError):  # click ends quietly
                 raise

@@ -86,7 +86,8 @@ class MetricsLog(Callback):
     def on_start(self, state: TrainingState) -> None:
         """Drop what a killed run wrote after the checkpoint that training goes on from."""
         if self.path is not None and (found := read_metrics(self.path)):
-            self.records = [record for record in found if record["step"] <= state.step]
+            last = state.step - state.pending
+            self.records = [record for record in found if record["step"] <= last]
             write_whole(self.path, "".join(f"{json.dumps(record)}\n" for record in self.records))
 
     @override

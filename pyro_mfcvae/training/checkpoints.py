@@ -57,6 +57,7 @@ class Checkpoint:
         fade: fade weights of the last step.
         best_step: steps done when the model did best on held-out observations, and
         best_elbo: how well; None where nothing is kept.
+        pending: whether what is measured after this step is still to come.
         observation: what one observation looks like.
         config: settings of the run, where they are known.
         data: fingerprint of the data, where it is known.
@@ -70,6 +71,7 @@ class Checkpoint:
     fade: tuple[float, ...]
     best_step: Whole = 0
     best_elbo: float | None = None
+    pending: bool = False
     observation: ObservationSpec
     config: dict[str, Any] | None = None
     data: str | None = None
@@ -216,6 +218,7 @@ def save_checkpoint(state: TrainingState, folder: Path) -> Path:
         "fade": state.last_fade,
         "best_step": best.step if best else 0,
         "best_elbo": best.elbo if best else None,
+        "pending": state.pending,
         "observation": asdict(state.model.observation),
         "config": config_to_dict(state.config),
         "data": state.data,
@@ -358,6 +361,7 @@ def restore(state: TrainingState, checkpoint: Checkpoint) -> None:
     except (RuntimeError, ValueError) as error:
         raise RunError(f"checkpoint {path} does not fit the settings of its run: {error}") from None
     state.step, state.n_totals = checkpoint.step, checkpoint.n_totals
+    state.pending = checkpoint.pending
     state.term_names = checkpoint.term_names
     state.totals = None if totals is None else totals.to(state.fade.device)
     if checkpoint.best_elbo is not None:

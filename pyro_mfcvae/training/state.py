@@ -60,8 +60,9 @@ class TrainingState:
         schedule: fade weights of any step.
         step: steps done.
         interrupted: whether the run was asked to stop before its end.
-        stop_requested: whether a signal asked for a stop, which in the last step comes too late to
-            interrupt the run.
+        stop_signal: number of the signal that asked for a stop, which in the last step comes too
+            late to interrupt the run; 0 if none did.
+        pending: whether callbacks are still to be called after the latest step.
         failed: whether an error ended it.
         totals: sums of the terms since the last log point, named by ``term_names``.
         n_totals: steps in these sums.
@@ -79,7 +80,8 @@ class TrainingState:
     data: str = ""
     step: int = 0
     interrupted: bool = False
-    stop_requested: bool = False
+    stop_signal: int = 0
+    pending: bool = False
     failed: bool = False
     totals: Tensor | None = None
     n_totals: int = 0
