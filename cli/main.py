@@ -143,9 +143,11 @@ def _memory_in_words(ctx: click.Context) -> Iterator[None]:
         if ctx.params.get("debug") or not is_out_of_memory(error):
             raise
         told = str(error).rpartition("DefaultCPUAllocator: ")[2] or type(error).__name__
+        notes = "".join(f". {note}" for note in getattr(error, "__notes__", ()))
         raise click.ClickException(
             f"there is not enough memory ({told}); take a smaller training.batch_size, smaller "
             "networks or facets, or, for many observations, a .h5 file, which need not be loaded"
+            f"{notes}"
         ) from error
 
 

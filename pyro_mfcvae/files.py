@@ -165,11 +165,15 @@ def replacing(path: Path) -> Iterator[BufferedWriter]:
 
 @contextmanager
 def making(folder: Path) -> Iterator[Path]:
-    """A folder to fill, which is aside and renamed into its place once it is on the disk."""
+    """A folder to fill, which is aside and renamed into its place once it is on the disk.
+
+    The folder that it is in is made, too, but none above that: a run's folder that was removed
+    meanwhile does not come back as half of one.
+    """
     new = aside(folder)
     try:
         with naming(folder):
-            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.parent.mkdir(exist_ok=True)
             remove_leftovers(folder.parent, re.escape(folder.name), is_shared=True)
             new.mkdir()
             yield new

@@ -155,6 +155,7 @@ def _check_new(copy_to: Path, source: Path) -> None:
         raise ConfigError(f"{copy_to} exists already; choose a new folder for the copies")
     if copy_to.resolve().is_relative_to(source.resolve()):
         raise ConfigError(f"{copy_to} lies in the folder of the pictures; choose one outside")
+    copy_to.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _copy(source: Path, folder: Path, names: Sequence[str], clusters: Values) -> None:

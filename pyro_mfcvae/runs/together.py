@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from pyro_mfcvae.allocator import is_out_of_memory
 from pyro_mfcvae.config import Config
 from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.errors import ConfigError, RunError, TrainingError, explain_os
@@ -168,3 +169,7 @@ def _take_steps(
         others = [str(r.path) for r, state in zip(runs, states, strict=True) if not state.failed]
         saved = f". Saved are {', '.join(others)}: see mfcvae evaluate" if others else ""
         raise TrainingError(f"{', '.join(broken)}: {error}{saved}") from error
+    except Exception as error:
+        if is_out_of_memory(error):
+            error.add_note(how_to_go_on(*runs))
+        raise

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from filelock import FileLock, Timeout
 
+from pyro_mfcvae.allocator import is_out_of_memory
 from pyro_mfcvae.config import Config
 from pyro_mfcvae.data import Dataset, in_folder
 from pyro_mfcvae.errors import RunError, TrainingError, explain_os
@@ -142,10 +143,16 @@ def _take_steps(run: Run, state: TrainingState, callbacks: Sequence[Callback], s
         raise EndedElsewhere(f"{error}. {how_to_go_on(run)}, with any number of devices") from error
     except OSError as error:
         raise TrainingError(f"{explain_os(error)}. {how_to_go_on(run)}") from error
+    except Exception as error:
+        if is_out_of_memory(error):
+            error.add_note(how_to_go_on(run))
+        raise
 
 
 def how_to_go_on(*runs: Run) -> str:
     """What a message says once the training of runs has ended too early."""
+    if gone := [str(run.path) for run in runs if not run.path.exists()]:
+        return f"{', '.join(gone)} has been removed while it was trained: train a new run"
     folders = [word for run in runs for word in ("--resume", str(run.path))]
     return f"The last checkpoint is kept: go on with {shlex.join(['mfcvae', 'train', *folders])}"
 

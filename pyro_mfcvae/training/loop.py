@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import torch
@@ -152,13 +152,10 @@ def running(loops: Sequence[Loop]) -> Iterator[Callable[[], int]]:
         except BaseException:
             for loop in loops:
                 loop.state.failed = True
+            with suppress(Exception):  # what went wrong first is what is told
+                stop.end(loops)
             raise
-        finally:
-            stop.wait()
-            with ExitStack() as ending:
-                for loop in reversed(loops):
-                    loop.state.stop_signal = stop.number
-                    ending.callback(loop.end)
+        stop.end(loops)
 
 
 class _Stop:
@@ -186,12 +183,19 @@ class _Stop:
         try:
             yield
         finally:
-            self.wait()
+            self._wait()
             for number, handler in zip(signals, previous, strict=True):
                 signal.signal(number, handler)
 
-    def wait(self) -> None:
-        """Let what is under way take its time, as saving may."""
+    def end(self, loops: Sequence[Loop]) -> None:
+        """End all loops; saving may take its time."""
+        self._wait()
+        with ExitStack() as ending:
+            for loop in reversed(loops):
+                loop.state.stop_signal = self.number
+                ending.callback(loop.end)
+
+    def _wait(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
 

@@ -1,0 +1,211 @@
+"""Whether a command that is killed and given again ends as one that nobody touched.
+
+    python -m benchmarks.kills_of_commands --kills 100 --out kills-of-commands.json
+
+Each command begins in a copy of one folder. It is killed (SIGKILL) at random moments and given
+again with the same words until it ends by itself. After every kill each file under its own name
+must be whole; in the end all files must be those of the command that was not killed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import re
+import shutil
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from benchmarks.kills import FORKS, IMPORTED, PACKAGES, by_command, is_killed
+from pyro_mfcvae.runs.run import commit
+
+_TINY = {
+    "training.epochs_per_step": "[2]",
+    "training.kl_warm_up": "[0,1]",
+    "training.refit_mixtures": "[]",
+    "training.device": "cpu",
+    "training.n_threads": "1",
+    "training.checkpoint_every": "1",
+}
+_SETTINGS = [word for path, value in _TINY.items() for word in ("--set", f"{path}={value}")]
+_FEW = {"size": 8, "factors": {"orientation": [7], "wall_hue": [5], "object_hue": [6]}}
+_SCENES = [
+    *("--set", f"data.options={json.dumps(_FEW)}"),
+    *("--set", "training.epochs_per_step=[1,2]"),
+    *("--set", "training.batch_size=64"),
+    *("--set", "training.n_threads=1"),
+]
+COMMANDS = {
+    name: (name, *words.split(), *settings)
+    for name, words, settings in (
+        ("fit", "mine.npz --facets 3,2 --quiet --starts 2 --out fitted", _SETTINGS),
+        ("select", "mine.npz --facets 3 --facets 2 --starts 2 --quiet --out selected", _SETTINGS),
+        ("assign", "run mine.npz -o clusters.csv --quiet", []),
+        ("report", "run --out page.html", []),
+        ("evaluate", "run --quiet", []),
+        ("export", "run copy", []),
+        ("sweep", "spec.json --out swept --quiet", []),
+        ("reproduce", "shapes --seeds 2 --out made --quiet", _SCENES),
+    )
+}
+"""What is given again and again, in a folder of :func:`make_inputs`."""
+
+_TOLD = {"timings.json", "environment.json", ".lock"}  # times, machines and places
+_SECONDS = re.compile(rb'("seconds": )[^,\n}]+|\d+(\.\d+)? (s|min|h)\b|\d{4}-\d\d-\d\d[T ][\d:]+')
+_DONE = {"fit": "fitted/report.html"}  # which is no more given again
+
+
+def make_inputs(folder: Path) -> None:
+    """A table with two kinds of rows, a run that was trained on it, and a sweep of two settings."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    kind = rng.integers(2, size=60)
+    np.savez(folder / "mine.npz", x=rng.normal(size=(60, 3)) + 4 * kind[:, None], kind=kind)
+    words = ["fit", "mine.npz", "--facets", "3,2", "--quiet", "--starts", "1", "--out", "first"]
+    is_killed(_start(folder, [*words, *_SETTINGS]))
+    shutil.copytree(folder / "first", folder / "run")
+    for left in ("report.html", "assign.csv", "evaluation.json"):
+        (folder / "run" / left).unlink()
+    for left in ("figures", "runs"):
+        shutil.rmtree(folder / "run" / left)
+    shutil.copy(folder / "run/config.json", folder / "base.json")
+    shutil.rmtree(folder / "first")
+    grid = {"training.learning_rate": [5e-4, 1e-3]}
+    spec = {"base": "base.json", "grid": grid, "seeds": 1, "objective": {"metric": "elbo"}}
+    (folder / "spec.json").write_text(json.dumps(spec))
+
+
+def survive(words: Sequence[str], inputs: Path, n_kills: int, seed: int, folder: Path) -> Any:
+    """Kill a command so many times in all, and compare each that ends with the untouched one.
+
+    Args:
+        words: the command, without ``mfcvae``.
+        inputs: a folder, of which it is given copies.
+        n_kills: at least.
+        seed: of the moments.
+        folder: a new one, for the copies.
+
+    Returns:
+        numbers of kills and ended commands, files that were not whole after a kill, and the files
+        in which an ended command differed: {command: names}.
+    """
+    folder.mkdir()
+    for name in ("first", "whole"):  # imports take longer than the first time
+        shutil.copytree(inputs, folder / name / "here")
+        began = time.monotonic()
+        is_killed(_start(folder / name / "here", words))
+        seconds = time.monotonic() - began
+    expected = _contents(folder / "whole/here")
+    moments, n, n_ended = random.Random(seed), 0, 0
+    halves, different = list[str](), dict[str, list[str]]()
+    bar = tqdm(total=n_kills, unit="kill", desc=words[0], disable=None)
+    while n < n_kills or not n_ended:
+        here = folder / str(n_ended) / "here"
+        shutil.copytree(inputs, here)
+        n_before = n
+        # Longer every time: on a busy machine none might come to its end.
+        while is_killed(_start(here, words), seconds * moments.random() * (1 + (n - n_before) / 4)):
+            n += 1
+            bar.update()
+            halves += [f"{n_ended}: {name}" for name in broken(here)]
+            if words[0] in _DONE and (here / _DONE[words[0]]).exists():
+                break
+        found = _contents(here)
+        names = {name for name in {*found, *expected} if found.get(name) != expected.get(name)}
+        if names:
+            different[str(n_ended)] = sorted(names)
+        else:
+            shutil.rmtree(here.parent)
+        n_ended += 1
+    return {"n_kills": n, "n_ended": n_ended, "halves": halves, "different": different}
+
+
+def broken(folder: Path) -> list[str]:
+    """Files under their own names that are not whole."""
+    return [
+        str(path.relative_to(folder))
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not _is_aside(path.relative_to(folder)) and not _is_whole(path)
+    ]
+
+
+def _is_aside(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _is_whole(path: Path) -> bool:
+    content, text = path.read_bytes(), {".csv", ".html", ".md", ".json"}
+    if path.suffix == ".json":
+        json.loads(content)
+    if path.suffix == ".png":
+        return content.endswith(b"IEND" + zlib.crc32(b"IEND").to_bytes(4, "big"))
+    if path.suffix == ".safetensors":
+        n = int.from_bytes(content[:8], "little")
+        tensors = json.loads(content[8 : 8 + n])
+        ends = [t["data_offsets"][1] for name, t in tensors.items() if name != "__metadata__"]
+        return len(content) == 8 + n + max(ends)
+    return path.suffix not in text or content.endswith((b"\n", b"}", b"|", b">"))
+
+
+def _contents(here: Path) -> Mapping[str, bytes]:
+    """What must be equal; of checkpoints the newest counts."""
+    newest = {path: max(path.iterdir()) for path in here.rglob("checkpoints") if path.is_dir()}
+    return {
+        str(path.relative_to(here)): _SECONDS.sub(
+            rb"\1", path.read_bytes().replace(str(here).encode(), b"")
+        )
+        for path in here.rglob("*")
+        if path.is_file()
+        and path.name not in _TOLD
+        and not (path.name.startswith(".") and path.name.endswith(".lock"))
+        and all(newest[c] in path.parents for c in path.parents if c in newest)
+    }
+
+
+def _start(here: Path, words: Sequence[str]) -> Any:
+    process = FORKS.Process(target=_run, args=(here, tuple(words)))
+    process.start()
+    return process
+
+
+def _run(here: Path, words: Sequence[str]) -> None:
+    os.chdir(here)
+    by_command(words)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--kills", type=int, default=100, help="of each command")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="*", default=list(COMMANDS), choices=COMMANDS)
+    parser.add_argument("--out", type=Path, required=True, help="a JSON file")
+    asked = parser.parse_args()
+    FORKS.set_forkserver_preload([*IMPORTED, __name__])
+    found = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        make_inputs(folder / "inputs")
+        for command in asked.only:
+            words, place = COMMANDS[command], folder / command
+            found[command] = survive(words, folder / "inputs", asked.kills, asked.seed, place)
+    packages = {name: version(name) for name in PACKAGES}
+    about = {"command": sys.argv[1:], "commit": commit(), "packages": packages}
+    record = {**about, "seed": asked.seed, "commands": found}
+    asked.out.write_text(json.dumps(record, indent=1) + "\n")
+    print(json.dumps(record, indent=1))
+
+
+if __name__ == "__main__":
+    main()
