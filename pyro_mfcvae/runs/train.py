@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
@@ -141,12 +141,23 @@ def _take_steps(run: Run, state: TrainingState, callbacks: Sequence[Callback], s
         take_steps(state, callbacks, say)
     except EndedElsewhere as error:
         raise EndedElsewhere(f"{error}. {how_to_go_on(run)}, with any number of devices") from error
+    except TrainingError as error:
+        raise type(error)(f"{error}{last_good(run)}") from error
     except OSError as error:
         raise TrainingError(f"{explain_os(error)}. {how_to_go_on(run)}") from error
     except Exception as error:
         if is_out_of_memory(error):
             error.add_note(how_to_go_on(run))
         raise
+
+
+def last_good(*runs: Run) -> str:
+    """What a message adds once the training of runs has broken down."""
+    kept = []
+    for run in runs:
+        with suppress(RunError):
+            kept.append(f"{run.path} at step {run.step()}")
+    return f". The last good checkpoint is kept: {', '.join(kept)}" if kept else ""
 
 
 def how_to_go_on(*runs: Run) -> str:

@@ -200,11 +200,24 @@ class StopAtNonsense(Callback):
     def on_log(self, state: TrainingState, metrics: Metrics) -> None:
         wrong = [name for name, value in metrics.items() if not math.isfinite(value)]
         if wrong:
-            large = large_values(state.model.observation, state.config)
-            cause = f": {large}, so {STANDARDISE};" if large else ";"
-            told = f"{', '.join(wrong)} is no longer finite at step {state.step}{cause} {STEADY}"
+            told = explain_not_finite(state, ", ".join(wrong))
             self.log.add_findings(state, [Finding("not finite", (), told)])
             raise TrainingError(told)
+
+
+def explain_not_finite(state: TrainingState, what: str) -> str:
+    """What is no longer finite, since when, and what to change.
+
+    Args:
+        state: of the run.
+        what: to be named where the term that broke first is not known.
+    """
+    step, names = state.first_not_finite()
+    if len(names) > 1:
+        names = [name for name in names if name != "elbo"]
+    large = large_values(state.model.observation, state.config)
+    cause = f": {large}, so {STANDARDISE};" if large else ";"
+    return f"{', '.join(names) or what} is no longer finite at step {step}{cause} {STEADY}"
 
 
 @contextmanager

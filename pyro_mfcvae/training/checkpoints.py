@@ -34,7 +34,7 @@ from pyro_mfcvae.files import (
     validated,
 )
 from pyro_mfcvae.models.base import FacetModel
-from pyro_mfcvae.training.callbacks import Callback
+from pyro_mfcvae.training.callbacks import Callback, explain_not_finite
 from pyro_mfcvae.training.state import Best, TrainingState
 
 _MODEL: Final = "model.safetensors"
@@ -162,11 +162,7 @@ class Checkpoints(Callback):
         learnt = [*state.model.parameters(), *_optimizer_tensors(state).values()]
         is_finite = all(bool(values.isfinite().all()) for values in learnt)
         if not is_finite or any(bool(values.isnan().any()) for values in state.model.buffers()):
-            raise TrainingError(
-                f"parameters, their moments or the objective are no longer finite at step "
-                f"{state.step}; lower training.learning_rate, or raise the likelihood's scale or "
-                "the facets' initial_variance. The last good checkpoint has been kept"
-            )
+            raise TrainingError(explain_not_finite(state, "a parameter or its moments"))
         if self.log is not None and self.log.exists():
             flush(self.log)
         save_checkpoint(state, self.folder)
