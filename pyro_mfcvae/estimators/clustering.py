@@ -57,9 +57,10 @@ class Clustering(ClusterMixin, TransformerMixin, ShowsClusters):
         """
         values = read_rows(self, X, reset=True)
         sizes, latents = self._facets()
-        if len(values) < max(sizes):
+        if len(values) <= max(sizes):
             raise ValueError(
-                f"n_samples={len(values)} should be >= n_clusters={max(sizes)}; give fewer clusters"
+                f"n_samples={len(values)} should be more than n_clusters={max(sizes)}, as one is "
+                "held out; give fewer clusters"
             )
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         columns = self._columns(values)
