@@ -32,7 +32,7 @@ def _fitted(x: np.ndarray, k: int = 3) -> FacetClustering:
     [
         ROWS * 1e-30,
         ROWS + 1e12,
-        np.arange(N * 3).reshape(N, 3) + 2**53,
+        np.arange(N * 3).reshape(N, 3) + 2**51,
         1.7e18 + 1e9 * ROWS,  # nanoseconds
         np.c_[ROWS, np.full(N, 1e30)],
         np.full((N, 3), 1 / 3),
