@@ -50,7 +50,7 @@ def evaluate(
     parts = {
         part: _measure(model, *dataset.split(part), guide, n_samples, weights) for part in _PARTS
     }
-    elbo = {part: found.elbo["elbo"] for part, found in parts.items()}
+    elbo: dict[str, float] = {part: found.elbo["elbo"] for part, found in parts.items()}
     health = examine_elbo(elbo, model.observation) or examine(model, dataset.x)
     return replace(_results(model, parts), health=tuple(health))
 

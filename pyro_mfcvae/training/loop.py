@@ -16,7 +16,7 @@ from pyro_mfcvae.signals import Interrupted, of_clusters
 from pyro_mfcvae.training.callbacks import Callback
 from pyro_mfcvae.training.state import TrainingState
 
-_PATIENCE = 3.0  # seconds from a cluster's signal until what is under way is given up
+_PATIENCE = 2.0  # seconds from a cluster's signal until what is under way is given up
 
 
 def run_loop(state: TrainingState, callbacks: Sequence[Callback], step: Callable[[], None]) -> None:
