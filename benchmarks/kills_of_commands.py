@@ -62,7 +62,9 @@ COMMANDS = {
 """What is given again and again, in a folder of :func:`make_inputs`."""
 
 _TOLD = {"timings.json", "environment.json", ".lock"}  # times, machines and places
-_SECONDS = re.compile(rb'("seconds": )[^,\n}]+|\d+(\.\d+)? (s|min|h)\b|\d{4}-\d\d-\d\d[T ][\d:]+')
+_SECONDS = re.compile(  # in JSON, in a row of a table after its epochs, in words
+    rb'("seconds": )[^,\n}]+|(\| shapes \| \d+ \| \d+ \| )\S+|\d+(?:\.\d+)? (?:s|min|h)\b'
+)
 _DONE = {"fit": "fitted/report.html"}  # which is no more given again
 
 
@@ -162,7 +164,7 @@ def _contents(here: Path) -> Mapping[str, bytes]:
     newest = {path: max(path.iterdir()) for path in here.rglob("checkpoints") if path.is_dir()}
     return {
         str(path.relative_to(here)): _SECONDS.sub(
-            rb"\1", path.read_bytes().replace(str(here).encode(), b"")
+            rb"\1\2", path.read_bytes().replace(str(here).encode(), b"")
         )
         for path in here.rglob("*")
         if path.is_file()
