@@ -146,9 +146,9 @@ def _is_aside(path: Path) -> bool:
 
 
 def _is_whole(path: Path) -> bool:
-    content, text = path.read_bytes(), {".csv", ".html", ".md", ".json"}
+    content = path.read_bytes()
     if path.suffix == ".json":
-        json.loads(content)
+        return _is_json(content)
     if path.suffix == ".png":
         return content.endswith(b"IEND" + zlib.crc32(b"IEND").to_bytes(4, "big"))
     if path.suffix == ".safetensors":
@@ -156,7 +156,15 @@ def _is_whole(path: Path) -> bool:
         tensors = json.loads(content[8 : 8 + n])
         ends = [t["data_offsets"][1] for name, t in tensors.items() if name != "__metadata__"]
         return len(content) == 8 + n + max(ends)
-    return path.suffix not in text or content.endswith((b"\n", b"}", b"|", b">"))
+    return path.suffix not in (".csv", ".html", ".md") or content.endswith((b"\n", b"|"))
+
+
+def _is_json(content: bytes) -> bool:
+    try:
+        json.loads(content)
+    except ValueError:
+        return False
+    return True
 
 
 def _contents(here: Path) -> Mapping[str, bytes]:
