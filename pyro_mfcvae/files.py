@@ -114,7 +114,7 @@ def validated(kind: type[T], values: Any) -> T:
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"]))
-        raise ValueError(f"{where}: {problem['msg']}") from None
+        raise ValueError(": ".join(filter(None, (where, problem["msg"])))) from None
 
 
 @cache

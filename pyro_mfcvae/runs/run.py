@@ -310,7 +310,8 @@ class Run:
         Raises:
             RunError: if the file is damaged.
         """
-        return self._results("environment.json", partial(validated, dict[str, Any])) or {}
+        read = partial(validated, dict[str, Any])
+        return self._results("environment.json", read, "; remove it") or {}
 
     def feature_names(self) -> tuple[str, ...]:
         """Names of the columns that the model takes, in their order; none where they have none.
@@ -318,7 +319,8 @@ class Run:
         Raises:
             RunError: if the file is damaged.
         """
-        return self._results("columns.json", partial(validated, tuple[str, ...])) or ()
+        remedy = "; it has the names of the columns, in the order of the training: put them back"
+        return self._results("columns.json", partial(validated, tuple[str, ...]), remedy) or ()
 
     def evaluation(self) -> Evaluation | None:
         """The results of the latest evaluation, if there was one.
@@ -351,9 +353,14 @@ class Run:
         """Replace ``comparison.json``; warns if it cannot be written."""
         self._write_results("comparison.json", results.to_dict())
 
-    def _results(self, name: str, read: Callable[[Any], Result]) -> Result | None:
+    def _results(
+        self,
+        name: str,
+        read: Callable[[Any], Result],
+        remedy: str = "; remove it and measure again",
+    ) -> Result | None:
         try:
-            return read_json(self.path / name, read, "; remove it and measure again")
+            return read_json(self.path / name, read, remedy)
         except FileNotFoundError:
             return None
 
