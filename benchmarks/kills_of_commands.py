@@ -5,8 +5,8 @@
 Each command begins in a copy of one folder. It is killed (SIGKILL) at random moments and given
 again with the same words until it ends by itself. After every kill each file under its own name
 must be whole; in the end all files must be those of the command that was not killed. The starts of
-``fit`` and ``select`` are trained as one program, and what was begun goes on alone: their numbers are
-equal to rounding, and figures and pages are there.
+``fit`` and ``select`` are trained as one program, and what was begun goes on alone: their numbers
+are equal to rounding, and figures and pages are there.
 """
 
 from __future__ import annotations
