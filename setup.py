@@ -45,6 +45,7 @@ setup(
     package_dir={"pyro_mfcvae": "pyro_mfcvae", "pyro_mfcvae.cli": "cli"},
     package_data={
         "pyro_mfcvae": ["py.typed"],
+        "pyro_mfcvae.explore": ["templates/*"],
         "pyro_mfcvae.pretrained": ["*/*.json*", "*/checkpoints/*/*"],
         "pyro_mfcvae.report": ["templates/*"],
         "pyro_mfcvae.studies.sweep": ["example.yaml"],
@@ -73,10 +74,12 @@ setup(
     ],
     extras_require={
         "distributed": ["lightning-fabric>=2.5"],
+        "explore": ["starlette>=0.40", "uvicorn>=0.30"],
         "lpips": ["lpips>=0.1.4"],
         "sweep": ["ray[tune]>=2.9"],
         "tables": ["pandas>=2.2", "pyarrow>=15"],
         "test": [
+            "axe-core-python>=0.1",
             "import-linter>=2.17",
             "lightning-fabric>=2.5",
             "lpips>=0.1.4",
@@ -87,6 +90,8 @@ setup(
             "pytest>=8",
             "pytest-xdist>=3.5",
             "ruff>=0.6",
+            "starlette>=0.40",
+            "uvicorn>=0.30",
         ],
     },
     entry_points={"console_scripts": ["mfcvae = pyro_mfcvae.cli:main"]},

@@ -72,6 +72,7 @@ def _pictures(estimator: FacetEstimator, x: Any) -> list[Picture]:
         {},
         {},
         name=type(estimator).__name__,
+        cluster_names=estimator.cluster_names_,
         metrics=estimator.history_,
     )
     return [
