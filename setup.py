@@ -80,6 +80,7 @@ setup(
         "tables": ["pandas>=2.2", "pyarrow>=15"],
         "test": [
             "axe-core-python>=0.1",
+            "hypothesis>=6.100",
             "import-linter>=2.17",
             "lightning-fabric>=2.5",
             "lpips>=0.1.4",
