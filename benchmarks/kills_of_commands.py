@@ -72,7 +72,8 @@ _SECONDS = re.compile(  # in JSON, in a row of a table after its epochs, in word
 _TO_ROUNDING = {"fit", "select"}
 _NUMBER = re.compile(rb"-?\d+\.\d+(?:e[+-]?\d+)?")
 _CHECKSUM = re.compile(rb"[0-9a-f]{64}")
-_DONE = {"fit": "fitted/report.html"}  # which is no more given again
+# What is whole once it is there, and is not made twice.
+_DONE = {"fit": "fitted/report.html", "export": "copy", "import": "imported"}
 
 
 def make_inputs(folder: Path) -> None:
