@@ -100,6 +100,7 @@ setup(
         "test": [
             *(package for extra in TESTED for package in EXTRAS[extra]),
             "axe-core-python>=0.1",
+            "hypothesis>=6.100",
             "import-linter>=2.17",
             "mypy>=1.15",
             "polars>=1.0",

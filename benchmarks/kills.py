@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,8 @@ from pyro_mfcvae.config import Config, config_from_json, config_to_json, overrid
 from pyro_mfcvae.presets import get_preset
 from pyro_mfcvae.runs.run import Run, commit
 
-_PACKAGES = ("torch", "pyro-ppl", "safetensors")
-_IMPORTED = [
+PACKAGES = ("torch", "pyro-ppl", "safetensors")
+IMPORTED = [
     "pyro_mfcvae.cli",
     "pyro_mfcvae.runs.draw",
     "pyro_mfcvae.runs.train",
@@ -40,7 +41,8 @@ _IMPORTED = [
     __name__,
 ]
 _NAME = "run"  # which figures show
-_FORKS = multiprocessing.get_context("forkserver")  # torch is imported once
+_CHECKPOINTS = "checkpoints/[0-9]*/state.json"  # not those that are still aside
+FORKS = multiprocessing.get_context("forkserver")  # torch is imported once
 
 
 def survive(
@@ -59,14 +61,14 @@ def survive(
         how many kills and ended runs there were, kills by what was under way, and the files in
         which an ended run differed: {run: names}.
     """
-    _FORKS.set_forkserver_preload(_IMPORTED)
+    FORKS.set_forkserver_preload(IMPORTED)
     folder.mkdir()
     given = folder / "config.json"
     given.write_text(config_to_json(config))
     for name in ("first", "whole"):  # imports take longer than the first run
         whole = folder / name / _NAME
         began = time.monotonic()
-        _is_killed(_start(given, whole, draws))
+        is_killed(_start(given, whole, draws))
         seconds = time.monotonic() - began
     expected = contents(whole)
     last = _newest(whole).name
@@ -76,7 +78,7 @@ def survive(
     n_ended, bar = 0, tqdm(total=n_kills, unit="kill", disable=None)
     while kills.total() < n_kills or not kills["training"]:
         run = folder / str(n_ended) / _NAME
-        while _is_killed(_start(given, run, draws), seconds * moments.random() ** early):
+        while is_killed(_start(given, run, draws), seconds * moments.random() ** early):
             kills[_under_way(run, last)] += 1
             bar.update()
         found = contents(run)
@@ -110,12 +112,17 @@ def contents(run: Path) -> dict[str, bytes]:
 
 
 def _start(given: Path, run: Path, draws: bool) -> Any:
-    process = _FORKS.Process(target=_by_command if draws else _by_library, args=(given, run))
+    process = FORKS.Process(target=_by_command if draws else _by_library, args=(given, run))
     process.start()
     return process
 
 
-def _is_killed(process: Any, seconds: float | None = None) -> bool:
+def is_killed(process: Any, seconds: float | None = None) -> bool:
+    """Whether a process had not ended by itself after so many seconds, and was killed then.
+
+    Raises:
+        RuntimeError: if it ended with an error.
+    """
     process.join(seconds)
     process.kill()
     process.join()
@@ -125,11 +132,15 @@ def _is_killed(process: Any, seconds: float | None = None) -> bool:
 
 
 def _by_command(given: Path, run: Path) -> None:
+    new = ["--config", str(given), "--out", str(run)]
+    by_command(["train", "--quiet", *(["--resume", str(run)] if _goes_on(run) else new)])
+
+
+def by_command(words: Sequence[str]) -> None:
+    """Do what the command line does, without its output."""
     (command,) = entry_points(group="console_scripts", name="mfcvae")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    new = ["--config", str(given), "--out", str(run)]
-    arguments = ["--resume", str(run)] if _goes_on(run) else new
-    command.load()(["train", "--quiet", *arguments], standalone_mode=False)
+    command.load()(list(words), standalone_mode=False)
 
 
 def _by_library(given: Path, run: Path) -> None:
@@ -145,14 +156,14 @@ def _by_library(given: Path, run: Path) -> None:
 
 def _goes_on(run: Path) -> bool:
     """Whether something was trained; what was begun before is cleared away."""
-    if any((run / "checkpoints").glob("*/state.json")):
+    if any(run.glob(_CHECKPOINTS)):
         return True
     shutil.rmtree(run, ignore_errors=True)
     return False
 
 
 def _under_way(run: Path, last: str) -> str:
-    if not any((run / "checkpoints").glob("*/state.json")):
+    if not any(run.glob(_CHECKPOINTS)):
         return "start"
     if (run / "evaluation.json").exists():
         return "figures"
@@ -160,7 +171,7 @@ def _under_way(run: Path, last: str) -> str:
 
 
 def _newest(run: Path) -> Path:
-    return max(path.parent for path in (run / "checkpoints").glob("*/state.json"))
+    return max(path.parent for path in run.glob(_CHECKPOINTS))
 
 
 def main() -> None:
@@ -175,7 +186,7 @@ def main() -> None:
     config = override(get_preset("shapes").config, asked.set)
     with tempfile.TemporaryDirectory() as folder:
         found = survive(config, asked.kills, asked.seed, Path(folder) / "runs", asked.figures)
-    packages = {name: version(name) for name in _PACKAGES}
+    packages = {name: version(name) for name in PACKAGES}
     record = {"command": sys.argv[1:], "commit": commit(), "packages": packages, **found}
     asked.out.write_text(json.dumps(record, indent=1) + "\n")
     print(json.dumps(record, indent=1))

@@ -179,7 +179,7 @@ def _whole_run(load: Workload, folder: Path, say: Say) -> float:
     take_steps(state, own)
     waiter(load.device)()
     seconds = time.perf_counter() - began
-    if state.interrupted or state.stop_requested:  # a signal ends a training in good order
+    if state.interrupted or state.stop_signal:  # a signal ends a training in good order
         raise KeyboardInterrupt
     return seconds
 

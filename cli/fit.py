@@ -32,6 +32,7 @@ from pyro_mfcvae.cli.options import (
     settings_of,
     tracked_by,
 )
+from pyro_mfcvae.signals import status_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -269,13 +270,13 @@ def _prepare(
 
 @contextmanager
 def _going_on(ctx: click.Context, screen: Console, folder: Path) -> Iterator[None]:
-    """End the process with 130 if it was interrupted, and say how to go on."""
+    """End the process if it was interrupted, and say how to go on."""
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         command = same_command(ctx, str(ctx.info_name), "--out", folder, without=["out"])
         say_plainly(screen, f"Interrupted; nothing is lost. Go on with\n    {command}")
-        sys.exit(130)
+        sys.exit(status_of(error))
 
 
 def _of_starts(found: Candidate, number: int) -> Iterator[str]:

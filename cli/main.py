@@ -41,6 +41,7 @@ from pyro_mfcvae.errors import (
     TrainingError,
     explain_os,
 )
+from pyro_mfcvae.signals import ending_in_time, status_of
 from pyro_mfcvae.tables import printable
 
 COMMANDS = (  # each imports the library when it runs, so that --help is quick
@@ -92,13 +93,13 @@ class Commands(click.Group):
     @override
     def invoke(self, ctx: click.Context) -> object:
         try:
-            with _plain_warnings(), _memory_in_words(ctx):
+            with ending_in_time(), _plain_warnings(), _memory_in_words(ctx):
                 return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             click.echo("Interrupted.", err=True)
-            sys.exit(130)
+            sys.exit(status_of(error))
         except Exception as error:
             if ctx.params.get("debug") or isinstance(error, BrokenPipeError):  # click ends quietly
                 raise
@@ -146,9 +147,11 @@ def _memory_in_words(ctx: click.Context) -> Iterator[None]:
         if ctx.params.get("debug") or not is_out_of_memory(error):
             raise
         told = str(error).rpartition("DefaultCPUAllocator: ")[2] or type(error).__name__
+        notes = "".join(f". {note}" for note in getattr(error, "__notes__", ()))
         raise click.ClickException(
             f"there is not enough memory ({told}); take a smaller training.batch_size, smaller "
             "networks or facets, or, for many observations, a .h5 file, which need not be loaded"
+            f"{notes}"
         ) from error
 
 

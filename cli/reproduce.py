@@ -30,6 +30,7 @@ from pyro_mfcvae.cli.options import (
 )
 from pyro_mfcvae.cli.studies import watch_study
 from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.signals import status_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -117,9 +118,9 @@ def reproduce(
         try:
             with watch_study(screen, plan.study, "run", lambda r: r.state, not in_turn) as watch:
                 results, folder = plan.run(execution, watch)
-        except Interrupted:
+        except Interrupted as error:
             screen.print("Interrupted; nothing is lost. The same command goes on.")
-            sys.exit(130)
+            sys.exit(status_of(error))
         found[plan.experiment.name] = results
         if not (as_json or quiet):
             _show(screen, results)

@@ -27,6 +27,7 @@ from pyro_mfcvae.cli.options import (
 )
 from pyro_mfcvae.cli.studies import watch_study
 from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.signals import status_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -134,10 +135,10 @@ def sweep(
     try:
         with watch_study(screen, planned.study, "trial", format_result) as watch:
             results = planned.run(chosen, watch)
-    except Interrupted:
+    except Interrupted as error:
         command = same_command(ctx, "sweep")
         say_plainly(screen, f"Interrupted; nothing is lost. Go on with\n    {command}")
-        sys.exit(130)
+        sys.exit(status_of(error))
     if as_json:
         show_json(results)
     elif not quiet:

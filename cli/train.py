@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
+from signal import SIGINT
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -41,6 +42,7 @@ from pyro_mfcvae.cli.options import (
     tracked_by,
 )
 from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.signals import Interrupted, status_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -329,18 +331,18 @@ def _finish(
         for run in runs.values():
             say("drawing")
             draw_run(run, dataset)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         tell("Interrupted; what was trained is safe. Go on with")
         for path, name in product(paths, ("evaluate", "figures")):
             tell(f"    {command_line(name, path, *besides)}")
-        sys.exit(130)
+        sys.exit(status_of(error))
     return results
 
 
 def end_if_interrupted(
     screen: Console, runs: Iterable[Run], state: TrainingState, besides: Sequence[str] = ()
 ) -> None:
-    """End the process with 130 if training was asked to stop, and say how to go on with it."""
+    """End the process if training was asked to stop, and say how to go on with it."""
     if state.interrupted:
         resumed = [word for run in runs for word in ("--resume", run.path)]
         say_plainly(
@@ -348,4 +350,4 @@ def end_if_interrupted(
             f"Interrupted after step {state.step} of {state.n_steps}; nothing is lost. Go on with\n"
             f"    {command_line('train', *resumed, *besides)}",
         )
-        sys.exit(130)
+        sys.exit(status_of(Interrupted(state.stop_signal or SIGINT)))

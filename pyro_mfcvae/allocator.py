@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import re
 import sys
 
@@ -35,5 +36,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory does not suffice; torch has no type for it on a CPU."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's
         return True
-    says = re.search("out of memory|(can't|cannot) allocate|bad_alloc", str(error), re.IGNORECASE)
-    return isinstance(error, RuntimeError) and bool(says)
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    # The last is what a library says that there is no room to load.
+    told = "out of memory|(can't|cannot) allocate|bad_alloc|failed to map segment"
+    says = re.search(told, str(error), re.IGNORECASE)
+    return isinstance(error, RuntimeError | ImportError) and bool(says)

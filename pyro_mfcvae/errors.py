@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
 _MOST_LETTERS = 200  # of a value in a message
+_MOST_LISTED = 20  # values in a message
 
 
 class ConfigError(ValueError):
@@ -62,6 +63,19 @@ def shown(value: object) -> str:
     """A value as it stands in a message: escaped, and not too long."""
     text = repr(value)
     return text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}..."
+
+
+def listed(values: Iterable[object], tell: Callable[[Any], str] = shown) -> str:
+    """Values as they stand in a message, the first twenty of them.
+
+    Args:
+        values: the values.
+        tell: what is said of each.
+    """
+    first = list(values)
+    n_more = len(first) - _MOST_LISTED
+    told = ", ".join(map(tell, first[:_MOST_LISTED]))
+    return f"{told} and {n_more:,} more" if n_more > 0 else told
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:

@@ -1,5 +1,8 @@
 """The files of a run: read where they are what they should be, written whole or not at all.
 
+What is written stands aside until it is on the disk, and gets its name then: neither a kill nor a
+power cut leaves half of it under that name.
+
 A run's folder may come from a stranger. What is no regular file (a link to somewhere else, a pipe
 that never ends, a device) is not opened.
 """
@@ -111,7 +114,7 @@ def validated(kind: type[T], values: Any) -> T:
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"]))
-        raise ValueError(f"{where}: {problem['msg']}") from None
+        raise ValueError(": ".join(filter(None, (where, problem["msg"])))) from None
 
 
 @cache
@@ -143,18 +146,62 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BufferedWriter]:
-    """A file to write to, which is aside and renamed into its place once it is whole."""
+    """A file to write to, which is aside and renamed into its place once it is on the disk."""
     new = aside(path)
     try:
         with naming(path):
-            new.unlink(missing_ok=True)
+            remove_leftovers(path.parent, re.escape(path.name), is_shared=True)
             with new.open("xb") as file:  # "x" writes through no link
                 yield file
+                file.flush()
+                os.fsync(file.fileno())
             new.replace(path)
+            flush(path.parent)
     except BaseException:
         with suppress(OSError):
             new.unlink()
         raise
+
+
+@contextmanager
+def making(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which is aside and renamed into its place once it is on the disk.
+
+    The folder that it is in is made, too, but none above that: a run's folder that was removed
+    meanwhile does not come back as half of one.
+    """
+    new = aside(folder)
+    try:
+        with naming(folder):
+            folder.parent.mkdir(exist_ok=True)
+            remove_leftovers(folder.parent, re.escape(folder.name), is_shared=True)
+            new.mkdir()
+            yield new
+            flush_all(new)
+            new.rename(folder)
+            flush(folder.parent)
+            flush(folder.parent.parent)  # which may be new
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+
+
+def flush(path: Path) -> None:
+    """Wait until what a file holds, or which names are in a folder, is on the disk."""
+    if os.name == "nt":  # opens no folder, and flushes no file that is open for reading
+        return
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        with naming(path):
+            os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def flush_all(folder: Path) -> None:
+    """Wait until a folder and everything in it is on the disk."""
+    for path in (*folder.rglob("*"), folder):
+        flush(path)
 
 
 def remove(path: Path) -> None:
@@ -165,13 +212,29 @@ def remove(path: Path) -> None:
         path.unlink()
 
 
-def remove_leftovers(folder: Path, names: str = _NAMES) -> None:
+def remove_leftovers(folder: Path, names: str = _NAMES, is_shared: bool = False) -> None:
     """Remove what processes that were killed have left aside in a folder.
 
     Args:
-        folder: in which nobody else writes.
+        folder: the folder.
         names: pattern of what they were writing.
+        is_shared: whether others may be writing there: what bears the number of a process that
+            lives on this machine stays.
     """
     for path in list(folder.iterdir()) if folder.is_dir() else []:
-        if re.fullmatch(rf"\.({names})-\d+", path.name):
+        found = re.fullmatch(rf"\.(?:{names})-(?P<process>\d+)", path.name)
+        if found and not (is_shared and _lives(int(found["process"]))):
             remove(path)
+
+
+def _lives(process: int) -> bool:
+    """Whether it is another process of this machine."""
+    if os.name == "nt" or process == os.getpid():  # where asking would end it
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # of another person
+        return True
+    return process > 0

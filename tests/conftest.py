@@ -30,6 +30,14 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         option.maxprocesses = option.maxprocesses or 8
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _no_waiting_for_disks():
+    """Files of tests need not survive power cuts, and waiting for disks takes long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _clean_state():
     """Every test starts from the same seed and leaves Pyro's global store empty."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 
 import pytest
+from recorded import recorded
 
 from pyro_mfcvae.errors import RunError
 from pyro_mfcvae.files import (
+    making,
     open_regular,
     own_folder,
     read_json,
@@ -96,6 +99,41 @@ def test_a_full_disk_is_told_of_with_the_file_s_name(tmp_path, monkeypatch):
         write_whole(path, "after")
     assert [entry.name for entry in tmp_path.iterdir()] == ["evaluation.json"]
     assert path.read_text() == "before"
+
+
+def test_what_is_written_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    calls = recorded(monkeypatch)
+    write_whole(tmp_path / "evaluation.json", "new")
+    new = f".evaluation.json-{os.getpid()}"
+    assert calls == [("fsync", new), ("rename", new), ("fsync", tmp_path.name)]
+    calls.clear()
+    with making(tmp_path / "runs/copy") as folder:
+        (folder / "inside").mkdir()
+        (folder / "inside/file").write_text("")
+    new = f".copy-{os.getpid()}"
+    assert sorted(calls[:3]) == [("fsync", new), ("fsync", "file"), ("fsync", "inside")]
+    assert calls[3:] == [("rename", new), ("fsync", "runs"), ("fsync", tmp_path.name)]
+
+
+def test_a_folder_that_is_not_filled_leaves_nothing(tmp_path):
+    def fill():
+        with making(tmp_path / "copy") as folder:
+            (folder / "file").write_text("")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fill()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_killed_process_s_part_goes_and_a_living_one_s_stays(tmp_path):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    parts = [tmp_path / f".table.md-{n}" for n in (gone.pid, os.getppid())]
+    for part in parts:
+        part.write_text("half")
+    write_whole(tmp_path / "table.md", "whole")
+    assert sorted(tmp_path.iterdir()) == [parts[1], tmp_path / "table.md"]
 
 
 def test_leftovers_of_killed_processes_are_removed_and_nothing_else(tmp_path):

@@ -58,7 +58,8 @@ class TrainingConfig:
         learning_rate_warm_up: steps over which the learning rates rise from 0 to the schedule's.
         adam_eps: epsilon of Adam.
         max_gradient_norm: gradients whose norm, over all parameters, is larger are scaled down to
-            it; None leaves them as they are.
+            it; None, the default, leaves them as they are: no limit suits all presets, and it costs
+            time at every step.
         pretraining: of encoder and decoder, before the mixtures are placed; None leaves it out.
         epochs_per_step: epochs of each progressive step in order of time (the first belongs to
             the deepest facet), one per facet; a single number trains all facets at once.

@@ -13,6 +13,7 @@ import numpy as np
 from platformdirs import user_cache_path
 
 from pyro_mfcvae.errors import DataError
+from pyro_mfcvae.files import replacing
 
 
 def data_folder(given: str | None) -> Path:
@@ -44,21 +45,16 @@ def memoise(
         array = np.load(path, mmap_mode="c")  # PyTorch wants arrays that can be written to
         if array.shape == shape and array.dtype == np.uint8:
             return array
-    aside = path.with_suffix(f".{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as file:
+        with replacing(path) as file:
             header = {"descr": "|u1", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
             for part in make():
                 file.write(part.tobytes())
-        aside.replace(path)
     except OSError as error:
         raise DataError(
             f"{path.parent} cannot hold the pictures ({error}); name a folder with "
             f"{np.prod(shape) / 1e9:.1f} GB of room with MFCVAE_CACHE"
         ) from error
-    finally:
-        with suppress(OSError):
-            aside.unlink()  # it is there only if something went wrong
     return np.load(path, mmap_mode="c")

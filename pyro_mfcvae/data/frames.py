@@ -11,7 +11,7 @@ import numpy as np
 
 from pyro_mfcvae.data.arrays import IDENTIFIERS_FROM, RESERVED, Shaped
 from pyro_mfcvae.data.formats import Column, Use
-from pyro_mfcvae.errors import DataError, DataWarning, did_you_mean
+from pyro_mfcvae.errors import DataError, DataWarning, did_you_mean, listed, shown
 
 _UNNAMED = "Unnamed: 0"  # as pandas calls an index that was written to a CSV
 
@@ -137,14 +137,16 @@ def arrays_of_frame(
             are asked for.
     """
     if unknown := sorted(set(labels or ()) - set(frame.columns)):
+        known = listed(frame.columns, "{:.200}".format)
         raise DataError(
-            f"{what}: there is no column {', '.join(map(repr, unknown))} for labels; there are "
-            f"{', '.join(map(str, frame.columns))}{did_you_mean(unknown[0], frame.columns)}"
+            f"{what}: there is no column {listed(unknown)} for labels; there are "
+            f"{known}{did_you_mean(unknown[0], frame.columns)}"
         )
     columns = plan_columns(frame, labels)
-    if refused := [f"{each.name!r} ({each.why})" for each in columns if each.use == "refused"]:
+    if refused := [each for each in columns if each.use == "refused"]:
+        told = listed(refused, lambda each: f"{shown(each.name)} ({each.why})")
         raise DataError(
-            f"{what}: columns cannot be observations: {', '.join(refused)}; leave these rows or "
+            f"{what}: columns cannot be observations: {told}; leave these rows or "
             "columns out, fill cells in (as scikit-learn's SimpleImputer does), or name columns "
             "that are labels with --labels"
         )
@@ -190,7 +192,7 @@ def arrays_of_columns(
             stray = next((value for value in known if not is_number(value)), known[0])
             row = first_row + frame[name].to_list().index(stray)
             raise DataError(
-                f"{what}: column {name!r} must hold numbers, got {stray!r} in row {row}"
+                f"{what}: column {shown(name)} must hold numbers, got {shown(stray)} in row {row}"
             )
     values = [frame[name].cast(nw.Float64).to_numpy() for name in found]
     arrays: dict[str, Shaped] = {"x": np.column_stack(values)}
@@ -202,8 +204,8 @@ def check_columns(names: Sequence[str], wanted: Sequence[str], source: str) -> N
     """Raise a DataError if a column is lacking, with those that there are."""
     if lacking := [name for name in wanted if name not in names]:
         raise DataError(
-            f"{source}: there is no column {', '.join(map(repr, lacking))}, only "
-            f"{', '.join(map(repr, names))}; rename columns as in the training"
+            f"{source}: there is no column {listed(lacking)}, only {listed(names)}; rename columns "
+            "as in the training"
             f"{did_you_mean(lacking[0], names)}"
         )
 
@@ -244,4 +246,4 @@ def _label(column: nw.Series[Any]) -> np.ndarray:
 
 
 def _told(columns: Iterable[Column]) -> str:
-    return ", ".join(f"{each.name!r} is {each.use} ({each.why})" for each in columns)
+    return listed(columns, lambda each: f"{shown(each.name)} is {each.use} ({each.why})")

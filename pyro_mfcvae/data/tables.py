@@ -29,6 +29,7 @@ Decimal = Literal[".", ","]
 
 Frames = Callable[..., Iterator[Any]]  # (path, whole) -> data frames of pandas
 
+_NO_TABLES = ("version https://git-lfs", "<!doctype html", "<html")
 _SEPARATORS = (",", ";", "\t")
 _SAMPLE = 2**16  # letters that tell a separator
 _BUFFER = 2**20  # bytes of a column that are read ahead
@@ -109,6 +110,8 @@ def _text_frames(
         text = file.read(_SAMPLE)
         if file.read(1):
             text = text.rpartition("\n")[0] or text
+    if text.lstrip().lower().startswith(_NO_TABLES):
+        raise ValueError("it is none")
     separator = separator or find_separator(text, usual)
     decimal = decimal or find_decimal(text, separator)
     options = {"sep": separator, "decimal": decimal, "encoding": "utf-8-sig"}

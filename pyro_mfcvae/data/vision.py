@@ -17,6 +17,7 @@ from pyro_mfcvae.data.folders import data_folder
 from pyro_mfcvae.data.observations import Dataset
 from pyro_mfcvae.data.registry import register_dataset
 from pyro_mfcvae.errors import ConfigError, DataError
+from pyro_mfcvae.files import flush
 
 Digits = tuple[Tensor, Tensor]
 
@@ -232,6 +233,7 @@ def _download(files: DigitFiles, folder: Path, train: bool, missing: list[Path])
             files.read(torchvision_datasets(), aside, train, True)
             for path in missing:
                 if not os.path.lexists(path):  # another process may have been faster
+                    flush(aside / files.folder / path.name)
                     (aside / files.folder / path.name).rename(path)
     except (MemoryError, ImportError):
         raise

@@ -65,9 +65,10 @@ class Clustering(ClusterMixin, TransformerMixin, ShowsClusters, Shared):
         """
         values = read_rows(self, X, reset=True)
         sizes, latents = self._facets()
-        if len(values) < max(sizes):
+        if len(values) <= max(sizes):
             raise ValueError(
-                f"n_samples={len(values)} should be >= n_clusters={max(sizes)}; give fewer clusters"
+                f"n_samples={len(values)} should be more than n_clusters={max(sizes)}, as one is "
+                "held out; give fewer clusters"
             )
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         columns = self._columns(values)
@@ -244,7 +245,7 @@ class Clustering(ClusterMixin, TransformerMixin, ShowsClusters, Shared):
     def save(self, path: str | Path) -> None:
         """Write the fitted estimator into a ``.safetensors`` file, which :meth:`load` reads."""
         check_is_fitted(self)
-        Path(path).write_bytes(saved.to_bytes(self))
+        write_whole(Path(path), saved.to_bytes(self))
 
     def to_onnx(self, path: str | Path) -> Path:
         """Write an ONNX file that takes rows or pictures (B, *event) in the units of X.

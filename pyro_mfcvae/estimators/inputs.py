@@ -22,6 +22,7 @@ from pyro_mfcvae.errors import DataWarning
 Standardize = bool | Literal["together"]
 
 _MOST_NAMED = 3  # columns
+_FAR = 1e6  # standard deviations
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,10 +60,10 @@ class Units:
             return cls(event, zero + low, one * ((high - low) or 1.0))
         if not standardize:
             return cls(event, zero, one)
-        scaler = StandardScaler().fit(values)
+        mean, var, scale = _moments(values)
         if standardize == "together":
-            return cls(event, scaler.mean_, one * (math.sqrt(scaler.var_.mean()) or 1.0))
-        return cls(event, scaler.mean_, scaler.scale_)
+            return cls(event, mean, one * (math.sqrt(var.mean()) or 1.0))
+        return cls(event, mean, scale)
 
     def observations(self, values: np.ndarray) -> Tensor:
         """Values (N, *event) as observations, uint8 or float32."""
@@ -73,6 +74,29 @@ class Units:
     def values(self, observations: np.ndarray) -> NDArray[np.float64]:
         """Observations (..., *event) as the model sees them, in the units of X."""
         return observations * self.scale + self.shift
+
+
+def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean, variance and scale, 1 where a column is constant, of columns (N, features).
+
+    Raises:
+        ValueError: if values are too large for their variance to be a number.
+    """
+    with np.errstate(all="ignore"):
+        scaler = StandardScaler().fit(values)
+        # Of what is far from zero, such as times, rounding hides how it varies.
+        is_far = np.abs(scaler.mean_) > _FAR * np.sqrt(scaler.var_)
+        middle = np.where(is_far, np.nanmedian(values, 0), 0.0)
+        if is_far.any():
+            scaler = StandardScaler().fit(values - middle)
+    if not np.isfinite(scaler.var_).all():
+        column = int(np.argmin(np.isfinite(scaler.var_)))
+        largest = float(np.nanmax(np.abs(values[:, column])))
+        raise ValueError(
+            f"X has values as large as {largest:.3g} in column {column}, too large to be "
+            "standardised; bring it to another unit, or take out what stands for missing values"
+        )
+    return scaler.mean_ + middle, scaler.var_, scaler.scale_
 
 
 def read_rows(estimator: Any, X: Any, reset: bool) -> np.ndarray:

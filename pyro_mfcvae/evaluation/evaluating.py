@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pyro_mfcvae.data.observations import Dataset, Observations, random_split, select
 from pyro_mfcvae.evaluation.accuracies import majority_map
-from pyro_mfcvae.evaluation.health import examine
+from pyro_mfcvae.evaluation.health import examine, examine_elbo
 from pyro_mfcvae.evaluation.measures import Part, View, measures_of
 from pyro_mfcvae.evaluation.predictions import elbo_means, predict
 from pyro_mfcvae.evaluation.results import Evaluation, FacetResults, FactorResults, Values
@@ -50,7 +50,9 @@ def evaluate(
     parts = {
         part: _measure(model, *dataset.split(part), guide, n_samples, weights) for part in _PARTS
     }
-    return replace(_results(model, parts), health=tuple(examine(model, dataset.x)))
+    elbo: dict[str, float] = {part: found.elbo["elbo"] for part, found in parts.items()}
+    health = examine_elbo(elbo, model.observation) or examine(model, dataset.x)
+    return replace(_results(model, parts), health=tuple(health))
 
 
 def evaluate_halves(

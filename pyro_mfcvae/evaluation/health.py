@@ -14,7 +14,7 @@ fixed weights it is log K where all observations are in one cluster.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,12 +22,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.data.observations import Observations, as_float, spread
 from pyro_mfcvae.evaluation.accuracies import redundancy
 from pyro_mfcvae.evaluation.predictions import encode_batches
 from pyro_mfcvae.findings import Finding, Kind
 from pyro_mfcvae.models.base import FacetModel
-from pyro_mfcvae.training.checks import STEADY
+from pyro_mfcvae.training.checks import LARGE, STANDARDISE, STEADY
 
 N_EXAMINED = 2000  # observations, which tell shares to about one percent
 
@@ -208,6 +209,27 @@ def examine(
     same = np.array([[redundancy(a, b) for b in clusters] for a in clusters])
     noise = model.likelihood.noise(as_float(x).to(model.fade.device))
     return find_illnesses(facets, same, 0.0 if noise is None else float(noise.detach().max()))
+
+
+def examine_elbo(elbo: Mapping[str, float], observation: ObservationSpec) -> list[Finding]:
+    """Whether the ELBO of a part of the data is no number, and what to change.
+
+    Args:
+        elbo: of each part.
+        observation: what one observation looks like.
+    """
+    parts = [
+        f"{value} of the {part} part" for part, value in elbo.items() if not math.isfinite(value)
+    ]
+    if not parts:
+        return []
+    largest = max(-observation.low, observation.high)
+    cause = (
+        f"values of x go up to {largest:,.6g}; leave such observations out, or {STANDARDISE}"
+        if largest > LARGE
+        else STEADY
+    )
+    return [Finding("not finite", (), f"the ELBO is {' and '.join(parts)}: {cause}")]
 
 
 def _information(means: Tensor, variances: Tensor) -> float:

@@ -22,7 +22,7 @@ from pyro_mfcvae.data.frames import is_number
 from pyro_mfcvae.data.rows import Rows, read_rows
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.evaluation.predictions import BATCH_SIZE, check_range, find_group, predict_batch
-from pyro_mfcvae.files import naming, replacing
+from pyro_mfcvae.files import making, naming, replacing
 from pyro_mfcvae.models import FacetModel
 from pyro_mfcvae.naming import Names, named_clusters
 from pyro_mfcvae.registry import unknown
@@ -119,6 +119,7 @@ def assign(
     }
     sure, n_rows, named = dict.fromkeys(sizes, 0.0), 0, run.cluster_names()
     with (
+        nullcontext() if copy_to is None else making(copy_to) as copies,
         replacing(out) if isinstance(out, Path) else nullcontext(out) as file,
         WRITERS[suffix](file) as write,
     ):
@@ -130,8 +131,8 @@ def assign(
                 clusters = piece[f"facet_{j}"]
                 sizes[j] += np.bincount(clusters, minlength=len(sizes[j]))
                 sure[j] += float(np.sum(piece[f"facet_{j}_p"]))
-                if copy_to is not None:
-                    _copy(source, copy_to / f"facet_{j}", names, clusters)
+                if copies is not None:
+                    _copy(source, copies / f"facet_{j}", names, clusters)
     means = {j: total / n_rows for j, total in sure.items()}
     return Assigned(n_rows, sizes, means, {j: named[j] for j in sizes})
 
@@ -160,6 +161,7 @@ def _check_new(copy_to: Path, source: Path) -> None:
         raise ConfigError(f"{copy_to} exists already; choose a new folder for the copies")
     if copy_to.resolve().is_relative_to(source.resolve()):
         raise ConfigError(f"{copy_to} lies in the folder of the pictures; choose one outside")
+    copy_to.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _copy(source: Path, folder: Path, names: Sequence[str], clusters: Values) -> None:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from signal import SIGINT
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -17,13 +18,10 @@ from pyro_mfcvae.evaluation.results import Evaluation
 from pyro_mfcvae.runs.measure import evaluate_run, lacking
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import Parts, resume, train
+from pyro_mfcvae.signals import Interrupted
 from pyro_mfcvae.training import Callback
 from pyro_mfcvae.training.checkpoints import checkpoints
 from pyro_mfcvae.training.say import Say, quiet
-
-
-class Interrupted(KeyboardInterrupt):
-    """Training was asked to stop; everything so far is saved."""
 
 
 def finish(
@@ -71,8 +69,8 @@ def finish(
         raise RunError(
             f"another process is training {folder}; wait for its end, or interrupt it"
         ) from None
-    if state.interrupted or state.stop_requested:
-        raise Interrupted
+    if state.interrupted or state.stop_signal:
+        raise Interrupted(state.stop_signal or SIGINT)
     return run
 
 

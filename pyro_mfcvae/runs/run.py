@@ -28,6 +28,8 @@ from pyro_mfcvae.evaluation.onnx import to_onnx
 from pyro_mfcvae.evaluation.results import Comparison, Evaluation
 from pyro_mfcvae.files import (
     aside,
+    flush,
+    flush_all,
     open_regular,
     own_folder,
     read_json,
@@ -114,10 +116,13 @@ class Run(Shared):
             if feature_names:
                 write_whole(new / "columns.json", json.dumps(list(feature_names)) + "\n")
             fill(new)
+            flush_all(new)
             while True:
                 folder = named if path is not None else _next_number(named)
                 try:
-                    return cls(new.rename(folder))
+                    run = cls(new.rename(folder))
+                    flush(folder.parent)
+                    return run
                 except OSError:  # another run may have taken the number in this moment
                     if path is not None or not folder.exists():
                         raise
@@ -380,7 +385,8 @@ class Run(Shared):
         Raises:
             RunError: if the file is damaged.
         """
-        return self._results("environment.json", partial(validated, dict[str, Any])) or {}
+        read = partial(validated, dict[str, Any])
+        return self._results("environment.json", read, "; remove it") or {}
 
     def feature_names(self) -> tuple[str, ...]:
         """Names of the columns that the model takes, in their order; none where they have none.
@@ -388,7 +394,8 @@ class Run(Shared):
         Raises:
             RunError: if the file is damaged.
         """
-        return self._results("columns.json", partial(validated, tuple[str, ...])) or ()
+        remedy = "; it has the names of the columns, in the order of the training: put them back"
+        return self._results("columns.json", partial(validated, tuple[str, ...]), remedy) or ()
 
     def evaluation(self) -> Evaluation | None:
         """The results of the latest evaluation, if there was one.
@@ -455,9 +462,14 @@ class Run(Shared):
         """Replace ``comparison.json``; warns if it cannot be written."""
         self._write_results("comparison.json", results.to_dict())
 
-    def _results(self, name: str, read: Callable[[Any], Result]) -> Result | None:
+    def _results(
+        self,
+        name: str,
+        read: Callable[[Any], Result],
+        remedy: str = "; remove it and measure again",
+    ) -> Result | None:
         try:
-            return read_json(self.path / name, read, "; remove it and measure again")
+            return read_json(self.path / name, read, remedy)
         except FileNotFoundError:
             return None
 

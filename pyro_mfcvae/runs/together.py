@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from pyro_mfcvae.allocator import is_out_of_memory
 from pyro_mfcvae.config import Config
 from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.errors import ConfigError, RunError, TrainingError, explain_os
 from pyro_mfcvae.runs.run import Run
-from pyro_mfcvae.runs.train import Parts, elsewhere, how_to_go_on, lock, run_callbacks
+from pyro_mfcvae.runs.train import Parts, elsewhere, how_to_go_on, last_good, lock, run_callbacks
 from pyro_mfcvae.training import Callback, TrainingState
 from pyro_mfcvae.training.begin import initialise, prepare
 from pyro_mfcvae.training.callbacks import add_timing
@@ -167,4 +168,9 @@ def _take_steps(
         broken = [str(r.path) for r, state in zip(runs, states, strict=True) if state.failed]
         others = [str(r.path) for r, state in zip(runs, states, strict=True) if not state.failed]
         saved = f". Saved are {', '.join(others)}: see mfcvae evaluate" if others else ""
-        raise TrainingError(f"{', '.join(broken)}: {error}{saved}") from error
+        kept = last_good(*(r for r, s in zip(runs, states, strict=True) if s.failed))
+        raise TrainingError(f"{', '.join(broken)}: {error}{kept}{saved}") from error
+    except Exception as error:
+        if is_out_of_memory(error):
+            error.add_note(how_to_go_on(*runs))
+        raise

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from filelock import FileLock, Timeout
 
+from pyro_mfcvae.allocator import is_out_of_memory
 from pyro_mfcvae.config import Config
 from pyro_mfcvae.data import Dataset, in_folder
 from pyro_mfcvae.errors import RunError, TrainingError, explain_os
@@ -141,12 +142,29 @@ def _take_steps(run: Run, state: TrainingState, callbacks: Sequence[Callback], s
         take_steps(state, callbacks, say)
     except EndedElsewhere as error:
         raise EndedElsewhere(f"{error}. {how_to_go_on(run)}, with any number of devices") from error
+    except TrainingError as error:
+        raise type(error)(f"{error}{last_good(run)}") from error
     except OSError as error:
         raise TrainingError(f"{explain_os(error)}. {how_to_go_on(run)}") from error
+    except Exception as error:
+        if is_out_of_memory(error):
+            error.add_note(how_to_go_on(run))
+        raise
+
+
+def last_good(*runs: Run) -> str:
+    """What a message adds once the training of runs has broken down."""
+    kept = []
+    for run in runs:
+        with suppress(RunError):
+            kept.append(f"{run.path} at step {run.step()}")
+    return f". The last good checkpoint is kept: {', '.join(kept)}" if kept else ""
 
 
 def how_to_go_on(*runs: Run) -> str:
     """What a message says once the training of runs has ended too early."""
+    if gone := [str(run.path) for run in runs if not run.path.exists()]:
+        return f"{', '.join(gone)} has been removed while it was trained: train a new run"
     folders = [word for run in runs for word in ("--resume", str(run.path))]
     return f"The last checkpoint is kept: go on with {shlex.join(['mfcvae', 'train', *folders])}"
 
@@ -207,6 +225,6 @@ def run_callbacks(
         *(HeldOutLog(dataset, log, part) for part in sorted(judged)),
         *best_kept(run.config, dataset),
         *trackings(run.config, log, run.path.name, run.path),
-        Checkpoints(run.checkpoints),
+        Checkpoints(run.checkpoints, log=run.metrics_path),
         Timings(run.timings_path),
     ]

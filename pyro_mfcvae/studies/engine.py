@@ -17,10 +17,11 @@ from typing_extensions import override
 from pyro_mfcvae.config import Config, digest
 from pyro_mfcvae.data import Dataset, in_folder, reads_files
 from pyro_mfcvae.errors import ConfigError, DataError, RunError
-from pyro_mfcvae.runs.complete import Interrupted, complete, finish, is_finished
+from pyro_mfcvae.runs.complete import complete, finish, is_finished
 from pyro_mfcvae.runs.measure import lacking
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import Parts
+from pyro_mfcvae.signals import Interrupted, status_of
 from pyro_mfcvae.studies.jobs import Arm, Datasets, Execution, Job, Outcome, Record, Watch
 from pyro_mfcvae.training import Callback
 from pyro_mfcvae.training.begin import prepare
@@ -87,11 +88,11 @@ class Study:
         write()
         try:
             execution.run(self.missing, _Keeper(self, watch, write), self.datasets)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             for record in list(self.records.values()):
                 if record.state == "running":
                     self.keep(record.job)
-            raise Interrupted from None
+            raise Interrupted(status_of(error) - 128) from None
         finally:
             write()
 

@@ -21,7 +21,7 @@ from typing_extensions import override
 
 from pyro_mfcvae.plugins import load_again, loaded_files
 from pyro_mfcvae.plugins.files import Files
-from pyro_mfcvae.runs.complete import Interrupted
+from pyro_mfcvae.signals import Interrupted, ending_in_time
 from pyro_mfcvae.studies.engine import train_and_measure
 from pyro_mfcvae.studies.jobs import Datasets, Execution, Job, Watch
 from pyro_mfcvae.training import Callback, TrainingState
@@ -76,7 +76,7 @@ class Processes(Execution):
     @override
     def run(self, jobs: Sequence[Job], watch: Watch, datasets: Datasets) -> None:
         waiting, running = deque(jobs), dict[Connection, _Worker]()
-        with _handle(signal.SIGTERM, signal.default_int_handler):
+        with _handle(signal.SIGTERM, _interrupt):
             try:
                 while waiting or running:
                     while waiting and len(running) < self.n_jobs:
@@ -165,7 +165,7 @@ def _work(job: Job, files: Files, n_threads: int, connection: Connection) -> Non
             return False
         return True
 
-    with cpu_threads(n_threads):
+    with cpu_threads(n_threads), ending_in_time():
         try:
             error = attempt(job, Datasets(), [_Reports(tell)], files)
         except Interrupted:
@@ -201,6 +201,10 @@ def _stop(workers: Sequence[_Worker]) -> None:
         for worker in workers:
             worker.process.kill()
         raise
+
+
+def _interrupt(number: int, _frame: object) -> None:
+    raise Interrupted(number)
 
 
 @contextmanager

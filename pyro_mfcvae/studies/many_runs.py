@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
+from signal import SIGINT
 
 from typing_extensions import override
 
@@ -13,8 +14,8 @@ from pyro_mfcvae.config import Config, identity
 from pyro_mfcvae.config import override as change
 from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.errors import ConfigError, TrainingError
-from pyro_mfcvae.runs.complete import Interrupted
 from pyro_mfcvae.runs.together import train_together
+from pyro_mfcvae.signals import Interrupted
 from pyro_mfcvae.studies.engine import JUDGED
 from pyro_mfcvae.studies.execution import attempt
 from pyro_mfcvae.studies.jobs import Datasets, Execution, Job, Watch
@@ -87,5 +88,5 @@ class AsOne(Execution):
         except (ValueError, TrainingError) as error:
             self.say(f"one after the other: {error}")
         else:
-            if states[0].interrupted or states[0].stop_requested:
-                raise Interrupted
+            if states[0].interrupted or states[0].stop_signal:
+                raise Interrupted(states[0].stop_signal or SIGINT)

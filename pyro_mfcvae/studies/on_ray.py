@@ -15,7 +15,7 @@ from typing_extensions import override
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.plugins import loaded_files
 from pyro_mfcvae.plugins.files import Files
-from pyro_mfcvae.runs.complete import Interrupted
+from pyro_mfcvae.signals import Interrupted
 from pyro_mfcvae.studies.execution import attempt
 from pyro_mfcvae.studies.jobs import Datasets, Execution, Job, Watch
 from pyro_mfcvae.training.loop import cpu_threads

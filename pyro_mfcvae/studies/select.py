@@ -20,7 +20,7 @@ from pyro_mfcvae.evaluation.ranking import Candidate, Ranking, density_of, match
 from pyro_mfcvae.evaluation.slow import ROWS
 from pyro_mfcvae.figures import save_figure
 from pyro_mfcvae.figures.candidates import ranked_candidates
-from pyro_mfcvae.files import write_whole
+from pyro_mfcvae.files import making, write_whole
 from pyro_mfcvae.inference.noise import start_seeds
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.studies.engine import Study, check_distinct
@@ -136,7 +136,8 @@ def promote(run: Run, folder: Path) -> Run:
         if (run.path / name).exists():
             write_whole(folder / name, (run.path / name).read_bytes())
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    shutil.copytree(run.checkpoints, folder / "checkpoints")
+    with making(folder / "checkpoints") as new:
+        shutil.copytree(run.checkpoints, new, dirs_exist_ok=True)
     write_whole(folder / "config.json", (run.path / "config.json").read_bytes())
     return Run(folder)
 

@@ -86,7 +86,8 @@ class MetricsLog(Callback):
     def on_start(self, state: TrainingState) -> None:
         """Drop what a killed run wrote after the checkpoint that training goes on from."""
         if self.path is not None and (found := read_metrics(self.path)):
-            self.records = [record for record in found if record["step"] <= state.step]
+            last = state.step - state.pending
+            self.records = [record for record in found if record["step"] <= last]
             write_whole(self.path, "".join(f"{json.dumps(record)}\n" for record in self.records))
 
     @override
@@ -199,11 +200,24 @@ class StopAtNonsense(Callback):
     def on_log(self, state: TrainingState, metrics: Metrics) -> None:
         wrong = [name for name, value in metrics.items() if not math.isfinite(value)]
         if wrong:
-            large = large_values(state.model.observation, state.config)
-            cause = f": {large}, so {STANDARDISE};" if large else ";"
-            told = f"{', '.join(wrong)} is no longer finite at step {state.step}{cause} {STEADY}"
+            told = explain_not_finite(state, ", ".join(wrong))
             self.log.add_findings(state, [Finding("not finite", (), told)])
             raise TrainingError(told)
+
+
+def explain_not_finite(state: TrainingState, what: str) -> str:
+    """What is no longer finite, since when, and what to change.
+
+    Args:
+        state: of the run.
+        what: to be named where the term that broke first is not known.
+    """
+    step, names = state.first_not_finite()
+    if len(names) > 1:
+        names = [name for name in names if name != "elbo"]
+    large = large_values(state.model.observation, state.config)
+    cause = f": {large}, so {STANDARDISE};" if large else ";"
+    return f"{', '.join(names) or what} is no longer finite at step {step}{cause} {STEADY}"
 
 
 @contextmanager

@@ -1,11 +1,10 @@
-"""Checkpoints: safetensors and JSON, written aside and renamed, with checksums."""
+"""Checkpoints: safetensors and JSON, written aside, flushed and renamed, with checksums."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-import shutil
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -25,8 +24,8 @@ from pyro_mfcvae.config import Config, Whole, config_from_dict, config_to_dict, 
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError, DamagedCheckpointWarning, RunError, TrainingError
 from pyro_mfcvae.files import (
-    aside,
-    naming,
+    flush,
+    making,
     open_regular,
     own_folder,
     read_json,
@@ -35,7 +34,7 @@ from pyro_mfcvae.files import (
     validated,
 )
 from pyro_mfcvae.models.base import FacetModel
-from pyro_mfcvae.training.callbacks import Callback
+from pyro_mfcvae.training.callbacks import Callback, explain_not_finite
 from pyro_mfcvae.training.state import Best, TrainingState
 
 _MODEL: Final = "model.safetensors"
@@ -58,6 +57,7 @@ class Checkpoint:
         fade: fade weights of the last step.
         best_step: steps done when the model did best on held-out observations, and
         best_elbo: how well; None where nothing is kept.
+        pending: whether what is measured after this step is still to come.
         observation: what one observation looks like.
         config: settings of the run, where they are known.
         data: fingerprint of the data, where it is known.
@@ -71,6 +71,7 @@ class Checkpoint:
     fade: tuple[float, ...]
     best_step: Whole = 0
     best_elbo: float | None = None
+    pending: bool = False
     observation: ObservationSpec
     config: dict[str, Any] | None = None
     data: str | None = None
@@ -120,14 +121,18 @@ class Checkpoint:
 class Checkpoints(Callback):
     """Saves a run at its start, every few epochs and at its end, keeping the newest ones.
 
+    Each is on the disk before an older one is removed.
+
     Args:
         folder: of all checkpoints of the run.
         n_kept: how many are kept.
+        log: of the run, a file that is to hold all that was logged before a checkpoint.
     """
 
-    def __init__(self, folder: Path, n_kept: int = 2) -> None:
+    def __init__(self, folder: Path, n_kept: int = 2, log: Path | None = None) -> None:
         self.folder = folder
         self.n_kept = n_kept
+        self.log = log
 
     @override
     def on_start(self, state: TrainingState) -> None:
@@ -157,11 +162,9 @@ class Checkpoints(Callback):
         learnt = [*state.model.parameters(), *_optimizer_tensors(state).values()]
         is_finite = all(bool(values.isfinite().all()) for values in learnt)
         if not is_finite or any(bool(values.isnan().any()) for values in state.model.buffers()):
-            raise TrainingError(
-                f"parameters, their moments or the objective are no longer finite at step "
-                f"{state.step}; lower training.learning_rate, or raise the likelihood's scale or "
-                "the facets' initial_variance. The last good checkpoint has been kept"
-            )
+            raise TrainingError(explain_not_finite(state, "a parameter or its moments"))
+        if self.log is not None and self.log.exists():
+            flush(self.log)
         save_checkpoint(state, self.folder)
         kept = checkpoints(self.folder)
         for path in kept[self.n_kept :] + [p for p in kept[: self.n_kept] if _is_start(p, state)]:
@@ -211,6 +214,7 @@ def save_checkpoint(state: TrainingState, folder: Path) -> Path:
         "fade": state.last_fade,
         "best_step": best.step if best else 0,
         "best_elbo": best.elbo if best else None,
+        "pending": state.pending,
         "observation": asdict(state.model.observation),
         "config": config_to_dict(state.config),
         "data": state.data,
@@ -353,6 +357,7 @@ def restore(state: TrainingState, checkpoint: Checkpoint) -> None:
     except (RuntimeError, ValueError) as error:
         raise RunError(f"checkpoint {path} does not fit the settings of its run: {error}") from None
     state.step, state.n_totals = checkpoint.step, checkpoint.n_totals
+    state.pending = checkpoint.pending
     state.term_names = checkpoint.term_names
     state.totals = None if totals is None else totals.to(state.fade.device)
     if checkpoint.best_elbo is not None:
@@ -387,23 +392,16 @@ def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
 
 def _write(path: Path, tensors: Mapping[str, Mapping[str, Tensor]], record: dict[str, Any]) -> None:
     """Write a checkpoint's files of tensors and its record aside, and rename them into place."""
-    new = aside(path)
-    shutil.rmtree(new, ignore_errors=True)
     try:
-        with naming(path):
-            new.mkdir(parents=True)
+        with making(path) as new:
             for name, values in tensors.items():
                 save_file(_on_cpu(values), new / name)
             record = record | {"checksums": {name: _checksum(new / name) for name in tensors}}
             record = json.loads(json.dumps(record))  # as it will be read
             text = json.dumps({**record, "checksum": _digest(record)}, indent=2)
             (new / _STATE).write_text(text + "\n")
-            new.replace(path)
-    except BaseException as error:
-        shutil.rmtree(new, ignore_errors=True)
-        if isinstance(error, SafetensorError):  # what a full disk comes as
-            raise OSError(f"{path} cannot be written: {error}") from None
-        raise
+    except SafetensorError as error:  # what a full disk comes as
+        raise OSError(f"{path} cannot be written: {error}") from None
 
 
 def _optimizer_tensors(state: TrainingState) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.models.base import FacetModel
 
-_LARGE = 100.0  # for a value
+LARGE = 100.0  # for a value
 STEADY = (
     "lower training.learning_rate, or raise the likelihood's scale or the facets' initial_variance"
 )
@@ -23,7 +23,7 @@ def large_values(observation: ObservationSpec, config: Config) -> str:
     are what they are.
     """
     largest = max(-observation.low, observation.high)
-    is_large = largest > _LARGE and config.model.likelihood.name == "gaussian"
+    is_large = largest > LARGE and config.model.likelihood.name == "gaussian"
     return f"values of x go up to {largest:,.6g}" if is_large else ""
 
 

@@ -121,7 +121,9 @@ def take_steps(
     """Train from where the state is to the end of its run, in the way that suits its device.
 
     Ctrl-C, SIGTERM and SIGHUP end the run after the step under way, with ``state.interrupted``
-    set; a second one ends it at once with KeyboardInterrupt.
+    set; a second one ends it at once with KeyboardInterrupt. Two seconds after SIGTERM or SIGHUP
+    an evaluation or a compiler under way is given up for that; what callbacks were doing is done
+    when the run goes on.
 
     Args:
         state: changed in place.

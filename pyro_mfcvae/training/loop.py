@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import torch
 
+from pyro_mfcvae.signals import Interrupted, of_clusters
 from pyro_mfcvae.training.callbacks import Callback
 from pyro_mfcvae.training.state import TrainingState
+
+_PATIENCE = 2.0  # seconds from a cluster's signal until what is under way is given up
 
 
 def run_loop(state: TrainingState, callbacks: Sequence[Callback], step: Callable[[], None]) -> None:
@@ -27,11 +31,11 @@ def run_loop(state: TrainingState, callbacks: Sequence[Callback], step: Callable
         TrainingError: if the run breaks down.
     """
     loop = Loop(state, callbacks if state.engine.is_writer else ())
-    with running([loop]) as stop_requested:
+    with running([loop]) as stop_signal:
         while loop.goes_on:
             step()
             loop.after_step()
-            loop.stop_if(stop_requested())
+            loop.stop_if(stop_signal())
 
 
 class Loop:
@@ -58,31 +62,57 @@ class Loop:
         for callback in self.callbacks:
             callback.on_start(self.state)
             self._begun.append(callback)
+        if self.state.pending:
+            self.state.pending = False
+            self.after_step()
 
     def after_step(self) -> None:
         """After each step.
 
         Raises:
             TrainingError: if a callback finds that the run has broken down.
+            Interrupted: if a signal ends what callbacks do after the last step, or on one of
+                several processes. Else they are called once more when the run goes on.
         """
+        state, totals, n_totals = self.state, self.state.totals, self.state.n_totals
+        if totals is not None and self._is_log_point:
+            totals = totals.clone()
+        try:
+            self._call_back()
+        except Interrupted:
+            if state.step == state.n_steps or state.engine.n_processes > 1:
+                raise
+            state.totals, state.n_totals = totals, n_totals
+            self.postpone()
+
+    def postpone(self) -> None:
+        """Leave what is to be done after this step to the time when the run goes on."""
+        self.state.pending = self.state.interrupted = True
+
+    @property
+    def _is_log_point(self) -> bool:
+        state = self.state
+        return state.step % state.config.training.log_every == 0 or state.step == state.n_steps
+
+    def _call_back(self) -> None:
         state = self.state
         self._call("on_step")
-        if state.step % state.config.training.log_every == 0 or state.step == state.n_steps:
+        if self._is_log_point:
             self._metrics = state.take_means()
             self._call("on_log", self._metrics)
         if state.step % state.batches.per_epoch == 0:
             state.join_totals()
             self._call("on_epoch", self._metrics)
 
-    def stop_if(self, requested: bool) -> None:
+    def stop_if(self, requested: int) -> None:
         """Interrupt the run on all of its processes, if a callback or a signal of one asks for it.
 
         Args:
-            requested: whether a signal did; after the last step it comes too late.
+            requested: number of the signal that does; after the last step it comes too late.
         """
         state = self.state
-        requested = requested and state.step < state.n_steps
-        if state.engine.any(state.interrupted or requested):
+        in_time = bool(requested) and state.step < state.n_steps
+        if state.engine.any(state.interrupted or in_time):
             state.interrupted = True
             state.join_totals()
 
@@ -103,58 +133,81 @@ class Loop:
 
 
 @contextmanager
-def running(loops: Sequence[Loop]) -> Iterator[Callable[[], bool]]:
+def running(loops: Sequence[Loop]) -> Iterator[Callable[[], int]]:
     """Begin loops, and end every one of them, even if another one, or training, fails.
 
     Args:
         loops: of runs with the same number of threads and the same precision.
 
     Yields:
-        what tells whether a signal asked for a stop.
+        what gives the number of the signal that asked for a stop, or 0.
     """
     training = loops[0].state.config.training
-    with (
-        _stop_signals() as stop_requested,
-        cpu_threads(training.n_threads),
-        products_in(training.precision),
-    ):
+    stop = _Stop()
+    with stop.heard(), cpu_threads(training.n_threads), products_in(training.precision):
         try:
             for loop in loops:
                 loop.begin()
-            yield stop_requested
+            yield lambda: stop.number
         except BaseException:
             for loop in loops:
                 loop.state.failed = True
+            with suppress(Exception):  # what went wrong first is what is told
+                stop.end(loops)
             raise
+        stop.end(loops)
+
+
+class _Stop:
+    """A signal that asks for a stop. A second one raises Interrupted.
+
+    So does time: a cluster that sends SIGTERM kills soon after, and what takes long, such as an
+    evaluation or a compiler, hears of nothing.
+
+    Attributes:
+        number: of the signal, or 0.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._timer: threading.Timer | None = None
+
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        """Hear signals; only the main thread may."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        signals = [signal.SIGINT, *of_clusters()]
+        previous = [signal.signal(number, self._handle) for number in signals]
+        try:
+            yield
         finally:
-            with ExitStack() as ending:
-                for loop in reversed(loops):
-                    loop.state.stop_requested = stop_requested()
-                    ending.callback(loop.end)
+            self._wait()
+            for number, handler in zip(signals, previous, strict=True):
+                signal.signal(number, handler)
 
+    def end(self, loops: Sequence[Loop]) -> None:
+        """End all loops; saving may take its time."""
+        self._wait()
+        with ExitStack() as ending:
+            for loop in reversed(loops):
+                loop.state.stop_signal = self.number
+                ending.callback(loop.end)
 
-@contextmanager
-def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Whether a signal asked for a stop; a second one raises KeyboardInterrupt."""
-    received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False  # only the main thread may handle signals
-        return
+    def _wait(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
-    def handle(number: int, _frame: object) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    signals = [signal.SIGINT, signal.SIGTERM]
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signals.append(signal.SIGHUP)  # else nohup lets the run outlive its terminal
-    previous = [signal.signal(number, handle) for number in signals]
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, handler in zip(signals, previous, strict=True):
-            signal.signal(number, handler)
+    def _handle(self, number: int, _frame: object) -> None:
+        if self.number:
+            raise Interrupted(self.number)
+        self.number = number
+        if number != signal.SIGINT and hasattr(signal, "pthread_kill"):
+            again = functools.partial(signal.pthread_kill, threading.get_ident(), number)
+            self._timer = threading.Timer(_PATIENCE, again)
+            self._timer.daemon = True
+            self._timer.start()
 
 
 @contextmanager

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any, cast
 
 import torch
@@ -29,6 +31,7 @@ from pyro_mfcvae.training.start.cluster_network import fit_cluster_network
 from pyro_mfcvae.training.start.initialise import draw_observations, fit_mixture
 
 _FITTED = 10_000  # observations that mixtures are fitted to
+_MOST_RECENT = 10_000  # steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +63,10 @@ class TrainingState:
         schedule: fade weights of any step.
         step: steps done.
         interrupted: whether the run was asked to stop before its end.
-        stop_requested: whether a signal asked for a stop, which in the last step comes too late to
-            interrupt the run.
+        stop_signal: number of the signal that asked for a stop, which in the last step comes too
+            late to interrupt the run; 0 if none did.
+        recent: the terms of each step since the last log point, (T,), where they are on the CPU.
+        pending: whether callbacks are still to be called after the latest step.
         failed: whether an error ended it.
         totals: sums of the terms since the last log point, named by ``term_names``.
         n_totals: steps in these sums.
@@ -79,12 +84,14 @@ class TrainingState:
     data: str = ""
     step: int = 0
     interrupted: bool = False
-    stop_requested: bool = False
+    stop_signal: int = 0
+    pending: bool = False
     failed: bool = False
     totals: Tensor | None = None
     n_totals: int = 0
     term_names: tuple[str, ...] = ()
     weights: tuple[float, ...] = ()
+    recent: deque[Tensor] = field(default_factory=lambda: deque(maxlen=_MOST_RECENT))
     best: Best | None = None
     engine: Engine = ONE_PROCESS
 
@@ -150,9 +157,26 @@ class TrainingState:
         if self.totals is None:
             self.totals = torch.zeros_like(values)
         self.totals += values
+        if not self.n_totals:
+            self.recent.clear()
+        if values.device.type == "cpu":
+            self.recent.append(values)
         self.term_names = self.objective.term_names
         self.n_totals += 1
         self.step += 1
+
+    def first_not_finite(self) -> tuple[int, list[str]]:
+        """Of the steps since the last log point the first with terms that are not finite.
+
+        Returns:
+            the steps done after it, and names of these terms; the latest step and no names where
+            that is not known.
+        """
+        for i, values in enumerate(self.recent):
+            terms = zip(self.term_names, values.tolist(), strict=True)
+            if names := [name for name, value in terms if not isfinite(value)]:
+                return self.step - len(self.recent) + i + 1, names
+        return self.step, []
 
     def join_totals(self) -> None:
         """Make the sums those of whole batches, on every process. Each must call it."""

@@ -281,7 +281,7 @@ def test_an_interrupted_process_can_go_on_bit_for_bit(number, start_training):
     process.send_signal(number)
     output, _ = process.communicate(timeout=60)
     if number != signal.SIGKILL:
-        assert process.returncode == 130, output
+        assert process.returncode == 128 + number, output
         assert "mfcvae train --resume halted" in output
         assert "Traceback" not in output
     assert Run("halted").metrics()[-1]["step"] < 400
@@ -291,3 +291,45 @@ def test_an_interrupted_process_can_go_on_bit_for_bit(number, start_training):
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     assert Run("whole").metrics() == Run("halted").metrics()
     assert Run("whole").evaluation() == Run("halted").evaluation()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "wait_for", "hint"),
+    [
+        (["train", "--runs", "2", "--out", "out"], "out/*/metrics.jsonl", "--resume out/seed-0"),
+        (["sweep", "spec.json", "--out", "out"], "out/runs/*/metrics.jsonl", "sweep spec.json"),
+        (
+            ["sweep", "spec.json", "--out", "out", "--jobs", "2"],
+            "out/runs/*/metrics.jsonl",
+            "--jobs 2",
+        ),
+        (["train", "--set", "training.step=compiled", "--out", "out"], "out/.lock", "--resume out"),
+    ],
+)
+def test_a_cluster_s_signal_ends_every_training_in_ten_seconds(words, wait_for, hint):
+    long = [*_tiny(), "--set", "training.epochs_per_step=[20,8000]"]
+    made = _mfcvae("train", *_tiny(), "--set", "training.epochs_per_step=[1,1]", "--out", "short")
+    assert made.exit_code == 0, made.output
+    spec = {"base": "short/config.json", "set": {"training.epochs_per_step": [20, 8000]}}
+    Path("spec.json").write_text(json.dumps(spec | {"seeds": 2}))
+    given = words + long * (words[0] == "train")
+    with subprocess.Popen(
+        [sys.executable, "-m", "pyro_mfcvae", *given],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not list(Path().glob(wait_for)):
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        time.sleep(1)
+        process.terminate()
+        began = time.monotonic()
+        output, _ = process.communicate(timeout=30)
+    assert time.monotonic() - began < 10
+    assert process.returncode == 128 + signal.SIGTERM, output
+    assert hint in output
+    assert "Traceback" not in output

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import narwhals as nw
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +15,8 @@ from click.testing import CliRunner
 from pyro_mfcvae.cli import main
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.data import dataset_of, load_dataset
+from pyro_mfcvae.data.formats import find_format
+from pyro_mfcvae.data.frames import arrays_of_columns
 from pyro_mfcvae.data.inspection import inspect_data
 from pyro_mfcvae.data.memory import observations_of
 from pyro_mfcvae.errors import ConfigError, DataError, DataWarning
@@ -237,3 +240,29 @@ def test_an_index_of_lists_names_rows():
     frame = table()
     frame.index = pd.Index([np.array([i, 1]) for i in range(N)])
     assert dataset_of(frame).row_names[3] == "[3 1]"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n", "git lfs pull"),
+        ("\n<!DOCTYPE html>\n<html><body>404, not found</body></html>\n", "web page"),
+    ],
+)
+def test_what_often_takes_the_place_of_a_table_is_named(text, told, tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text(text)
+    with pytest.raises(DataError, match=told):
+        find_format(path).read(path)
+
+
+@pytest.mark.parametrize(
+    ("names", "cell"),
+    [(["a", "b"], "9" * 400), (["a" * 100_000, "b"], "1"), ([*"cdefg"] * 50, "1")],
+)
+def test_messages_are_short_whatever_names_and_cells_are(names, cell):
+    columns = {f"{name}{i}": [cell, "no number" * 1000] for i, name in enumerate(names)}
+    frame = nw.from_native(pd.DataFrame(columns), eager_only=True)
+    with pytest.raises(DataError) as caught:
+        arrays_of_columns(frame, ["a0", "b1"], "mine.csv")
+    assert len(str(caught.value)) < 5000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from pyro_mfcvae import FacetClustering
 from pyro_mfcvae.config import override
 from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.evaluation import HealthWatch, Vitals, evaluate, examine, find_illnesses
+from pyro_mfcvae.evaluation.health import examine_elbo
 from pyro_mfcvae.evaluation.results import Evaluation
 from pyro_mfcvae.presets.auto import auto_config
 from pyro_mfcvae.runs.train import resume, train
@@ -131,6 +133,18 @@ def test_the_evaluation_and_its_file_have_it():
         values = json.loads(json.dumps(written := replace(ill, health=health).to_dict()))
         assert values == written
         assert Evaluation.from_dict(values).health == health
+
+
+@pytest.mark.parametrize(("largest", "remedy"), [(1e8, "1e\\+08; leave"), (1.0, "learning_rate")])
+def test_an_elbo_that_is_no_number_is_told_with_its_part_and_cause(largest, remedy):
+    x = torch.zeros(4, 2)
+    x[0, 0] = largest
+    observation = Dataset("rows", x, train=torch.arange(3), test=torch.tensor([3])).observation
+    assert examine_elbo({"train": -3.0, "test": -2.0}, observation) == []
+    (found,) = examine_elbo({"train": -3.0, "test": float("nan")}, observation)
+    assert found.kind == "not finite"
+    assert "nan of the test part" in found.sentence
+    assert re.search(remedy, found.sentence)
 
 
 def test_an_estimator_has_it():

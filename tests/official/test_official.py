@@ -16,6 +16,7 @@ import pytest
 import torch
 import yaml
 
+from benchmarks.kills_of_commands import survive
 from pyro_mfcvae import MFCVAE, FadeInSchedule, Run, import_official
 from pyro_mfcvae.config import Component, FacetConfig, TrainingConfig
 from pyro_mfcvae.data import Dataset
@@ -270,6 +271,17 @@ def test_files_of_old_torch_and_of_tensors_alone(small, tmp_path):
     settings.write_text(yaml.safe_dump(MNIST | {"seed": 11, "init_lr": 1e-3}))
     config = import_run(old, settings, tmp_path / "c").config  # it replaces those in the file
     assert (config.seed, config.training.learning_rate) == (11, 1e-3)
+
+
+@pytest.mark.slow
+def test_an_import_that_is_killed_begins_again(small, tmp_path):
+    _, path = small
+    (tmp_path / "inputs").mkdir()
+    path.rename(tmp_path / "inputs/theirs.pt")
+    words = ["import", "theirs.pt", "--out", "imported"]
+    found = survive(words, tmp_path / "inputs", 20, 0, tmp_path / "kills")
+    assert (found["halves"], found["different"]) == ([], {})
+    assert found["n_ended"] > 0
 
 
 def test_runs_number_themselves(small, tmp_path, monkeypatch):

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import re
+import resource
 import shutil
 import signal
 import threading
+from contextlib import ExitStack
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
+from click.testing import CliRunner
 from models import tiny_config
+from recorded import recorded
 from rich.console import Console
 from safetensors.torch import load_file, save_file
 
+from benchmarks.kills import contents
+from pyro_mfcvae.cli import main
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.data import as_it_is, load_dataset
 from pyro_mfcvae.errors import DataError, NotSavedWarning, RunError, TrainingError
@@ -179,6 +188,89 @@ def test_what_kills_left_behind_is_removed(run):
     shutil.copytree(run.checkpoint().path, run.checkpoints / "00000004")  # of another step
     resume(run)  # which is finished
     assert not (run.checkpoints / "00000004").exists()
+
+
+def test_a_checkpoint_is_on_the_disk_before_an_older_one_goes(run, monkeypatch):
+    calls = recorded(monkeypatch)
+    resume(run)
+    for new in [f".{step:08d}-{os.getpid()}" for step in (12, 16, 20, 24)]:
+        at = calls.index(("rename", new))
+        before = calls[at - 6 : at]
+        names = ["model.safetensors", "optimizer.safetensors", "state.json", new]
+        assert sorted(before[-4:]) == sorted(("fsync", name) for name in names)
+        assert ("fsync", "metrics.jsonl") in before
+        assert calls[at + 1 : at + 3] == [("fsync", "checkpoints"), ("fsync", "run")]
+        assert calls[at + 3][0] == "rename"  # the one that is removed
+        assert calls[at + 4][0] == "rmtree"
+
+
+class Trouble(Callback):
+    """From step 14 on something is amiss, as long as a test lasts that far."""
+
+    def __init__(self, begin):
+        self.begin = begin
+
+    def on_step(self, state):
+        if state.step == 14:
+            self.begin()
+
+
+def _limit(patch, kind: int, soft: int) -> None:
+    before = resource.getrlimit(kind)
+    patch.callback(resource.setrlimit, kind, before)
+    resource.setrlimit(kind, (soft, before[1]))
+
+
+def _read_only(patch) -> None:
+    def fail(path, mode="r", *more, own=Path.open, **named):
+        if set(mode) & set("awx"):
+            raise OSError(30, "Read-only file system")
+        return own(path, mode, *more, **named)
+
+    patch.enter_context(mock.patch.object(Path, "open", fail))
+
+
+TROUBLES = {
+    "too large": lambda patch: _limit(patch, resource.RLIMIT_FSIZE, 1000),
+    "too many open": lambda patch: _limit(patch, resource.RLIMIT_NOFILE, 3),
+    "read-only": _read_only,
+    "allocate": lambda patch: torch.empty(2**55),
+}
+
+
+@pytest.mark.parametrize("told", TROUBLES)
+def test_after_trouble_the_run_goes_on_from_the_last_good_checkpoint(run, trained, told):
+    with ExitStack() as patch:
+        begin = functools.partial(TROUBLES[told], patch)
+        with pytest.raises((TrainingError, RuntimeError)) as caught:
+            resume(run, [Trouble(begin)])
+    message = " ".join([str(caught.value), *getattr(caught.value, "__notes__", ())])
+    assert re.search(told, message.lower())
+    assert message.count("go on with mfcvae train --resume run") == 1
+    assert run.step() == 12
+    assert not list(run.path.rglob(".*-*"))
+    resume(run)
+    shutil.copytree(trained, "whole/run")
+    resume(Run("whole/run"))
+    assert contents(run.path) == contents(Path("whole/run"))
+
+
+def test_a_run_whose_folder_is_removed_does_not_come_back_as_half_of_one(run):
+    with pytest.raises(TrainingError, match="removed") as caught:
+        resume(run, [Trouble(lambda: shutil.rmtree(run.path))])
+    assert "--resume" not in str(caught.value)
+    assert not run.path.exists()
+
+
+def test_too_little_memory_is_told_in_one_message(run, monkeypatch):
+    def fail(*_):
+        torch.empty(2**55)
+
+    monkeypatch.setattr("pyro_mfcvae.training.checkpoints.Checkpoints.on_epoch", fail)
+    result = CliRunner().invoke(main, ["train", "--resume", "run"])
+    assert result.exit_code == 1
+    assert re.search("not enough memory.*batch_size.*--resume run", result.output, re.DOTALL)
+    assert "Traceback" not in result.output
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(run, monkeypatch):

@@ -33,7 +33,7 @@ from pyro_mfcvae.runs.draw import draw_run
 from pyro_mfcvae.runs.measure import compare_run, evaluate_run
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import resume, train
-from pyro_mfcvae.training import Callback, preflight, take_steps
+from pyro_mfcvae.training import Callback, fit, preflight, take_steps
 from pyro_mfcvae.training.begin import prepare
 from pyro_mfcvae.training.callbacks import describe
 from pyro_mfcvae.training.checkpoints import save_model_only
@@ -650,11 +650,33 @@ def test_nonsense_ends_the_run_and_keeps_the_last_good_checkpoint(step, log_ever
                 next(state.model.parameters()).data.fill_(math.nan)
 
     settings = {"training.log_every": str(log_every), "training.evaluate_every": "0"}
-    with pytest.raises(TrainingError, match="no longer finite at step.*lower"):
+    with pytest.raises(TrainingError, match="no longer finite at step.*lower") as caught:
         train(tiny_config(**settings), "run", [Spoil()])
     run = Run("run")
-    assert run.step() == {9: 8, 12: 8, 24: 20}[step]
+    kept = {9: 8, 12: 8, 24: 20}[step]
+    assert run.step() == kept
+    assert str(caught.value).endswith(f"is kept: run at step {kept}")
     assert _parameters(run.model()).isfinite().all()
+
+
+@pytest.mark.parametrize("facet", [0, 1])
+def test_the_term_that_broke_first_is_named_with_its_step(facet):
+    """Later ones follow, as all parameters are spoilt by then."""
+
+    class Spoil(Callback):
+        def on_step(self, state):
+            if state.step == 13:
+                state.model.facets[facet].loc.data.fill_(1e30)
+
+    settings = {"training.log_every": "10", "training.checkpoint_every": "0"}
+    with pytest.raises(TrainingError) as caught:
+        fit(tiny_config(**settings), callbacks=[Spoil()])
+    wrong, _, step = str(caught.value).partition(" is no longer finite at step ")
+    assert step.startswith("14; ")
+    assert f"kl_z_{facet}" in wrong
+    assert f"kl_z_{1 - facet}" not in wrong
+    assert "reconstruction" not in wrong
+    assert "elbo" not in wrong.split(", ")
 
 
 def test_mixtures_start_at_clusters_of_the_encoder_s_means():

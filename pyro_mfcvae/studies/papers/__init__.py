@@ -11,7 +11,7 @@ from pyro_mfcvae.studies.papers import (  # noqa: F401, I001  (they register, in
     ugvae,
     family,
 )
-from pyro_mfcvae.runs.complete import Interrupted
+from pyro_mfcvae.signals import Interrupted
 from pyro_mfcvae.studies.jobs import Arm, Outcome
 from pyro_mfcvae.studies.papers.driver import Plan, Request, reproduce
 from pyro_mfcvae.studies.papers.experiment import (

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.signals import status_of
 from pyro_mfcvae.training.engine import ONE_PROCESS, EndedElsewhere, Engine
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ def launch(
     except (EndedElsewhere, KeyboardInterrupt) as error:
         if engine.leads_machine:
             raise
-        raise SystemExit(130 if isinstance(error, KeyboardInterrupt) else 1) from None
+        status = status_of(error) if isinstance(error, KeyboardInterrupt) else 1
+        raise SystemExit(status) from None
 
 
 def resolve_device(name: str) -> torch.device:

@@ -32,18 +32,23 @@ def take_steps_together(
     step = stepper_of_all(states, say)
     loops = [Loop(state, own) for state, own in zip(states, callbacks, strict=True)]
     lead, broken = loops[0], dict[int, TrainingError]()
-    with running(loops) as stop_requested:
+    with running(loops) as stop_signal:
         while lead.goes_on:
             step()
+            is_late = False
             for i, loop in enumerate(loops):
                 if i not in broken:
                     try:
-                        loop.after_step()
+                        if is_late:
+                            loop.postpone()
+                        else:
+                            loop.after_step()
+                        is_late = loop.state.pending
                     except TrainingError as error:
                         loop.state.failed, broken[i] = True, error
             if len(broken) == len(loops):
                 break
-            lead.stop_if(stop_requested())
+            lead.stop_if(stop_signal())
             for state in states:
                 state.interrupted = lead.state.interrupted
     if broken:

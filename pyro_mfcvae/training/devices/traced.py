@@ -21,6 +21,7 @@ from typing_extensions import override
 
 from pyro_mfcvae.allocator import is_out_of_memory
 from pyro_mfcvae.errors import SlowStepWarning
+from pyro_mfcvae.signals import Interrupted
 from pyro_mfcvae.training.devices.compiled import compile_graph
 from pyro_mfcvae.training.devices.functional import Functional, Graph, Tensors
 from pyro_mfcvae.training.devices.simplified import simplify
@@ -164,6 +165,8 @@ class Traced(Steps):
         try:
             compiled = compile_graph(graph, arguments)
             compare(compiled, graph, arguments, self._tolerance)
+        except Interrupted:
+            return graph  # the run ends after this step
         except Exception as error:  # of whatever stands between torch and a compiler
             if is_out_of_memory(error):
                 raise
