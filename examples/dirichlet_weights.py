@@ -1,4 +1,7 @@
-"""A Dirichlet prior over mixture weights: a facet chooses how many of its clusters it uses.
+"""A facet that chooses its number of clusters
+===========================================
+
+A Dirichlet prior over mixture weights: a facet chooses how many of its clusters it uses::
 
     pi ~ Dirichlet(alpha), once for all N observations; then c ~ Cat(pi), and all else as ever
 

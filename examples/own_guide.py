@@ -1,4 +1,7 @@
-"""A guide of one's own: tempered clusters, for deterministic annealing.
+"""A guide of your own
+===================
+
+A guide of one's own: tempered clusters, for deterministic annealing::
 
     q(c | x) = softmax(1 / (S T) sum_s log p(c | z^(s))): ``vade`` at T = 1, one-hot for T -> 0
 

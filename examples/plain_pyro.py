@@ -1,4 +1,7 @@
-"""Plain Pyro: a model and a guide of this library under Pyro's own SVI.
+"""Plain Pyro
+==========
+
+Plain Pyro: a model and a guide of this library under Pyro's own SVI.
 
 Run with ``python examples/plain_pyro.py``. It clusters points whose place and whose spread are two
 facets, first with the closed-form q(c | x), then with c summed out of the model.

@@ -1,0 +1,74 @@
+"""Pages made of what the library knows by name: directives ``settings`` and ``parts``."""
+
+import importlib
+import inspect
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from pyro_mfcvae.config.described import SETTINGS, Setting
+from pyro_mfcvae.registry import Registry
+
+# These register everything that has a name.
+for module in ("data", "figures", "guides", "models", "nets", "presets", "studies.papers"):
+    importlib.import_module(f"pyro_mfcvae.{module}")
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Make the directives known."""
+    app.add_directive("settings", Settings)
+    app.add_directive("parts", Parts)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+class _Written(SphinxDirective):
+    """Something that is written as Markdown, and read as if it stood on the page."""
+
+    def run(self) -> list[nodes.Node]:
+        return self.parse_text_to_nodes("\n".join(self.lines()), allow_section_headings=True)
+
+    def lines(self) -> Iterator[str]:
+        raise NotImplementedError
+
+
+class Settings(_Written):
+    """All settings, a section for each class of them."""
+
+    def lines(self) -> Iterator[str]:
+        for place, settings in groupby(SETTINGS.values(), lambda s: s.name.rpartition(".")[0]):
+            yield f"## {place or 'The run'}\n"
+            for setting in settings:
+                yield from _described(setting)
+
+
+def _described(setting: Setting) -> Iterator[str]:
+    default = "must be given" if setting.default is None else f"default `{setting.default}`"
+    kept = "" if setting.changes_results else "; changes no result"
+    yield f"(setting-{setting.name})="
+    yield f"`{setting.name}`"
+    yield f": {setting.description[0].upper()}{setting.description[1:]}\n"
+    yield f"  *{setting.values}; {default}{kept}*\n"
+
+
+class Parts(_Written):
+    """All parts of one kind, such as ``guide``, with their docstrings."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+
+    def lines(self) -> Iterator[str]:
+        (registry,) = (each for each in Registry.all if each.what == self.arguments[0])
+        for name, part in registry.items():
+            if part.__module__ == "__main__":  # of an example that has been run
+                continue
+            yield f"### `{name}`\n"
+            if inspect.isclass(part) or inspect.isfunction(part):
+                kind = "class" if inspect.isclass(part) else "function"
+                yield f"```{{eval-rst}}\n.. auto{kind}:: {part.__module__}.{part.__qualname__}"
+                yield "   :no-index:\n```\n"
+            else:
+                yield registry.describe(name) + "\n"
