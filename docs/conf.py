@@ -21,13 +21,23 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_click",
     "sphinx_gallery.gen_gallery",
+    "docstrings",
     "mathml",
     "registries",
     "repository",
 ]
-exclude_patterns = ["_ext", "gallery/*.ipynb", "gallery/*.py", "gallery/*.md5", "**/sg_execution_times*"]
+exclude_patterns = [
+    "_ext",
+    "gallery/*.ipynb",
+    "gallery/*.py",
+    "gallery/*.md5",
+    "**/sg_execution_times*",
+]
 nitpicky = True
-nitpick_ignore_regex = [(r"py:.*", r"(?!pyro_mfcvae\.).*")]  # of others nothing is known offline
+nitpick_ignore_regex = [
+    (r"py:.*", r"(?!pyro_mfcvae\.).*"),  # of other packages nothing is known offline
+    (r"py:obj", r".*\.(T|P|Result)"),  # type variables
+]
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 4
@@ -38,19 +48,23 @@ autodoc_inherit_docstrings = True
 python_maximum_signature_line_length = 88
 python_use_unqualified_type_names = True
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True
 napoleon_use_rtype = False
 add_module_names = False
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
-    "filename_pattern": r"/(?!penguins|plain_pyro)\w+\.py$",  # these two take longer than a build
+    "filename_pattern": r"/(?!penguins)\w+\.py$",  # which takes a minute
     "download_all_examples": False,
     "remove_config_comments": True,
     "show_memory": False,
     "write_computation_times": False,
     "within_subsection_order": "ExampleTitleSortKey",
 }
+
+templates_path = ["_templates"]
+autosummary_ignore_module_all = False
 
 html_theme = "furo"
 html_title = "pyro_mfcvae"

@@ -1,7 +1,7 @@
 """A facet that chooses its number of clusters
 ===========================================
 
-A Dirichlet prior over mixture weights: a facet chooses how many of its clusters it uses::
+The prior of a facet's mixture weights is a Dirichlet distribution::
 
     pi ~ Dirichlet(alpha), once for all N observations; then c ~ Cat(pi), and all else as ever
 

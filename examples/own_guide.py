@@ -1,9 +1,9 @@
 """A guide of your own
 ===================
 
-A guide of one's own: tempered clusters, for deterministic annealing::
+Tempered clusters, for deterministic annealing::
 
-    q(c | x) = softmax(1 / (S T) sum_s log p(c | z^(s))): ``vade`` at T = 1, one-hot for T -> 0
+    q(c | x) = softmax(1 / (S T) sum_s log p(c | z^(s))): vade at T = 1, one-hot for T -> 0
 
 For every T its ELBO is a bound, KL(q_T || q_1) below that of ``vade``. Training lowers T:
 ``mfcvae train --guide examples/own_guide.py:Tempered --set guide.temperature=[5,1]``

@@ -1,7 +1,7 @@
 """From a table to named clusters
 ==============================
 
-From a table to named clusters: python examples/penguins.py [FILE.csv [COLUMN ...]].
+Run with ``python examples/penguins.py [FILE.csv [COLUMN ...]]``.
 
 Without a file it takes the wines that come with scikit-learn. Columns that are named are left out
 of the training and held against the facets afterwards, such as species, sex and island of the

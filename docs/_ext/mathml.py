@@ -3,7 +3,7 @@
 from typing import Any
 
 from docutils import nodes
-from docutils.utils.math.latex2mathml import tex2mathml
+from latex2mathml.converter import convert
 from sphinx.application import Sphinx
 
 
@@ -14,12 +14,11 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
 
 def _inline(writer: Any, node: nodes.math) -> None:
-    writer.body.append(tex2mathml(node.astext()))
+    writer.body.append(convert(node.astext()))
     raise nodes.SkipNode
 
 
 def _block(writer: Any, node: nodes.math_block) -> None:
-    ids = "".join(f' id="{name}"' for name in node["ids"][:1])
-    equation = tex2mathml(node.astext(), as_block=True)
-    writer.body.append(f'<div class="equation"{ids} tabindex="0">{equation}</div>\n')
+    equation = convert(node.astext(), display="block")
+    writer.body.append(f'<div class="equation" tabindex="0">{equation}</div>\n')
     raise nodes.SkipNode

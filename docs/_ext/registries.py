@@ -1,4 +1,4 @@
-"""Pages made of what the library knows by name: directives ``settings`` and ``parts``."""
+"""Pages made of what the library knows by name, each kind by a directive of its own."""
 
 import importlib
 import inspect
@@ -10,11 +10,14 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+import pyro_mfcvae
 from pyro_mfcvae.config.described import SETTINGS, Setting
+from pyro_mfcvae.evaluation.measures import MEASURES
+from pyro_mfcvae.presets import PRESETS
 from pyro_mfcvae.registry import Registry
 
 # These register everything that has a name.
-for module in ("data", "figures", "guides", "models", "nets", "presets", "studies.papers"):
+for module in ("data", "guides", "models", "nets", "studies.papers", "training.start.pretrain"):
     importlib.import_module(f"pyro_mfcvae.{module}")
 
 
@@ -22,6 +25,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Make the directives known."""
     app.add_directive("settings", Settings)
     app.add_directive("parts", Parts)
+    app.add_directive("measures", Measures)
+    app.add_directive("presets", Presets)
+    app.add_directive("front-door", FrontDoor)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -55,7 +61,7 @@ def _described(setting: Setting) -> Iterator[str]:
 
 
 class Parts(_Written):
-    """All parts of one kind, such as ``guide``, with their docstrings."""
+    """All parts of one kind, such as ``guide``: code with its docstring, all else in a line."""
 
     required_arguments = 1
     final_argument_whitespace = True
@@ -65,10 +71,41 @@ class Parts(_Written):
         for name, part in registry.items():
             if part.__module__ == "__main__":  # of an example that has been run
                 continue
-            yield f"### `{name}`\n"
             if inspect.isclass(part) or inspect.isfunction(part):
                 kind = "class" if inspect.isclass(part) else "function"
+                yield f"### `{name}`\n"
                 yield f"```{{eval-rst}}\n.. auto{kind}:: {part.__module__}.{part.__qualname__}"
                 yield "   :no-index:\n```\n"
             else:
-                yield registry.describe(name) + "\n"
+                yield f"`{name}`\n: {registry.describe(name)}\n"
+
+
+class Measures(_Written):
+    """The table of measures."""
+
+    def lines(self) -> Iterator[str]:
+        for name, measure in MEASURES.items():
+            better = {True: "more is better", False: "less is better", None: ""}
+            told = ", ".join(filter(None, [measure.title, better[measure.more_is_better]]))
+            yield f"`{name}`\n: {measure.explanation}\n\n  *{told}*\n"
+
+
+class Presets(_Written):
+    """The presets, with their sources and the results to expect."""
+
+    def lines(self) -> Iterator[str]:
+        for preset in PRESETS.values():
+            yield f"`{preset.name}`\n: {preset.description}\n"
+            yield f"  *Source:* {preset.source}\n\n  *Expected:* {preset.expected}\n"
+
+
+class FrontDoor(_Written):
+    """What the package itself offers, with links to where it is described."""
+
+    def lines(self) -> Iterator[str]:
+        for name in pyro_mfcvae.__all__:
+            offered = getattr(pyro_mfcvae, name)
+            if home := pyro_mfcvae._HOMES.get(name):
+                kind = "class" if inspect.isclass(offered) else "func"
+                first = (inspect.getdoc(offered) or "").partition("\n")[0]
+                yield f"{{py:{kind}}}`{name} <pyro_mfcvae.{home}.{name}>`\n: {first}\n"

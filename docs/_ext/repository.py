@@ -9,7 +9,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
+from sphinx.util.docutils import SphinxRole
 
 DOCS = Path(__file__).resolve().parents[1]
 _LINK = re.compile(r"(\]\()(?!https?:|#)([^)#\s]+)")
@@ -18,17 +21,31 @@ _LINK = re.compile(r"(\]\()(?!https?:|#)([^)#\s]+)")
 def setup(app: Sphinx) -> dict[str, Any]:
     """Turn links as pages, and what they include, are read."""
     app.add_config_value("included_files", {}, "env")
+    app.add_role("test", Test())
     app.connect("config-inited", _find_included)
     app.connect("source-read", _of_page)
     app.connect("include-read", _of_included)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
+class Test(SphinxRole):
+    """``{test}`FILE::NAME```: a test of the repository, which must be there."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        file, _, name = self.text.partition("::")
+        path = DOCS.parent / file
+        if not path.is_file() or f"def {name}(" not in path.read_text():
+            raise ExtensionError(f"{self.env.docname}: there is no test {self.text}")
+        return [nodes.literal(self.text, f"{path.name}::{name}", classes=["test"])], []
+
+
 def _find_included(app: Sphinx, config: Any) -> None:
     """{file: page} of every file that a page includes; records of results get a page each."""
     (DOCS / "records").mkdir(exist_ok=True)
     for record in (DOCS.parent / "examples" / "results").glob("*.md"):
-        page = f"```{{include}} ../../examples/results/{record.name}\n```\n"
+        page = (
+            f"---\norphan: true\n---\n\n```{{include}} ../../examples/results/{record.name}\n```\n"
+        )
         (DOCS / "records" / record.name).write_text(page)
     config.included_files = {
         os.path.normpath(page.parent / file): str(page)

@@ -18,8 +18,8 @@ from pyro_mfcvae.config.run import Config, config_to_dict
 def identity(config: Config, defaults: bool = True) -> dict[str, Any]:
     """All settings that change what comes out of a run, by their dotted paths.
 
-    Left out are those with the type :data:`~pyro_mfcvae.config.parts.SameRun`, and the folder of
-    the data's files: a file may move, and the data have a fingerprint of their own.
+    Left out are those with the type ``SameRun``, and the folder of the data's files: a file may
+    move, and the data have a fingerprint of their own.
 
     Args:
         config: the settings of a run.

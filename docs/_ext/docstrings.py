@@ -1,0 +1,28 @@
+"""Docstrings as they are written here: (B, *event) is no emphasis, and types need no page."""
+
+import re
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+
+_STAR = re.compile(r"(?<![\w\\*`])\*(?=\w)")
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Escape stars after napoleon has read the sections of a docstring."""
+    app.connect("missing-reference", _leave_type)
+    app.connect("autodoc-process-docstring", _escape, priority=900)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _escape(app: Sphinx, what: str, name: str, of: Any, options: Any, lines: list[str]) -> None:
+    for i, line in enumerate(lines):
+        parts = line.split("``")  # every other one is literal
+        lines[i] = "``".join(p if k % 2 else _STAR.sub(r"\\*", p) for k, p in enumerate(parts))
+
+
+def _leave_type(app: Sphinx, env: Any, node: nodes.Element, content: nodes.Node) -> Any:
+    """A type in a signature stays text where it has no page; a role must lead somewhere."""
+    is_type = node["refdomain"] == "py" and not isinstance(content, nodes.literal)
+    return content if is_type else None
