@@ -26,13 +26,7 @@ extensions = [
     "registries",
     "repository",
 ]
-exclude_patterns = [
-    "_ext",
-    "gallery/*.ipynb",
-    "gallery/*.py",
-    "gallery/*.md5",
-    "**/sg_execution_times*",
-]
+exclude_patterns = ["_ext"]
 nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!pyro_mfcvae\.).*"),  # of other packages nothing is known offline
