@@ -58,6 +58,8 @@ sphinx_gallery_conf = {
 }
 
 templates_path = ["_templates"]
+highlight_language = "none"
+smartquotes = False  # two dashes are an option
 autosummary_ignore_module_all = False
 
 html_theme = "furo"

@@ -1,4 +1,4 @@
-"""Docstrings as they are written here: (B, *event) is no emphasis, and types need no page."""
+"""Docstrings and help texts as they are written here: (B, *event) is no emphasis, for instance."""
 
 import re
 from typing import Any
@@ -6,18 +6,21 @@ from typing import Any
 from docutils import nodes
 from sphinx.application import Sphinx
 
+_TRAILING = re.compile(r"^(:\w+ \w+)_:")
 _STAR = re.compile(r"(?<![\w\\*`])\*(?=\w)")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Escape stars after napoleon has read the sections of a docstring."""
     app.connect("missing-reference", _leave_type)
+    app.connect("sphinx-click-process-description", _keep_examples)
     app.connect("autodoc-process-docstring", _escape, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
 def _escape(app: Sphinx, what: str, name: str, of: Any, options: Any, lines: list[str]) -> None:
     for i, line in enumerate(lines):
+        line = _TRAILING.sub(r"\1\\_:", line)
         parts = line.split("``")  # every other one is literal
         lines[i] = "``".join(p if k % 2 else _STAR.sub(r"\\*", p) for k, p in enumerate(parts))
 
@@ -26,3 +29,13 @@ def _leave_type(app: Sphinx, env: Any, node: nodes.Element, content: nodes.Node)
     """A type in a signature stays text where it has no page; a role must lead somewhere."""
     is_type = node["refdomain"] == "py" and not isinstance(content, nodes.literal)
     return content if is_type else None
+
+
+def _keep_examples(app: Sphinx, context: Any, lines: list[str]) -> None:
+    """Examples of a help text are literal; sphinx-click gives them as a block of lines."""
+    for i, line in enumerate(lines):
+        if line.startswith("| Example"):
+            lines[i] = f"{line[2:]}:\n"
+        elif line.startswith("| "):
+            lines[i] = f"    {line[2:]}"
+    lines[:] = "\n".join(lines).split("\n")

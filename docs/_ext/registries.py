@@ -3,7 +3,6 @@
 import importlib
 import inspect
 from collections.abc import Iterator
-from itertools import groupby
 from typing import Any
 
 from docutils import nodes
@@ -45,7 +44,10 @@ class Settings(_Written):
     """All settings, a section for each class of them."""
 
     def lines(self) -> Iterator[str]:
-        for place, settings in groupby(SETTINGS.values(), lambda s: s.name.rpartition(".")[0]):
+        places: dict[str, list[Setting]] = {}
+        for setting in SETTINGS.values():
+            places.setdefault(setting.name.rpartition(".")[0], []).append(setting)
+        for place, settings in places.items():
             yield f"## {place or 'The run'}\n"
             for setting in settings:
                 yield from _described(setting)
@@ -103,9 +105,11 @@ class FrontDoor(_Written):
     """What the package itself offers, with links to where it is described."""
 
     def lines(self) -> Iterator[str]:
+        yield "```{eval-rst}"
         for name in pyro_mfcvae.__all__:
             offered = getattr(pyro_mfcvae, name)
             if home := pyro_mfcvae._HOMES.get(name):
                 kind = "class" if inspect.isclass(offered) else "func"
-                first = (inspect.getdoc(offered) or "").partition("\n")[0]
-                yield f"{{py:{kind}}}`{name} <pyro_mfcvae.{home}.{name}>`\n: {first}\n"
+                first = (inspect.getdoc(offered) or "").partition("\n")[0].replace("*", r"\*")
+                yield f":py:{kind}:`{name} <pyro_mfcvae.{home}.{name}>`\n   {first}\n"
+        yield "```"
