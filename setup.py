@@ -73,6 +73,15 @@ setup(
     ],
     extras_require={
         "distributed": ["lightning-fabric>=2.5"],
+        "docs": [
+            "furo>=2024.8.6",
+            "latex2mathml>=3.77",
+            "myst-parser>=4",
+            "pytest>=8",
+            "sphinx>=8",
+            "sphinx-click>=6",
+            "sphinx-gallery>=0.18",
+        ],
         "lpips": ["lpips>=0.1.4"],
         "sweep": ["ray[tune]>=2.9"],
         "tables": ["pandas>=2.2", "pyarrow>=15"],

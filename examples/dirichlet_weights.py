@@ -1,7 +1,9 @@
 """A facet that chooses its number of clusters
 ===========================================
 
-The prior of a facet's mixture weights is a Dirichlet distribution::
+The prior of a facet's mixture weights is a Dirichlet distribution.
+
+::
 
     pi ~ Dirichlet(alpha), once for all N observations; then c ~ Cat(pi), and all else as ever
 

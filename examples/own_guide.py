@@ -1,7 +1,9 @@
 """A guide of your own
 ===================
 
-Tempered clusters, for deterministic annealing::
+Tempered clusters, for deterministic annealing.
+
+::
 
     q(c | x) = softmax(1 / (S T) sum_s log p(c | z^(s))): vade at T = 1, one-hot for T -> 0
 

@@ -13,6 +13,7 @@ _STAR = re.compile(r"(?<![\w\\*`])\*(?=\w)")
 def setup(app: Sphinx) -> dict[str, Any]:
     """Escape stars after napoleon has read the sections of a docstring."""
     app.connect("missing-reference", _leave_type)
+    app.connect("doctree-read", _draw_dashes)
     app.connect("sphinx-click-process-description", _keep_examples)
     app.connect("autodoc-process-docstring", _escape, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
@@ -39,3 +40,9 @@ def _keep_examples(app: Sphinx, context: Any, lines: list[str]) -> None:
         elif line.startswith("| "):
             lines[i] = f"    {line[2:]}"
     lines[:] = "\n".join(lines).split("\n")
+
+
+def _draw_dashes(app: Sphinx, page: nodes.document) -> None:
+    """Between an argument and what it is; two of them in other places are an option."""
+    for text in [node for node in page.findall(nodes.Text) if node == " -- "]:
+        text.parent.replace(text, nodes.Text(" – "))

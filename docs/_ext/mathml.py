@@ -31,7 +31,7 @@ def _block(writer: Any, node: nodes.math_block) -> None:
 
 def _lines(tex: str) -> list[str]:
     """A long equation as the lines that it was written in, where none ends within braces."""
-    lines = [line for line in re.split(r"\\qquad|\n", tex) if line.strip()]
+    lines = [line for line in re.split(r"\\qquad|\n\s*(?=[-+])", tex) if line.strip()]
     whole = all(line.count("{") == line.count("}") for line in lines)
     return lines if len(tex) > _LONGEST and whole else [tex]
 
