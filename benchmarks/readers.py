@@ -269,6 +269,7 @@ def _make_runs(folder: Path) -> list[Files]:
     for seed in range(2):
         run = train(_config(seed), folder / str(seed), dataset=_run_data())[0]
         evaluate_run(run)
+        run.name_clusters(0, {0: "light", 1: "heavy"})
         found = [p for p in run.path.rglob("*") if p.is_file() and p.name != ".lock"]
         newest = str(run.checkpoint().path)
         kept = [p for p in found if "checkpoints" not in p.parts or str(p).startswith(newest)]
@@ -291,6 +292,7 @@ def _read_run(path: Path) -> bool:
         run.comparison,
         run.environment,
         run.feature_names,
+        run.cluster_names,
         run.newest,
     ):
         with parts.each():

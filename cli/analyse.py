@@ -185,9 +185,15 @@ def compare(
     shell_complete=completion.complete_runs,
 )
 @option("--out", "The page [report.html in RUN, or here for several runs].", PATH, "FILE")
+@option(
+    "--interactive",
+    "Maps to look around in instead, as mfcvae explore has them [interactive.html in RUN].",
+)
 @own_files
 @DATA_DIR
-def report(runs: tuple[Path, ...], out: Path | None, data_dir: Path | None) -> None:
+def report(
+    runs: tuple[Path, ...], out: Path | None, interactive: bool, data_dir: Path | None
+) -> None:
     """Write one HTML page on RUN, or on several runs side by side.
 
     The page is a single file that opens in any browser and loads nothing. What has not been
@@ -197,8 +203,18 @@ def report(runs: tuple[Path, ...], out: Path | None, data_dir: Path | None) -> N
     Examples:
       mfcvae report runs/shapes-001
       mfcvae report runs/shapes-001 runs/shapes-002 --out both.html
+      mfcvae report runs/shapes-001 --interactive
     """
     from pyro_mfcvae.cli.show import console
-    from pyro_mfcvae.report import write_report
 
-    click.echo(write_report(runs, out, data_dir, sayer(console())))
+    say = sayer(console())
+    if interactive:
+        from pyro_mfcvae.explore import write_page
+
+        if len(runs) > 1:
+            raise click.UsageError("--interactive takes one run; give one after the other")
+        click.echo(write_page(runs[0], out, data_dir, say))
+    else:
+        from pyro_mfcvae.report import write_report
+
+        click.echo(write_report(runs, out, data_dir, say))

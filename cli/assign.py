@@ -90,10 +90,17 @@ def assign(
 
 def sizes_table(found: Assigned) -> Table:
     """How many rows each cluster has."""
-    from pyro_mfcvae.tables import Cell, make_table, number
+    from pyro_mfcvae.naming import cluster_name
+    from pyro_mfcvae.tables import Cell, make_table, number, one_line
+
+    def listed(j: int, sizes: list[int]) -> str:
+        names = found.names[j]
+        if not names:
+            return ", ".join(map(str, sizes))
+        return ", ".join(f"{cluster_name(names, k)}: {n}" for k, n in enumerate(sizes))
 
     rows = [
-        (f"facet {j}", number(found.sure[j]), Cell(", ".join(map(str, sizes))))
+        (f"facet {j}", number(found.sure[j]), Cell(one_line(listed(j, sizes.tolist()))))
         for j, sizes in found.sizes.items()
     ]
     heads = ("", "mean probability", "rows in clusters 0, 1, ...")

@@ -19,6 +19,7 @@ from pyro_mfcvae.cli.analyse import compare, evaluate, figures, report
 from pyro_mfcvae.cli.assign import assign
 from pyro_mfcvae.cli.bench import bench
 from pyro_mfcvae.cli.exchange import export, import_, parts, presets, pretrained
+from pyro_mfcvae.cli.explore import explore
 from pyro_mfcvae.cli.fit import fit, select
 from pyro_mfcvae.cli.inspect import inspect
 from pyro_mfcvae.cli.intervene import intervene
@@ -52,6 +53,7 @@ COMMANDS = (  # each imports the library when it runs, so that --help is quick
     intervene,
     compare,
     report,
+    explore,
     reproduce,
     bench,
     sweep,

@@ -54,7 +54,10 @@ class Browser:
         ]
         self._call("Page.enable")
         self._call("Network.enable")
+        self._call("Runtime.enable")
+        self._call("Log.enable")
         self.requests: list[str] = []
+        self.errors: list[str] = []
 
     def __enter__(self) -> Browser:
         return self
@@ -65,8 +68,8 @@ class Browser:
         os.close(self._in)
         os.close(self._out)
 
-    def open(self, path: Path, width: int, height: int = 900, scheme: str = "light") -> None:
-        """Show a file in a window of this width, as a phone would below 700 pixels."""
+    def open(self, page: Path | str, width: int, height: int = 900, scheme: str = "light") -> None:
+        """Show a file or an address in a window of this width; below 700 pixels it is a phone."""
         self._call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -77,7 +80,9 @@ class Browser:
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self._call("Emulation.setEmulatedMedia", features=features)
         self.requests.clear()
-        self._call("Page.navigate", url=path.resolve().as_uri())
+        self.errors.clear()
+        url = page if isinstance(page, str) else page.resolve().as_uri()
+        self._call("Page.navigate", url=url)
         while self._receive().get("method") != "Page.loadEventFired":
             pass
 
@@ -90,10 +95,32 @@ class Browser:
         return answer["result"].get("value")
 
     def press_tab(self) -> None:
+        self.press("Tab", 9)
+
+    def press(self, key: str, number: int) -> None:
+        """Press a key, by its name and the number that Windows gives it."""
         for kind in ("rawKeyDown", "keyUp"):
             self._call(
-                "Input.dispatchKeyEvent", type=kind, key="Tab", code="Tab", windowsVirtualKeyCode=9
+                "Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=number
             )
+
+    def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Move the mouse from one place of the window to another with its button pressed."""
+        steps = [("mouseMoved", start, 0), ("mousePressed", start, 1), ("mouseMoved", end, 1)]
+        for kind, (x, y), buttons in [*steps, ("mouseReleased", end, 0)]:
+            self._call(
+                "Input.dispatchMouseEvent", type=kind, x=x, y=y, buttons=buttons, button="left"
+            )
+
+    def wait_for(self, expression: str) -> None:
+        """Wait until an expression in the page holds."""
+        promise = f"""new Promise((resolve, reject) => {{
+            const start = Date.now();
+            const look = () => {expression} ? resolve()
+                : Date.now() - start > 20000 ? reject(new Error("in vain")) : setTimeout(look, 20);
+            look();
+        }})"""
+        self.ask(promise)
 
     def picture(self, path: Path) -> None:
         """Write a screenshot of the whole page."""
@@ -119,6 +146,13 @@ class Browser:
             self._buffer += read
         message, _, self._buffer = self._buffer.partition(b"\0")
         answer = json.loads(message)
-        if answer.get("method") == "Network.requestWillBeSent":
-            self.requests.append(answer["params"]["request"]["url"])
+        method, params = answer.get("method"), answer.get("params", {})
+        if method == "Network.requestWillBeSent":
+            self.requests.append(params["request"]["url"])
+        if method == "Runtime.exceptionThrown":
+            self.errors.append(params["exceptionDetails"]["text"])
+        if method == "Log.entryAdded" and params["entry"]["level"] == "error":
+            self.errors.append(params["entry"]["text"])
+        if method == "Runtime.consoleAPICalled" and params["type"] in ("error", "warning"):
+            self.errors.append(str(params["args"]))
         return answer

@@ -12,9 +12,9 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from pyro_mfcvae.config import Config
-from pyro_mfcvae.estimators.facts import Facts
 from pyro_mfcvae.estimators.inputs import Standardize, Units, read_rows
 from pyro_mfcvae.evaluation import Predictions, predict
+from pyro_mfcvae.evaluation.cluster_facts import Facts
 from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.presets.auto import Choice
 

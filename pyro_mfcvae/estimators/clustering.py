@@ -21,13 +21,14 @@ from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.data.columns import ColumnKind, are_mixed, describe_columns
 from pyro_mfcvae.data.observations import random_split
 from pyro_mfcvae.estimators import frames, saved
-from pyro_mfcvae.estimators.facts import facts_of
 from pyro_mfcvae.estimators.frozen import FrozenFacet
 from pyro_mfcvae.estimators.inputs import Standardize, Units, read_rows, row_names
 from pyro_mfcvae.estimators.shown import ShowsClusters
 from pyro_mfcvae.estimators.starts import best_of
 from pyro_mfcvae.evaluation import examine, predict, redundancy, sample, swap_facets, traverse
+from pyro_mfcvae.evaluation.cluster_facts import facts_of
 from pyro_mfcvae.evaluation.predictions import decode_means, elbo_of_rows
+from pyro_mfcvae.naming import check_names, named_clusters
 from pyro_mfcvae.presets.auto import auto_config
 
 Labels = NDArray[np.int64]
@@ -194,7 +195,7 @@ class Clustering(ClusterMixin, TransformerMixin, ShowsClusters):
         columns: dict[str, Any] = {}
         for j, name in enumerate(self.facet_names_):
             labels = found.clusters[j]
-            columns[name] = frames.named_clusters(labels, self.cluster_names_[j])
+            columns[name] = named_clusters(labels, self.cluster_names_[j])
             columns[f"{name}_p"] = found.responsibilities[j].max(1)
         return frames.make_frame(columns, X)
 
@@ -210,15 +211,21 @@ class Clustering(ClusterMixin, TransformerMixin, ShowsClusters):
             clusters: of each facet, ``{0: {2: "Adelie"}}``.
 
         Raises:
-            ValueError: if a facet does not exist.
+            ValueError: if a facet or a cluster does not exist, or a name of a cluster cannot stand
+                in a table.
         """
         check_is_fitted(self)
         for j in {*(facets or {}), *(clusters or {})}:
             self.check_facet(j)
+        given = [(clusters or {}).get(j, {}) for j in range(len(self.facts_))]
+        names = [
+            own | {int(k): str(name) for k, name in new.items()}
+            for own, new in zip(self.cluster_names_, given, strict=True)
+        ]
+        n_clusters = [len(facts.sizes) for facts in self.facts_]
+        self.cluster_names_ = [dict(own) for own in check_names(names, n_clusters)]
         for j, name in (facets or {}).items():
             self.facet_names_[j] = str(name)
-        for j, names in (clusters or {}).items():
-            self.cluster_names_[j] |= {int(k): str(name) for k, name in names.items()}
         return self
 
     def facet(self, j: int) -> FrozenFacet:

@@ -13,9 +13,8 @@ import numpy as np
 from pyro_mfcvae.errors import DataWarning
 from pyro_mfcvae.estimators.base import FacetEstimator
 from pyro_mfcvae.estimators.inputs import as_frame, row_names
-from pyro_mfcvae.evaluation import contingency
-
-_MOST_NAMED = 3  # columns
+from pyro_mfcvae.evaluation import cluster_facts, contingency
+from pyro_mfcvae.naming import named_clusters
 
 
 def make_frame(columns: Mapping[Any, Any], like: Any = None, index: Any = None) -> Any:
@@ -70,19 +69,12 @@ def select_columns(estimator: FacetEstimator, X: Any) -> Any:
     return frame.select(*names).to_native()
 
 
-def named_clusters(labels: np.ndarray, names: Mapping[int, str]) -> Any:
-    """Clusters (N,) by their names; without any their numbers."""
-    if not names:
-        return labels
-    return np.array([names.get(int(k), str(k)) for k in labels], dtype=object)
-
-
 def facet_rows(estimator: FacetEstimator) -> dict[str, dict[str, Any]]:
     """What is said of each facet, by its name."""
     rows = {}
     for j, facts in enumerate(estimator.facts_):
         others = np.delete(estimator.redundancy_[j], j)
-        about = _largest(estimator, facts.told)
+        about = cluster_facts.largest_values(facts.told, _told_names(estimator))
         rows[estimator.facet_names_[j]] = {
             "clusters": len(facts.sizes),
             "used": int((facts.sizes > 0).sum()),
@@ -94,21 +86,10 @@ def facet_rows(estimator: FacetEstimator) -> dict[str, dict[str, Any]]:
     return rows
 
 
-def cluster_rows(estimator: FacetEstimator, j: int) -> dict[Any, dict[str, Any]]:
+def cluster_rows(estimator: FacetEstimator, j: int) -> dict[str, dict[str, Any]]:
     """What is said of each cluster of facet j that has rows, the largest first, by its name."""
-    facts = estimator.facts_[j]
-    order = [int(k) for k in np.argsort(-facts.sizes, kind="stable") if facts.sizes[k]]
-    rows = {}
-    for k in order:
-        apart = _largest(estimator, facts.differences[k])
-        rows[estimator.cluster_names_[j].get(k, k)] = {
-            "size": int(facts.sizes[k]),
-            "share": float(facts.shares[k]),
-            "sure": float(facts.sureness[k]),
-            "typical": facts.typical[k],
-            "apart": ", ".join(f"{name} {value:+.1f}" for name, value in apart),
-        }
-    return rows
+    names, told = estimator.cluster_names_[j], _told_names(estimator)
+    return cluster_facts.cluster_rows(estimator.facts_[j], names, told)
 
 
 def cross_counts(estimator: FacetEstimator, i: int, j: int) -> tuple[Any, Any, np.ndarray]:
@@ -150,13 +131,6 @@ def as_text(value: Any) -> str:
     return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
-def _largest(estimator: FacetEstimator, values: np.ndarray) -> list[tuple[str, float]]:
-    """The names of the features whose values are largest, either way, with these."""
-    flat = values.ravel()
-    if values.ndim > 1:
-        places = np.indices(values.shape).reshape(values.ndim, -1).T
-        names = [f"pixel {tuple(int(i) for i in place[1:])}" for place in places]
-    else:
-        names = estimator.indicator_names
-    order = np.argsort(-np.abs(flat), kind="stable")[:_MOST_NAMED]
-    return [(names[i], float(flat[i])) for i in order]
+def _told_names(estimator: FacetEstimator) -> list[str]:
+    """Names of the columns that facts are about; of pictures none."""
+    return estimator.indicator_names if estimator.facts_[0].differences.ndim == 2 else []

@@ -16,8 +16,8 @@ from pyro_mfcvae.config import config_from_dict, config_to_dict
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import DataError
 from pyro_mfcvae.estimators.base import FacetEstimator
-from pyro_mfcvae.estimators.facts import Facts
 from pyro_mfcvae.estimators.inputs import Units
+from pyro_mfcvae.evaluation.cluster_facts import Facts
 from pyro_mfcvae.files import validated
 from pyro_mfcvae.plugins import build_model
 from pyro_mfcvae.presets.auto import Choice

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MOST_DRAWN = 30  # columns
+_LETTERS = 8  # of a cluster's name
 
 
 class ShowsClusters(FacetEstimator):
@@ -61,12 +62,17 @@ class ShowsClusters(FacetEstimator):
             whose variance the facets tell most.
         """
         from pyro_mfcvae.figures.column_means import draw_column_means
+        from pyro_mfcvae.figures.names import cluster_labels
         from pyro_mfcvae.figures.pictures import Pictures
 
         self.check_facet(i)
         self.check_facet(j)
         chosen = [np.flatnonzero(self.facts_[f].sizes).tolist() for f in (i, j)]
         pictures = cluster_means(self.model_, (i, j), chosen)
+        clusters = [
+            cluster_labels(self.cluster_names_[f], k, _LETTERS)
+            for f, k in zip((i, j), chosen, strict=True)
+        ]
         seen = self.model_.observation
         if seen.kind == "table":
             sizes = [len(self.categories_.get(name, [None])) for name in self.column_names]
@@ -76,9 +82,9 @@ class ShowsClusters(FacetEstimator):
             columns = [str(self.column_names[column]) for column in drawn]
             names = [self.facet_names_[f] for f in (i, j)]
             means = self.units_.values(pictures)[..., drawn]
-            return in_notebooks(draw_column_means(means, columns, chosen, names))
+            return in_notebooks(draw_column_means(means, columns, clusters, names))
         title = f"rows: {self.facet_names_[i]}; columns: {self.facet_names_[j]}"
-        return in_notebooks(Pictures(seen.low, seen.high).draw_means(pictures, chosen, title))
+        return in_notebooks(Pictures(seen.low, seen.high).draw_means(pictures, clusters, title))
 
     def report(self, path: str | Path, X: Any = None) -> Path:
         """Write one HTML page: facets, clusters, what sets them apart, figures and settings.

@@ -40,7 +40,8 @@ class Scene:
         title: above all.
         canvas: draws them.
         arrays: by name; pictures are means of p(x | z), (..., *event).
-        labels: of the pictures.
+        labels: of the pictures, or of their rows.
+        heads: of their columns.
         groups: of observations.
     """
 
@@ -48,6 +49,7 @@ class Scene:
     canvas: Canvas
     arrays: Mapping[str, NDArray[Any]]
     labels: Sequence[str] = ()
+    heads: Sequence[str] = ()
     groups: Sequence[Group] = ()
 
 
@@ -110,5 +112,8 @@ class Canvas(ABC):
         """
 
     @abstractmethod
-    def draw_means(self, pictures: Array, clusters: Sequence[Sequence[int]], title: str) -> Figure:
-        """Pictures (R, *event) of R clusters, or (R, C, *event) of pairs of R and C clusters."""
+    def draw_means(self, pictures: Array, clusters: Sequence[Sequence[str]], title: str) -> Figure:
+        """Pictures (R, *event) of R clusters, or (R, C, *event) of pairs of R and C clusters.
+
+        ``clusters`` has their names.
+        """

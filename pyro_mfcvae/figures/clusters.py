@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from pyro_mfcvae.figures.canvas import Group, Scene
-from pyro_mfcvae.figures.names import describe_part
+from pyro_mfcvae.figures.names import cluster_labels, describe_part
 from pyro_mfcvae.figures.registry import SceneFigure, register_figure
 from pyro_mfcvae.figures.seen import Seen, cluster_members
 
@@ -45,12 +45,13 @@ class Clusters(SceneFigure):
         groups = []
         for j in facets:
             responsibilities = seen.predictions.responsibilities[j]
-            for k in seen.surest(j)[:n_clusters]:
+            chosen = seen.surest(j)[:n_clusters]
+            for k, name in zip(chosen, cluster_labels(seen.names(j), chosen), strict=True):
                 members = cluster_members(responsibilities, k)
-                label = f"{k}  p {responsibilities[members, k].mean():.2f}  n {len(members)}"
-                chosen = members if seen.canvas.shows_all_members else members[:_N_MARKED]
+                label = f"{name}  p {responsibilities[members, k].mean():.2f}  n {len(members)}"
+                drawn = members if seen.canvas.shows_all_members else members[:_N_MARKED]
                 panel = f"facet {j}" if len(facets) > 1 else ""
-                groups.append(Group(label, seen.observed(chosen), panel))
+                groups.append(Group(label, seen.observed(drawn), panel))
         if not title:
             (j,) = facets
             which = describe_part(len(groups), len(seen.surest(j)), "cluster in use", "surest")

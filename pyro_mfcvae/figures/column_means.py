@@ -19,14 +19,14 @@ _WIDTH, _WIDEST, _HEIGHT, _LETTER = 12.0, 0.4, 0.19, 0.063  # inches; the first 
 
 
 def draw_column_means(
-    means: Array, columns: Sequence[str], clusters: Sequence[Sequence[int]], facets: Sequence[str]
+    means: Array, columns: Sequence[str], clusters: Sequence[Sequence[str]], facets: Sequence[str]
 ) -> Figure:
     """A line for each column, with a cell for each pair of clusters of two facets.
 
     Args:
         means: (R, C, D), in units that are worth reading.
         columns: names of the D columns.
-        clusters: numbers of the R and the C clusters.
+        clusters: names of the R and the C clusters.
         facets: names of the two facets.
     """
     means = means.reshape(-1, means.shape[-1])

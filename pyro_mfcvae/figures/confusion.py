@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,9 +12,10 @@ from typing_extensions import override
 
 from pyro_mfcvae.evaluation.accuracies import contingency, normalized_mutual_information
 from pyro_mfcvae.figures.heatmaps import COLORS, HeatMap, draw_heat_maps
-from pyro_mfcvae.figures.names import class_labels, readable
+from pyro_mfcvae.figures.names import class_labels, cluster_labels, readable
 from pyro_mfcvae.figures.registry import RunFigure, register_figure
 from pyro_mfcvae.figures.seen import Seen, labelled
+from pyro_mfcvae.naming import Names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,17 +24,18 @@ IntArray = NDArray[np.int64]
 
 _N_FACTORS = 8  # in a figure
 _MOST_NUMBERS = (30, 15)  # rows and columns up to which there is room for numbers
-_LEFT, _COLOR_BAR = 0.8, 0.55  # inches
+_LEFT, _COLOR_BAR, _LETTER = 0.8, 0.55, 0.07  # inches
 
 
 @dataclass(frozen=True, eq=False)
 class Confused:
-    """Clusters (N,), and by factor classes (N,) and the names of all classes."""
+    """Clusters (N,), by factor classes (N,) and the names of all classes, and names of clusters."""
 
     labels: Mapping[str, IntArray]
     clusters: IntArray
     class_names: Mapping[str, Sequence[str]]
     title: str = ""
+    names: Names = field(default_factory=dict)
 
 
 @register_figure("confusion")
@@ -41,7 +43,7 @@ class Confusion(RunFigure[Confused]):
     """The share of each class among the members of each of one facet's clusters.
 
     There is a panel for every factor. Rows are the clusters that have members, sorted by their
-    most frequent class, then by their size, falling; a row's label has the cluster's number and
+    most frequent class, then by their size, falling; a row's label has the cluster's name and
     its number of members n. Columns are classes. Where there is room, the shares are written as
     percentages, zeros left out.
     """
@@ -63,12 +65,13 @@ class Confusion(RunFigure[Confused]):
             seen.predictions.clusters[facet],
             seen.class_names,
             f"facet {facet}: classes of the held-out observations in each cluster",
+            seen.names(facet),
         )
 
     @override
     def draw(self, result: Confused) -> Figure:
         panels = [
-            _panel(factor, np.asarray(classes), result.clusters, result.class_names[factor])
+            _panel(factor, np.asarray(classes), result, result.class_names[factor])
             for factor, classes in result.labels.items()
         ]
         figure = draw_heat_maps(panels, result.title, _COLOR_BAR)
@@ -86,10 +89,8 @@ def factors_by_agreement(seen: Seen, facet: int) -> list[str]:
     return sorted(agreement, key=lambda factor: -agreement[factor])
 
 
-def _panel(
-    factor: str, classes: IntArray, clusters: IntArray, class_names: Sequence[str]
-) -> HeatMap:
-    classes, clusters = labelled(classes, clusters)
+def _panel(factor: str, classes: IntArray, result: Confused, class_names: Sequence[str]) -> HeatMap:
+    classes, clusters = labelled(classes, result.clusters)
     counts = contingency(classes, clusters, n_classes=len(class_names))
     sizes = counts.sum(1)
     order = np.lexsort((-sizes, counts.argmax(1)))
@@ -97,16 +98,18 @@ def _panel(
     n_columns = counts.shape[1]
     has_numbers = len(order) <= _MOST_NUMBERS[0] and n_columns <= _MOST_NUMBERS[1]
     nmi = normalized_mutual_information(classes, clusters)
+    named = zip(order, cluster_labels(result.names, order), strict=True)
+    labels = [f"{name}  n {sizes[k]}" for k, name in named]
     return HeatMap(
         f"{readable(factor)}\nNMI {nmi:.2f}",
         counts[order] / sizes[order, None],
-        [f"{k}  n {sizes[k]}" for k in order],
+        labels,
         class_labels(factor, class_names),
         (
             0.34 if has_numbers else min(0.2, max(0.05, 5 / n_columns)),
             min(0.25, max(0.13, 8 / len(order))),
         ),
-        _LEFT,
+        max(_LEFT, _LETTER * max(map(len, labels), default=0)),
         _write if has_numbers else None,
         # Clusters for other classes follow.
         np.flatnonzero(np.diff(counts[order].argmax(1))).tolist(),

@@ -163,7 +163,7 @@ def _draw(panel: Panel, axes: Axes, at: Pair, cell: Pair, limits: tuple[Limit, A
                     _draw_lines(axes, shares.reshape(len(shares), -1), box)
                     continue
                 axes.imshow(
-                    _as_image(shares),
+                    as_image(shares),
                     cmap="gray",
                     vmin=0,
                     vmax=1,
@@ -208,8 +208,8 @@ def _wrap(title: str, width: float) -> list[str]:
     return [part for line in title.splitlines() for part in textwrap.wrap(line, n_letters)]
 
 
-def _as_image(picture: Array) -> Array:
-    """(C, H, W) or (D,) -> what imshow takes, clipped to [0, 1]."""
+def as_image(picture: Array) -> Array:
+    """A picture (C, H, W) or a row (D,) -> (H, W) or (H, W, 3 or 4), clipped to [0, 1]."""
     if picture.ndim == 1:
         return mpl.colormaps["viridis"](np.clip(picture, 0, 1))[None, :, :3]
     if picture.shape[0] not in (3, 4):  # no colours: show the mean of the channels

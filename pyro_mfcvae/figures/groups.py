@@ -20,6 +20,7 @@ from pyro_mfcvae.figures.grids import Panel
 from pyro_mfcvae.figures.marks import class_colors
 from pyro_mfcvae.figures.names import describe_shares, readable
 from pyro_mfcvae.figures.seen import Seen
+from pyro_mfcvae.naming import cluster_title
 
 Array = NDArray[np.floating]
 
@@ -40,7 +41,7 @@ def draw_along_shared(seen: Seen, title: str, n_clusters: int | None = None) -> 
     for k in seen.most_used(0)[:n_clusters]:
         grid, *offsets = evaluation.shared_and_own(seen.model, k)
         labels, heads = ([_describe(value) for value in values] for values in offsets)
-        name = f"cluster {k}" if 0 in seen.clustered else ""
+        name = cluster_title(seen.names(0), k) if 0 in seen.clustered else ""
         rows = [list(row) for row in grid]
         panels.append(Panel(rows, [""] * len(rows) if panels else labels, heads, title=name))
     what = "offset of every dimension, shared latent in rows, own from its prior's mean in columns"

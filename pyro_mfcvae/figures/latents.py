@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,10 +13,11 @@ from typing_extensions import override
 from pyro_mfcvae import evaluation
 from pyro_mfcvae.evaluation.latents import Projection
 from pyro_mfcvae.figures.confusion import factors_by_agreement
-from pyro_mfcvae.figures.marks import class_colors, cluster_colors, draw_ellipse, number_apart
-from pyro_mfcvae.figures.names import class_labels, readable, thin
+from pyro_mfcvae.figures.marks import class_colors, cluster_colors, draw_ellipse, name_apart
+from pyro_mfcvae.figures.names import class_labels, cluster_labels, readable, thin
 from pyro_mfcvae.figures.registry import RunFigure, register_figure
 from pyro_mfcvae.figures.seen import Seen
+from pyro_mfcvae.naming import Names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,6 +41,7 @@ class LatentSpace:
         factor: of which these are the classes.
         class_names: of all its classes.
         title: above the panels.
+        names: of the clusters.
     """
 
     projection: Projection
@@ -48,6 +50,7 @@ class LatentSpace:
     factor: str = ""
     class_names: Sequence[str] = ()
     title: str = ""
+    names: Names = field(default_factory=dict)
 
 
 @register_figure("latents")
@@ -57,7 +60,7 @@ class Latents(RunFigure[LatentSpace]):
     Where there is one component only, clusters are left out beside classes.
 
     A cross marks a component's mean, an ellipse (in one dimension a bar) one standard deviation
-    around it. The number of a cluster stands beside its mean unless that of a larger one is in
+    around it. The name of a cluster stands beside its mean unless that of a larger one is in
     the way. One dimension is drawn as a strip, in which the height has no meaning.
     """
 
@@ -88,11 +91,11 @@ class Latents(RunFigure[LatentSpace]):
             f"facet {facet}: held-out observations at the mean of q(z | x)\n"
             f"+ and line around it: mean and one standard deviation of {component}"
         )
-        clusters = seen.predictions.clusters[facet]
+        clusters, names = seen.predictions.clusters[facet], seen.names(facet)
         for factor in factors_by_agreement(seen, facet)[:1]:
-            labels, names = seen.labels[factor], seen.class_names[factor]
-            return LatentSpace(projection, clusters, labels, factor, names, title)
-        return LatentSpace(projection, clusters, title=title)
+            labels, classes = seen.labels[factor], seen.class_names[factor]
+            return LatentSpace(projection, clusters, labels, factor, classes, title, names)
+        return LatentSpace(projection, clusters, title=title, names=names)
 
     @override
     def draw(self, result: LatentSpace) -> Figure:
@@ -100,7 +103,7 @@ class Latents(RunFigure[LatentSpace]):
 
         # In random order too, so that no class always lies on top of the others.
         picked = np.random.default_rng(0).permutation(len(result.clusters))[:_N_POINTS]
-        scene = _scene(result.projection, result.clusters, picked)
+        scene = lay_out(result, picked)
         n_components = len(result.projection.means)
         has_clusters = result.labels is None or n_components > 1
         n_panels = (result.labels is not None) + has_clusters
@@ -125,7 +128,9 @@ class Latents(RunFigure[LatentSpace]):
             room = np.array([0.045, 0.03]) * size.max()
             if not scene.names[1]:
                 room = np.array([0.045, 0.06]) * size
-            number_apart(panels[-1], scene.used.tolist(), scene.centers, room)
+            names = cluster_labels(result.names, scene.used.tolist())
+            room[0] *= max(1, max(map(len, names)) / 3)
+            name_apart(panels[-1], names, scene.centers, room)
             panels[-1].set_title("colour: cluster", fontsize=9)
         return figure
 
@@ -140,8 +145,8 @@ class Latents(RunFigure[LatentSpace]):
 
 
 @dataclass(frozen=True, eq=False)
-class _Scene:
-    """What both panels show.
+class Layout:
+    """Where everything stands on a map of a facet.
 
     Attributes:
         points: of n observations, (n, 2).
@@ -160,7 +165,14 @@ class _Scene:
     names: tuple[str, str]
 
 
-def _scene(projection: Projection, clusters: IntArray, picked: IntArray) -> _Scene:
+def lay_out(space: LatentSpace, picked: IntArray) -> Layout:
+    """Where observations and components stand on a map.
+
+    Args:
+        space: of one facet.
+        picked: observations that are shown, (n,).
+    """
+    projection, clusters = space.projection, space.clusters
     sizes = np.bincount(clusters, minlength=len(projection.means))
     used = np.argsort(-sizes, kind="stable")[: np.count_nonzero(sizes)]
     points, centers = projection.points[picked], projection.means[used]
@@ -180,7 +192,7 @@ def _scene(projection: Projection, clusters: IntArray, picked: IntArray) -> _Sce
         centers = np.stack([centers[:, 0], below], axis=1)
         window = np.stack([window[:, 0], (-1, 1.1)], axis=1)
         names = (names[0], "")
-    return _Scene(points, used, centers, projection.covariances[used], window, names)
+    return Layout(points, used, centers, projection.covariances[used], window, names)
 
 
 def _window(points: Array) -> Array:
@@ -191,7 +203,7 @@ def _window(points: Array) -> Array:
     return np.stack([0.5 * (low + high) - half, 0.5 * (low + high) + half])
 
 
-def _draw(axes: Axes, scene: _Scene, point_colors: Array, component_colors: Array) -> None:
+def _draw(axes: Axes, scene: Layout, point_colors: Array, component_colors: Array) -> None:
     """Draw one panel, with colours (n, 3) of the points and (R, 3) of the components."""
     size = np.clip(6000 / len(scene.points), 6, 30)
     axes.scatter(*scene.points.T, c=point_colors, s=size, alpha=0.7, linewidths=0)

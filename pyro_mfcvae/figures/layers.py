@@ -13,6 +13,7 @@ from pyro_mfcvae import evaluation
 from pyro_mfcvae.figures.grids import Panel
 from pyro_mfcvae.figures.names import describe_part, describe_steps
 from pyro_mfcvae.figures.seen import Seen
+from pyro_mfcvae.naming import cluster_title
 
 OFFSETS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 
@@ -77,7 +78,7 @@ def draw_moved_condition(seen: Seen, title: str, n_dimensions: int = 2) -> Figur
     dimensions, pictures = evaluation.traverse_condition(
         seen.model, clusters, n_dimensions, OFFSETS
     )
-    labels = [f"cluster {k}" for k in clusters]
+    labels = [cluster_title(seen.names(0), k) for k in clusters]
     panels = [
         Panel([list(row) for row in of_dimension], labels, heads, title=f"dimension {d}")
         for d, of_dimension in zip(dimensions, pictures.swapaxes(0, 1), strict=True)

@@ -72,16 +72,16 @@ def draw_ellipse(axes: Axes, mean: Array, covariance: Array, color: str | Array)
     axes.add_patch(Ellipse((mean[0], mean[1]), width, height, angle=angle, **style))
 
 
-def number_apart(axes: Axes, numbers: Sequence[int], points: Array, room: Array) -> None:
-    """Write numbers beside points (n, 2), the first ones first, where others leave room (2,)."""
+def name_apart(axes: Axes, names: Sequence[str], points: Array, room: Array) -> None:
+    """Write names beside points (n, 2), the first ones first, where others leave room (2,)."""
     from matplotlib import patheffects
 
     outline = [patheffects.withStroke(linewidth=1.5, foreground="white")]
     style: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7, "path_effects": outline}
     written: list[Array] = []
-    for number, point in zip(numbers, points, strict=True):
+    for name, point in zip(names, points, strict=True):
         if all((np.abs(point - other) > room).any() for other in written):
-            axes.annotate(str(number), point, (2, 2), **style)
+            axes.annotate(name, point, (2, 2), **style)
             written.append(point)
 
 

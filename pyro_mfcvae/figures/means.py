@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from pyro_mfcvae import evaluation
 from pyro_mfcvae.figures.canvas import Scene
-from pyro_mfcvae.figures.names import describe_part
+from pyro_mfcvae.figures.names import cluster_labels, describe_part
 from pyro_mfcvae.figures.registry import SceneFigure, register_figure
 from pyro_mfcvae.figures.seen import Choice, Seen
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _OF_PAIRS = 12  # clusters of each facet
+_LETTERS = 8  # of a name above a picture
 
 
 @register_figure("means")
@@ -68,17 +69,25 @@ class Means(SceneFigure):
         rest += seen.with_unused(facets)
         title = f"means of {parts}{rest * (seen.model.n_facets > len(facets))}"
         arrays = {f"clusters_{j}": np.array(k) for j, k in zip(facets, chosen, strict=True)}
-        return Scene(title, seen.canvas, {"pictures": pictures} | arrays)
+        names = [
+            cluster_labels(seen.names(j), k, _LETTERS) for j, k in zip(facets, chosen, strict=True)
+        ]
+        heads = names[1] if len(names) > 1 else ()
+        return Scene(title, seen.canvas, {"pictures": pictures} | arrays, names[0], heads)
 
     @override
     def draw(self, result: Scene) -> Figure:
-        pictures, *clusters = result.arrays.values()
-        return result.canvas.draw_means(pictures, [k.tolist() for k in clusters], result.title)
+        names = [result.labels, *([result.heads] if result.heads else [])]
+        return result.canvas.draw_means(result.arrays["pictures"], names, result.title)
 
     @override
     def details(self, seen: Seen, *facets: int) -> Iterable[str]:
         if len(facets) > 1:
             yield seen.canvas.layout.get("means", "")
+        yield from self.remarks(seen, *facets)
+
+    @override
+    def remarks(self, seen: Seen, *facets: int) -> Iterable[str]:
         if any(map(seen.is_conditional, facets)):
             yield "Components are those where the facet that they depend on is 0."
         elif seen.model.n_facets > len(facets):

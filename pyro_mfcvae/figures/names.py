@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from pyro_mfcvae.naming import Names, cluster_name
 from pyro_mfcvae.tables import printable
 
 
@@ -15,6 +16,11 @@ def readable(name: str, n_letters: int = 18) -> str:
     if len(name) > n_letters:
         name = f"{name[: n_letters - 1].rstrip()}…"
     return name.replace("$", r"\$")
+
+
+def cluster_labels(names: Names, clusters: Iterable[int], n_letters: int = 18) -> list[str]:
+    """What clusters are called, each not too long."""
+    return [readable(cluster_name(names, k), n_letters) for k in clusters]
 
 
 def class_labels(factor: str, class_names: Sequence[str]) -> list[str]:

@@ -102,14 +102,13 @@ class Pictures(Canvas):
         return self.draw_panels([Panel(rows, labels, [sides[0], *heads, *sides[1:]])], title)
 
     @override
-    def draw_means(self, pictures: Array, clusters: Sequence[Sequence[int]], title: str) -> Figure:
-        names = [[str(k) for k in chosen] for chosen in clusters]
+    def draw_means(self, pictures: Array, clusters: Sequence[Sequence[str]], title: str) -> Figure:
         if len(clusters) > 1:
             return self.draw_panels(
-                [Panel([list(row) for row in pictures], names[0], names[1])], title
+                [Panel([list(row) for row in pictures], clusters[0], clusters[1])], title
             )
         n = math.ceil(math.sqrt(2 * len(pictures)))
         starts = range(0, len(pictures), n)
         rows = [list(pictures[i : i + n]) for i in starts]
-        captions = [names[0][i : i + n] for i in starts]
+        captions = [clusters[0][i : i + n] for i in starts]
         return self.draw_panels([Panel(rows, [""] * len(rows), captions=captions)], title)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from typing_extensions import override
 
 from pyro_mfcvae.figures.canvas import Array, Canvas, Group
-from pyro_mfcvae.figures.marks import cluster_colors, number_apart, panel_grid
+from pyro_mfcvae.figures.marks import cluster_colors, name_apart, panel_grid
 
 _PANEL, _ALONE = 2.1, 4.5  # inches, of one among several and of the only one
 _N_COLUMNS = 5
@@ -115,14 +115,14 @@ class Points(Canvas):
         return figure
 
     @override
-    def draw_means(self, pictures: Array, clusters: Sequence[Sequence[int]], title: str) -> Figure:
+    def draw_means(self, pictures: Array, clusters: Sequence[Sequence[str]], title: str) -> Figure:
         names = [f"row {k}" for k in clusters[0]] if len(clusters) > 1 else [""]
         drawn = [*pictures] if len(clusters) > 1 else [pictures]
         figure, panels = self._panels(names, title, drawn)
         for axes, points in zip(panels, drawn, strict=True):
             axes.scatter(*points.T, s=12, color="C0", lw=0)
             room = np.array([0.05, 0.04]) * [np.ptp(axes.get_xlim()), np.ptp(axes.get_ylim())]
-            number_apart(axes, clusters[-1], points, room)
+            name_apart(axes, clusters[-1], points, room)
         return figure
 
     def _panels(

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
+from typing_extensions import override
+
 from pyro_mfcvae.figures.canvas import Scene
 
 if TYPE_CHECKING:
@@ -71,6 +73,10 @@ class RunFigure(ABC, Generic[Result]):
         """Sentences that the caption adds for the model at hand; empty ones are left out."""
         return ()
 
+    def note(self, seen: Any, *facets: int) -> str:
+        """What a reader should know of the facets, wherever they are shown."""
+        return ""
+
     def caption(self, facets: Facets, details: str = "") -> str:
         """What a figure of these facets shows."""
         *others, last = map(str, facets or ("",))
@@ -91,8 +97,12 @@ class SceneFigure(RunFigure[Scene]):
     def details(self, seen: Seen, *facets: int) -> Iterable[str]:
         """Where things stand, remarks, and what counts as a batch."""
         yield seen.canvas.layout.get(self.name, "")
-        yield from self.remarks(seen, *facets)
-        yield self.of_groups * seen.has_groups
+        yield self.note(seen, *facets)
+
+    @override
+    def note(self, seen: Seen, *facets: int) -> str:
+        said = [*self.remarks(seen, *facets), self.of_groups * seen.has_groups]
+        return " ".join(filter(None, said))
 
     def remarks(self, seen: Seen, *args: Any, **kwargs: Any) -> Iterable[str]:
         """Sentences on what the facets have to do with each other."""

@@ -10,9 +10,10 @@ from typing_extensions import override
 from pyro_mfcvae import evaluation
 from pyro_mfcvae.figures.canvas import Group, Scene
 from pyro_mfcvae.figures.clusters import N_DRAWN
-from pyro_mfcvae.figures.names import describe_facets, describe_part
+from pyro_mfcvae.figures.names import describe_facets, describe_part, readable
 from pyro_mfcvae.figures.registry import SceneFigure, register_figure
 from pyro_mfcvae.figures.seen import Choice, Seen
+from pyro_mfcvae.naming import cluster_title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,7 +66,8 @@ class Samples(SceneFigure):
             drawn = evaluation.sample_clusters(seen.model, j, chosen, n_samples, temperature, seed)
             arrays |= {f"pictures_{j}": drawn, f"clusters_{j}": np.array(chosen)}
             panel = f"facet {j}" if len(facets) > 1 else ""
-            groups += [Group(f"cluster {k}", x, panel) for k, x in zip(chosen, drawn, strict=True)]
+            titles = [readable(cluster_title(seen.names(j), k)) for k in chosen]
+            groups += [Group(title, x, panel) for title, x in zip(titles, drawn, strict=True)]
             part = describe_part(len(chosen), len(used), "cluster in use", "surest")
             which.append(f"facet {j}: {part if clusters is None else f'{len(chosen)} clusters'}")
         others = seen.describe_others("from their priors")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pyro_mfcvae import evaluation
 from pyro_mfcvae.config.observation import MISSING
 from pyro_mfcvae.evaluation.results import Comparison, Evaluation
+from pyro_mfcvae.naming import Names
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,12 +40,14 @@ class Recorded:
         metrics: log points of the training; None where there are none.
         results: of the latest evaluation; None where there is none.
         comparison: of guides; None where there is none.
+        cluster_names: that a person gave, of each facet; empty where there are none.
     """
 
     name: str = ""
     metrics: Sequence[dict[str, Any]] | None = None
     results: Evaluation | None = None
     comparison: Comparison | None = None
+    cluster_names: Sequence[Names] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +92,10 @@ class Seen(Recorded):
     def predictions(self) -> Predictions:
         """Clusters and latents of all observations."""
         return evaluation.predict(self.model, self.x)
+
+    def names(self, facet: int) -> Names:
+        """Names of a facet's clusters."""
+        return self.cluster_names[facet] if self.cluster_names else {}
 
     @property
     def clustered(self) -> list[int]:

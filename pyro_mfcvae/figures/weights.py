@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from pyro_mfcvae.figures.names import thin
+from pyro_mfcvae.figures.names import cluster_labels, thin
 from pyro_mfcvae.figures.registry import RunFigure, register_figure
 from pyro_mfcvae.figures.seen import Seen
+from pyro_mfcvae.naming import Names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,11 +23,12 @@ _MOST_LABELS = 80
 
 @dataclass(frozen=True, eq=False)
 class MixtureWeights:
-    """By facet: the most probable cluster of each observation (N,), and p(c) (K_j,)."""
+    """By facet: each observation's most probable cluster (N,), p(c) (K_j,), names of clusters."""
 
     clusters: dict[int, NDArray[np.int64]]
     weights: dict[int, NDArray[np.floating]]
     title: str = ""
+    names: dict[int, Names] = field(default_factory=dict)
 
 
 @register_figure("weights")
@@ -61,6 +63,7 @@ class WeightsFigure(RunFigure[MixtureWeights]):
             {j: seen.predictions.clusters[j] for j in seen.clustered},
             {j: weights[j] for j in seen.clustered},
             "mixture components: share of the held-out observations, and p(c)",
+            {j: seen.names(j) for j in seen.clustered},
         )
 
     @override
@@ -71,13 +74,15 @@ class WeightsFigure(RunFigure[MixtureWeights]):
         figure = Figure(figsize=(9, 0.5 + 2.2 * n), layout="constrained")
         panels = figure.subplots(n, 1, squeeze=False)[:, 0]
         for axes, (j, weights) in zip(panels, result.weights.items(), strict=True):
-            _draw(axes, f"facet {j}", result.clusters[j], weights)
+            _draw(axes, f"facet {j}", result.clusters[j], weights, result.names.get(j, {}))
         panels[-1].set_xlabel("component, by the number of its observations", fontsize=9)
         figure.suptitle(result.title, fontsize=10, x=0.01, ha="left")
         return figure
 
 
-def _draw(axes: Axes, name: str, assigned: NDArray[np.int64], pi: NDArray[np.floating]) -> None:
+def _draw(
+    axes: Axes, name: str, assigned: NDArray[np.int64], pi: NDArray[np.floating], names: Names
+) -> None:
     from matplotlib.ticker import PercentFormatter
 
     n_components = len(pi)
@@ -87,8 +92,10 @@ def _draw(axes: Axes, name: str, assigned: NDArray[np.int64], pi: NDArray[np.flo
     bars = axes.bar(positions, shares[order], color="C0", label="observations assigned to it")
     (dots,) = axes.plot(positions, pi[order], "o", color="C1", ms=3, label="p(c) of the prior")
     shown = thin(n_components, _MOST_LABELS)
-    size, rotation = 8 if len(shown) <= 50 else 6, 90 * (len(shown) > 30)
-    axes.set_xticks(shown, order[shown], fontsize=size, rotation=rotation)
+    labels = cluster_labels(names, order[shown])
+    is_upright = len(shown) > 30 or max(map(len, labels)) > 3
+    size = 8 if len(shown) <= 50 else 6
+    axes.set_xticks(shown, labels, fontsize=size, rotation=90 * is_upright)
     axes.set_xlim(-0.8, max(n_components, 8) - 0.2)
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(PercentFormatter(1))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from pyro_mfcvae import __version__
 from pyro_mfcvae.config import config_to_json
@@ -243,10 +243,17 @@ def _settings_name(facts: Facts) -> str:
     return f"preset {config.preset}" if config.preset else f"data {config.data.name}"
 
 
-def render(template: str, **names: Any) -> str:
-    """A page from its template, with every text escaped."""
+def render(template: str, package: str = "pyro_mfcvae.report", **names: Any) -> str:
+    """A page from its template, with every text escaped.
+
+    Args:
+        template: its name.
+        package: that has it; templates that it builds on may be those of this package.
+        **names: what the template shows.
+    """
+    packages = dict.fromkeys((package, "pyro_mfcvae.report"))
     environment = Environment(
-        loader=PackageLoader("pyro_mfcvae.report"),
+        loader=ChoiceLoader([PackageLoader(each) for each in packages]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

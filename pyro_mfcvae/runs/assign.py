@@ -24,6 +24,7 @@ from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.evaluation.predictions import BATCH_SIZE, check_range, find_group, predict_batch
 from pyro_mfcvae.files import naming, replacing
 from pyro_mfcvae.models import FacetModel
+from pyro_mfcvae.naming import Names, named_clusters
 from pyro_mfcvae.registry import unknown
 from pyro_mfcvae.runs.measure import open_model
 from pyro_mfcvae.runs.run import Run
@@ -31,7 +32,7 @@ from pyro_mfcvae.tables import one_line
 from pyro_mfcvae.training.say import Say, quiet
 
 Values = Sequence[Any] | NDArray[Any]
-Piece = Mapping[str, Values]  # {name of a column: (n,)}
+Piece = Mapping[str, Any]  # {name of a column: (n,)}
 Write = Callable[[Piece], None]
 
 _VALUES = 2**17  # in a piece
@@ -47,11 +48,13 @@ class Assigned:
         n_rows: how many there were.
         sizes: {facet j: rows in each of its clusters (K_j,)}, of facets with clusters.
         sure: {facet j: mean probability of the rows' clusters}.
+        names: {facet j: names of its clusters}.
     """
 
     n_rows: int
     sizes: dict[int, NDArray[np.int64]]
     sure: dict[int, float]
+    names: dict[int, Names]
 
 
 def rows_for(run: Run, data: Component, say: Say = quiet) -> Rows:
@@ -81,7 +84,8 @@ def assign(
     """Write a row for each observation: its name or number, its cluster in each facet, how sure.
 
     Columns are ``row``, ``facet_0``, ``facet_0_p`` and so on; facets without clusters are left out.
-    In a CSV, an apostrophe stands before names that spreadsheets would take for formulas.
+    Clusters of a facet in which one has a name are called by their names. In a CSV, an apostrophe
+    stands before names that spreadsheets would take for formulas.
 
     Args:
         run: whose newest checkpoint is taken.
@@ -113,13 +117,14 @@ def assign(
         j: np.zeros(model.structure.facets[j].n_clusters, np.int64)
         for j in model.structure.clustered
     }
-    sure, n_rows = dict.fromkeys(sizes, 0.0), 0
+    sure, n_rows, named = dict.fromkeys(sizes, 0.0), 0, run.cluster_names()
     with (
         replacing(out) if isinstance(out, Path) else nullcontext(out) as file,
         WRITERS[suffix](file) as write,
     ):
         for piece, names in _pieces(model, rows):
-            write(piece)
+            columns = {f"facet_{j}": named_clusters(piece[f"facet_{j}"], named[j]) for j in sizes}
+            write(dict(piece) | columns)
             n_rows += len(piece["row"])
             for j in sizes:
                 clusters = piece[f"facet_{j}"]
@@ -127,7 +132,8 @@ def assign(
                 sure[j] += float(np.sum(piece[f"facet_{j}_p"]))
                 if copy_to is not None:
                     _copy(source, copy_to / f"facet_{j}", names, clusters)
-    return Assigned(n_rows, sizes, {j: total / n_rows for j, total in sure.items()})
+    means = {j: total / n_rows for j, total in sure.items()}
+    return Assigned(n_rows, sizes, means, {j: named[j] for j in sizes})
 
 
 def _pieces(model: FacetModel, rows: Rows) -> Iterator[tuple[Piece, Sequence[str]]]:
@@ -139,7 +145,7 @@ def _pieces(model: FacetModel, rows: Rows) -> Iterator[tuple[Piece, Sequence[str
     for x, names in rows.pieces(batch_size):
         found = predict_batch(model, x, group)
         stop = start + len(x)
-        piece: dict[str, Values] = {"row": list(map(one_line, names)) or range(start, stop)}
+        piece: dict[str, Any] = {"row": list(map(one_line, names)) or range(start, stop)}
         for j in model.structure.clustered:
             piece[f"facet_{j}"] = found.clusters[j]
             piece[f"facet_{j}_p"] = found.responsibilities[j].max(1).astype(np.float64).round(6)
@@ -174,10 +180,10 @@ def _csv(file: BinaryIO) -> Iterator[Write]:
     def write(piece: Piece) -> None:
         nonlocal n_pieces
         if not n_pieces:
-            writer.writerow(piece)
+            writer.writerow(map(_no_formula, piece))
         n_pieces += 1
-        names, *values = map(_plain, piece.values())
-        writer.writerows(zip(map(_no_formula, names), *values, strict=True))
+        columns = (map(_no_formula, _plain(values)) for values in piece.values())
+        writer.writerows(zip(*columns, strict=True))
 
     try:
         yield write
@@ -186,7 +192,7 @@ def _csv(file: BinaryIO) -> Iterator[Write]:
 
 
 def _no_formula(name: Any) -> Any:
-    """A row's name with an apostrophe where spreadsheets would take it for a formula."""
+    """A name with an apostrophe where spreadsheets would take it for a formula."""
     is_formula = isinstance(name, str) and name.lstrip().startswith(_FORMULAS)
     return f"'{name}" if is_formula and not is_number(name) else name
 

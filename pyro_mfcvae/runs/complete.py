@@ -123,11 +123,13 @@ def complete(
 
 
 def is_drawn(run: Run) -> bool:
-    """Whether the figures are there, but for those with a reason, and of the newest checkpoint."""
+    """Whether the figures are there, but for those with a reason, of the newest model and names."""
     from pyro_mfcvae.figures import drawn
 
     with suppress(RunError, FileNotFoundError):  # damaged, or a checkpoint that training removes
         written = (run.checkpoint().path / "state.json").stat().st_mtime
+        if run.names_path.exists():
+            written = max(written, run.names_path.stat().st_mtime)
         files = [run.figures / f"{name}.png" for name in drawn(run.figures)]
         return bool(files) and all(path.stat().st_mtime >= written for path in files)
     return False

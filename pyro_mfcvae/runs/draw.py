@@ -27,8 +27,8 @@ def look(run: Run, dataset: Dataset | None = None) -> Seen:
         ConfigError: if the data are not such as the model was made for.
     """
     trained = open_trained(run, dataset)
-    temperature = run.config.sampling_temperature
-    return Seen.of(trained.model, trained.dataset, temperature)
+    temperature, names = run.config.sampling_temperature, run.cluster_names()
+    return Seen.of(trained.model, trained.dataset, temperature, cluster_names=names)
 
 
 def draw_run(run: Run, dataset: Dataset | None = None, say: Say = lambda _: None) -> list[Path]:

@@ -16,7 +16,7 @@ from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 
@@ -35,6 +35,7 @@ from pyro_mfcvae.files import (
     write_whole,
 )
 from pyro_mfcvae.models import FacetModel
+from pyro_mfcvae.naming import Names, check_names
 from pyro_mfcvae.plugins import build_model, guide_class, model_class
 from pyro_mfcvae.presets import PRESETS
 from pyro_mfcvae.training.callbacks import read_metrics, read_timings
@@ -155,6 +156,11 @@ class Run:
     def timings_path(self) -> Path:
         """How long each stretch of training took."""
         return self.path / "timings.json"
+
+    @property
+    def names_path(self) -> Path:
+        """Names of clusters; missing where none were given."""
+        return self.path / "names.json"
 
     @property
     def checkpoints(self) -> Path:
@@ -290,7 +296,7 @@ class Run:
         def fill(folder: Path) -> None:
             step, fade = checkpoint.step, checkpoint.fade
             save_model_only(model, folder / "checkpoints", step, fade, checkpoint.data)
-            for name in ("metrics.jsonl", "evaluation.json", "columns.json"):
+            for name in ("metrics.jsonl", "evaluation.json", "columns.json", "names.json"):
                 with suppress(FileNotFoundError), open_regular(self.path / name) as file:
                     write_whole(folder / name, file.read())
             environment = self.environment()
@@ -333,6 +339,40 @@ class Run:
     def write_evaluation(self, results: Evaluation) -> None:
         """Replace ``evaluation.json``; warns if it cannot be written."""
         self._write_results("evaluation.json", results.to_dict())
+
+    def cluster_names(self) -> tuple[Names, ...]:
+        """Names that a person gave to clusters, of each facet.
+
+        Raises:
+            RunError: if the file is damaged, or its names are of other clusters.
+        """
+        remedy = "; mend or remove it"
+        try:
+            return read_json(self.names_path, self._as_names, remedy)
+        except FileNotFoundError:
+            return tuple({} for _ in self.config.model.facets)
+
+    def name_clusters(self, facet: int, names: Names) -> None:
+        """Name clusters of a facet, which tables and figures then have; empty names are removed.
+
+        Raises:
+            ValueError: if a cluster does not exist, or cannot be called so.
+        """
+        known = [dict(own) for own in self.cluster_names()]
+        if not 0 <= facet < len(known):
+            raise ValueError(f"expected a facet from 0 to {len(known) - 1}, got {facet}")
+        own = known[facet] | dict(names)
+        known[facet] = {k: name for k, name in own.items() if name.strip()}
+        record = {"clusters": check_names(known, self._n_clusters)}
+        write_whole(self.names_path, json.dumps(record, indent=2) + "\n")
+
+    @property
+    def _n_clusters(self) -> list[int]:
+        return [facet.n_clusters for facet in self.config.model.facets]
+
+    def _as_names(self, values: Any) -> tuple[Names, ...]:
+        record = validated(dict[Literal["clusters"], list[dict[int, str]]], values)
+        return check_names(record.get("clusters", []), self._n_clusters)
 
     def comparison(self) -> Comparison | None:
         """The results of the latest comparison of guides, if there was one.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -22,23 +24,25 @@ def is_captured(config: TrainingConfig, device: torch.device, n_processes: int) 
 
 
 def adam(model: FacetModel, config: TrainingConfig, capturable: bool = False) -> torch.optim.Adam:
-    """Adam over all learnt parameters, those of the mixtures in a group of their own.
+    """Adam over all learnt parameters, those of the mixtures last.
+
+    They are a group of their own if their rate is, as each group costs time at every step.
 
     Args:
         model: the model, on the training device.
         config: learning rates and epsilon.
         capturable: keep step counts and learning rates on the device, as CUDA graphs need it.
     """
-    mixtures = {id(p) for p in model.facets.parameters()}
+    of_mixtures = {id(p) for p in model.facets.parameters()}
     learnt = [p for p in model.parameters() if p.requires_grad]
-    rate = config.learning_rate
-    groups = [
-        {"params": [p for p in learnt if id(p) not in mixtures], "initial_lr": rate},
-        {
-            "params": [p for p in learnt if id(p) in mixtures],
-            "initial_lr": config.mixture_learning_rate or rate,
-        },
-    ]
+    others = [p for p in learnt if id(p) not in of_mixtures]
+    mixtures = [p for p in learnt if id(p) in of_mixtures]
+    rate, mixture_rate = config.learning_rate, config.mixture_learning_rate or config.learning_rate
+    groups: list[dict[str, Any]] = [{"params": others, "initial_lr": rate}]
+    if mixture_rate == rate:
+        groups[0]["params"] += mixtures
+    else:
+        groups.append({"params": mixtures, "initial_lr": mixture_rate})
     if capturable:
         for group in groups:
             group["lr"] = torch.tensor(group["initial_lr"], device=learnt[0].device)

@@ -14,7 +14,7 @@ from pyro_mfcvae.cli import main
 from pyro_mfcvae.config import config_to_dict
 from pyro_mfcvae.studies.papers import EXPERIMENTS
 
-WITHOUT_TABLES = {"export", "figures", "import", "report"}  # they print paths
+WITHOUT_TABLES = {"explore", "export", "figures", "import", "report"}  # they print paths
 NAMES = ("preset", "presets", "model", "guide", "data", "run", "runs", "resumed", "names")
 MANY = 8  # options, which want headings
 

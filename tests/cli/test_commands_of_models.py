@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from pyro_mfcvae import evaluation
 from pyro_mfcvae.cli import main
 from pyro_mfcvae.data import as_float
+from pyro_mfcvae.explore import Explored
 from pyro_mfcvae.figures import get_figure
 from pyro_mfcvae.runs.draw import look
 from pyro_mfcvae.runs.run import Run
@@ -190,6 +191,26 @@ def test_compare(name):
     if name == "ugvae":
         said = f"one batch of {N_TEST} held-out observations that share a latent"
         assert said in " ".join(printed.split())
+
+
+@EVERY
+def test_explore(name):
+    explored = Explored(_trained(name))
+    content, structure = explored.content(), explored.seen.model.structure
+    assert [facet["has_clusters"] for facet in content["facets"]] == [
+        facet.has_clusters for facet in structure.facets
+    ]
+    for j, facet in enumerate(content["facets"]):
+        assert (facet["map"] is None) == structure.facets[j].is_shared == bool(facet["missing"])
+        assert len(explored.traverse(3, j)["dimensions"]) == structure.facets[j].latent_dim
+        assert "sheet" in explored.swap(0, 5, j)["decoded"]
+        is_one_batch = "as a batch of its own" in explored.traverse(3, j)["note"]
+        assert is_one_batch == (structure.group_size is not None)
+    assert len(explored.all_pairs()) == (len(structure.clustered) == 2)
+    header = explored.table([1, 2]).decode().splitlines()[0].split(",")
+    clustered = [name for j in structure.clustered for name in (f"facet_{j}", f"facet_{j}_p")]
+    assert header == ["row", *clustered, "kind"]
+    json.dumps(content, allow_nan=False)
 
 
 @EVERY

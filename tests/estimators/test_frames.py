@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from pyro_mfcvae import FacetClustering
 from pyro_mfcvae.errors import DataWarning
-from pyro_mfcvae.estimators.facts import facts_of
+from pyro_mfcvae.evaluation.cluster_facts import facts_of
 
 pd = pytest.importorskip("pandas")
 

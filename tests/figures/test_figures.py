@@ -586,20 +586,20 @@ def test_ways_have_steps_above_and_observations_at_their_sides():
 
 
 def test_means_of_clusters_carry_their_numbers():
-    figure = CANVAS.draw_means(_pictures(5), [[3, 9, 1, 4, 0]], "means")
+    figure = CANVAS.draw_means(_pictures(5), ["39140"], "means")
     assert _labels(figure) == ["3", "9", "1", "4", "0", "means"]
     assert _values(figure) == [0, 0.25, 0.5, 0.75, 1]
     for text, (left, top) in zip(figure.texts, _corners(figure), strict=False):
         x, y = text.get_position()
         assert left < x < left + 0.55
         assert top - 0.1 < y < top
-    figure = CANVAS.draw_means(_pictures(2, 3), [[8, 2], [1, 5, 0]], "pairs")
+    figure = CANVAS.draw_means(_pictures(2, 3), ["82", "150"], "pairs")
     assert _labels(figure) == ["8", "2", "1", "5", "0", "pairs"]
 
 
 @pytest.mark.parametrize("n", [1, 25, 80, 200])
 def test_a_grid_of_means_is_wider_than_high(n):
-    corners = _corners(CANVAS.draw_means(_pictures(n), [range(n)], ""))
+    corners = _corners(CANVAS.draw_means(_pictures(n), [list(map(str, range(n)))], ""))
     n_rows, n_columns = (len({corner[i] for corner in corners}) for i in (1, 0))
     assert len(set(corners)) == n
     assert n_rows <= n_columns <= 2 * n_rows + 2
@@ -610,7 +610,7 @@ def test_rows_of_a_table_are_strips_with_a_key(tmp_path):
     drawn = {
         "pairs": CANVAS.draw_moves(table, table, ("a", "b"), ""),
         "ways": CANVAS.draw_paths(table, ["a", "b"], ["0", "1"], "", table[:, 0]),
-        "grid": CANVAS.draw_means(table[0], [[4, 2]], ""),
+        "grid": CANVAS.draw_means(table[0], ["42"], ""),
     }
     for name, figure in drawn.items():
         figure.savefig(tmp_path / f"{name}.png", dpi=30)

@@ -99,7 +99,7 @@ def test_what_is_drawn_beside_a_constant_feature_is_seen(scale):
     names = [str(i) for i in range(9)]
     for figure in (
         kit.draw_groups(_groups(*drawn), ""),
-        kit.draw_means(drawn, [[0, 1], range(9)], ""),
+        kit.draw_means(drawn, ["01", "012345678"], ""),
         kit.draw_moves(drawn[:1], drawn[1:], ("", ""), ""),
         kit.draw_moves(drawn[:, :2], drawn[:, 2:4], ("", ""), ""),
         kit.draw_swaps(drawn[0], drawn[1, :2], drawn.transpose(1, 0, 2), "", [[5, 7], [1, 2]]),
@@ -174,9 +174,9 @@ def test_ways_have_words_at_their_ends():
 
 def test_means_are_numbered_where_there_is_room():
     means = np.array([[0.1, 0.1], [0.1, 0.1], [0.9, 0.9]])
-    (axes,) = KIT.draw_means(means, [[4, 2, 7]], "").axes
+    (axes,) = KIT.draw_means(means, ["427"], "").axes
     assert [text.get_text() for text in axes.texts] == ["4", "7"]
-    figure = KIT.draw_means(np.stack([means, means]), [[1, 0], [5, 6, 8]], "")
+    figure = KIT.draw_means(np.stack([means, means]), ["10", "568"], "")
     assert _titles(figure) == ["row 1", "row 0"]
     np.testing.assert_allclose(_dots(figure.axes[0]), means)
 

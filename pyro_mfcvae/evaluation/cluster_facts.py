@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pyro_mfcvae.naming import Names, cluster_name
+
 _TYPICAL = 3  # rows named of each cluster
+_MOST_NAMED = 3  # features
 
 Array = NDArray[np.floating]
 
 
 @dataclass(frozen=True, eq=False)
 class Facts:
-    """Of one facet's clusters, among the training rows.
+    """Of one facet's clusters, among some rows.
 
     Attributes:
         sizes: rows of each cluster, (K,).
@@ -73,3 +77,41 @@ def facts_of(responsibilities: Array, z: Array, values: np.ndarray, index: Any) 
         named = rows[middle] if index is None else index[rows[middle]]
         typical.append(named.tolist())
     return Facts(np.bincount(labels, minlength=k), sureness, typical, differences)
+
+
+def cluster_rows(
+    facts: Facts, names: Names, feature_names: Sequence[str] = ()
+) -> dict[str, dict[str, Any]]:
+    """What is said of each cluster that has rows, the largest first, by its name.
+
+    Args:
+        facts: of one facet.
+        names: of its clusters.
+        feature_names: of the values of a row; none names pixels by their place.
+    """
+    rows = {}
+    for k in largest_first(facts.sizes):
+        apart = largest_values(facts.differences[k], feature_names)
+        rows[cluster_name(names, k)] = {
+            "size": int(facts.sizes[k]),
+            "share": float(facts.shares[k]),
+            "sure": float(facts.sureness[k]),
+            "typical": facts.typical[k],
+            "apart": ", ".join(f"{name} {value:+.1f}" for name, value in apart),
+        }
+    return rows
+
+
+def largest_first(sizes: NDArray[np.int64]) -> list[int]:
+    """Clusters that have rows, the largest first, of their sizes (K,)."""
+    return [int(k) for k in np.argsort(-sizes, kind="stable") if sizes[k]]
+
+
+def largest_values(values: np.ndarray, feature_names: Sequence[str]) -> list[tuple[str, float]]:
+    """Names of the features whose values (*event) are largest, either way, with these."""
+    flat, names = values.ravel(), feature_names
+    if values.ndim > 1:
+        places = np.indices(values.shape).reshape(values.ndim, -1).T
+        names = [f"pixel {tuple(int(i) for i in place[1:])}" for place in places]
+    order = np.argsort(-np.abs(flat), kind="stable")[:_MOST_NAMED]
+    return [(names[i], float(flat[i])) for i in order]
