@@ -10,6 +10,15 @@ VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "pyro_mfcvae/__init__.py").
 
 EXTRAS = {
     "distributed": ["lightning-fabric>=2.5"],
+    "docs": [
+        "furo>=2024.8.6",
+        "latex2mathml>=3.77",
+        "myst-parser>=4",
+        "pytest>=8",
+        "sphinx>=8",
+        "sphinx-click>=6",
+        "sphinx-gallery>=0.18",
+    ],
     "explore": ["starlette>=0.40", "uvicorn>=0.30"],
     "hub": ["huggingface_hub>=0.26"],
     "lpips": ["lpips>=0.1.4"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -155,7 +155,7 @@ def _say_how_to_go_on(run: Run) -> None:
 @own_files
 @prints_tables
 def parts(kind: str | None, as_json: bool, quiet: bool) -> None:
-    """List models, guides, likelihoods, networks, data sets, file formats and trackers.
+    """List models, guides, likelihoods, networks, data sets, formats, trackers and settings.
 
     KIND is one of those in the singular. With --model or --guide what their files register is
     listed, too.
@@ -164,21 +164,23 @@ def parts(kind: str | None, as_json: bool, quiet: bool) -> None:
     Examples:
       mfcvae parts
       mfcvae parts guide
+      mfcvae parts setting
       mfcvae parts likelihood --model mine.py:Own
     """
     from pyro_mfcvae.cli.show import show_list
+    from pyro_mfcvae.config.described import SETTINGS
     from pyro_mfcvae.data.formats import FORMATS
     from pyro_mfcvae.data.registry import DATASETS
     from pyro_mfcvae.guides import GUIDES
     from pyro_mfcvae.models import MODELS
     from pyro_mfcvae.nets.likelihoods import LIKELIHOODS
     from pyro_mfcvae.nets.registry import DECODERS, ENCODERS
-    from pyro_mfcvae.registry import unknown
+    from pyro_mfcvae.registry import Registry, unknown
     from pyro_mfcvae.training.start.pretrain import PRETRAININGS
     from pyro_mfcvae.training.trackers import TRACKERS
 
-    of_models = (MODELS, GUIDES, LIKELIHOODS, ENCODERS, DECODERS)
-    tables = (*of_models, DATASETS, FORMATS, PRETRAININGS, TRACKERS)
+    tables: list[Registry[Any]] = [MODELS, GUIDES, LIKELIHOODS, ENCODERS, DECODERS, DATASETS]
+    tables += [FORMATS, PRETRAININGS, TRACKERS, SETTINGS]
     known = {table.what: table for table in tables}
     if kind is not None and kind not in known:
         raise unknown("kind", kind, known)

@@ -185,7 +185,7 @@ def settings_of(whose: str) -> Any:
     """The option ``--set``; its help says whose settings it changes."""
     return option(
         "--set assignments",
-        f"Change {whose}.",
+        f'Change {whose} (see "mfcvae parts setting").',
         None,
         "PATH=VALUE",
         multiple=True,

@@ -88,8 +88,9 @@ def reproduce(
       mfcvae reproduce table-2 --reduced --seeds 3 --only mnist,vade-mnist --data-dir ~/data
     """
     from pyro_mfcvae.cli.show import printer, show_json, show_list
+    from pyro_mfcvae.signals import Interrupted
     from pyro_mfcvae.studies.execution import InTurn, Processes
-    from pyro_mfcvae.studies.papers import EXPERIMENTS, Interrupted, Plan, Request, get_experiment
+    from pyro_mfcvae.studies.papers import EXPERIMENTS, Plan, Request, get_experiment
     from pyro_mfcvae.training.callbacks import ProgressBar
 
     if not names:

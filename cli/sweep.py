@@ -105,7 +105,8 @@ def sweep(
       mfcvae sweep sweep.yaml --engine ray --cpus-per-trial 4 --gpus-per-trial 0.5
     """
     from pyro_mfcvae.cli.show import printer, show_json
-    from pyro_mfcvae.studies.sweep import EXAMPLE, Interrupted, Sweep, read_spec
+    from pyro_mfcvae.signals import Interrupted
+    from pyro_mfcvae.studies.sweep import EXAMPLE, Sweep, read_spec
 
     if spec is None or example:
         click.echo(EXAMPLE, nl=False)

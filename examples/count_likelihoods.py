@@ -1,4 +1,9 @@
-"""Likelihoods of counts and of categories, named in settings as the built-in ones are.
+"""Counts and categories
+=====================
+
+Likelihoods of counts and of categories, named in settings as the built-in ones are.
+
+::
 
     x_i ~ Poisson(softplus(h_i))   or   x_i ~ Cat(softmax(h_i)), one-hot in the last dimension
 

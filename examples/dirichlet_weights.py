@@ -1,4 +1,9 @@
-"""A Dirichlet prior over mixture weights: a facet chooses how many of its clusters it uses.
+"""A facet that chooses its number of clusters
+===========================================
+
+The prior of a facet's mixture weights is a Dirichlet distribution.
+
+::
 
     pi ~ Dirichlet(alpha), once for all N observations; then c ~ Cat(pi), and all else as ever
 

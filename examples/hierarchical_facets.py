@@ -1,4 +1,9 @@
-"""Facets that depend on each other: the cluster of facet 1 is drawn given that of facet 0.
+"""Facets that depend on each other
+================================
+
+The cluster of facet 1 is drawn given that of facet 0.
+
+::
 
     c_0 ~ Cat(pi), c_1 | c_0 ~ Cat(A[c_0]), z_j | c_j ~ N(mu_c, Sigma_c), x ~ p(x | z_0, z_1)
 

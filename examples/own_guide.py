@@ -1,9 +1,15 @@
-"""A guide of one's own: tempered clusters, for deterministic annealing.
+"""A guide of your own
+===================
 
-    q(c | x) = softmax(1 / (S T) sum_s log p(c | z^(s))): ``vade`` at T = 1, one-hot for T -> 0
+Tempered clusters, for deterministic annealing.
+
+::
+
+    q(c | x) = softmax(1 / (S T) sum_s log p(c | z^(s))): vade at T = 1, one-hot for T -> 0
 
 For every T its ELBO is a bound, KL(q_T || q_1) below that of ``vade``. Training lowers T:
-``mfcvae train --guide examples/own_guide.py:Tempered --set guide.temperature=[5,1]``
+``mfcvae train --guide examples/own_guide.py:Tempered --set guide.temperature=[5,1]``.
+
 Source: Ueda and Nakano, "Deterministic annealing EM algorithm", 1998.
 """
 

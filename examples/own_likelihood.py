@@ -1,4 +1,7 @@
-"""A likelihood of one's own: Student's t, which forgives outlying pixels.
+"""A likelihood of your own
+========================
+
+Student's t forgives outlying pixels.
 
 Run with ``python examples/own_likelihood.py``. A registered likelihood can be named in settings
 like the built-in ones; here it is used on a few dozen rendered scenes.

@@ -1,8 +1,12 @@
-"""From a table to named clusters: python examples/penguins.py [FILE.csv [COLUMN ...]].
+"""From a table to named clusters
+==============================
 
-Without a file it takes the wines that come with scikit-learn. Columns that are named are left out
-of the training and held against the facets afterwards, such as species, sex and island of the
-Palmer penguins; so are columns that are no numbers, and rows with gaps.
+The rows of a CSV get the clusters of two facets, and a page shows what sets them apart.
+
+Run with ``python examples/penguins.py [FILE.csv [COLUMN ...]]``. Without a file it takes the wines
+that come with scikit-learn. Columns that are named are left out of the training and held against
+the facets afterwards, such as species, sex and island of the Palmer penguins; so are columns that
+are no numbers, and rows with gaps.
 """
 
 import sys

@@ -1,4 +1,9 @@
-"""A facet without clusters: its prior is N(0, I), for what varies without gaps.
+"""A facet without clusters
+========================
+
+The prior of a facet without clusters is N(0, I). It is for what varies without gaps.
+
+::
 
     c_1 ~ Cat(pi), z_1 | c_1 ~ N(mu_c, Sigma_c);   z_0 ~ N(0, I);   x ~ p(x | z_0, z_1)
 

@@ -1,4 +1,7 @@
-"""Plain Pyro: a model and a guide of this library under Pyro's own SVI.
+"""Plain Pyro
+==========
+
+A model and a guide of this library train under Pyro's own SVI.
 
 Run with ``python examples/plain_pyro.py``. It clusters points whose place and whose spread are two
 facets, first with the closed-form q(c | x), then with c summed out of the model.
@@ -24,13 +27,13 @@ def observations(n: int = 300) -> torch.Tensor:
 
 def main(n_steps: int = 200) -> dict[str, list[float]]:
     """Train under both guides; returns the losses per observation."""
-    x = observations()
+    x, small = observations(), Component(name="shared", options={"widths": [32]})
     losses: dict[str, list[float]] = {}
     for name in ("vade", "enumerate"):
         torch.manual_seed(0)
         gaussian = Component(name="gaussian", options={"scale": 0.5})
-        model = MFCVAE(x.shape[1:], "2:4,2:3", gaussian)
-        svi = SVI(model.model, model.guide(name), Adam({"lr": 1e-3}), TraceEnum_ELBO())
+        model = MFCVAE(x.shape[1:], "2:4,2:3", gaussian, small, small)
+        svi = SVI(model.model, model.guide(name), Adam({"lr": 5e-3}), TraceEnum_ELBO())
         losses[name] = [svi.step(x) / len(x) for _ in range(n_steps)]
         print(f"{name}: {losses[name][0]:.2f} -> {losses[name][-1]:.2f} nats per observation")
     return losses

@@ -1,4 +1,9 @@
-"""Mixtures of Student's t: outliers need no clusters of their own.
+"""Clusters with outliers
+======================
+
+With mixtures of Student's t, outliers need no clusters of their own.
+
+::
 
     z_j | c_j ~ t(df, mu_c, Sigma_c), which is N(mu_c, Sigma_c / u) with u ~ Gamma(df / 2, df / 2)
 

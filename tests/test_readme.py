@@ -27,6 +27,7 @@ PAGES = {
         ROOT / "README.md",
         ROOT / "CONTRIBUTING.md",
         *sorted((ROOT / "docs").glob("*.md")),
+        *sorted((ROOT / "docs" / "models").glob("*.md")),
     ]
 }
 
@@ -122,7 +123,7 @@ def test_links_lead_somewhere(page):
     for link in filter(None, chain.from_iterable(linked)):
         if not link.startswith("http"):
             path, _, heading = link.partition("#")
-            target = folder / path
+            target = folder / path if path else ROOT / page
             assert target.exists(), link
             if heading:
                 found = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE)

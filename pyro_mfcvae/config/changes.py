@@ -21,6 +21,13 @@ def override(config: Config, assignments: Iterable[str]) -> Config:
     The value is read as JSON where it is JSON, else as text. Numbers in the path index lists.
     Another name of the model or guide leaves the file of the old one behind.
 
+    Example:
+        >>> from pyro_mfcvae.presets import get_preset
+        >>> shapes = get_preset("shapes").config
+        >>> config = override(shapes, ["training.learning_rate=0.01", "seed=3"])
+        >>> config.training.learning_rate, config.seed
+        (0.01, 3)
+
     Raises:
         ConfigError: if an assignment has no ``=``, its path is unknown or its value is wrong.
     """
@@ -37,6 +44,10 @@ def override(config: Config, assignments: Iterable[str]) -> Config:
 
 def parse_facets(text: str) -> tuple[FacetConfig, ...]:
     """Facets from ``D:K,D:K``, shallow first.
+
+    Example:
+        >>> [(facet.latent_dim, facet.n_clusters) for facet in parse_facets("10:80,2:40")]
+        [(10, 80), (2, 40)]
 
     Raises:
         ConfigError: if the text has another form, or a number is out of bounds.

@@ -18,8 +18,8 @@ from pyro_mfcvae.config.run import Config, config_to_dict
 def identity(config: Config, defaults: bool = True) -> dict[str, Any]:
     """All settings that change what comes out of a run, by their dotted paths.
 
-    Left out are those with the type :data:`~pyro_mfcvae.config.parts.SameRun`, and the folder of
-    the data's files: a file may move, and the data have a fingerprint of their own.
+    Left out are those with the type ``SameRun``, and the folder of the data's files: a file may
+    move, and the data have a fingerprint of their own.
 
     Args:
         config: the settings of a run.
@@ -50,7 +50,7 @@ def _same_run(part: Any, path: str = "") -> Iterator[str]:
         members = {str(i): member for i, member in enumerate(part)}
     elif is_dataclass(part):
         members = vars(part)
-        yield from (f"{path}{name}" for name in _marks(part.__class__))
+        yield from (f"{path}{name}" for name in marked_same_run(part.__class__))
     else:
         return
     for name, member in members.items():
@@ -58,7 +58,8 @@ def _same_run(part: Any, path: str = "") -> Iterator[str]:
 
 
 @functools.cache
-def _marks(part: type) -> tuple[str, ...]:
+def marked_same_run(part: type) -> tuple[str, ...]:
+    """The settings of a class that say that they change no result."""
     hints = get_type_hints(part, include_extras=True)
     return tuple(n for n, hint in hints.items() if SAME_RUN in getattr(hint, "__metadata__", ()))
 

@@ -35,11 +35,12 @@ class FacetConfig:
     """One facet's mixture prior.
 
     Attributes:
-        n_clusters: K_j; 1 means that the facet has no clusters and the prior N(0, I).
-        latent_dim: D_j.
-        covariance: of p(z | c).
+        n_clusters: K_j, number of clusters; 1 means that the facet has no clusters and the prior
+            N(0, I).
+        latent_dim: D_j, dimensions of the latent.
+        covariance: form of the covariances of p(z | c).
         learn_weights: learn pi_j, or leave it at 1/K_j; None learns it where the model can.
-        initial_variance: of p(z | c), along every axis.
+        initial_variance: variance of p(z | c) at the start, along every axis.
         softplus_beta: sharpness of the softplus behind the variances; smaller is slower.
         weight_concentration: alpha of a symmetric Dirichlet prior over pi_j, under which a facet
             chooses how many of its clusters it uses: few if it is far below 1, all if it is large.
@@ -78,8 +79,8 @@ class ModelSource:
     """The file of a model, or of a guide, of one's own.
 
     Attributes:
-        path: of the file; of a package's file the name of the module.
-        sha256: checksum of what it held.
+        path: path of the file; of a package's file the name of the module.
+        sha256: checksum of what the file held.
     """
 
     path: SameRun[str]
@@ -105,20 +106,21 @@ class ModelConfig:
 
     Attributes:
         name: a registered model, or a class in a file.
-        source: that file, for a model of one's own. It is never imported because settings name it.
-        facets: shallow first.
-        likelihood: p(x | z).
-        encoder: features for q(z | x).
-        decoder: parameters of p(x | z).
-        options: further ones of this model.
-        initialisation: of the networks' weights. ``"data-dependent-published"`` leaves the weights
-            of weight-normalised convolutions as they are, as the first authors' code does.
+        source: file of a model of one's own. It is never imported because settings name it.
+        facets: the facets, shallow first.
+        likelihood: a registered likelihood p(x | z).
+        encoder: a registered network from x to features for q(z | x).
+        decoder: a registered network from z to parameters of p(x | z).
+        options: further options of this model.
+        initialisation: first values of the networks' weights. ``"data-dependent-published"`` leaves
+            the weights of weight-normalised convolutions as they are, as the first authors' code
+            does.
         initial_spread: standard deviation of each layer's output after data-dependent
             initialisation.
-        mixture_initialisation: of the mixtures' means: ``"gmm"`` fits a Gaussian mixture to the
-            untrained (or pretrained) encoder's means, ``"glorot"`` draws them with variance
-            2 / (K + D), ``"random"`` with variance 1. ``"gmm-complete"`` takes the covariances
-            and, where they are learnt, the weights of the fit as well.
+        mixture_initialisation: first values of the mixtures' means: ``"gmm"`` fits a Gaussian
+            mixture to the untrained (or pretrained) encoder's means, ``"glorot"`` draws them with
+            variance 2 / (K + D), ``"random"`` with variance 1. ``"gmm-complete"`` takes the
+            covariances and, where they are learnt, the weights of the fit as well.
     """
 
     name: str = "mfcvae"
@@ -141,11 +143,11 @@ class GuideConfig:
 
     Attributes:
         name: a registered guide, or a class in a file.
-        source: that file, for a guide of one's own. It is never imported because settings name it.
+        source: file of a guide of one's own. It is never imported because settings name it.
         n_samples: S, samples of z per observation.
-        temperature: of guides that have one, such as relaxed, at first and in the end; it falls
-            exponentially.
-        temperature_epochs: epochs that it falls over; 0 takes the whole run.
+        temperature: temperature of guides that have one, such as ``relaxed``, at first and in the
+            end; it falls exponentially.
+        temperature_epochs: epochs over which the temperature falls; 0 takes the whole run.
     """
 
     name: str = "vade"

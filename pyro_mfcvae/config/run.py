@@ -30,10 +30,10 @@ class Config:
     """A whole run.
 
     Attributes:
-        version: of this layout.
-        preset: name of the settings that these come from.
-        seed: of weights, order and noise.
-        data: the data set.
+        version: version of the layout of these settings.
+        preset: name of the preset that the settings come from.
+        seed: seed of the first weights, the order of the observations and the noise.
+        data: a registered data set, or ``file`` with the option ``path``.
         model: the model.
         guide: the guide.
         training: how to train.

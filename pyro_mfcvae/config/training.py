@@ -22,13 +22,13 @@ class WarpConfig:
     """How far random warps of pictures go.
 
     Attributes:
-        rotation: up to so many degrees, either way.
-        shear: up to so much of the distance from the middle.
-        scale: either axis by a factor from exp(-scale) to exp(scale).
-        shift: up to so many pixels, either way.
+        rotation: largest rotation, in degrees, either way.
+        shear: largest shear, as a part of the distance from the middle.
+        scale: each axis is scaled by a factor from exp(-scale) to exp(scale).
+        shift: largest shift, in pixels, either way.
         elastic: standard deviation, in pixels, of smooth displacements.
-        facets: whose encoder sees the warped pictures; None means all. What a warp changes is
-            left to the others.
+        facets: facets whose encoder sees the warped pictures; None means all. What a warp changes
+            is left to the others.
     """
 
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
@@ -44,46 +44,47 @@ class TrainingConfig:
     """How to train.
 
     Attributes:
-        batch_size: B.
-        learning_rate: of Adam.
+        batch_size: B, observations in a batch.
+        learning_rate: learning rate of Adam.
         strata: what batches hold where the data set names strata: ``"shared"``, equal shares of
             all, or ``"apart"``, each batch observations of one, by turns. Strata are no labels:
             they choose what comes together, and a model is not told which is which.
-        mixture_learning_rate: of Adam for the mixtures' parameters; None takes learning_rate.
+        mixture_learning_rate: learning rate of Adam for the mixtures' parameters; None takes
+            learning_rate.
         learning_rate_schedule: ``"constant"``, ``"cosine"`` down to 0 over the whole run, or
-            ``"step"`` as the next three say.
-        learning_rate_decay: what every step multiplies the learning rates with.
-        decay_every: epochs between steps.
-        learning_rate_floor: no step goes below it.
+            ``"step"``, as learning_rate_decay, decay_every and learning_rate_floor say.
+        learning_rate_decay: factor of the learning rates at every step of the schedule.
+        decay_every: epochs between steps of the schedule.
+        learning_rate_floor: learning rate below which no step of the schedule goes.
         learning_rate_warm_up: steps over which the learning rates rise from 0 to the schedule's.
         adam_eps: epsilon of Adam.
-        max_gradient_norm: gradients whose norm, over all parameters, is larger are scaled down to
-            it; None, the default, leaves them as they are: no limit suits all presets, and it costs
-            time at every step.
-        pretraining: of encoder and decoder, before the mixtures are placed; None leaves it out.
-        epochs_per_step: epochs of each progressive step in order of time (the first belongs to
-            the deepest facet), one per facet; a single number trains all facets at once.
+        max_gradient_norm: norm over all parameters to which larger gradients are scaled down; None
+            leaves them as they are: no limit suits all presets, and it costs time at every step.
+        pretraining: how encoder and decoder are pretrained, before the mixtures are placed; None
+            leaves it out.
+        epochs_per_step: epochs of each progressive step in order of time (the first belongs to the
+            deepest facet), one per facet; a single number trains all facets at once.
         n_fade_in_batches: batches that a facet takes to fade in.
-        fade_in_shape: how its weight rises.
+        fade_in_shape: how the weight of a facet rises while it fades in.
         kl_floor: weight of a facet's KL terms before its turn; they rise from there to 1 as the
             facet fades in.
-        kl_start: what all KL terms are multiplied with at first.
-        kl_warm_up: epochs between which that rises to 1.
-        kl_weight: what all KL terms are multiplied with besides, as in a beta-VAE.
-        min_information: what the KL of every facet's clusters costs at least, in nats, on the mean
-            over the batch; 0 leaves that out.
-        refit_mixtures: epochs before which the mixtures of the facets that train by then are
-            fitted anew, with covariances and weights, to samples of q(z | x); a network q(c | x)
-            is then fitted to them.
+        kl_start: factor of all KL terms at first.
+        kl_warm_up: epochs between which that factor rises from kl_start to 1.
+        kl_weight: further factor of all KL terms, as in a beta-VAE.
+        min_information: least cost of the KL of every facet's clusters, in nats, on the mean over
+            the batch; 0 leaves it out.
+        refit_mixtures: epochs before which the mixtures of the facets that train by then are fitted
+            anew, with covariances and weights, to samples of q(z | x); a network q(c | x) is then
+            fitted to them.
         keep_best: end with the parameters that had the best held-out ELBO, which is measured some
             50 times once all terms have their full weight; labels are not read. Runs and estimators
             do so.
         warp: random warps of the pictures that encoders see, while the decoder has to give the
             pictures as they are; None leaves that out.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...
-        dtype: of parameters and activations.
-        precision: of the networks' products: ``"full"``, ``"tf32"`` (CUDA only: 10 bits of
-            mantissa) or ``"bf16"`` (7 bits). Parameters, densities and the optimiser keep dtype.
+        device: where the run is computed: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...
+        dtype: type of parameters and activations.
+        precision: precision of the networks' products: ``"full"``, ``"tf32"`` (CUDA only: 10 bits
+            of mantissa) or ``"bf16"`` (7 bits). Parameters, densities and the optimiser keep dtype.
         step: how steps are computed: ``"eager"``, ``"traced"`` as one graph of operations, which
             spares Python and gives the same numbers bit for bit, or ``"compiled"``, that graph
             through a C++ compiler, which changes rounding. ``"auto"`` times the first two in runs

@@ -40,7 +40,7 @@ def colored_mnist(
     with colours drawn independently of each other and of the digit. Hues are evenly spaced;
     foregrounds are bright and pale, backgrounds dark and saturated. A digit keeps its colours
     whatever n_train and n_test are. These options, data_dir, download and the errors are those of
-    :func:`~pyro_mfcvae.data.vision.mnist`.
+    ``mnist``.
 
     Returns:
         pictures, uint8 (N, 3, 28, 28), with the labels ``digit``, ``foreground`` and

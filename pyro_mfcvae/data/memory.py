@@ -59,6 +59,13 @@ def dataset_of(
         split_seed: seed of the split.
         name: of the data set.
 
+    Example:
+        >>> import numpy as np
+        >>> x = np.random.default_rng(0).normal(size=(100, 4))
+        >>> dataset = dataset_of(x, labels={"kind": np.arange(100) % 2})
+        >>> dataset.observation.shape, len(dataset.train), len(dataset.test)
+        ((4,), 80, 20)
+
     Raises:
         DataError: if these are no observations or labels.
     """

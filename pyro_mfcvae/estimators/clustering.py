@@ -404,6 +404,16 @@ class FacetClustering(Clustering):
         choices_: settings that were chosen from the data, with their reasons.
         config_: all settings.
         model_: the model, in float64.
+
+    Example:
+        >>> from sklearn.datasets import load_iris
+        >>> from pyro_mfcvae import FacetClustering
+        >>> X = load_iris().data
+        >>> model = FacetClustering((3, 2), n_init=1, max_steps=5, random_state=0).fit(X)
+        >>> model.labels_.shape
+        (150, 2)
+        >>> model.predict(X[:10]).shape, model.transform(X[:10]).shape[0]
+        ((10, 2), 10)
     """
 
     _model = "mfcvae"

@@ -71,6 +71,7 @@ def _pictures(estimator: FacetEstimator, x: Any) -> list[Picture]:
         x,
         {},
         {},
+        list(map(str, estimator.column_names)),
         name=type(estimator).__name__,
         cluster_names=estimator.cluster_names_,
         metrics=estimator.history_,

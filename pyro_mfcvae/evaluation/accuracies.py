@@ -67,6 +67,10 @@ def majority_accuracy(labels: ArrayLike, clusters: ArrayLike) -> float:
 
     Several clusters may stand for one class, so this grows with the number of clusters. It is
     the accuracy of the MFCVAE paper (Appendix E.5).
+
+    Example:
+        >>> majority_accuracy([0, 0, 1, 1], [0, 1, 2, 2])
+        1.0
     """
     counts = contingency(labels, clusters)
     return float(counts.max(1).sum() / counts.sum())
@@ -85,6 +89,10 @@ def hungarian_accuracy(labels: ArrayLike, clusters: ArrayLike) -> float:
     """Accuracy under the best one-to-one assignment; surplus clusters count as wrong.
 
     It is the accuracy of VaDE and DEC.
+
+    Example:
+        >>> hungarian_accuracy([0, 0, 1, 1], [0, 1, 2, 2])
+        0.75
     """
     from scipy.optimize import linear_sum_assignment
 

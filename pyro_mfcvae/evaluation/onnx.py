@@ -1,6 +1,6 @@
 r"""A model's view of observations as an ONNX file, which runs without Python and torch.
 
-The graph computes what :func:`~pyro_mfcvae.evaluation.predictions.predict` does: q(z_j | x) by its
+The graph computes what :func:`~pyro_mfcvae.evaluation.predict` does: q(z_j | x) by its
 mean m_j, and q(c_j | x) from it, by the model's own code. What does not depend on x is computed
 beforehand, such as the inverse Cholesky factors of the mixtures, for which ONNX has no operator.
 Networks compute with 32 bits, as runtimes lack operators of 64, and densities with 64.

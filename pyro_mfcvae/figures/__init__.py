@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    if name.startswith("_"):
+    if name.startswith("_") and name != "__all__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.public"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__getattr__("__all__")]

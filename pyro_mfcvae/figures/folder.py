@@ -53,7 +53,7 @@ def draw_figures(folder: Path, recorded: Recorded, say: Say = lambda _: None) ->
 
 
 def save_figure(path: Path, figure: Figure, details: str = "") -> None:
-    """Write a figure as PNG, as :func:`~pyro_mfcvae.figures.png.as_png` makes it.
+    """Write a figure as PNG, as ``figures.png`` makes it.
 
     Args:
         path: of the file.

@@ -19,6 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from pyro_mfcvae.figures.names import readable
+
 Array = NDArray[np.floating]
 Pair = tuple[float, float]
 Limit = float | Array
@@ -26,10 +28,12 @@ Limit = float | Array
 # All in inches.
 _CELL, _STRIP = 0.55, 0.3  # least height of a picture, and of a table's row
 _LINE, _LETTER = 0.17, 0.075  # of a title
+_KEY_LINE, _KEY_LETTER = 0.13, 0.056
 _HEAD, _LABEL_LETTER = 0.16, 0.066  # of the smaller texts
 _GAP, _MARGIN = 0.16, 0.1
 _KEY = 0.22  # of the line that explains a table's colours
 _LEAST_WIDTH = 4.0
+_MOST_NAMED, _NAME = 30, 40  # columns of a table, and letters of a name
 _NARROWEST, _WIDEST = 0.25, 8.0  # width of a picture, of its height
 
 
@@ -97,7 +101,11 @@ def split_panel(panel: Panel, n_rows: int) -> list[Panel]:
 
 
 def draw_panels(
-    panels: Sequence[Panel], title: str = "", low: Limit = 0.0, high: Limit = 1.0
+    panels: Sequence[Panel],
+    title: str = "",
+    low: Limit = 0.0,
+    high: Limit = 1.0,
+    columns: Sequence[str] = (),
 ) -> Figure:
     """Panels side by side.
 
@@ -106,6 +114,7 @@ def draw_panels(
         title: above all; broken into lines where the figure is narrow.
         low: the observations' least value, or that of each feature of a table's row.
         high: the observations' greatest value, likewise.
+        columns: names of the features of a table's row, where they have names.
 
     Raises:
         ValueError: if there is no observation to draw.
@@ -122,8 +131,9 @@ def draw_panels(
     above = _MARGIN + _LINE * (len(lines) + max(map(len, titles)))
     heads = _HEAD * any(panel.heads for panel in panels) + 0.04
     top = above + heads
-    key = _key(example.shape)
-    size = (width, top + max(h for h, _ in sizes) + _MARGIN + _KEY * bool(key))
+    key = textwrap.wrap(_key(example.shape, columns), int((width - 2 * _MARGIN) / _KEY_LETTER))
+    below = _MARGIN + (_KEY + _KEY_LINE * (len(key) - 1) if key else 0.0)
+    size = (width, top + max(h for h, _ in sizes) + below)
     figure = Figure(figsize=size, layout="none")  # type: ignore[arg-type]  # the stubs lack it
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, size[0]), ylim=(size[1], 0))
     axes.set_axis_off()
@@ -132,7 +142,7 @@ def draw_panels(
         _draw(panel, axes, (top, x), cell, (low, np.where(high > low, high - low, 1.0)))
         _write(axes, x + panel.left, above, "\n".join(title_lines), 9, va="bottom")
         x += w + _GAP
-    _write(axes, _MARGIN, size[1] - 0.06, key, 7, va="bottom")
+    _write(axes, _MARGIN, size[1] - 0.06, "\n".join(key), 7, va="bottom")
     _write(axes, _MARGIN, _MARGIN, "\n".join(lines), 10, va="top")
     return figure
 
@@ -207,7 +217,7 @@ def as_image(picture: Array) -> Array:
     return np.clip(np.moveaxis(picture, 0, -1), 0, 1)
 
 
-def _key(event: tuple[int, ...]) -> str:
+def _key(event: tuple[int, ...], columns: Sequence[str]) -> str:
     """How values are drawn that are no pictures."""
     if _is_line(event):
         return (
@@ -216,7 +226,10 @@ def _key(event: tuple[int, ...]) -> str:
         )
     if len(event) > 1:
         return ""
-    cells = f"cells: features 0 to {event[0] - 1}; " if event[0] > 1 else ""
+    numbered = f"features 0 to {event[0] - 1}"
+    few = len(columns) <= _MOST_NAMED
+    named = ", ".join(readable(name, _NAME) for name in columns) if few else ""
+    cells = f"cells: {named or numbered}; " if event[0] > 1 else ""
     return f"{cells}blue is the lowest value of a feature in the data, yellow the highest"
 
 

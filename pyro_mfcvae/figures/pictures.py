@@ -22,7 +22,7 @@ _N_COLUMNS = 12  # of observations and what becomes of them
 class Pictures(Canvas):
     """The canvas of pictures, and of rows of a table, with values from ``low`` to ``high``.
 
-    Of rows these may be of each column, (D,).
+    Of rows these may be of each column, (D,), whose names are ``columns``.
 
     Groups and ways have rows; what becomes of observations stands below them, means in a grid about
     twice as wide as high.
@@ -30,6 +30,7 @@ class Pictures(Canvas):
 
     low: Limit = 0.0
     high: Limit = 1.0
+    columns: Sequence[str] = ()
 
     layout: ClassVar[dict[str, str]] = {
         "clusters": "Each cluster has a row.",
@@ -42,7 +43,7 @@ class Pictures(Canvas):
 
     def draw_panels(self, panels: Sequence[Panel], title: str) -> Figure:
         """Panels side by side."""
-        return draw_panels(panels, title, self.low, self.high)
+        return draw_panels(panels, title, self.low, self.high, self.columns)
 
     @override
     def draw_groups(self, groups: Sequence[Group], title: str, n_marked: int = 0) -> Figure:

@@ -60,6 +60,7 @@ class Seen(Recorded):
         x: observations (N, *event), read from their file as they are needed if they are streamed.
         labels: classes by factor, (N,) each, -1 where they are missing.
         class_names: by factor, of all classes in the data.
+        columns: names of the columns of a table; empty where they have none.
     """
 
     model: FacetModel
@@ -67,6 +68,7 @@ class Seen(Recorded):
     x: Observations
     labels: dict[str, Indices]
     class_names: dict[str, tuple[str, ...]]
+    columns: Sequence[str] = ()
 
     @classmethod
     def of(cls, model: FacetModel, dataset: Dataset, temperature: float, **recorded: Any) -> Seen:
@@ -84,7 +86,7 @@ class Seen(Recorded):
             for factor, values in dataset.labels.items()
         }
         arrays = {factor: values.cpu().numpy() for factor, values in labels.items()}
-        return cls(model, temperature, x, arrays, names, **recorded)
+        return cls(model, temperature, x, arrays, names, dataset.feature_names, **recorded)
 
     @functools.cached_property
     def predictions(self) -> Predictions:
@@ -118,7 +120,7 @@ class Seen(Recorded):
 
         if self.model.observation.kind == "table":
             x = self.observed(self.choose(None, _N_GROUND))
-            return Pictures(np.nanmin(x, 0), np.nanmax(x, 0))
+            return Pictures(np.nanmin(x, 0), np.nanmax(x, 0), self.columns)
         return Pictures(self.model.observation.low, self.model.observation.high)
 
     def observed(self, indices: Indices) -> np.ndarray:

@@ -30,6 +30,13 @@ class MFCVAE(FacetModel):
     """Multi-facet clustering VAE: independent mixture priors, one decoder.
 
     Arguments as for :class:`~pyro_mfcvae.models.base.FacetModel`.
+
+    Example:
+        >>> import torch
+        >>> model = MFCVAE((5,), "2:4,2:3", "gaussian", "shared", "shared")
+        >>> terms = model(torch.randn(8, 5), guide="vade", n_samples=2)
+        >>> terms.elbo.shape, terms.kl_z.shape  # (B,) and (B, J)
+        (torch.Size([8]), torch.Size([8, 2]))
     """
 
     @override

@@ -74,6 +74,12 @@ class MixturePrior(Prior, Mixture):
     Raises:
         ConfigError: if a size, the variance or the concentration is not positive, or the covariance
             is unknown.
+
+    Example:
+        >>> prior = MixturePrior(n_clusters=3, latent_dim=2)
+        >>> z = torch.zeros(5, 2)
+        >>> prior.log_prob(z).shape, prior.responsibilities(z).shape
+        (torch.Size([5]), torch.Size([5, 3]))
     """
 
     kind: ClassVar[PriorKind] = "mixture"

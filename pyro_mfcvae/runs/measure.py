@@ -77,7 +77,7 @@ def evaluate_run(
     Args:
         run: the run.
         dataset: its data; None loads them again.
-        slow: what else is measured, by name in :data:`~pyro_mfcvae.evaluation.slow.SLOW`:
+        slow: what else is measured, by name in ``evaluation.slow.SLOW``:
             ``{"probe": True}`` trains a classifier of every factor on every facet's latents,
             ``{"importance_weighted_bound": S}`` takes S samples, and ``{"diversity": ("pixels",
             "lpips")}`` compares random pairs of observations, and of samples. What is False, 0 or

@@ -221,8 +221,8 @@ class Run(Shared):
 
         Raises:
             RunError: if there is no such checkpoint, it belongs to another model, or the model or
-                the guide is from a file that :func:`~pyro_mfcvae.load_model_file` or
-                :func:`~pyro_mfcvae.load_guide_file` was not given.
+                the guide is from a file that :func:`~pyro_mfcvae.plugins.load_model_file` or
+                :func:`~pyro_mfcvae.plugins.load_guide_file` was not given.
         """
         if checkpoint is None:
             return self.newest()[0]

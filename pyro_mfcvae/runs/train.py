@@ -59,7 +59,7 @@ def train(
         dataset: the data; None loads those that the settings name.
         judged: parts of the data that are measured as often as ``training.evaluate_every`` says.
         engine: this process and those that share the batches with it, from
-            :func:`~pyro_mfcvae.training.devices.launch.launch`. Process 0 alone writes, speaks
+            ``training.devices.launch``. Process 0 alone writes, speaks
             and has callbacks.
 
     Returns:

@@ -94,6 +94,21 @@ def test_pictures_are_brought_to_the_range_of_the_data():
     assert [image.item() for image in _images(figure)] == [0, 0.5, 1, 1]
 
 
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        (("red", "$blue_1"), r"cells: red, \$blue 1; "),
+        ((), "cells: features 0 to 1; "),
+        (tuple(f"x{i}" for i in range(31)), "cells: features 0 to 30; "),
+    ],
+)
+def test_cells_of_a_table_are_named(columns, told, tmp_path):
+    rows = np.zeros((1, len(columns) or 2))
+    figure = Pictures(columns=columns).draw_groups([Group("a", rows)], "")
+    figure.savefig(tmp_path / "figure.png")
+    assert any(label.startswith(told) for label in _labels(figure))
+
+
 @pytest.mark.parametrize("shape", [(3, 4, 5), (1, 4, 5), (7,)])
 def test_any_kind_of_observation_can_be_drawn(shape, tmp_path):
     pictures = np.random.default_rng(0).normal(size=(2, 3, *shape))

@@ -20,6 +20,7 @@ from pyro_mfcvae.errors import ConfigError, DataError, RunError
 from pyro_mfcvae.evaluation import ON_TRAINING
 from pyro_mfcvae.evaluation.results import Evaluation, FacetResults, FactorResults, path_of
 from pyro_mfcvae.runs.run import Run
+from pyro_mfcvae.signals import Interrupted
 from pyro_mfcvae.studies.engine import run_folder
 from pyro_mfcvae.studies.execution import InTurn
 from pyro_mfcvae.studies.jobs import Watch
@@ -29,7 +30,6 @@ from pyro_mfcvae.studies.papers import (
     Arm,
     Entry,
     Experiment,
-    Interrupted,
     Plan,
     Request,
     get_experiment,

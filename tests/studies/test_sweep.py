@@ -26,12 +26,13 @@ from pyro_mfcvae.errors import ConfigError, DataError, NoEffectWarning
 from pyro_mfcvae.evaluation import ON_TRAINING, adjusted_rand_index, elbo_means, predict
 from pyro_mfcvae.evaluation.slow import HALVES
 from pyro_mfcvae.runs.run import Run
+from pyro_mfcvae.signals import Interrupted
 from pyro_mfcvae.studies.engine import relocate
 from pyro_mfcvae.studies.execution import InTurn, Processes
 from pyro_mfcvae.studies.jobs import Watch
 from pyro_mfcvae.studies.many_runs import AsOne, train_together
 from pyro_mfcvae.studies.on_ray import OnRay
-from pyro_mfcvae.studies.sweep import EXAMPLE, Interrupted, Sweep, read_spec, spec_from_dict
+from pyro_mfcvae.studies.sweep import EXAMPLE, Sweep, read_spec, spec_from_dict
 from pyro_mfcvae.studies.sweep.arms import make_arms
 from pyro_mfcvae.studies.sweep.results import as_page
 from pyro_mfcvae.training import Callback

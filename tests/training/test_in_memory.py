@@ -18,10 +18,11 @@ from pyro_mfcvae.data import load_dataset
 from pyro_mfcvae.errors import RunError, TrainingError
 from pyro_mfcvae.evaluation import elbo_means, evaluate
 from pyro_mfcvae.evaluation.held_out import KeepBest
-from pyro_mfcvae.runs.complete import Interrupted, complete, finish
+from pyro_mfcvae.runs.complete import complete, finish
 from pyro_mfcvae.runs.measure import evaluate_run, lacking
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import resume, train
+from pyro_mfcvae.signals import Interrupted
 from pyro_mfcvae.training import Callback, fit
 from pyro_mfcvae.training.fitted import fit_all
 

@@ -11,7 +11,6 @@ from pyro_mfcvae.studies.papers import (  # noqa: F401, I001  (they register, in
     ugvae,
     family,
 )
-from pyro_mfcvae.signals import Interrupted
 from pyro_mfcvae.studies.jobs import Arm, Outcome
 from pyro_mfcvae.studies.papers.driver import Plan, Request, reproduce
 from pyro_mfcvae.studies.papers.experiment import (
@@ -32,7 +31,6 @@ __all__ = [
     "Arm",
     "Entry",
     "Experiment",
-    "Interrupted",
     "Outcome",
     "Plan",
     "Request",

@@ -1,6 +1,5 @@
 """Many settings and seeds: what is trained, what trains it, and what came out."""
 
-from pyro_mfcvae.signals import Interrupted
 from pyro_mfcvae.studies.sweep.driver import Sweep
 from pyro_mfcvae.studies.sweep.objective import Criterion
 from pyro_mfcvae.studies.sweep.spec import EXAMPLE, Random, Space, Spec, read_spec, spec_from_dict
@@ -8,7 +7,6 @@ from pyro_mfcvae.studies.sweep.spec import EXAMPLE, Random, Space, Spec, read_sp
 __all__ = [
     "EXAMPLE",
     "Criterion",
-    "Interrupted",
     "Random",
     "Space",
     "Spec",

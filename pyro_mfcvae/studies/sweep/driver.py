@@ -61,7 +61,7 @@ class Sweep:
             watch: is told of every trial's beginning and end.
 
         Returns:
-            the results, as of :func:`~pyro_mfcvae.studies.sweep.results.summarise`.
+            the results, which ``sweep.json`` holds as well.
 
         Raises:
             Interrupted: if Ctrl-C or SIGTERM ended it; everything so far is saved.
