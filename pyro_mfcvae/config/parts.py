@@ -115,12 +115,15 @@ class ModelConfig:
         initialisation: first values of the networks' weights. ``"data-dependent-published"`` leaves
             the weights of weight-normalised convolutions as they are, as the first authors' code
             does.
+            ``"subspaces"`` begins with linear maps to subspaces of the data that have clusters of
+            their own, one for each facet; encoder and decoder are ``shared`` with ``linear`` then.
         initial_spread: standard deviation of each layer's output after data-dependent
             initialisation.
         mixture_initialisation: first values of the mixtures' means: ``"gmm"`` fits a Gaussian
             mixture to the untrained (or pretrained) encoder's means, ``"glorot"`` draws them with
             variance 2 / (K + D), ``"random"`` with variance 1. ``"gmm-complete"`` takes the
-            covariances and, where they are learnt, the weights of the fit as well.
+            covariances and, where they are learnt, the weights of the fit as well, and
+            ``"gmm-posterior"`` adds the mean variance of q(z | x) to these covariances.
     """
 
     name: str = "mfcvae"
@@ -130,11 +133,13 @@ class ModelConfig:
     encoder: Part
     decoder: Part
     options: Options = Field(default_factory=dict)
-    initialisation: Literal["default", "glorot", "data-dependent", "data-dependent-published"] = (
-        "default"
-    )
+    initialisation: Literal[
+        "default", "glorot", "data-dependent", "data-dependent-published", "subspaces"
+    ] = "default"
     initial_spread: Positive = 1.0
-    mixture_initialisation: Literal["gmm", "gmm-complete", "glorot", "random"] = "gmm"
+    mixture_initialisation: Literal["gmm", "gmm-complete", "gmm-posterior", "glorot", "random"] = (
+        "gmm"
+    )
 
 
 @settings

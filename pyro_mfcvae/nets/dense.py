@@ -87,6 +87,7 @@ class SharedEncoder(nn.Module):
         widths: widths of the trunk's layers.
         activation: name of the activation.
         batch_norm: normalise after each activation.
+        linear: give the heads the observation itself as well, after the trunk's features.
     """
 
     def __init__(
@@ -96,16 +97,22 @@ class SharedEncoder(nn.Module):
         widths: Sequence[int] = (500, 2000),
         activation: str = "relu",
         batch_norm: bool = False,
+        linear: bool = False,
     ) -> None:
         super().__init__()
         check_widths(widths, "encoder widths")
+        self.linear = linear
         sizes = [math.prod(shape), *widths]
         self.trunk = dense(sizes, activation, batch_norm)
-        self.n_features = [sizes[-1]] * n_facets
+        self.n_features = [sizes[-1] + linear * sizes[0]] * n_facets
 
     def forward(self, x: Tensor, fade: Tensor | None = None) -> list[Tensor]:
         """Observations (B, *shape) -> J times the same features (B, F); nothing is faded."""
-        return [self.trunk(x.flatten(1))] * len(self.n_features)
+        x = x.flatten(1)
+        features = self.trunk(x)
+        if self.linear:
+            features = torch.cat([features, x], -1)
+        return [features] * len(self.n_features)
 
 
 @register_encoder("per-facet")
@@ -216,6 +223,7 @@ class SharedDecoder(nn.Module):
         widths: widths of the trunk's layers.
         activation: name of the activation.
         batch_norm: normalise after each activation.
+        linear: add a linear map of the latents to what comes of the trunk.
     """
 
     def __init__(
@@ -225,6 +233,7 @@ class SharedDecoder(nn.Module):
         widths: Sequence[int] = (2000, 500),
         activation: str = "relu",
         batch_norm: bool = False,
+        linear: bool = False,
     ) -> None:
         super().__init__()
         check_widths(widths, "decoder widths")
@@ -232,9 +241,14 @@ class SharedDecoder(nn.Module):
         sizes = [sum(latent_dims), *widths]
         self.trunk = dense(sizes, activation, batch_norm)
         self.output = nn.Linear(sizes[-1], math.prod(shape))
+        self.linear = nn.Linear(sizes[0], math.prod(shape), bias=False) if linear else None
 
     def forward(self, zs: Sequence[Tensor], fade: Tensor | None = None) -> Tensor:
         """Latents [(N, D_j)] and weights (J,) -> parameters of p(x | z) (N, *shape)."""
         if fade is not None:
             zs = [z * fade[j] for j, z in enumerate(zs)]
-        return self.output(self.trunk(torch.cat([*zs], -1))).unflatten(-1, self.shape)
+        z = torch.cat([*zs], -1)
+        x = self.output(self.trunk(z))
+        if self.linear is not None:
+            x = x + self.linear(z)
+        return x.unflatten(-1, self.shape)

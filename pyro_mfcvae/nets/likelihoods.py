@@ -44,6 +44,9 @@ class Likelihood(nn.Module):
         """Learnt standard deviations over those of observations x (N, *event); None if none is."""
         return None
 
+    def begin_with_noise(self, scale: float) -> None:
+        """Take a standard deviation of the noise to start from, where one is learnt."""
+
 
 LIKELIHOODS: Registry[type[Likelihood]] = Registry("likelihood")
 
@@ -123,6 +126,12 @@ class GaussianLikelihood(Likelihood):
         if self.fixed_scale is not None:
             return None
         return self.log_scale.exp() / x.var(0, correction=0).mean().sqrt()
+
+    @override
+    @torch.no_grad()
+    def begin_with_noise(self, scale: float) -> None:
+        if self.fixed_scale is None:
+            self.log_scale.fill_(math.log(scale))
 
     @override
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:

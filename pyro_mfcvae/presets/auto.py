@@ -27,13 +27,15 @@ _ROWS_PER_CLUSTER = 10
 _ROWS_PER_LATENT = 50
 _MOST_CLUSTERS = 10
 _MOST_LATENTS = 16  # of all facets
+_ROWS_PER_DIRECTION = 20  # of a subspace
 _MANY_VALUES = 256
 _MANY_ROWS = 1000
 _MOST_WORK = 2.5e10  # steps times observations times values times width
 _SHORT = 500  # steps
 _WARM_UP = (0.2, 0.4)  # shares of the training
+_GENTLE = 100  # steps, after which the rate has its height
 
-Start = Literal["default", "data-dependent"]
+Start = Literal["default", "data-dependent", "subspaces"]
 
 
 class Choice(NamedTuple):
@@ -118,14 +120,20 @@ def auto_config(
         f"{_ROWS_PER_CLUSTER} rows for a cluster, and at most {_MOST_CLUSTERS} clusters",
     )
     n_facets = len(clusters)
-    each = min(round(min(n_values / 4, _MOST_LATENTS) / n_facets), n // _ROWS_PER_LATENT)
-    each = max(each, 2 if n_facets == 1 else 1)
-    latents = choose("latent_dim", latent_dim, [each] * n_facets, size)
-    wide = math.sqrt(n * min(n_values, _MANY_VALUES)) / 3
-    width = 2 ** round(math.log2(min(max(wide, 16), 128)))
-    width = choose("width", None, width, f"of the networks' layers: {size}")
     is_picture = dataset.observation.kind != "table"
-    activation = "elu" if is_picture else "tanh"  # bright pictures saturate tanh: no facet lives
+    has_subspaces = not (is_picture or columns or model == "gmvae")
+    each = min(round(min(n_values / 4, _MOST_LATENTS) / n_facets), n // _ROWS_PER_LATENT)
+    dims, reason = [max(each, 2 if n_facets == 1 else 1)] * n_facets, size
+    if has_subspaces:
+        most = min(n_values, _MOST_LATENTS, n // _ROWS_PER_DIRECTION)
+        dims, reason = spanned_by(clusters, most), f"K - 1, which K means span; {size}"
+    latents = choose("latent_dim", latent_dim, dims, reason)
+    has_subspaces &= sum(latents) <= min(n_values, n - 1)
+    wide = math.sqrt(n * min(n_values, _MANY_VALUES)) / 3
+    width = 64 if has_subspaces else 2 ** round(math.log2(min(max(wide, 16), 128)))
+    width = choose("width", None, width, f"of the networks' layers: {size}")
+    # Bright pictures saturate tanh: no facet lives.
+    activation = "elu" if is_picture or has_subspaces else "tanh"
     choices.append(Choice("activation", activation, "pictures" if is_picture else "rows"))
     batch = choose("batch_size", batch_size, min(n, 64 if n < 2000 else 256), size)
     affordable = max(_MOST_WORK / (batch * n_values * width), 200)
@@ -133,9 +141,12 @@ def auto_config(
     steps = choose("max_steps", max_steps, steps, f"steps rather than epochs: {size}")
     # In a long training it costs held-out ELBO, in a short one there is no time to find a scale.
     start: Start = "data-dependent" if steps < _SHORT else "default"
-    choices.append(Choice("model.initialisation", start, f"{steps} steps"))
+    if has_subspaces:
+        start = "subspaces"
+    reason = "facets that begin apart stay apart" if has_subspaces else f"{steps} steps"
+    choices.append(Choice("model.initialisation", start, reason))
     is_wide = n_values > n and not is_picture  # and a fast training fits its single rows
-    rate = 2e-3 if is_wide else 5e-3
+    rate = 2e-3 if is_wide or has_subspaces else 5e-3
     choices.append(Choice("training.learning_rate", rate, size))
     if model != "gmvae":
         choices.append(Choice("covariance", "full", "of clusters with more than one latent"))
@@ -157,19 +168,40 @@ def auto_config(
             model, list(zip(clusters, latents, strict=True)), width, activation, likelihood, start
         ),
         guide=GuideConfig(name="posterior-analytic" if model == "gmvae" else "vade"),
-        training=_training(model, any(k > 1 for k in clusters), batch, rate, n_epochs),
+        training=_training(model, any(k > 1 for k in clusters), start, batch, rate, n_epochs),
     )
     return Auto(config, starts, choices)
 
 
+def spanned_by(n_clusters: Sequence[int], most: int) -> list[int]:
+    """D of each facet: the K - 1 dimensions that K means span, or fewer, as all have so many.
+
+    Args:
+        n_clusters: K of each facet.
+        most: latents of all facets, of which each has one at least.
+    """
+    dims = [max(k - 1, 1) for k in n_clusters]
+    while sum(dims) > most and max(dims) > 1:
+        dims[dims.index(max(dims))] -= 1
+    return dims
+
+
 def _training(
-    model: str, has_clusters: bool, batch_size: int, learning_rate: float, n_epochs: int
+    model: str,
+    has_clusters: bool,
+    start: Start,
+    batch_size: int,
+    learning_rate: float,
+    n_epochs: int,
 ) -> TrainingConfig:
     first, last = (math.floor(share * n_epochs) for share in _WARM_UP)
+    if start == "subspaces":  # with clusters in their places
+        first = last = 0
     return TrainingConfig(
         batch_size=batch_size,
         learning_rate=learning_rate,
         learning_rate_schedule="cosine",
+        learning_rate_warm_up=_GENTLE if start == "subspaces" else 0,
         epochs_per_step=(n_epochs,),
         kl_start=0.3 if last else 1.0,
         kl_warm_up=(first, last),
@@ -210,7 +242,14 @@ def _model(
     if name == "gmvae":
         options = {"mixture_width": width} if facets[0].has_clusters else {}
         facets.append(FacetConfig(n_clusters=1, latent_dim=2))
-    if name == "mfcvae":
+    mixtures: Literal["gmm", "gmm-posterior"] = "gmm"
+    if initialisation == "subspaces":
+        if any(k > 1 for k, _ in sizes):
+            mixtures = "gmm-posterior"
+        encoder = decoder = part(
+            "shared", widths=[width, width], activation=activation, linear=True
+        )
+    elif name == "mfcvae":
         encoder = part("ladder", backbone=width, activation=activation)
         decoder = part("ladder", backbone=width, rungs=width, activation=activation)
     else:
@@ -223,4 +262,5 @@ def _model(
         decoder=decoder,
         options=options,
         initialisation=initialisation,
+        mixture_initialisation=mixtures,
     )

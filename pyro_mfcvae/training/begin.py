@@ -74,9 +74,8 @@ def prepare(
         x = dataset.split("train")[0]
         state = new_state(model, x, config, engine, dataset.train_strata)
         state.data = dataset.fingerprint
-        initialise_networks(
-            model, state.batches.x, config.model.initialisation, config.model.initial_spread
-        )
+        how, spread = config.model.initialisation, config.model.initial_spread
+        initialise_networks(model, state.batches.x, how, spread, config.seed)
     return dataset, state
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pyro_mfcvae.data import Dataset
-from pyro_mfcvae.presets.auto import auto_config
+from pyro_mfcvae.presets.auto import auto_config, spanned_by
 
 
 def data(n, *event):
@@ -48,7 +48,8 @@ def test_noise_begins_with_the_deviation_of_pictures():
     ("n", "event", "rate"), [(100, (200,), 2e-3), (400, (200,), 5e-3), (100, (1, 20, 20), 5e-3)]
 )
 def test_tables_with_more_columns_than_rows_are_trained_slowly(n, event, rate):
-    assert auto_config(data(n, *event)).config.training.learning_rate == rate
+    auto = auto_config(data(n, *event), model="gmvae")
+    assert auto.config.training.learning_rate == rate
 
 
 @pytest.mark.parametrize("model", ["mfcvae", "vade", "gmvae"])
@@ -66,10 +67,11 @@ def test_every_choice_has_a_reason():
 
 
 def test_larger_data_get_larger_networks_and_longer_trainings():
-    small, large = auto_config(data(100, 4)), auto_config(data(10_000, 189))
+    sizes = data(100, 4), data(10_000, 189)
+    small, large = (auto_config(each, model="gmvae") for each in sizes)
 
     def widths(auto):
-        return auto.config.model.encoder.options["backbone"]
+        return auto.config.model.encoder.options["widths"]
 
     def steps(auto, n):
         training = auto.config.training
@@ -78,3 +80,24 @@ def test_larger_data_get_larger_networks_and_longer_trainings():
     assert widths(small) < widths(large)
     assert steps(small, 80) < steps(large, 8000)
     assert small.config.model.facets[0].latent_dim < large.config.model.facets[0].latent_dim
+
+
+@pytest.mark.parametrize(
+    ("n_clusters", "most", "dims"),
+    [([6, 3, 4], 16, [5, 2, 3]), ([10, 10], 16, [8, 8]), ([2, 1], 9, [1, 1]), ([3, 3], 1, [1, 1])],
+)
+def test_facets_have_as_many_latents_as_their_means_span(n_clusters, most, dims):
+    assert spanned_by(n_clusters, most) == dims
+
+
+def test_facets_of_rows_begin_as_subspaces_where_there_is_room():
+    model = auto_config(data(500, 9), [3, 4]).config.model
+    assert (model.initialisation, model.mixture_initialisation) == ("subspaces", "gmm-posterior")
+    assert [facet.latent_dim for facet in model.facets] == [2, 3]
+    others = [
+        auto_config(data(500, 9), [3, 4], [5, 5]),  # of nine columns
+        auto_config(data(500, 1), [3, 4]),
+        auto_config(data(500, 1, 3, 3), [3, 4]),
+        auto_config(data(500, 9), [3], model="gmvae"),
+    ]
+    assert {auto.config.model.initialisation for auto in others} <= {"default", "data-dependent"}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
+from pyro.distributions import Independent
 from torch import Tensor
 
 from pyro_mfcvae.data.observations import Observations, as_float, select
@@ -17,23 +18,40 @@ from pyro_mfcvae.models.base import FacetModel
 from pyro_mfcvae.nets.initialise import draw_glorot, scale_to_data
 from pyro_mfcvae.priors.conditional import ConditionalMixture
 from pyro_mfcvae.priors.mixture import Covariance, MixturePrior
+from pyro_mfcvae.training.start.subspaces import MOST_SEARCHED, start_in_subspaces
 
 _BATCH = 1000
 
 
-def initialise_networks(model: FacetModel, x: Observations, how: str, spread: float = 1.0) -> None:
+class _Fitted(NamedTuple):
+    """Components (K, D), (K, D[, D]) and (K,) of a mixture that was fitted to latents."""
+
+    means: Tensor
+    covariances: Tensor
+    weights: Tensor
+
+
+def initialise_networks(
+    model: FacetModel, x: Observations, how: str, spread: float = 1.0, seed: int = 0
+) -> None:
     """Set the weights of encoder, heads and decoder.
 
     Args:
         model: the model.
         x: training observations (N, *event), of which data-dependent initialisation takes up to
             a thousand, evenly spread: data may be sorted.
-        how: ``"default"`` (PyTorch's own), ``"glorot"``, ``"data-dependent"`` or
-            ``"data-dependent-published"``.
+        how: ``"default"`` (PyTorch's own), ``"glorot"``, ``"data-dependent"``,
+            ``"data-dependent-published"`` or ``"subspaces"``.
         spread: standard deviation of each layer's output, where it depends on data.
+        seed: of the search for subspaces.
+
+    Raises:
+        ConfigError: if the model cannot begin with subspaces.
     """
     if how == "glorot":
         draw_glorot(model)
+    elif how == "subspaces":
+        start_in_subspaces(model, draw_observations(x, seed, MOST_SEARCHED), seed)
     elif how.startswith("data-dependent"):
         parameter = next(model.parameters())
         batch = as_float(x[:: -(-len(x) // _BATCH)].to(parameter.device), parameter.dtype)
@@ -60,13 +78,14 @@ def initialise_mixtures(
         x: training observations (N, *event).
         how: ``"gmm"`` puts the means where a Gaussian mixture finds clusters of the encoder's
             means, ``"gmm-complete"`` takes over its covariances and weights as well (weights
-            that are not learnt stay as they are), ``"glorot"`` draws the means from
+            that are not learnt stay as they are), ``"gmm-posterior"`` adds the mean variance of
+            q(z | x) to these covariances, ``"glorot"`` draws the means from
             N(0, 2 / (K + D)), ``"random"`` leaves them as they are: drawn from N(0, 1).
         seed: of the draws, of the choice of observations and of the Gaussian mixture's own start.
         max_observations: fit to so many, drawn at random.
     """
-    if how in ("gmm", "gmm-complete"):
-        _fit_mixtures(model, x, seed, max_observations, complete=how == "gmm-complete")
+    if how.startswith("gmm"):
+        _fit_mixtures(model, x, how, seed, max_observations)
     elif how == "glorot":
         for j, facet in enumerate(model.facets):
             if not model.structure.facets[j].learns_components:
@@ -88,12 +107,14 @@ def fit_mixture(facet: MixturePrior | ConditionalMixture, z: Tensor, seed: int) 
 
 
 def _fit_mixtures(
-    model: FacetModel, x: Observations, seed: int, max_observations: int, complete: bool
+    model: FacetModel, x: Observations, how: str, seed: int, max_observations: int
 ) -> None:
-    stated = model.structure.facets
+    stated, complete = model.structure.facets, how != "gmm"
     if not any(facet.learns_components for facet in stated):
         return
-    means = posterior_means(model, draw_observations(x, seed, max_observations))
+    x = draw_observations(x, seed, max_observations)
+    means = posterior_means(model, x)
+    variances = posterior_variances(model, x) if how == "gmm-posterior" else None
     for j, (prior, z) in enumerate(zip(model.facets, means, strict=True)):
         if not stated[j].learns_components:
             continue
@@ -101,10 +122,14 @@ def _fit_mixtures(
         covariance: Covariance = facet.covariance if complete else "diagonal"
         alpha = facet.weight_concentration
         fitted = _fit_mixture(facet, z, covariance, seed, alpha if complete else None)
+        if variances is not None:
+            own = variances[j].to(fitted.covariances)
+            wider = fitted.covariances + (own.diag() if covariance == "full" else own)
+            fitted = fitted._replace(covariances=wider)
         if complete:
             facet.set_components(*fitted)
         else:
-            facet.loc.copy_(fitted[0])
+            facet.loc.copy_(fitted.means)
 
 
 def draw_observations(x: Observations, seed: int, n: int) -> Observations:
@@ -122,8 +147,8 @@ def _fit_mixture(
     covariance: Covariance,
     seed: int,
     alpha: float | None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Means, (co)variances and weights of a mixture fitted to z (N, D), on its device.
+) -> _Fitted:
+    """A mixture fitted to z (N, D), on its device.
 
     With alpha the weights have a Dirichlet prior, which switches off what latents do not need.
 
@@ -157,16 +182,25 @@ def _fit_mixture(
                 f"({' '.join(str(error).split())})"
             ) from error
     fitted = (mixture.means_, mixture.covariances_, mixture.weights_)
-    means, covariances, weights = (torch.from_numpy(v).to(z.device) for v in fitted)
-    return means, covariances, weights
+    return _Fitted(*(torch.from_numpy(v).to(z.device) for v in fitted))
 
 
 def posterior_means(model: FacetModel, x: Observations) -> list[Tensor]:
     """Means of q(z_j | x) in evaluation mode: x (N, *event) -> J tensors (N, D_j)."""
+    return [torch.cat([q.mean for q in own]) for own in _posteriors(model, x)]
+
+
+def posterior_variances(model: FacetModel, x: Observations) -> list[Tensor]:
+    """Variances of q(z_j | x) in evaluation mode, their means over x: J tensors (D_j,)."""
+    return [torch.cat([q.variance for q in own]).mean(0) for own in _posteriors(model, x)]
+
+
+def _posteriors(model: FacetModel, x: Observations) -> list[tuple[Independent, ...]]:
+    """q(z_j | x) of each facet, batch by batch."""
     parameter = next(model.parameters())
     with model.evaluating():
         parts = [
-            [q.mean for q in model.encode(as_float(batch.to(parameter.device), parameter.dtype))]
+            model.encode(as_float(batch.to(parameter.device), parameter.dtype))
             for batch in x.split(_BATCH)
         ]
-    return [torch.cat(facet) for facet in zip(*parts, strict=True)]
+    return list(zip(*parts, strict=True))
