@@ -321,13 +321,8 @@ class Run(Shared):
             title: name in the model card; None takes the folder's.
             half: store floating-point tensors with 16 bits.
         """
-        copy = self.export(folder, half)
-        title = copy.path.name if title is None else title
-        card = model_card(
-            title, copy.config, copy.model(), copy.evaluation(), version("pyro_mfcvae")
-        )
-        write_whole(copy.path / "README.md", card)
-        return copy.path
+        title = Path(folder).resolve().name if title is None else title
+        return self._copy(folder, half, title).path
 
     def export(self, path: Path | str | None, half: bool = False) -> Run:
         """Copy what is needed to use the model, and nothing that is needed to train it further.
@@ -344,6 +339,10 @@ class Run(Shared):
             ConfigError: if the path exists.
             RunError: if there is no checkpoint, or a number is too large for 16 bits.
         """
+        return self._copy(path, half)
+
+    def _copy(self, path: Path | str | None, half: bool, title: str | None = None) -> Run:
+        """A copy as of :meth:`export`; with a title it has a model card from the first."""
         model, checkpoint = self.newest()
         if half:
             model = _halved(model)
@@ -351,7 +350,8 @@ class Run(Shared):
         options = {name: value for name, value in data.options.items() if name != "data_dir"}
         if "path" in options:
             options["path"] = Path(options["path"]).name
-        data = replace(data, options=options)
+        config = replace(self.config.without_folders(), data=replace(data, options=options))
+        config = replace(config, training=replace(config.training, track=()))
 
         def fill(folder: Path) -> None:
             step, fade = checkpoint.step, checkpoint.fade
@@ -362,10 +362,11 @@ class Run(Shared):
             environment = self.environment()
             environment.pop("command", None)
             write_whole(folder / "environment.json", json.dumps(environment, indent=2) + "\n")
+            if title is not None:
+                card = model_card(title, config, model, self.evaluation(), version("pyro_mfcvae"))
+                write_whole(folder / "README.md", card)
 
-        config = replace(self.config.without_folders(), data=data)
-        untracked = replace(config.training, track=())
-        return Run.create(replace(config, training=untracked), path, fill=fill)
+        return Run.create(config, path, fill=fill)
 
     def to_onnx(self, path: Path | str) -> Path:
         """Write the model at the newest whole checkpoint as ONNX.

@@ -56,10 +56,12 @@ def _stopped_in(patch, owner, name: str, nth: int, number: int = signal.SIGTERM)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_an_evaluation_is_given_up_and_done_when_the_run_goes_on(monkeypatch, number):
     train(_config(), "whole/run")
+    before = signal.signal(number, signal.SIG_DFL)  # nohup has SIGHUP ignored
     began = time.monotonic()
     with monkeypatch.context() as patch:
         _stopped_in(patch, held_out, "held_out_metrics", 3, number)
         run, state, _ = train(_config(), "stopped/run")
+    signal.signal(number, before)
     assert time.monotonic() - began < LONG / 2
     assert (state.interrupted, state.pending, state.stop_signal) == (True, True, number)
     assert run.step() == 12
