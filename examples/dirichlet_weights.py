@@ -20,7 +20,9 @@ def main(alpha=0.01, max_steps=400):
     rng = np.random.default_rng(1)
     rows = rng.normal(0, 2, (3, 5))[rng.integers(3, size=300)] + rng.normal(0, 0.6, (300, 5))
     settings = {"model.facets.0.weight_concentration": alpha}
-    fitted = VaDEClustering(10, n_init=1, random_state=0, max_steps=max_steps, settings=settings)
+    fitted = VaDEClustering(  # latents for three kinds, as the other seven clusters need none
+        10, latent_dim=2, n_init=1, random_state=0, max_steps=max_steps, settings=settings
+    )
     weights = fitted.fit(rows).model_.facets[0].weight_posterior
     return int((weights.concentration - alpha > 1).sum())  # more than one row
 

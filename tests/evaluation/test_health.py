@@ -25,6 +25,18 @@ from pyro_mfcvae.training import fit
 from pyro_mfcvae.training.callbacks import HEALTH, MetricsLog
 
 AT_ONCE = ["training.kl_start=1", "training.kl_warm_up=[0,0]", "training.refit_mixtures=[]"]
+FROM_RANDOM = {  # facets that begin as subspaces do not fall ill so
+    "model.initialisation": "data-dependent",
+    "model.mixture_initialisation": "gmm",
+    "model.encoder": {"name": "ladder", "options": {"backbone": 16, "activation": "tanh"}},
+    "model.decoder": {
+        "name": "ladder",
+        "options": {"backbone": 16, "rungs": 16, "activation": "tanh"},
+    },
+    "training.learning_rate": 5e-3,
+    "training.learning_rate_warm_up": 0,
+}
+LATENTS = {1: [2], 2: [1, 1]}
 WELL = Vitals()
 
 
@@ -41,9 +53,9 @@ def _rows(n_kinds: tuple[int, ...], noise: float) -> Dataset:
     return Dataset("rows", (x - x.mean(0)) / x.std(0), train=rows[:320], test=rows[320:])
 
 
-def _train(dataset, clusters, *changes, n_steps=300):
+def _train(dataset, clusters, *changes, latents=None, n_steps=300):
     """The trained model, the log of what is wrong, and what was said."""
-    config = auto_config(dataset, clusters, max_steps=n_steps).config
+    config = auto_config(dataset, clusters, latents, max_steps=n_steps).config
     config = override(config, ["training.device=cpu", "training.log_every=10", *changes])
     log, said = MetricsLog(), []
     fitted = fit(config, dataset, [HealthWatch(dataset.x, log, said.append)])
@@ -70,7 +82,9 @@ CASES = {
 @pytest.mark.parametrize(("clusters", "changes", "expected"), CASES.values(), ids=CASES)
 def test_an_illness_is_found_while_training(clusters, changes, expected):
     dataset = _rows((2,), 0.02)
-    fitted, records, said = _train(dataset, clusters, *AT_ONCE, *changes)
+    start = [f"{path}={json.dumps(value)}" for path, value in FROM_RANDOM.items()]
+    latents = LATENTS[len(clusters)]
+    fitted, records, said = _train(dataset, clusters, *AT_ONCE, *start, *changes, latents=latents)
     assert {(f.kind, f.facets) for f in examine(fitted.model, dataset.x)} == expected
     found = [f for record in records for f in record["findings"]]
     assert {(f["kind"], tuple(f["facets"])) for f in found} >= expected
@@ -150,8 +164,8 @@ def test_an_elbo_that_is_no_number_is_told_with_its_part_and_cause(largest, reme
 def test_an_estimator_has_it():
     x = _rows((2,), 0.02).x.numpy()
     settings = {"training.kl_weight": 10, "training.kl_start": 1, "training.kl_warm_up": [0, 0]}
-    settings["training.refit_mixtures"] = []
-    few = {"max_steps": 200, "n_init": 1, "random_state": 0}
+    settings |= {"training.refit_mixtures": [], **FROM_RANDOM}
+    few = {"latent_dim": LATENTS[1], "max_steps": 200, "n_init": 1, "random_state": 0}
     (sentence,) = FacetClustering((2,), settings=settings, **few).fit(x).health_
     assert "dead" in sentence
 
