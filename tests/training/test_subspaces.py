@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -16,7 +18,6 @@ from pyro_mfcvae.training.start.initialise import (
     initialise_mixtures,
     initialise_networks,
     posterior_means,
-    posterior_variances,
 )
 from pyro_mfcvae.training.start.subspaces import find_subspaces
 
@@ -103,7 +104,8 @@ def test_mixtures_have_the_variance_of_the_posterior_too(x):
         initialise_networks(model, x, "subspaces", seed=3)
         initialise_mixtures(model, x, how, seed=0)
         fitted.append([facet.scale.square() for facet in model.facets])
-    for own, wider, variance in zip(*fitted, posterior_variances(model, x), strict=True):
+    variances = [q.variance.mean(0) for q in model.encode(x)]
+    for own, wider, variance in zip(*fitted, variances, strict=True):
         torch.testing.assert_close(wider, own + variance, rtol=1e-5, atol=0)
     for z, classes, facet in zip(
         posterior_means(model, x), _two_partitions()[1], model.facets, strict=True
@@ -141,3 +143,13 @@ def test_a_linear_path_adds_to_the_trunk():
     whole = model.decoder(zs)
     linear, model.decoder.linear = model.decoder.linear, None
     torch.testing.assert_close(whole, model.decoder(zs) + torch.cat(zs, 1) @ linear.weight.T)
+
+
+def test_rows_that_are_equal_and_more_clusters_than_are_searched_with(monkeypatch):
+    monkeypatch.setattr("pyro_mfcvae.training.start.initialise.MOST_SEARCHED", 5)
+    x = torch.randn(3, M).double().repeat(10, 1)  # three kinds of rows, eight clusters
+    model = _model("2:8,2:3")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        initialise_networks(model, x, "subspaces")
+    assert all(parameter.isfinite().all() for parameter in model.parameters())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -51,7 +52,8 @@ def initialise_networks(
     if how == "glorot":
         draw_glorot(model)
     elif how == "subspaces":
-        start_in_subspaces(model, draw_observations(x, seed, MOST_SEARCHED), seed)
+        most = max(MOST_SEARCHED, *(facet.n_clusters for facet in model.structure.facets))
+        start_in_subspaces(model, draw_observations(x, seed, most), seed)
     elif how.startswith("data-dependent"):
         parameter = next(model.parameters())
         batch = as_float(x[:: -(-len(x) // _BATCH)].to(parameter.device), parameter.dtype)
@@ -113,17 +115,15 @@ def _fit_mixtures(
     if not any(facet.learns_components for facet in stated):
         return
     x = draw_observations(x, seed, max_observations)
-    means = posterior_means(model, x)
-    variances = posterior_variances(model, x) if how == "gmm-posterior" else None
-    for j, (prior, z) in enumerate(zip(model.facets, means, strict=True)):
+    for j, (prior, posteriors) in enumerate(zip(model.facets, _posteriors(model, x), strict=True)):
         if not stated[j].learns_components:
             continue
-        facet = cast(MixturePrior, prior)
+        facet, z = cast(MixturePrior, prior), _means(posteriors)
         covariance: Covariance = facet.covariance if complete else "diagonal"
         alpha = facet.weight_concentration
         fitted = _fit_mixture(facet, z, covariance, seed, alpha if complete else None)
-        if variances is not None:
-            own = variances[j].to(fitted.covariances)
+        if how == "gmm-posterior":
+            own = torch.cat([q.variance for q in posteriors]).mean(0).to(fitted.covariances)
             wider = fitted.covariances + (own.diag() if covariance == "full" else own)
             fitted = fitted._replace(covariances=wider)
         if complete:
@@ -187,12 +187,11 @@ def _fit_mixture(
 
 def posterior_means(model: FacetModel, x: Observations) -> list[Tensor]:
     """Means of q(z_j | x) in evaluation mode: x (N, *event) -> J tensors (N, D_j)."""
-    return [torch.cat([q.mean for q in own]) for own in _posteriors(model, x)]
+    return [_means(own) for own in _posteriors(model, x)]
 
 
-def posterior_variances(model: FacetModel, x: Observations) -> list[Tensor]:
-    """Variances of q(z_j | x) in evaluation mode, their means over x: J tensors (D_j,)."""
-    return [torch.cat([q.variance for q in own]).mean(0) for own in _posteriors(model, x)]
+def _means(posteriors: Sequence[Independent]) -> Tensor:
+    return torch.cat([q.mean for q in posteriors])
 
 
 def _posteriors(model: FacetModel, x: Observations) -> list[tuple[Independent, ...]]:

@@ -16,6 +16,7 @@ Source: Mautz et al., "Discovering Non-Redundant K-means Clusterings in Optimal 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from itertools import combinations, pairwise
 from typing import NamedTuple, cast
@@ -194,13 +195,16 @@ def _clusters(
 ) -> NDArray[np.int64]:
     """A few steps of k-means: z (N, D) -> labels (N,)."""
     from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
 
     if n_clusters == 1:
         return np.zeros(len(z), dtype=np.int64)
     seed = int(generator.integers(2**31))
     init, n_steps = ("k-means++", 5) if start is None else (start, 3)
     found = KMeans(n_clusters, init=init, n_init=1, max_iter=n_steps, random_state=seed)
-    return found.fit_predict(z)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # rows may be equal
+        return found.fit_predict(z)
 
 
 def _means(
