@@ -123,14 +123,15 @@ def auto_config(
     )
     n_facets = len(clusters)
     is_picture = dataset.observation.kind != "table"
-    has_subspaces = not (is_picture or columns or model == "gmvae")
+    has_subspaces = not (is_picture or model == "gmvae")
+    n_directions = sum(column.n_directions for column in columns) or n_values
     each = min(round(min(n_values / 4, _MOST_LATENTS) / n_facets), n // _ROWS_PER_LATENT)
     dims, reason = [max(each, 2 if n_facets == 1 else 1)] * n_facets, size
     if has_subspaces:
-        most = min(n_values, _MOST_LATENTS, n // _ROWS_PER_DIRECTION)
+        most = min(n_directions, _MOST_LATENTS, n // _ROWS_PER_DIRECTION)
         dims, reason = spanned_by(clusters, most), f"K - 1, which K means span; {size}"
     latents = choose("latent_dim", latent_dim, dims, reason)
-    has_subspaces &= sum(latents) <= min(n_values, n - 1)
+    has_subspaces &= sum(latents) <= min(n_directions, n - 1)
     wide = math.sqrt(n * min(n_values, _MANY_VALUES)) / 3
     width = 64 if has_subspaces else 2 ** round(math.log2(min(max(wide, 16), 128)))
     width = choose("width", None, width, f"of the networks' layers: {size}")
