@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 SETTINGS = settings_of("any setting that was chosen, such as training.learning_rate=1e-3")
 SEED = option(
     "--seed",
-    "Seed of the first weights, the order of observations and the noise; starts count on from it "
-    "[0].",
+    "Seed of the first weights, the order of observations and the noise; those of starts are drawn "
+    "from it [0].",
     NATURAL,
     "N",
     group=OF_SETTINGS,

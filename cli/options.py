@@ -90,7 +90,7 @@ class Option(click.Option):
 
 
 class Argument(click.Argument):
-    """An argument with a help, which click takes itself from 8.5 on."""
+    """An argument with a help, which only newer versions of click take themselves."""
 
     def __init__(self, *args: Any, help: str, **more: Any) -> None:
         super().__init__(*args, **more)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import sys
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from pyro_mfcvae.training.trackers.base import PROJECT, Status, Tracked, Tracker
 
 @register_tracker("trackio")
 class Trackio(Tracker):
-    """Trackio in the folder TRACKIO_DIR, in the project TRACKIO_PROJECT [pyro_mfcvae]."""
+    """Trackio in the folder TRACKIO_DIR, or at TRACKIO_SERVER_URL, in the project pyro_mfcvae."""
 
     package = "trackio"
     install = "trackio"  # needs an older Pillow than the tested one, so it is in no extra
@@ -31,7 +30,7 @@ class Trackio(Tracker):
         with _quiet():
             self._run = copy_context().run(
                 trackio.init,
-                os.environ.get("TRACKIO_PROJECT", PROJECT),
+                PROJECT,
                 name=name,
                 resume="never" if known is None else "allow",
                 config=dict(run.settings),
