@@ -100,7 +100,7 @@ setup(
         "pyro_mfcvae.studies.sweep": ["example.yaml"],
     },
     install_requires=[
-        "click>=8.1",
+        "click>=8.2",
         "filelock>=3.20.1",
         "h5py>=3.10",
         "jinja2>=3.1",
@@ -119,7 +119,7 @@ setup(
         "torch>=2.6",
         "torchvision>=0.21",
         "tqdm>=4.62",
-        "typing_extensions>=4.8",
+        "typing_extensions>=4.10",
     ],
     extras_require={
         **EXTRAS,

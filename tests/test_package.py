@@ -90,6 +90,14 @@ def test_importing_changes_no_global_state():
     assert _python(code) == "True"
 
 
+@pytest.mark.parametrize("module", ["torch.nn", "pyro.infer", "numpy", "sklearn", "pandas.core"])
+@pytest.mark.parametrize("category", [DeprecationWarning, FutureWarning])
+def test_what_a_package_deprecates_is_an_error(module, category):
+    code = "import warnings; warnings.warn('old', category)"
+    with pytest.raises(category, match="old"):
+        exec(code, {"__name__": module, "category": category})
+
+
 @pytest.mark.parametrize("has_xdist", [True, False])
 @pytest.mark.parametrize(
     ("given", "expected"),
