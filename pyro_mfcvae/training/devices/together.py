@@ -81,10 +81,12 @@ class Together(Functional):
 
     @override
     def update(self, grads: Gradients) -> None:
+        # Before the update: runs that go on must be joined in the step in which the others were, as
+        # an element is rounded as its place in a tensor has it.
+        if self._adam is None and self._may_join:
+            self._adam = self._joined()
         if self._adam is None:
             self._update_each(grads)
-            if self._may_join:
-                self._adam = self._joined()
             return
         lead = self.states[0]
         for name, grad in zip(self._learnt, grads, strict=True):
