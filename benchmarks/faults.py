@@ -219,15 +219,22 @@ def _changes(node: Any) -> Iterator[tuple[Any, ast.AST]]:
         case ast.IfExp(_, body, orelse) if not _is_text(body) and not _is_text(orelse):
             yield node, body
             yield node, orelse
-        case ast.If() | ast.While():
-            yield node.test, ast.UnaryOp(ast.Not(), node.test)
+        case ast.If(test) | ast.While(test):
+            yield from _negations([test])
         case ast.comprehension(ifs=[*conditions]):
-            for condition in conditions:
-                yield condition, ast.UnaryOp(ast.Not(), condition)
+            yield from _negations(conditions)
         case ast.Expr(ast.Call()):
             yield node, ast.Pass()
         case ast.Call(function, arguments, keywords):
             yield from _calls(node, function, arguments, keywords)
+
+
+def _negations(conditions: list[ast.expr]) -> Iterator[tuple[Any, ast.AST]]:
+    """Those that no change of an operator makes."""
+    for condition in conditions:
+        is_one = isinstance(condition, ast.Compare) and len(condition.ops) == 1
+        if not is_one and not isinstance(condition, ast.UnaryOp):
+            yield condition, ast.UnaryOp(ast.Not(), condition)
 
 
 def _calls(

@@ -208,7 +208,7 @@ def judge(mutant: Mutant, session: Session, covering: Covering, most: float) -> 
         most: seconds that the tests may take by what was gathered.
     """
     total, chosen = 0.0, []
-    for test in covering.tests(mutant):
+    for test in filter(session.items.__contains__, covering.tests(mutant)):
         total += covering.seconds[test]
         if chosen and total > most:
             break
