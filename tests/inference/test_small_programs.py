@@ -7,8 +7,10 @@ import pyro.distributions as dist
 import pytest
 import torch
 from pyro import poutine
+from torch.distributions import Normal, kl_divergence
 
 from pyro_mfcvae import FacetELBO, Noise
+from pyro_mfcvae.inference.sites import run_programs
 
 SEED = 3
 PARALLEL = {"enumerate": "parallel"}
@@ -77,3 +79,36 @@ def test_plates_of_two_sizes_are_refused():
 
     with pytest.raises(ValueError, match=r"one size, got \[3, 4\]"):
         FacetELBO().terms(model, _guide, torch.randn(4, 5, dtype=torch.float64))
+
+
+def test_an_expectation_in_closed_form_is_torch_s_kl():
+    p = dist.Normal(torch.tensor([0.3, -1.0], dtype=torch.float64), 0.7).to_event(1)
+
+    def model(x):
+        with pyro.plate("data", len(x), dim=-1):
+            z = pyro.sample("z", p)
+            pyro.sample("x", dist.Normal(z, 1.0).to_event(1), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x), dim=-1):
+            q = dist.Normal(x, x.exp()).to_event(1)
+            pyro.sample("z", q, infer={"analytic": True})
+
+    x = torch.randn(4, 2, dtype=torch.float64)
+    terms = FacetELBO().terms(model, guide, x)
+    expected = kl_divergence(Normal(x, x.exp()), Normal(p.base_dist.loc, 0.7)).sum(-1)
+    torch.testing.assert_close(terms.other["z"], expected)
+
+
+def test_what_is_observed_is_not_replaced_by_the_guide():
+    def guide(x):
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("z", dist.Normal(x[:, 0], 0.5))
+            pyro.sample("x", dist.Normal(x.new_zeros(5), 1.0).to_event(1))
+
+    x, terms = torch.randn(4, 5, dtype=torch.float64), []
+    for program in (_guide, guide):
+        with Noise(SEED):
+            sites = run_programs(_model, program, 1, (x,), {})
+        terms.append(next(site for site in sites[1] if site["name"] == "x"))
+    assert terms[0]["value"] is terms[1]["value"] is x
