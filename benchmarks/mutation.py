@@ -241,6 +241,7 @@ def try_mutants(session: Session, asked: argparse.Namespace) -> None:
     record["command"] = (
         f"python -m benchmarks.mutation --mutants {asked.mutants} --seed {asked.seed}"
     )
+    record["seed"] = asked.seed
     record["versions"] = {name: version(name) for name in PACKAGES}
     record["commit"] = subprocess.check_output(["git", "rev-parse", "HEAD"], text=True).strip()
     killed, survivors, covering = record["killed"], record["survivors"], Covering(asked.work)
