@@ -7,6 +7,23 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).resolve().parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "pyro_mfcvae/__init__.py").read_text())[1]
+CITATION = (ROOT / "CITATION.cff").read_text()
+REPOSITORY = "".join(re.findall(r'^repository-code: *"?([^"\s]+?)/?"?$', CITATION, re.M))
+"""Its address; empty until it has one."""
+
+
+def described(readme: str, repository: str) -> str:
+    """The README for the page of a package index, which has no files beside it.
+
+    Links and pictures lead to the repository. Without one links become plain text, and the picture
+    goes.
+    """
+    if repository:
+        readme = re.sub(r'(?<=src=")(?!https?:)', f"{repository}/raw/v{VERSION}/", readme)
+        return re.sub(r"(?<=\]\()(?!https?:|#)", f"{repository}/blob/v{VERSION}/", readme)
+    readme = re.sub(r"<img [^>]*>\n\n\*[^*]*\*\n\n", "", readme)
+    return re.sub(r"\[([^]]*)\]\((?!https?:)[^)]*\)", r"\1", readme)
+
 
 EXTRAS = {
     "distributed": ["lightning-fabric>=2.5"],
@@ -43,8 +60,9 @@ setup(
     name="pyro_mfcvae",
     version=VERSION,
     description="Multi-facet clustering variational auto-encoders, written as Pyro programs",
-    long_description=(ROOT / "README.md").read_text(),
+    long_description=described((ROOT / "README.md").read_text(), REPOSITORY),
     long_description_content_type="text/markdown",
+    project_urls={"Source": REPOSITORY} if REPOSITORY else {},
     author="The pyro_mfcvae authors",
     license_expression="MIT",
     license_files=["LICENSE"],
@@ -82,7 +100,7 @@ setup(
         "pyro_mfcvae.studies.sweep": ["example.yaml"],
     },
     install_requires=[
-        "click>=8.1",
+        "click>=8.2",
         "filelock>=3.20.1",
         "h5py>=3.10",
         "jinja2>=3.1",
@@ -101,7 +119,7 @@ setup(
         "torch>=2.6",
         "torchvision>=0.21",
         "tqdm>=4.62",
-        "typing_extensions>=4.8",
+        "typing_extensions>=4.10",
     ],
     extras_require={
         **EXTRAS,

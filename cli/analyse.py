@@ -19,6 +19,7 @@ from pyro_mfcvae.cli.options import (
     Command,
     ListsMeasures,
     Numbers,
+    argument,
     option,
     own_files,
     prints_tables,
@@ -32,7 +33,7 @@ from pyro_mfcvae.cli.options import (
 @option("--probe", "Classify every factor from every facet's latents, too; takes minutes.")
 @option(
     "--bound importance_weighted_bound",
-    "The importance-weighted bound with S samples, too.",
+    "The importance-weighted bound with S samples of z, too, in nats per observation.",
     NATURAL,
     "S",
     default=0,
@@ -109,9 +110,20 @@ def figures(run: Path, data_dir: Path | None) -> None:
 
 @click.command(cls=Command)
 @RUN
-@option("--guides", "Which ones [all that fit].", None, "NAME,FILE.py:Name")
-@option("--samples", "Samples of z per observation.", Numbers(least=1), "S,S", default="1,2,8,32")
-@option("--n-draws", "Draws of the noise.", click.IntRange(min=2), default=20)
+@option("--guides", "Guides to compare [all that fit the model].", None, "NAME,FILE.py:Name")
+@option(
+    "--samples",
+    "Numbers of samples of z per observation.",
+    Numbers(least=1),
+    "S,S",
+    default="1,2,8,32",
+)
+@option(
+    "--n-draws",
+    "Draws of the noise, over which means and variances are taken.",
+    click.IntRange(min=2),
+    default=20,
+)
 @option(
     "--n-observations",
     "Held-out observations; of a model whose batches share a latent, one batch as in training "
@@ -176,12 +188,13 @@ def compare(
 
 
 @click.command()
-@click.argument(
+@argument(
     "runs",
+    "Folder of a run, such as runs/shapes-001, or of several.",
+    PATH,
     metavar="RUN...",
     nargs=-1,
     required=True,
-    type=PATH,
     shell_complete=completion.complete_runs,
 )
 @option("--out", "The page [report.html in RUN, or here for several runs].", PATH, "FILE")

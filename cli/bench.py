@@ -18,6 +18,7 @@ from pyro_mfcvae.cli.options import (
     OF_RESULTS,
     Choice,
     Command,
+    argument,
     option,
     prints_tables,
     say_plainly,
@@ -29,12 +30,34 @@ _BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"  # beside this 
 
 
 @click.command(cls=Command)
-@click.argument("presets", metavar="[PRESET]...", nargs=-1, shell_complete=completion.PRESETS)
-@option("--device", "auto, cpu, cuda, cuda:1, ...", None, "NAME", default="auto", group=OF_MACHINE)
-@option("--threads n_threads", "CPU threads of all candidates.", COUNT, "N", group=OF_MACHINE)
+@argument(
+    "presets",
+    'Whose training is timed (see "mfcvae presets") [several].',
+    metavar="[PRESET]...",
+    nargs=-1,
+    shell_complete=completion.PRESETS,
+)
+@option(
+    "--device",
+    "What computes: auto (a GPU if there is one), cpu, cuda, cuda:1, ...",
+    None,
+    "NAME",
+    default="auto",
+    group=OF_MACHINE,
+)
+@option(
+    "--threads n_threads",
+    "CPU threads of all candidates [those of torch].",
+    COUNT,
+    "N",
+    group=OF_MACHINE,
+)
 @option("--quick", "Few short rounds, under a minute on two cores.")
 @option(
-    "--only", "Only these: steps, scans, streaming, memory, density, imports.", None, "PART,PART"
+    "--only",
+    "Only these parts: steps, scans, streaming, memory, density, imports [all].",
+    None,
+    "PART,PART",
 )
 @option("--rounds n_rounds", "Turns of every candidate [15, with --quick 5].", COUNT, "N")
 @option(

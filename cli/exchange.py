@@ -13,6 +13,7 @@ from pyro_mfcvae.cli.options import (
     OUT,
     PATH,
     RUN,
+    argument,
     command_line,
     option,
     own_files,
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("name", required=False, shell_complete=completion.PRESETS)
+@argument(
+    "name", "Of a preset [all are listed].", required=False, shell_complete=completion.PRESETS
+)
 @prints_tables
 def presets(name: str | None, as_json: bool, quiet: bool) -> None:
     """List the presets, or print the settings of one as JSON.
@@ -53,8 +56,8 @@ def presets(name: str | None, as_json: bool, quiet: bool) -> None:
 
 
 @click.command("import")
-@click.argument("file", type=PATH)
-@option("--config settings", "Its settings, where FILE holds none.", PATH, "YAML")
+@argument("file", "A checkpoint of the first authors' code, .pt.", PATH)
+@option("--config settings", "Its settings [those in FILE].", PATH, "YAML")
 @OUT
 def import_(file: Path, settings: Path | None, out: Path | None) -> None:
     """Turn a checkpoint of the first authors into a run.
@@ -74,8 +77,8 @@ def import_(file: Path, settings: Path | None, out: Path | None) -> None:
 
 @click.command()
 @RUN
-@click.argument("folder", type=PATH, required=False)
-@option("--half", "Store numbers of FOLDER with 16 bits.")
+@argument("folder", "A new folder for the copy.", PATH, required=False)
+@option("--half", "Store numbers of FOLDER with 16 bits instead of 32.")
 @option("--onnx", "Write what assigns observations to clusters as ONNX.", PATH, "FILE")
 @option("--hub", "Send a copy to the Hugging Face Hub, where it is private.", None, "OWNER/NAME")
 @own_files
@@ -105,7 +108,12 @@ def export(run: Path, folder: Path | None, half: bool, onnx: Path | None, hub: s
 
 
 @click.command()
-@click.argument("name", required=False, shell_complete=completion.PRETRAINED)
+@argument(
+    "name",
+    "Of a trained model, or OWNER/NAME of the Hugging Face Hub [they are listed].",
+    required=False,
+    shell_complete=completion.PRETRAINED,
+)
 @OUT
 @DATA_DIR
 @prints_tables
@@ -151,7 +159,7 @@ def _say_how_to_go_on(run: Run) -> None:
 
 
 @click.command()
-@click.argument("kind", required=False)
+@argument("kind", "One of those in the singular [all are listed].", required=False)
 @own_files
 @prints_tables
 def parts(kind: str | None, as_json: bool, quiet: bool) -> None:

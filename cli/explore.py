@@ -12,7 +12,7 @@ from pyro_mfcvae.cli.options import DATA_DIR, RUN, Command, option, own_files
 
 @click.command(cls=Command)
 @RUN
-@option("--port", "Port of the page [a free one].", click.IntRange(1, 65535), "N")
+@option("--port", "Port of the page on this machine [a free one].", click.IntRange(1, 65535), "N")
 @option("--no-browser", "Print the address and open no browser.")
 @own_files
 @DATA_DIR

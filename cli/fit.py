@@ -45,7 +45,14 @@ if TYPE_CHECKING:
     from pyro_mfcvae.tables import Table
 
 SETTINGS = settings_of("any setting that was chosen, such as training.learning_rate=1e-3")
-SEED = option("--seed", "Of weights, order and noise.", NATURAL, group=OF_SETTINGS)
+SEED = option(
+    "--seed",
+    "Seed of the first weights, the order of observations and the noise; those of starts are drawn "
+    "from it [0].",
+    NATURAL,
+    "N",
+    group=OF_SETTINGS,
+)
 
 
 @click.command(cls=Command)
@@ -60,7 +67,7 @@ SEED = option("--seed", "Of weights, order and noise.", NATURAL, group=OF_SETTIN
 )
 @option(
     "--starts n_starts",
-    "Runs, of which the held-out ELBO chooses one [4].",
+    "Runs with seeds of their own, of which the held-out ELBO chooses one [4].",
     COUNT,
     "N",
     group=OF_SETTINGS,

@@ -99,7 +99,9 @@ def _check(path: Path | None, suffix: str) -> Path | None:
 
 _OUT = _file("--out", ".png", "The figure [RUN/figures/...].")
 _ARRAYS = _file(
-    "--arrays", ".npz", "Write the arrays, too: pictures in the data's own range, indices."
+    "--arrays",
+    ".npz",
+    "Write the arrays, too: pictures in the data's own range, and indices [they are not].",
 )
 _I = (Numbers(), "I,I")
 _INPUTS = option("--inputs", "Held-out observations, by number [evenly spread].", *_I)
@@ -146,11 +148,12 @@ def swap(facets: list[int], pairs: bool, clusters: tuple[int, ...] | None, **giv
     option("--n", "Samples of each.", COUNT, default=10),
     option(
         "--temperature",
-        "Covariances are multiplied with it [that of the run].",
+        "Covariances of the priors are multiplied with it; below 1 samples are more typical "
+        "[that of the run].",
         click.FloatRange(min=0),
         "TAU",
     ),
-    option("--seed", "", NATURAL, default=0),
+    option("--seed", "Seed of the samples.", NATURAL, default=0),
 )
 def generate(
     facets: list[int], clusters: tuple[int, ...] | str | None, n: int, **given: Any
@@ -198,7 +201,11 @@ def traverse(facets: list[int], **given: Any) -> None:
 @_command(
     _facet("Facets that move, such as 0,1 [all]."),
     _INPUTS,
-    option("--ends", "Where the lines end, one per input.", *_I),
+    option(
+        "--ends",
+        "Observations where the lines end, one for each input [half of all further on].",
+        *_I,
+    ),
     option("--steps", "Pictures on each line.", click.IntRange(min=2), default=8),
     option("--n", "Lines at most.", COUNT, default=6),
 )

@@ -89,6 +89,14 @@ class Option(click.Option):
         self.group = group
 
 
+class Argument(click.Argument):
+    """An argument with a help, which only newer versions of click take themselves."""
+
+    def __init__(self, *args: Any, help: str, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.help = help
+
+
 class Command(click.Command):
     """A command whose help shows its options in groups."""
 
@@ -123,22 +131,52 @@ def option(
     return click.option(*names.split(), cls=Option, **more)
 
 
-RUN = click.argument("run", type=PATH, shell_complete=completion.complete_runs)
-DATA = click.argument("data", shell_complete=completion.DATASETS)
+def argument(name: str, text: str, kind: Any = None, **more: Any) -> Any:
+    """An argument with its help; further arguments are those of :class:`click.Argument`."""
+    return click.argument(name, cls=Argument, help=text, type=kind, **more)
+
+
+RUN = argument(
+    "run",
+    "Folder of a run, such as runs/shapes-001.",
+    PATH,
+    shell_complete=completion.complete_runs,
+)
+DATA = argument(
+    "data",
+    "A file, a folder of pictures, the name of a data set, or - for a table from the standard "
+    "input (see \"mfcvae parts 'file format'\").",
+    shell_complete=completion.DATASETS,
+)
 DATA_DIR = option(
-    "--data-dir", "Folder of the data's files, downloaded or your own.", PATH, "DIR", group=OF_DATA
+    "--data-dir",
+    "Folder of the data's files, downloaded or your own [that of the settings, else MFCVAE_DATA of "
+    "the environment, else data].",
+    PATH,
+    "DIR",
+    group=OF_DATA,
 )
 LABELS = option(
-    "--labels", "Columns that judge and do not train.", None, "NAME,NAME", group=OF_DATA
+    "--labels",
+    "Columns that judge the result and are not trained on [those of text].",
+    None,
+    "NAME,NAME",
+    group=OF_DATA,
 )
 SKIP_BROKEN = option(
     "--skip-broken",
-    "Leave out pictures of a folder that cannot be read.",
+    "Leave out pictures of a folder that cannot be read, and say which [they are an error].",
     is_flag=True,
     default=None,
     group=OF_DATA,
 )
-DEVICE = option("--device", "auto, cpu, cuda, cuda:1, ...", None, "NAME", group=OF_MACHINE)
+DEVICE = option(
+    "--device",
+    "What computes: auto (a GPU if there is one), cpu, cuda, cuda:1, ... [that of the settings].",
+    None,
+    "NAME",
+    group=OF_MACHINE,
+)
 JOBS = option(
     "--jobs n_jobs",
     "Runs at a time, each in a process; they share the CPU threads.",
@@ -150,7 +188,7 @@ JOBS = option(
 _OWN = "or one of your own: FILE.py:Name, or package.module:Name."
 MODEL = option(
     "--model",
-    f'Another model (see "mfcvae parts model"), {_OWN}',
+    f'A model (see "mfcvae parts model") [that of the settings], {_OWN}',
     None,
     "NAME|FILE.py:Name",
     shell_complete=completion.MODELS,
@@ -158,7 +196,7 @@ MODEL = option(
 )
 GUIDE = option(
     "--guide",
-    f'What happens with c: a guide (see "mfcvae parts guide"), {_OWN}',
+    f'A guide, which infers the clusters (see "mfcvae parts guide") [that of the settings], {_OWN}',
     None,
     "NAME|FILE.py:Name",
     shell_complete=completion.GUIDES,
@@ -166,7 +204,7 @@ GUIDE = option(
 )
 TRACK = option(
     "--track",
-    "Tell a tracker every log point, too; can be repeated.",
+    'Tell a tracker every log point, too (see "mfcvae parts tracker"); can be repeated.',
     None,
     "NAME",
     multiple=True,
@@ -185,7 +223,7 @@ def settings_of(whose: str) -> Any:
     """The option ``--set``; its help says whose settings it changes."""
     return option(
         "--set assignments",
-        f'Change {whose} (see "mfcvae parts setting").',
+        f'Change {whose} (see "mfcvae parts setting"); can be repeated.',
         None,
         "PATH=VALUE",
         multiple=True,

@@ -21,6 +21,7 @@ from pyro_mfcvae.cli.options import (
     OF_RUNS,
     OF_SETTINGS,
     Command,
+    argument,
     option,
     paragraph,
     prints_tables,
@@ -39,14 +40,27 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=completion.EXPERIMENTS)
+@argument(
+    "names",
+    "Experiments or presets [they are listed].",
+    metavar="[NAME]...",
+    nargs=-1,
+    shell_complete=completion.EXPERIMENTS,
+)
 @option(
     "--seeds n_seeds", "Seeds of every model [the experiment's own].", COUNT, "N", group=OF_RUNS
 )
-@option("--first-seed", "Counted on from here.", NATURAL, "N", default=0, group=OF_RUNS)
+@option(
+    "--first-seed",
+    "The first seed, from which the others count on.",
+    NATURAL,
+    "N",
+    default=0,
+    group=OF_RUNS,
+)
 @option("--quick", "Small models and data of our own, under 3 minutes.", group=OF_SETTINGS)
 @option("--reduced", "The same settings in fewer epochs.", group=OF_SETTINGS)
-@option("--only", "Only these of its models.", None, "LABEL,LABEL", group=OF_MODEL)
+@option("--only", "Only these of its models [all].", None, "LABEL,LABEL", group=OF_MODEL)
 @option("--probe probed", "Of a preset: train classifiers on each facet's latents, too.")
 @settings_of("a setting of all models")
 @DATA_DIR

@@ -20,6 +20,7 @@ from pyro_mfcvae.cli.options import (
     PATH,
     Choice,
     ListsMeasures,
+    argument,
     option,
     prints_tables,
     same_command,
@@ -39,7 +40,7 @@ _TRIAL = ("run", "settings", "seed", "state")
 
 
 @click.command(cls=ListsMeasures)
-@click.argument("spec", required=False, type=PATH)
+@argument("spec", "A YAML or JSON file [an example is printed].", PATH, required=False)
 @option(
     "--out", "Folder of results and runs [sweeps/NAME OF SPEC].", FOLDER, "DIR", group=OF_RESULTS
 )
@@ -53,7 +54,7 @@ _TRIAL = ("run", "settings", "seed", "state")
 )
 @option(
     "--cpus-per-trial",
-    "With Ray.",
+    "CPU cores of a trial, with --engine ray.",
     click.FloatRange(min=0, min_open=True),
     "N",
     default=1.0,
@@ -61,7 +62,7 @@ _TRIAL = ("run", "settings", "seed", "state")
 )
 @option(
     "--gpus-per-trial",
-    "With Ray; 0.5 shares one, 0 hides all.",
+    "GPUs of a trial, with --engine ray; 0.5 shares one, 0 hides all.",
     click.FloatRange(min=0),
     "N",
     default=0.0,

@@ -32,6 +32,7 @@ from pyro_mfcvae.cli.options import (
     TRACK,
     Command,
     again,
+    argument,
     command_line,
     data_from,
     option,
@@ -57,10 +58,15 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("preset", required=False, shell_complete=completion.PRESETS)
+@argument(
+    "preset",
+    'Published or recommended settings (see "mfcvae presets") [shapes, or that of --model].',
+    required=False,
+    shell_complete=completion.PRESETS,
+)
 @option(
     "--data",
-    'A data set, or a file or folder (see "mfcvae parts").',
+    'A data set, or a file or folder (see "mfcvae parts") [that of the settings].',
     None,
     "NAME|FILE",
     shell_complete=completion.DATASETS,
@@ -74,21 +80,27 @@ if TYPE_CHECKING:
 @option(
     "--facets",
     "Latent dimensions and clusters of each facet. The shallow facet stands first; the deep one, "
-    "which stands last, trains first.",
+    "which stands last, trains first [those of the settings].",
     None,
     "D:K,D:K",
     group=OF_MODEL,
 )
 @option(
     "--config settings",
-    "Settings of an earlier run, or of a config.json.",
+    "Settings of an earlier run, or of a config.json [those of PRESET].",
     PATH,
     "FILE|RUN",
     group=OF_SETTINGS,
     shell_complete=completion.complete_runs,
 )
 @settings_of("any setting, such as training.learning_rate=1e-3")
-@option("--seed", "Of weights, order and noise.", NATURAL, group=OF_SETTINGS)
+@option(
+    "--seed",
+    "Seed of the first weights, the order of observations and the noise [that of the settings: 0].",
+    NATURAL,
+    "N",
+    group=OF_SETTINGS,
+)
 @OUT
 @TRACK
 @DEVICE
@@ -102,7 +114,7 @@ if TYPE_CHECKING:
 )
 @option(
     "--timeout",
-    "Wait so long for a device that does not answer [1800].",
+    "Wait so many seconds for a device that does not answer [1800].",
     click.FloatRange(min=0, min_open=True),
     "SECONDS",
     group=OF_MACHINE,

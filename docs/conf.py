@@ -33,7 +33,7 @@ nitpick_ignore_regex = [
     (r"py:obj", r".*\.(T|P|Result)"),  # type variables
 ]
 
-myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "html_image"]
 myst_heading_anchors = 4
 
 autodoc_member_order = "bysource"

@@ -8,11 +8,18 @@ import os
 import select
 import shutil
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+_AXE = find_spec("axe_core_python")
+needs_browser = pytest.mark.skipif(
+    CHROMIUM is None or _AXE is None, reason="no Chromium or no axe-core-python is installed"
 )
 _QUIET = (
     "--headless",
@@ -93,6 +100,17 @@ class Browser:
         )
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
+
+    def assert_sound(self, host: str = "") -> None:
+        """No error, no request to another host, and nothing that axe-core finds wrong."""
+        assert self.errors == []
+        own = ("data:", "blob:", "file:", *([host] if host else []))
+        assert [url for url in self.requests if not url.startswith(own)] == []
+        self.ask((Path(_AXE.origin).parent / "axe.min.js").read_text(encoding="utf-8") + ";0")
+        violations = self.ask(
+            "axe.run().then(found => found.violations.map(v => v.id + ': ' + v.nodes[0].html))"
+        )
+        assert violations == []
 
     def press_tab(self) -> None:
         self.press("Tab", 9)

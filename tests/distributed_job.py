@@ -37,10 +37,10 @@ def config(dtype: str = "float64") -> Config:
 
 
 def train(engine: Engine) -> None:
-    """Two whole runs, a halted one, one with batch norm, and failures of one process each."""
+    """Two whole runs, the next steps of a halted one, batch norm, and failures of one process."""
     experiment.train(config(), "whole", say=print, engine=engine)
     experiment.train(config("float32"), "whole-32", engine=engine)
-    experiment.train(config(), "halted", [StopAt(7)], engine=engine)
+    experiment.resume(Run("halted"), [StopAt(14)], engine=engine)
     normed = {"model.encoder.options.batch_norm": "true", "training.epochs_per_step": "[1]"}
     experiment.train(tiny_config(**normed), "normed", say=print, engine=engine)
     parameter = torch.nn.Parameter(torch.full((2,), float(engine.rank)))
@@ -52,11 +52,6 @@ def train(engine: Engine) -> None:
         "any": [engine.any(engine.rank == 1), engine.any(False)],
     }
     Path(f"outcome-{engine.rank}.json").write_text(json.dumps(outcome))
-
-
-def resume(engine: Engine) -> None:
-    """The rest of the halted run."""
-    experiment.resume(Run("halted"), engine=engine)
 
 
 def train_as_tasks(engine: Engine) -> None:
@@ -79,11 +74,7 @@ def _failure(work) -> list[str]:
 
 
 if __name__ == "__main__":
-    # Under torchrun the numbers of processes are known.
-    work, n_devices = {
-        "train": (train, 2),
-        "resume": (resume, None),
-        "train-as-tasks": (train_as_tasks, 4),
-    }[sys.argv[1]]
+    # Under torchrun the number of processes is known.
+    work, n_devices = {"train": (train, None), "train-as-tasks": (train_as_tasks, 3)}[sys.argv[1]]
     with launch("cpu", n_devices, timeout=100) as engine:
         work(engine)

@@ -29,11 +29,37 @@ def test_one_version_stands_everywhere():
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == version
 
 
-def test_the_extra_all_has_every_other_one():
+@pytest.fixture(scope="module")
+def packaging():
+    """The names of setup.py, and what it gives setuptools."""
     given = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("setuptools.setup", lambda **keywords: given.update(keywords))
-        runpy.run_path(str(ROOT / "setup.py"))
+        return runpy.run_path(str(ROOT / "setup.py")), given
+
+
+def test_the_readme_leads_somewhere_from_an_index_too(packaging):
+    names, given = packaging
+    readme = (ROOT / "README.md").read_text()
+    linked = r"\]\((.*?)\)|src=\"(.*?)\""
+    for repository in ("", "https://example.org/mine"):
+        text = names["described"](readme, repository)
+        links = {link for both in re.findall(linked, text) for link in both if link}
+        assert all(link.startswith("https://") for link in links)
+        if repository:
+            start = f"{repository}/blob/v{pyro_mfcvae.__version__}/docs/start.md"
+            picture = f"{repository}/raw/v{pyro_mfcvae.__version__}/examples/results/"
+            assert start in links
+            assert any(link.startswith(picture) for link in links)
+        else:
+            assert "[" not in re.sub(r"```.*?```|`.*?`|\[[^]]*\]\(https", "", text, flags=re.DOTALL)
+    repository = yaml.safe_load((ROOT / "CITATION.cff").read_text()).get("repository-code", "")
+    assert given["long_description"] == names["described"](readme, repository)
+    assert given["project_urls"] == ({"Source": repository} if repository else {})
+
+
+def test_the_extra_all_has_every_other_one(packaging):
+    _, given = packaging
     extras = given["extras_require"]
     for name in {*extras} - {"all", "test"}:
         assert {*extras[name]} <= {*extras["all"]}, name
@@ -62,6 +88,14 @@ def test_importing_changes_no_global_state():
         "before = state(); import pyro_mfcvae.runs.train; print(before == state())"
     )
     assert _python(code) == "True"
+
+
+@pytest.mark.parametrize("module", ["torch.nn", "pyro.infer", "numpy", "sklearn", "pandas.core"])
+@pytest.mark.parametrize("category", [DeprecationWarning, FutureWarning])
+def test_what_a_package_deprecates_is_an_error(module, category):
+    code = "import warnings; warnings.warn('old', category)"
+    with pytest.raises(category, match="old"):
+        exec(code, {"__name__": module, "category": category})
 
 
 @pytest.mark.parametrize("has_xdist", [True, False])

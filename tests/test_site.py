@@ -5,7 +5,20 @@ from __future__ import annotations
 import sys
 
 import pytest
+from browser import Browser, needs_browser
 from conftest import ROOT
+
+SITE = ROOT / "build" / "site"
+PAGES = [
+    "index.html",
+    "start.html",
+    "comparison.html",  # has wide tables
+    "mathematics.html",
+    "models.html",
+    "gallery/index.html",
+    "gallery/plain_pyro.html",
+    "api/generated/pyro_mfcvae.guides.html",
+]
 
 
 @pytest.fixture
@@ -36,3 +49,15 @@ def test_what_another_host_would_see_is_found(broken_links, tmp_path):
     (tmp_path / "index.html").write_text(text + '<link rel="stylesheet" href="//a.b/d.css">')
     found = ["index.html: https://a.b/c.js", "index.html: //a.b/d.css"]
     assert broken_links(tmp_path) == found
+
+
+@needs_browser
+@pytest.mark.slow
+@pytest.mark.skipif(not SITE.is_dir(), reason=".ci/site has not built the site")
+def test_a_browser_shows_the_site(tmp_path):
+    with Browser(tmp_path / "profile") as browser:
+        for page in PAGES:
+            for width, scheme in ((390, "light"), (390, "dark"), (1200, "light"), (1200, "dark")):
+                browser.open(SITE / page, width, scheme=scheme)
+                assert browser.ask("document.documentElement.scrollWidth") <= width, page
+                browser.assert_sound()

@@ -50,8 +50,15 @@ def _auto_nr(table: Table, n_clusters: Sequence[int], seed: int) -> Labels:
     return _spaces(AutoNR(random_state=seed), table)
 
 
+def _enrc(table: Table, n_clusters: Sequence[int], seed: int) -> Labels:
+    from clustpy.deep import ENRC
+
+    return _spaces(ENRC([*n_clusters, 1], random_state=seed), table)
+
+
 def _spaces(method: Any, table: Table) -> Labels:
-    return np.asarray(method.fit(table.standardized()).labels_).reshape(len(table.x), -1)
+    labels = np.asarray(method.fit(table.standardized()).labels_).reshape(len(table.x), -1)
+    return labels - min(labels.min(), 0)  # AutoNR's outliers, -1, are a cluster of their own
 
 
 METHODS: dict[str, Method] = {
@@ -60,5 +67,6 @@ METHODS: dict[str, Method] = {
     "Gaussian mixture": _mixture,
     "NrKmeans": _nr_kmeans,
     "AutoNR": _auto_nr,
+    "ENRC": _enrc,
 }
 """By name: labels (N, J). All but AutoNR are told the numbers of clusters."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 import narwhals as nw
@@ -84,6 +85,8 @@ def _plan(column: nw.Series[Any], labels: Sequence[str] | None) -> Column:
         return used("row names", "text that is different in every row")
     if labels is not None:
         return used("left out", "text, and not among the labels")
+    if all(map(_is_date, values)):
+        return used("left out", "dates")
     return used("label", "text, which can only judge")
 
 
@@ -111,6 +114,15 @@ def _stray_text(values: Sequence[object]) -> object | None:
     """The first value that is no number, if most of them are."""
     stray = [value for value in values if not is_number(value)]
     return stray[0] if 0 < len(stray) < len(values) / 2 else None
+
+
+def _is_date(value: object) -> bool:
+    """Whether it is the text of a date, or of a date and time, as ISO 8601 writes them."""
+    try:
+        datetime.fromisoformat(str(value))
+    except ValueError:
+        return False
+    return True
 
 
 def is_number(value: object) -> bool:

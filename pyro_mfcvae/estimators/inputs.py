@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import validate_data
 from torch import Tensor
 
-from pyro_mfcvae.data.arrays import layout_of
+from pyro_mfcvae.data.arrays import IDENTIFIERS_FROM, layout_of
 from pyro_mfcvae.errors import DataWarning
 
 Standardize = bool | Literal["together"]
@@ -203,6 +203,7 @@ def _encode_categories(estimator: Any, X: Any, reset: bool) -> Any:
                 "out"
             )
         if reset:
+            _warn_of_identifiers(name, len(known), len(values))
             estimator.categories_[name] = sorted(known)
         classes = {each: code for code, each in enumerate(estimator.categories_.get(name, ()))}
         if new := sorted(known - classes.keys()):
@@ -210,6 +211,16 @@ def _encode_categories(estimator: Any, X: Any, reset: bool) -> Any:
         codes = [classes.get(v, np.nan) for v in values]
         columns.append(nw.new_series(name, codes, nw.Float64, backend=frame.implementation))
     return frame.with_columns(*columns).to_native() if columns else X
+
+
+def _warn_of_identifiers(name: str, n_known: int, n_rows: int) -> None:
+    if n_known == n_rows >= IDENTIFIERS_FROM:
+        warnings.warn(
+            f"column {name!r} has another text in every row, and as many categories, which tell "
+            "nothing of other rows; leave it out",
+            DataWarning,
+            stacklevel=3,
+        )
 
 
 def _check_columns(estimator: Any, values: np.ndarray) -> None:

@@ -19,6 +19,7 @@ Source: Nazabal et al., "Handling incomplete heterogeneous data using VAEs", Pat
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import cast
@@ -38,11 +39,14 @@ from typing_extensions import override
 
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError, DataError
-from pyro_mfcvae.nets.likelihoods import Likelihood, register_likelihood
+from pyro_mfcvae.nets.likelihoods import Likelihood, WorkingValues, register_likelihood
 
 KINDS = ("real", "positive", "count", "binary", "categorical")
 
 _SAFE = 1.0  # a value that each kind allows, in the place of a missing one
+_SELDOM = 1e-3  # a probability that is neither 0 nor 1
+_RARE = 0.05  # the probability below which a class stands out no further
+_LEAST_SPREAD = 0.01  # to start from
 
 
 class ColumnsDistribution(TorchDistribution):
@@ -198,6 +202,45 @@ class ColumnsLikelihood(Likelihood):
         return self.min_scale + self.log_spread[columns].exp()  # of the columns' own scale
 
     @override
+    def working_values(self, x: Tensor) -> WorkingValues:
+        r"""Rows (N, D) as the working response of a generalised linear model, over its deviation.
+
+        Numbers are standardised. What tells a class of probability p is :math:`(x - p) / \sqrt{v}`
+        with :math:`v = p (1 - p)` of a binary column and :math:`v = (C - 1) p` of C classes: in all
+        its directions every column has variance 1. The step from the logits of the frequencies is
+        that of Fisher's scoring.
+
+        Source: McCullagh and Nelder, "Generalized Linear Models", 1989, Section 2.5.
+        """
+        h = torch.cat([self._at(kind) for kind in self._present()])
+        values = x.new_zeros(len(x), self.n_parameters)
+        values[:, h] = self.encoder_input(x)[:, : self.n_parameters]
+        offset, scale = x.new_zeros(self.n_parameters), x.new_ones(self.n_parameters)
+        of_column = [i for i, c in enumerate(self.n_classes) for _ in range(c or 1)]
+        directions = x.new_tensor([(self.n_classes[i] or 2) - 1 for i in of_column])
+        known = (~x.isnan()).to(x)[:, of_column]
+        for kind in ("binary", "categorical"):
+            if kind not in self._present():
+                continue
+            at = self._at(kind)
+            p = values[:, at].sum(0) / known[:, at].sum(0).clamp(min=1)
+            p = p.clamp(_SELDOM, 1 - _SELDOM)
+            offset[at] = p.logit() if kind == "binary" else p.log()
+            variance = (p * (1 - p) if kind == "binary" else p).clamp(min=_RARE)
+            width = (directions[at] * variance).sqrt()
+            values[:, at] = (values[:, at] - p * known[:, at]) / width
+            scale[at] = width / variance
+        return WorkingValues(values, offset, scale)
+
+    @override
+    @torch.no_grad()
+    def begin_with_noise(self, scale: float) -> None:
+        spread = math.log(max(scale - self.min_scale, _LEAST_SPREAD))
+        for kind in ("real", "positive"):
+            if kind in self._present():
+                self.log_spread[self._columns(kind)] = spread
+
+    @override
     def forward(self, h: Tensor, event_dim: int) -> ColumnsDistribution:
         """Parameters (..., H), those of a column side by side -> p(x | z) of rows (..., D)."""
         parts = [(self._columns(kind), self._cells(kind, h)) for kind in self._present()]
@@ -221,6 +264,13 @@ class ColumnsLikelihood(Likelihood):
             return NegativeBinomial(spread, logits=u - spread.log(), validate_args=False)
         of_log = LogNormal if kind == "positive" else Normal
         return of_log(u, self.scale[columns] * (self.min_scale + spread), validate_args=False)
+
+    def _at(self, kind: str) -> Tensor:
+        """Where the parameters of a kind's columns are among all, in the order of the columns."""
+        ends = cast(Tensor, getattr(self, f"ends_{kind}"))
+        sizes = [c or 1 for c, own in zip(self.n_classes, self.kinds, strict=True) if own == kind]
+        each = [torch.arange(int(e) - n, int(e)) for e, n in zip(ends, sizes, strict=True)]
+        return torch.cat(each).to(ends.device)
 
     def _present(self) -> Iterator[str]:
         return (kind for kind in KINDS if kind in self.kinds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import pyro.distributions as dist
 import torch
@@ -14,6 +14,20 @@ from typing_extensions import override
 from pyro_mfcvae.config.observation import ObservationSpec
 from pyro_mfcvae.errors import ConfigError, DataError
 from pyro_mfcvae.registry import Registry
+
+
+class WorkingValues(NamedTuple):
+    """Observations as numbers that suit a linear model, around their mean.
+
+    Attributes:
+        values: (N, H), of about one unit of noise each; 0 stands for what is missing.
+        offset: (H,) and
+        scale: (H,): the decoder's parameters that stand for values v are offset + scale * v.
+    """
+
+    values: Tensor
+    offset: Tensor
+    scale: Tensor
 
 
 class Likelihood(nn.Module):
@@ -44,8 +58,12 @@ class Likelihood(nn.Module):
         """Learnt standard deviations over those of observations x (N, *event); None if none is."""
         return None
 
+    def working_values(self, x: Tensor) -> WorkingValues | None:
+        """Observations (N, *event) for a linear model; None where there is none to begin with."""
+        return None
+
     def begin_with_noise(self, scale: float) -> None:
-        """Take a standard deviation of the noise to start from, where one is learnt."""
+        """Take a standard deviation of the working values to start from, where one is learnt."""
 
 
 LIKELIHOODS: Registry[type[Likelihood]] = Registry("likelihood")
@@ -126,6 +144,13 @@ class GaussianLikelihood(Likelihood):
         if self.fixed_scale is not None:
             return None
         return self.log_scale.exp() / x.var(0, correction=0).mean().sqrt()
+
+    @override
+    def working_values(self, x: Tensor) -> WorkingValues | None:
+        if self.output_activation:
+            return None
+        values = x.flatten(1)
+        return WorkingValues(values, torch.zeros_like(values[0]), torch.ones_like(values[0]))
 
     @override
     @torch.no_grad()

@@ -36,6 +36,7 @@ _MOST_WORK = 2.5e10  # steps times observations times values times width
 _SHORT = 500  # steps
 _WARM_UP = (0.2, 0.4)  # shares of the training
 _GENTLE = 100  # steps, after which the rate has its height
+_CONCENTRATION = 0.01  # of the weights' Dirichlet prior
 
 Start = Literal["default", "data-dependent", "subspaces"]
 
@@ -107,72 +108,71 @@ def auto_config(
             Gaussian serves all values.
     """
     n, n_values = len(dataset.train), dataset.observation.n_values
+    is_picture = dataset.observation.kind != "table"
     size = f"{n} training rows with {n_values} values each"
-    choices: list[Choice] = []
-
-    def choose(setting: str, given: Any, value: Any, reason: str) -> Any:
-        chosen = value if given is None else given
-        choices.append(Choice(setting, chosen, reason if given is None else "as given"))
-        return chosen
-
-    clusters = choose(
+    choices = _Choices()
+    clusters = choices.take(
         "n_clusters",
         n_clusters,
         [most_clusters(n)] * (2 if model == "mfcvae" else 1),
         f"{_ROWS_PER_CLUSTER} rows for a cluster, and at most {_MOST_CLUSTERS} clusters",
     )
-    n_facets = len(clusters)
-    is_picture = dataset.observation.kind != "table"
-    has_subspaces = not (is_picture or columns or model == "gmvae")
-    each = min(round(min(n_values / 4, _MOST_LATENTS) / n_facets), n // _ROWS_PER_LATENT)
-    dims, reason = [max(each, 2 if n_facets == 1 else 1)] * n_facets, size
+    n_directions = sum(column.n_directions for column in columns) or n_values
+    has_subspaces = not (is_picture or model == "gmvae")
     if has_subspaces:
-        most = min(n_values, _MOST_LATENTS, n // _ROWS_PER_DIRECTION)
+        most = min(n_directions, _MOST_LATENTS, n // _ROWS_PER_DIRECTION)
         dims, reason = spanned_by(clusters, most), f"K - 1, which K means span; {size}"
-    latents = choose("latent_dim", latent_dim, dims, reason)
-    has_subspaces &= sum(latents) <= min(n_values, n - 1)
+    else:
+        each = round(min(n_values / 4, _MOST_LATENTS) / len(clusters))
+        each = max(min(each, n // _ROWS_PER_LATENT), 2 if len(clusters) == 1 else 1)
+        dims, reason = [each] * len(clusters), size
+    latents = choices.take("latent_dim", latent_dim, dims, reason)
+    has_subspaces &= sum(latents) <= min(n_directions, n - 1)
     wide = math.sqrt(n * min(n_values, _MANY_VALUES)) / 3
     width = 64 if has_subspaces else 2 ** round(math.log2(min(max(wide, 16), 128)))
-    width = choose("width", None, width, f"of the networks' layers: {size}")
+    choices.add("width", width, f"of the networks' layers: {size}")
     # Bright pictures saturate tanh: no facet lives.
     activation = "elu" if is_picture or has_subspaces else "tanh"
-    choices.append(Choice("activation", activation, "pictures" if is_picture else "rows"))
-    batch = choose("batch_size", batch_size, min(n, 64 if n < 2000 else 256), size)
+    choices.add("activation", activation, "pictures" if is_picture else "rows")
+    batch = choices.take("batch_size", batch_size, min(n, 64 if n < 2000 else 256), size)
     affordable = max(_MOST_WORK / (batch * n_values * width), 200)
     steps = round(min(10 * n, max(700 * math.sqrt(n / 1000), 1000), 3000, affordable))
-    steps = choose("max_steps", max_steps, steps, f"steps rather than epochs: {size}")
+    steps = choices.take("max_steps", max_steps, steps, f"steps rather than epochs: {size}")
     # In a long training it costs held-out ELBO, in a short one there is no time to find a scale.
     start: Start = "data-dependent" if steps < _SHORT else "default"
     if has_subspaces:
         start = "subspaces"
     reason = "facets that begin apart stay apart" if has_subspaces else f"{steps} steps"
-    choices.append(Choice("model.initialisation", start, reason))
+    choices.add("model.initialisation", start, reason)
     is_wide = n_values > n and not is_picture  # and a fast training fits its single rows
     rate = 2e-3 if is_wide or has_subspaces else 5e-3
-    choices.append(Choice("training.learning_rate", rate, size))
-    if model != "gmvae":
-        choices.append(Choice("covariance", "full", "of clusters with more than one latent"))
-    starts = choose("n_init", n_starts, 4, "facets depend on the start")
+    choices.add("training.learning_rate", rate, size)
+    facets = _facets(clusters, latents, model, start, choices)
+    starts = choices.take("n_init", n_starts, 4, "facets depend on the start")
     n_epochs = max(1, round(steps / -(-n // batch)))
-    if columns:
-        likelihood = columns_likelihood(columns, dataset.observation.missing)
-        choices += [Choice(f"kind of {c.name}", c.kind, c.reason) for c in columns]
-    else:
-        scale = _deviation(dataset.x) if is_picture else 1.0
-        likelihood = part("gaussian", scale=scale, learn_scale=True)
-        reason = f"the noise's scale is learnt, from {scale:g} on"
-        choices.append(Choice("model.likelihood", "gaussian", reason))
-    choices.append(Choice("training.keep_best", True, "a long training fits single rows"))
+    likelihood = _likelihood(dataset, columns, choices)
+    choices.add("training.keep_best", True, "a long training fits single rows")
     config = Config(
         preset="auto",
         data=part(dataset.name),
-        model=_model(
-            model, list(zip(clusters, latents, strict=True)), width, activation, likelihood, start
-        ),
+        model=_model(model, facets, width, activation, likelihood, start),
         guide=GuideConfig(name="posterior-analytic" if model == "gmvae" else "vade"),
         training=_training(model, any(k > 1 for k in clusters), start, batch, rate, n_epochs),
     )
-    return Auto(config, starts, choices)
+    return Auto(config, starts, [*choices])
+
+
+class _Choices(list[Choice]):
+    """What was chosen so far."""
+
+    def add(self, setting: str, value: Any, reason: str) -> None:
+        self.append(Choice(setting, value, reason))
+
+    def take(self, setting: str, given: Any, value: Any, reason: str) -> Any:
+        """The value that was given, or the one that suits the data, and note which."""
+        chosen = value if given is None else given
+        self.add(setting, chosen, reason if given is None else "as given")
+        return chosen
 
 
 def spanned_by(n_clusters: Sequence[int], most: int) -> list[int]:
@@ -220,33 +220,59 @@ def _deviation(x: Observations) -> float:
     return float(f"{values.std(0).square().mean().sqrt():.2g}") or 1.0
 
 
+def _facets(
+    clusters: Sequence[int], latents: Sequence[int], model: str, start: Start, choices: _Choices
+) -> list[FacetConfig]:
+    """Facets of so many clusters and latents each."""
+    sizes = [*zip(clusters, latents, strict=True)]
+    if model == "gmvae":  # whose networks make covariances and weights
+        return [FacetConfig(n_clusters=k, latent_dim=d) for k, d in sizes]
+    choices.add("covariance", "full", "of clusters with more than one latent")
+    concentration = None
+    if start == "subspaces":
+        concentration = _CONCENTRATION
+        choices.add("weight_concentration", concentration, "clusters that no rows need go")
+    return [
+        FacetConfig(
+            n_clusters=k,
+            latent_dim=d,
+            covariance="full" if d > 1 else "diagonal",
+            initial_variance=1.0,
+            weight_concentration=concentration,
+        )
+        if k > 1
+        else FacetConfig(n_clusters=k, latent_dim=d)
+        for k, d in sizes
+    ]
+
+
+def _likelihood(dataset: Dataset, columns: Sequence[ColumnKind], choices: _Choices) -> Component:
+    """One for each column, or a Gaussian whose scale is learnt."""
+    if columns:
+        for column in columns:
+            choices.add(f"kind of {column.name}", column.kind, column.reason)
+        return columns_likelihood(columns, dataset.observation.missing)
+    scale = 1.0 if dataset.observation.kind == "table" else _deviation(dataset.x)
+    reason = f"the noise's scale is learnt, from {scale:g} on"
+    choices.add("model.likelihood", "gaussian", reason)
+    return part("gaussian", scale=scale, learn_scale=True)
+
+
 def _model(
     name: str,
-    sizes: Sequence[tuple[int, int]],
+    facets: list[FacetConfig],
     width: int,
     activation: str,
     likelihood: Component,
     initialisation: Start,
 ) -> ModelConfig:
     options: dict[str, Any] = {}
-    has_variances = name != "gmvae"  # its networks make them
-    facets = [
-        FacetConfig(
-            n_clusters=k,
-            latent_dim=d,
-            covariance="full" if d > 1 else "diagonal",
-            initial_variance=1.0,
-        )
-        if k > 1 and has_variances
-        else FacetConfig(n_clusters=k, latent_dim=d)
-        for k, d in sizes
-    ]
     if name == "gmvae":
         options = {"mixture_width": width} if facets[0].has_clusters else {}
-        facets.append(FacetConfig(n_clusters=1, latent_dim=2))
+        facets = [*facets, FacetConfig(n_clusters=1, latent_dim=2)]
     mixtures: Literal["gmm", "gmm-posterior"] = "gmm"
     if initialisation == "subspaces":
-        if any(k > 1 for k, _ in sizes):
+        if any(facet.has_clusters for facet in facets):
             mixtures = "gmm-posterior"
         encoder = decoder = part(
             "shared", widths=[width, width], activation=activation, linear=True

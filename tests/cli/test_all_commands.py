@@ -17,6 +17,7 @@ from pyro_mfcvae.studies.papers import EXPERIMENTS
 WITHOUT_TABLES = {"explore", "export", "figures", "import", "report"}  # they print paths
 NAMES = ("preset", "presets", "model", "guide", "data", "run", "runs", "resumed", "names")
 MANY = 8  # options, which want headings
+WITHOUT_DEFAULT = {"copy_to", "importance_weighted_bound", "onnx", "hub", "folder", "resumed"}
 
 
 def commands(group=main, path=()):
@@ -50,6 +51,15 @@ def test_whatever_prints_tables_prints_json_or_nothing():
     for path, command in COMMANDS.items():
         prints_tables = {"--json", "--quiet"} <= options(command)
         assert prints_tables == (path[0] not in {*WITHOUT_TABLES, "intervene"}), path
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_help_says_what_everything_is_and_what_holds_without_it(path):
+    for param in COMMANDS[path].params:
+        assert param.help, param.name
+        if not (param.required or getattr(param, "is_flag", False) or param.multiple):
+            told = param.help + " [default]" * (param.to_info_dict()["default"] is not None)
+            assert "[" in told or param.name in WITHOUT_DEFAULT, (param.name, param.help)
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)

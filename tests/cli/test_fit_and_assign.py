@@ -20,8 +20,7 @@ from pyro_mfcvae.evaluation import predict
 from pyro_mfcvae.runs import assign
 from pyro_mfcvae.runs.run import Run
 
-QUICK = ["--set", "training.epochs_per_step=[2]", "--set", "training.kl_warm_up=[0,1]"]
-QUICK += ["--set", "training.refit_mixtures=[]", "--set", "training.device=cpu"]
+QUICK = ["--set", "training.epochs_per_step=[2]", "--set", "training.device=cpu"]
 pytestmark = pytest.mark.filterwarnings("ignore::pyro_mfcvae.errors.DataWarning")
 
 FEATURES = ["length", "mass", "age"]

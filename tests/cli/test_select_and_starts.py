@@ -18,8 +18,7 @@ from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.studies import execution, many_runs
 from pyro_mfcvae.training.callbacks import MetricsLog
 
-QUICK = ["--set", "training.epochs_per_step=[3]", "--set", "training.kl_warm_up=[0,1]"]
-QUICK += ["--set", "training.refit_mixtures=[]", "--set", "training.device=cpu"]
+QUICK = ["--set", "training.epochs_per_step=[3]", "--set", "training.device=cpu"]
 
 
 def mfcvae(*words, status=0):

@@ -105,6 +105,7 @@ def test_missing_numbers_are_told_where_a_likelihood_needs_them():
         ([None] * N, "all cells are missing"),
         (list(range(1, N + 1)), "counts the rows"),
         (pd.date_range("2026-01-01", periods=N), "neither numbers nor text"),
+        (["2026-01-01", "2026-02-01 09:30"] * (N // 2), "dates"),
     ],
 )
 def test_columns_that_are_left_out(column, why):

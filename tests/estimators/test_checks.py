@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import check_clustering, parametrize_with_checks
 
 from pyro_mfcvae import FacetClustering, GMVAEClustering, VaDEClustering
 
@@ -10,11 +10,7 @@ _FEW = {"max_steps": 10, "n_init": 1, "random_state": 0}
 
 
 @parametrize_with_checks(
-    [
-        VaDEClustering(3, **_FEW | {"n_init": 4}),  # one of them is sure to find the blobs
-        GMVAEClustering(3, **_FEW),
-        FacetClustering((2, 2), **_FEW),
-    ],
+    [VaDEClustering(3, **_FEW), GMVAEClustering(3, **_FEW), FacetClustering((2, 2), **_FEW)],
     expected_failed_checks=lambda estimator: (
         {"check_clustering": "labels of several facets are (n, J)"}
         if isinstance(estimator, FacetClustering)
@@ -22,4 +18,6 @@ _FEW = {"max_steps": 10, "n_init": 1, "random_state": 0}
     ),
 )
 def test_what_scikit_learn_asks_of_estimators(estimator, check):
+    if check.func is check_clustering:
+        estimator.set_params(n_init=4)  # one of them is sure to find the blobs
     check(estimator)

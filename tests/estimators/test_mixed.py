@@ -8,6 +8,7 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from pyro_mfcvae import FacetClustering, VaDEClustering
+from pyro_mfcvae.errors import DataWarning
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,12 @@ def test_saved_and_opened_it_labels_the_same(model, table, tmp_path):
     model.save(tmp_path / "model.safetensors")
     again = VaDEClustering.load(tmp_path / "model.safetensors")
     np.testing.assert_array_equal(again.predict(table[0]), model.labels_)
+
+
+def test_text_that_names_the_rows_is_told(table):
+    frame = table[0].assign(name=[f"row {i}" for i in range(len(table[0]))])
+    with pytest.warns(DataWarning, match="'name'"):
+        VaDEClustering(2, n_init=1, random_state=0, max_steps=1).fit(frame)
 
 
 def test_a_category_that_fitting_has_not_seen_is_named(model, table):

@@ -17,11 +17,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import CHROMIUM, Browser
+from browser import Browser, needs_browser
 from click.testing import CliRunner
 from models import tiny_config
 
@@ -34,15 +33,12 @@ from pyro_mfcvae.explore.sheets import show
 from pyro_mfcvae.figures import get_figure
 from pyro_mfcvae.runs import train as experiment
 
-axe_core = pytest.importorskip("axe_core_python")
 uvicorn = pytest.importorskip("uvicorn")
 
 SHORT = {"training.epochs_per_step": "[1,1]", "training.n_fade_in_batches": "1"}
 EVIL = "</script><script>document.title='hacked'</script>"
 ALONE = {"training.epochs_per_step": "1", "training.mixture_learning_rate": "null"}
 TOKEN = "a-token"
-AXE = Path(axe_core.__file__).parent / "axe.min.js"
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 
 
 @pytest.fixture(scope="module")
@@ -287,15 +283,7 @@ def browser(tmp_path_factory) -> Iterator[Browser]:
 
 
 def _assert_sound(browser: Browser, host: str = "") -> None:
-    """No error, no request elsewhere, and nothing that axe-core finds wrong."""
-    assert browser.errors == []
-    own = ("data:", "blob:", "file:", *([host] if host else []))
-    assert [url for url in browser.requests if not url.startswith(own)] == []
-    browser.ask(AXE.read_text(encoding="utf-8") + ";0")
-    found = browser.ask(
-        "axe.run().then(found => found.violations.map(v => v.id + ': ' + v.nodes[0].html))"
-    )
-    assert found == []
+    browser.assert_sound(host)
     assert browser.ask("document.title").endswith("mfcvae explore")  # nobody's script has run
 
 

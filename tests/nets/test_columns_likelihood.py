@@ -118,6 +118,59 @@ def test_the_encoder_sees_standardised_values_classes_and_what_is_known(likeliho
     assert got.shape == likelihood.encoder_shape((7,))
 
 
+def _rows(n=60):
+    """Rows with every kind of column; each class has a tenth of them at least."""
+    generator = np.random.default_rng(3)
+    classes = [np.arange(n) % 3, generator.permutation(n) % 4 == 0, generator.permutation(n) % 2]
+    numbers = [generator.poisson(3, n), np.exp(generator.normal(size=n)), generator.normal(size=n)]
+    columns = [classes[0], generator.normal(5, 2, n), numbers[0], classes[1], *numbers[1:]]
+    return torch.from_numpy(np.stack([*columns, classes[2]], 1).astype(float))
+
+
+def test_classes_begin_with_a_newton_step_from_their_frequencies(likelihood):
+    x = _rows()
+    working = likelihood.working_values(x)
+    assert working.values.shape == (len(x), likelihood.n_parameters)
+
+    def log_prob(h, row):
+        return likelihood(h, 1).log_prob(row)
+
+    step = working.scale * working.values
+    for columns in (slice(0, 3), slice(5, 6), slice(8, 10)):
+        # Fisher's information is the expected negative Hessian, which no class changes.
+        hessian = torch.autograd.functional.hessian(lambda h: log_prob(h, x[0]), working.offset)
+        information = -hessian[columns, columns]
+        for row, own in zip(x[:4], step, strict=False):
+            h = working.offset.clone().requires_grad_()
+            gradient = torch.autograd.grad(log_prob(h, row), h)[0][columns]
+            torch.testing.assert_close(information @ own[columns], gradient)
+        variance = working.values[:, columns].var(0, correction=0).sum()
+        assert variance.item() == pytest.approx(1)
+
+
+def test_numbers_begin_standardised_and_gaps_in_the_middle(likelihood):
+    x = _rows()
+    x[::4] = x[::4].masked_fill(GAPS[:1], math.nan)
+    working = likelihood.working_values(x)
+    gaps = torch.cat([GAPS[0, :1].expand(3), GAPS[0, 1:6], GAPS[0, 6:].expand(2)])
+    assert (working.values[::4][:, gaps] == 0).all()
+    classes, numbers = torch.tensor([0, 1, 2, 5, 8, 9]), torch.tensor([3, 4, 6, 7])
+    torch.testing.assert_close(
+        working.values[:, classes].mean(0), torch.zeros(6).double(), atol=1e-12, rtol=0
+    )
+    means = likelihood(working.offset + working.scale * working.values, 1).mean
+    expected = x[1, [1, 5]]  # the mean of a normal density is the value itself
+    torch.testing.assert_close(means[1, [1, 5]], expected)
+    assert (working.offset[numbers] == 0).all()
+    assert (working.scale[numbers] == 1).all()
+
+
+def test_a_class_that_nobody_has_and_a_column_without_values_stay_finite():
+    likelihood = ColumnsLikelihood(["categorical:3", "binary", "real"], missing=True).double()
+    x = torch.tensor([[0.0, 1.0, math.nan], [1.0, 1.0, math.nan]], dtype=torch.float64)
+    assert all(part.isfinite().all() for part in likelihood.working_values(x))
+
+
 @pytest.mark.parametrize(
     ("options", "setting"),
     [

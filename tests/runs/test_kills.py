@@ -16,15 +16,16 @@ from pyro_mfcvae.runs.train import train
 
 
 @pytest.mark.parametrize(
-    ("n_kills", "draws"),
+    ("n_kills", "draws", "epochs"),
     [
-        (20, False),
-        pytest.param(1000, False, marks=pytest.mark.slow),
-        pytest.param(50, True, marks=pytest.mark.slow),
+        (20, False, "[1,2]"),
+        pytest.param(1000, False, "[2,4]", marks=pytest.mark.slow),
+        pytest.param(50, True, "[2,4]", marks=pytest.mark.slow),
     ],
 )
-def test_a_killed_run_ends_as_the_uninterrupted_one(n_kills, draws, tmp_path):
-    found = survive(tiny_config(), n_kills, 0, tmp_path / "runs", draws)
+def test_a_killed_run_ends_as_the_uninterrupted_one(n_kills, draws, epochs, tmp_path):
+    config = tiny_config(**{"training.epochs_per_step": epochs})
+    found = survive(config, n_kills, 0, tmp_path / "runs", draws)
     assert found["different"] == {}
     assert found["n_kills"] >= n_kills
     assert found["n_ended"] > 0

@@ -97,6 +97,33 @@ def test_networks_begin_as_linear_maps(x):
     torch.testing.assert_close(spread, torch.ones_like(spread), rtol=1e-6, atol=1e-6)
 
 
+def test_columns_of_all_kinds_begin_as_linear_maps_too():
+    generator = np.random.default_rng(0)
+    numbers, labels = _two_partitions()
+    x = torch.from_numpy(np.concatenate([numbers, labels[0][:, None], labels[1][:, None] > 1], 1))
+    x[torch.from_numpy(generator.random(x.shape) < 0.1)] = torch.nan
+    kinds = ["real"] * M + ["categorical:3", "binary"]
+    loc = x[:, :M].nanmean(0).tolist()
+    options = {"kinds": kinds, "loc": [*loc, 0, 0], "scale": [2] * M + [1, 1], "missing": True}
+    parts = [Component(name="shared", options=LINEAR)] * 2
+    likelihood = Component(name="columns", options=options)
+    model = MFCVAE((M + 2,), "2:3,3:4", likelihood, *parts).double()
+    initialise_networks(model, x, "subspaces", seed=3)
+    working = model.likelihood.working_values(x)
+    z = torch.cat([q.mean for q in model.encode(x)], 1)
+    torch.testing.assert_close(z.mean(0), torch.zeros(5).double(), atol=1e-8, rtol=0)
+    torch.testing.assert_close(z.var(0, correction=0), torch.ones(5).double())
+    # The decoder's parameters are the projection of the rows, in the likelihood's own terms.
+    h = model.decoder([z[:, :2], z[:, 2:]])
+    lost = working.values - (h - working.offset) / working.scale
+    kept = model.decoder.linear.weight.detach() / working.scale[:, None]
+    torch.testing.assert_close(lost @ kept, torch.zeros(N, 5).double(), atol=1e-8, rtol=0)
+    initialise_mixtures(model, x, "gmm-posterior", seed=0)
+    for own, classes, facet in zip(posterior_means(model, x), labels, model.facets, strict=True):
+        clusters = facet.responsibilities(own).argmax(1).numpy()
+        assert agreement(classes, clusters)["nmi"] > 0.8
+
+
 def test_mixtures_have_the_variance_of_the_posterior_too(x):
     fitted = []
     for how in ("gmm-complete", "gmm-posterior"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from pyro_mfcvae.runs.train import resume, train
 from pyro_mfcvae.training import Callback, fit
 from pyro_mfcvae.training.callbacks import MetricsLog
 from pyro_mfcvae.training.trackers import TRACKERS, Tracker, Tracking
+from pyro_mfcvae.training.trackers.tracking import read_names
 
 FEWER_MESSAGES = {
     "MLFLOW_ALLOW_FILE_STORE": "true",  # which needs no database
@@ -137,6 +140,26 @@ def test_weights_and_biases_have_one_run_of_both_stretches(run):
                     if not name.startswith("_")
                 }
     assert len(ids) == 1
+    assert_are_those_logged(found, run)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("trackio") is None, reason="trackio is not installed")
+def test_trackio_has_one_run_of_both_stretches(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))  # is read when it is imported
+    run = trained(tmp_path, ["trackio"])
+    assert capfd.readouterr().out == ""
+    with closing(sqlite3.connect(tmp_path / "trackio" / "pyro_mfcvae.db")) as database:
+        rows = database.execute("SELECT run_name, run_id, step, metrics FROM metrics").fetchall()
+        ((name, config),) = database.execute("SELECT run_name, config FROM configs").fetchall()
+    assert {row[:2] for row in rows} == {(name, rows[0][1])}
+    assert name == read_names(run.path)["trackio"]
+    assert json.loads(config)["model.name"] == "mfcvae"
+    found = {
+        (metric, step): value
+        for *_, step, values in rows
+        for metric, value in json.loads(values).items()
+    }
     assert_are_those_logged(found, run)
 
 

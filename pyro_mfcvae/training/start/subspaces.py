@@ -29,9 +29,9 @@ from torch import Tensor
 from pyro_mfcvae.data.observations import Observations, as_float
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.models.base import FacetModel
+from pyro_mfcvae.models.structure import FacetStructure
 from pyro_mfcvae.nets.dense import SharedDecoder, SharedEncoder
 from pyro_mfcvae.nets.heads import PosteriorHead
-from pyro_mfcvae.nets.likelihoods import GaussianLikelihood
 
 Array = NDArray[np.float64]
 
@@ -69,12 +69,16 @@ def find_subspaces(
         seed: of the rotations and clusters that searches begin with.
         n_searches: how many.
     """
+    from sklearn import config_context
+
     z = z - z.mean(0)
     ends = np.cumsum([0, *latent_dims, z.shape[1] - sum(latent_dims)])
     parts = [slice(start, stop) for start, stop in pairwise(ends)]
     generator = np.random.default_rng(seed)
     found = (_search(z, [*n_clusters, 1], parts, generator) for _ in range(n_searches))
-    best = min(found, key=lambda subspaces: subspaces.cost)
+    # Of few rows, the checks of k-means take a quarter of the time.
+    with config_context(assume_finite=True, skip_parameter_validation=True):
+        best = min(found, key=lambda subspaces: subspaces.cost)
     return Subspaces(best.basis[:, : ends[-2]], best.cost)
 
 
@@ -94,71 +98,95 @@ def start_in_subspaces(model: FacetModel, x: Observations, seed: int) -> None:
         ConfigError: if the model has other networks, priors or likelihoods, or more latents than
             there are values or observations.
     """
-    from sklearn.decomposition import PCA
-
-    parameter = next(model.parameters())
-    values = as_float(x[:], torch.float64).flatten(1).cpu().numpy()
-    facets = model.structure.facets
-    latent_dims = [facet.latent_dim for facet in facets]
-    _check(model, min(len(values) - 1, values.shape[1]))
-    most = min(max(_N_COMPONENTS, sum(latent_dims)), len(values) - 1, values.shape[1])
-    components = PCA(most, random_state=0).fit(values).components_
+    _check_networks(model)
+    rows = as_float(x[:].to(next(model.parameters()).device), torch.float64)
+    working = model.likelihood.working_values(rows)
+    if working is None:
+        raise ConfigError(
+            "model.initialisation=subspaces needs a likelihood whose parameters can begin as a "
+            "linear map of the latents, such as gaussian without output_activation, or columns; "
+            "choose another likelihood or initialisation"
+        )
+    values = _array(working.values)
+    found = _search_many(values, model.structure.facets, seed)
     mean = values.mean(0)
-    n_clusters = [facet.n_clusters for facet in facets]
-    points = (values - mean) @ components.T
-    found = find_subspaces(points, n_clusters, latent_dims, seed, _N_SEARCHES)
-    basis = components.T @ found.basis
-    code = (values - mean) @ basis
-    spread = np.maximum(code.std(0), _LEAST_NOISE * values.std())
-    left = float(np.square(values - mean).sum() - np.square(points).sum()) / len(values)
-    noise = math.sqrt(max(found.cost + left, 0.0) / values.shape[1])
-    noise = max(noise, _LEAST_NOISE * float(values.std()))
+    code = (values - mean) @ found.basis
+    least = _LEAST_NOISE * float(values.std())
+    spread = np.maximum(code.std(0), least)
+    noise = max(math.sqrt(max(found.cost, 0.0) / values.shape[1]), least)
     model.likelihood.begin_with_noise(noise)
-
-    def tensor(array: Array) -> Tensor:
-        return torch.tensor(array, dtype=parameter.dtype, device=parameter.device)
-
-    n_values = values.shape[1]
-    ends = np.cumsum([0, *latent_dims])
+    inputs = _array(model.likelihood.encoder_input(rows).flatten(1))
+    _begin_encoder(model, _linear_map(inputs, code / spread), noise / spread)
+    offset, scale = _array(working.offset), _array(working.scale)
     with torch.no_grad():
-        for part, (start, stop) in zip(model.heads, pairwise(ends), strict=True):
-            head, dim = cast(PosteriorHead, part), stop - start
-            own = basis[:, start:stop] / spread[start:stop]
-            head.weight.zero_()
-            head.weight[:dim, -n_values:] = tensor(own.T)
-            head.bias[:dim] = tensor(-mean @ own)
-            head.bias[dim:] = tensor(2 * np.log(noise / spread[start:stop]))
         decoder = cast(SharedDecoder, model.decoder)
         assert decoder.linear is not None
-        decoder.linear.weight.copy_(tensor(basis * spread))
+        decoder.linear.weight.copy_(torch.from_numpy(scale[:, None] * found.basis * spread))
         decoder.output.weight.zero_()
-        decoder.output.bias.copy_(tensor(mean))
+        decoder.output.bias.copy_(torch.from_numpy(offset + scale * mean))
 
 
-def _check(model: FacetModel, most: int) -> None:
-    """Raise a ConfigError if a model cannot begin in subspaces of so many dimensions in all."""
+def _search_many(values: Array, facets: Sequence[FacetStructure], seed: int) -> Subspaces:
+    """Subspaces of values (N, H) among their principal components; the cost is of all H."""
+    from sklearn.decomposition import PCA
+
+    latent_dims = [facet.latent_dim for facet in facets]
+    most = min(len(values) - 1, values.shape[1])
+    if sum(latent_dims) > most:
+        raise ConfigError(
+            f"model.initialisation=subspaces needs as many values and observations as there are "
+            f"latents in all facets ({sum(latent_dims)}), got {most}; give fewer with "
+            "--facets D:K,D:K"
+        )
+    n_components = min(max(_N_COMPONENTS, sum(latent_dims)), most)
+    components = PCA(n_components, random_state=0).fit(values).components_
+    values = values - values.mean(0)
+    points = values @ components.T
+    n_clusters = [facet.n_clusters for facet in facets]
+    found = find_subspaces(points, n_clusters, latent_dims, seed, _N_SEARCHES)
+    left = float(np.square(values).sum() - np.square(points).sum()) / len(values)
+    return Subspaces(components.T @ found.basis, found.cost + left)
+
+
+def _array(values: Tensor) -> Array:
+    return values.detach().double().cpu().numpy()
+
+
+def _linear_map(inputs: Array, targets: Array) -> tuple[Array, Array]:
+    """Weights (M, D) and bias (D,) of the least map, in squares, from (N, M) to (N, D)."""
+    mean = inputs.mean(0)
+    weight = np.linalg.lstsq(inputs - mean, targets - targets.mean(0), rcond=None)[0]
+    return weight, targets.mean(0) - mean @ weight
+
+
+@torch.no_grad()
+def _begin_encoder(model: FacetModel, linear: tuple[Array, Array], noise: Array) -> None:
+    """Means of q(z | x) by a linear map of the encoder's input, standard deviations (D,)."""
+    weight, bias = (torch.from_numpy(part) for part in linear)
+    log_variance = torch.from_numpy(2 * np.log(noise))
+    start = 0
+    for part, facet in zip(model.heads, model.structure.facets, strict=True):
+        head, dim = cast(PosteriorHead, part), facet.latent_dim
+        own = slice(start, start + dim)
+        head.weight.zero_()
+        head.weight[:dim, -len(weight) :] = weight[:, own].T.to(head.weight)
+        head.bias[:dim], head.bias[dim:] = bias[own].to(head.bias), log_variance[own].to(head.bias)
+        start += dim
+
+
+def _check_networks(model: FacetModel) -> None:
+    """Raise a ConfigError if a model has other networks or facets."""
     networks = (model.encoder, SharedEncoder), (model.decoder, SharedDecoder)
     if not all(isinstance(part, kind) and part.linear for part, kind in networks):
         raise ConfigError(
             "model.initialisation=subspaces needs encoder and decoder shared, both with the option "
             "linear=true; choose them, or another initialisation"
         )
-    likelihood, facets = model.likelihood, model.structure.facets
-    if not isinstance(likelihood, GaussianLikelihood) or likelihood.output_activation:
-        raise ConfigError(
-            "model.initialisation=subspaces needs the likelihood gaussian without "
-            "output_activation: the mean of p(x | z) begins as a linear map; choose another one"
-        )
+    facets = model.structure.facets
     if not all(f.is_encoded and f.is_decoded and not f.is_shared for f in facets):
         raise ConfigError(
             "model.initialisation=subspaces needs facets that are all latents of one observation; "
             "choose another initialisation"
-        )
-    n_latents = sum(facet.latent_dim for facet in facets)
-    if n_latents > most:
-        raise ConfigError(
-            f"model.initialisation=subspaces needs as many values and observations as there are "
-            f"latents in all facets ({n_latents}), got {most}; give fewer with --facets D:K,D:K"
         )
 
 

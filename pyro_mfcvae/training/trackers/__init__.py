@@ -1,6 +1,6 @@
-"""Where log points go besides a run's own log: TensorBoard, MLflow, Weights & Biases."""
+"""Where log points go besides a run's own log: TensorBoard, MLflow, Trackio, Weights & Biases."""
 
-from pyro_mfcvae.training.trackers import mlflow, tensorboard, wandb
+from pyro_mfcvae.training.trackers import mlflow, tensorboard, trackio, wandb
 from pyro_mfcvae.training.trackers.base import TRACKERS, Tracked, Tracker, register_tracker
 from pyro_mfcvae.training.trackers.tracking import Tracking, check_trackers, trackings
 
@@ -14,5 +14,6 @@ __all__ = [
     "register_tracker",
     "tensorboard",
     "trackings",
+    "trackio",
     "wandb",
 ]

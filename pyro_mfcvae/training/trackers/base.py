@@ -43,9 +43,11 @@ class Tracker(ABC):
 
     Attributes:
         package: the Python package that it needs.
+        install: what pip installs to have the package.
     """
 
     package: ClassVar[str]
+    install: ClassVar[str] = "pyro_mfcvae[track]"
 
     @abstractmethod
     def begin(self, run: Tracked, known: str | None) -> str | None:

@@ -105,11 +105,11 @@ def trackings(
 def check_trackers(config: Config) -> None:
     """Raise a ConfigError if a tracker is unknown, or its package is not installed."""
     for name in config.training.track:
-        package = TRACKERS[name].package
-        if find_spec(package) is None:
+        tracker = TRACKERS[name]
+        if find_spec(tracker.package) is None:
             raise ConfigError(
-                f'tracker {name!r} needs the package {package}: pip install "pyro_mfcvae[track]", '
-                "or take it out of training.track"
+                f"tracker {name!r} needs the package {tracker.package}: "
+                f'pip install "{tracker.install}", or take it out of training.track'
             )
 
 
