@@ -132,6 +132,7 @@ setup(
             "mypy>=1.15",
             "polars>=1.0",
             "pytest>=8",
+            "pytest-cov>=7",
             "pytest-xdist>=3.5",
             "ruff>=0.6",
         ],

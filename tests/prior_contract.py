@@ -74,9 +74,13 @@ class PriorContract:
         torch.testing.assert_close(p.log_joint(z).logsumexp(-1), p.log_prob(z), **EXACT)
         torch.testing.assert_close(p.log_responsibilities(z), joint.log_softmax(-1), **EXACT)
         torch.testing.assert_close(p.responsibilities(z), joint.softmax(-1), **EXACT)
+        torch.testing.assert_close(p.assign(z), joint.softmax(-1), **EXACT)
         samples = torch.stack([z, z + 1])
-        averaged = p.log_responsibilities(samples).mean(0).softmax(-1)
-        torch.testing.assert_close(p.assign(samples), averaged)
+        joint = components.log_prob(samples.unsqueeze(-2)) + log_pi
+        torch.testing.assert_close(p.log_responsibilities(samples), joint.log_softmax(-1), **EXACT)
+        torch.testing.assert_close(p.responsibilities(samples), joint.softmax(-1), **EXACT)
+        averaged = joint.log_softmax(-1).mean(0).softmax(-1)
+        torch.testing.assert_close(p.assign(samples), averaged, **EXACT)
 
     def test_sites_have_the_densities_of_the_joint_one(self):
         prior, parents, z = self.case(N)
@@ -131,6 +135,19 @@ class PriorContract:
         spread = tau * ((1 + eye) / n).sqrt()
         assert ((white.mT @ white / n - tau * eye) / spread).abs().max() < 5
         torch.testing.assert_close(p.sample((2,), c, 0.0), loc.expand(2, -1))
+
+    def test_noise_becomes_latents_of_clusters(self):
+        prior, parents, _ = self.case(N)
+        p, c, rows = prior(parents), torch.randint(prior.n_clusters, (N,)), torch.arange(N)
+        loc, factors = p.loc.expand(N, -1, -1), p.scale_tril.expand(N, -1, -1, -1)
+        noise = torch.randn(N, prior.latent_dim, dtype=torch.float64)
+        expected = loc[rows, c] + (factors[rows, c] @ noise.unsqueeze(-1)).squeeze(-1)
+        torch.testing.assert_close(p.transform(noise, c), expected, **EXACT)
+
+    def test_no_cluster_has_no_samples(self):
+        prior, parents, _ = self.case()
+        none = torch.zeros(0, dtype=torch.long)
+        assert prior(parents).sample(c=none).shape == (0, prior.latent_dim)
 
     def test_the_origin_is_where_parents_are_zero(self):
         prior, _, z = self.case()

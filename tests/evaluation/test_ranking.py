@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pyro_mfcvae.evaluation.ranking import Candidate, rank, table_rows
+from pyro_mfcvae.evaluation.ranking import SAME, Candidate, matched, rank, table_rows
 
 RNG = np.random.default_rng(0)
 EASE = 10 * RNG.normal(size=200)  # how hard a row is, for every candidate alike
@@ -48,6 +48,8 @@ def test_the_simplest_within_one_standard_error_is_recommended():
     assert "(10, 10)" in ranking.rows[0].verdict
     assert "6 clusters" in ranking.rows[0].verdict
     assert ranking.recommendation.startswith("(4, 2)")
+    assert ranking.rows[1].verdict.startswith("has the best held-out ELBO")
+    assert ranking.rows[2].verdict == "is 0.08 ± 0.07 nats a row behind"
 
 
 def test_a_facet_that_other_starts_do_not_find_is_told_and_is_no_fault():
@@ -91,6 +93,13 @@ def test_what_has_a_fault_comes_last_with_its_reason(fault, words):
         assert word in rank([ill]).rows[0].verdict  # nothing else is left to recommend
 
 
+def test_facets_that_are_alike_within_the_bound_or_have_one_cluster_are_not_the_same():
+    alike = np.array([[1, SAME], [SAME, 1]])
+    assert candidate((3, 2), redundancy=alike).ills == []
+    one = candidate((3, 2), used=(3, 1), redundancy=np.ones((2, 2)))
+    assert one.ills == ["facet 1 has all rows in one cluster"]
+
+
 def test_an_elbo_that_is_not_finite_is_a_fault():
     broken = candidate((3,), np.nan)
     ranking = rank([broken, candidate((4,), 3.0)])
@@ -117,3 +126,18 @@ def test_equal_clusters_are_told_apart_by_their_latents():
     rows = table_rows(rank([candidate((3,)), candidate((3,), 1.0, latent_dim=(4,))]))
     assert "(2,)" in rows[0]["candidate"]
     assert "(4,)" in rows[1]["candidate"]
+
+
+def test_the_numbers_of_a_row():
+    redundancy = np.array([[1, 0.5, 0.2], [0.5, 1, 0.1], [0.2, 0.1, 1]])
+    one = candidate((3, 2, 2), redundancy=redundancy, stability=np.array([0.9, 0.4, 0.8]))
+    (row,) = table_rows(rank([one]))
+    assert row["elbo"] == pytest.approx(EASE.mean())
+    assert (row["redundant"], row["stable"]) == (0.5, 0.4)
+
+
+def test_facets_are_matched_with_those_of_other_starts():
+    """NMI is 1 of the same clusters, and 0 with independent ones and with a single one."""
+    a, b, single = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]), np.zeros(4, int)
+    np.testing.assert_allclose(matched([a, b], [[b, 1 - a], [single, b]]), [0.5, 1.0])
+    assert np.isnan(matched([a, b], [])).all()

@@ -14,6 +14,7 @@ from pyro_mfcvae import MFCVAE, Noise
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.evaluation.compare import compare_guides
 from pyro_mfcvae.guides import GUIDES, ClosedFormGuide, VadeGuide, enumerate_cluster, temperature_of
+from pyro_mfcvae.guides.building import build_guide
 from pyro_mfcvae.models.base import data_plate
 from pyro_mfcvae.runs.train import train
 from pyro_mfcvae.training.begin import prepare
@@ -43,9 +44,11 @@ class Owner(VadeGuide):
 class Failing(VadeGuide):
     """Cannot be made."""
 
+    error: Exception = ValueError("no\nnetwork")
+
     def __init__(self, model):
         super().__init__(model)
-        raise ValueError("no\nnetwork")
+        raise self.error
 
 
 @pytest.fixture(autouse=True)
@@ -79,6 +82,20 @@ def test_training_sets_a_temperature_that_is_a_buffer(given, monkeypatch):
     state.begin_step()
     temperature = temperature_of(state.objective.guide)
     assert temperature is None if given is None else temperature.item() == 3
+
+
+@pytest.mark.parametrize("error", [ConfigError("says how to go on"), MemoryError("none left")])
+def test_errors_that_need_no_more_words_pass(error, monkeypatch):
+    monkeypatch.setattr(Failing, "error", error)
+    with pytest.raises(type(error)) as raised:
+        build_guide("failing", small_model())
+    assert raised.value is error
+
+
+def test_relaxed_clusters_have_a_network_and_begin_at_temperature_1():
+    guide = build_guide("relaxed", small_model())
+    assert guide.cluster_networks == [guide.network]
+    assert guide.state_dict()["temperature"].item() == 1
 
 
 def _rows(log_responsibilities):

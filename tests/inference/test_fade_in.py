@@ -41,6 +41,14 @@ def test_no_fade_in_lets_a_facet_in_at_once():
     assert FadeInSchedule((3, 3), 0)(3) == (1, 1)
 
 
+@pytest.mark.parametrize("n_fade_in", [0, 4])
+def test_the_step_from_which_a_facet_is_whole(n_fade_in):
+    schedule = FadeInSchedule((10, 10, 10), n_fade_in)
+    for j in range(3):
+        whole = [step for step in range(40) if schedule(step)[j] == 1]
+        assert schedule.full_from(j) == whole[0]
+
+
 @pytest.mark.parametrize(
     "settings", [((), 5), ((3, -1), 5), ((3, 3), -1), ((3, 3), 5, "quadratic")]
 )

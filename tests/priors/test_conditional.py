@@ -15,9 +15,17 @@ from torch.distributions import (
 )
 
 from pyro_mfcvae import MixturePrior
+from pyro_mfcvae.config import FacetConfig
+from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.priors.clusters import RelaxedCluster
-from pyro_mfcvae.priors.conditional import ConditionalMixture, DiagonalMixture, _Layers
+from pyro_mfcvae.priors.conditional import (
+    ConditionalMixture,
+    DiagonalMixture,
+    _Layers,
+    conditional_priors,
+)
 from pyro_mfcvae.priors.densities import ClusterCategorical
+from pyro_mfcvae.priors.standard_normal import StandardNormal
 
 K, D, W, N = 4, 3, 2, 5
 
@@ -115,6 +123,46 @@ def test_layers_side_by_side_are_linear_layers(shape):
     torch.testing.assert_close(layers(h), torch.stack(expected, -2))
 
 
+def test_layers_begin_as_linear_layers_do():
+    """Uniform between +-1 / sqrt(inputs), as torch draws them."""
+    layers = _Layers(3, 16, 500)
+    for parameter in layers.parameters():
+        assert 0.99 / 4 < parameter.max() <= 1 / 4
+        assert -1 / 4 <= parameter.min() < -0.99 / 4
+
+
+def test_the_priors_of_two_facets():
+    condition = FacetConfig(n_clusters=1, latent_dim=W)
+    for is_shared, n_networks in ((True, 1), (False, K)):
+        facets = [FacetConfig(n_clusters=K, latent_dim=D), condition]
+        first, last = conditional_priors("it", facets, 1, is_shared, "exp")
+        assert (first.n_clusters, first.latent_dim, first.condition_dim) == (K, D, W)
+        assert first.hidden.bias.shape == (n_networks, 1)
+        assert isinstance(last, StandardNormal)
+        assert last.latent_dim == W
+    facets = [FacetConfig(n_clusters=1, latent_dim=D), condition]
+    first, last = conditional_priors("it", facets, 6, True, "exp")
+    assert isinstance(first, StandardNormal)
+    assert (first.latent_dim, last.latent_dim) == (D, W)
+
+
+@pytest.mark.parametrize(
+    ("facets", "width", "message"),
+    [
+        ([(K, D, "diagonal")], 6, "two facets"),
+        ([(K, D, "diagonal"), (1, W, "diagonal"), (1, W, "diagonal")], 6, "two facets"),
+        ([(K, D, "diagonal"), (K, W, "diagonal")], 6, "two facets"),
+        ([(K, D, "full"), (1, W, "diagonal")], 6, "diagonal covariances"),
+        ([(K, D, "diagonal"), (1, W, "diagonal")], 0, "width"),
+    ],
+)
+def test_facets_that_cannot_depend_on_each_other(facets, width, message):
+    names = ("n_clusters", "latent_dim", "covariance")
+    given = [FacetConfig(**dict(zip(names, facet, strict=True))) for facet in facets]
+    with pytest.raises(ConfigError, match=message):
+        conditional_priors("it", given, width, True, "exp")
+
+
 # --- relaxed clusters ---
 
 
@@ -147,6 +195,28 @@ def test_relaxed_clusters_that_are_certain_are_those_clusters(z):
         torch.testing.assert_close(ours, prior.component(c).log_prob(z))
         averaged = prior.component(certain).expected_log_prob(z, z.exp())
         torch.testing.assert_close(averaged, prior.component(c).expected_log_prob(z, z.exp()))
+
+
+def test_expectations_under_relaxed_clusters_are_averages(z):
+    for prior in _priors():
+        c = torch.randn(2, N, K, dtype=torch.float64).softmax(-1)
+        each = [prior.component(torch.full((2, N), k)) for k in range(K)]
+        expected = torch.stack([p.expected_log_prob(z, z.exp()) for p in each], -1)
+        ours = prior.component(c).expected_log_prob(z, z.exp())
+        torch.testing.assert_close(ours, (c * expected).sum(-1))
+
+
+def test_every_cluster_with_a_latent_of_its_own():
+    """An enumerated support beside as many latents is a cluster for each."""
+    for prior in _priors():
+        z, c = torch.randn(K, D, dtype=torch.float64), torch.arange(K)
+        every = c.clone()
+        every._pyro_categorical_support = 1
+        for values in ("log_prob", (z,)), ("expected_log_prob", (z, z.exp())):
+            ours, theirs = (
+                getattr(prior.component(given), values[0])(*values[1]) for given in (every, c)
+            )
+            torch.testing.assert_close(ours, theirs)
 
 
 def test_a_relaxed_sample_has_the_discrete_frequencies():

@@ -11,6 +11,7 @@ from torch.distributions import Dirichlet, MultivariateNormal
 
 from pyro_mfcvae import MixturePrior
 from pyro_mfcvae.errors import ConfigError
+from pyro_mfcvae.priors.normal import SMALLEST_SCALE
 
 K, D, N = 7, 3, 50
 RTOL = 1e-9
@@ -129,12 +130,20 @@ def test_initial_variance_and_fixed_weights(n_clusters, beta):
         ({"covariance": "spherical"}, "'spherical'"),
         ({"initial_variance": 0.0}, "above 0"),
         ({"softplus_beta": -1.0}, "above 0"),
+        ({"softplus_beta": 0.0}, "above 0"),
         ({"weight_concentration": 0.0}, "weight_concentration"),
     ],
 )
 def test_bad_settings_are_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
         MixturePrior(**({"n_clusters": K, "latent_dim": D} | settings))
+
+
+def test_the_smallest_mixture():
+    prior = MixturePrior(2, 1, weight_concentration=1.0)
+    assert (prior.n_clusters, prior.latent_dim) == (2, 1)
+    assert prior.n_observations == 1
+    assert MixturePrior(2, 1).n_observations is None
 
 
 def test_bad_sampling_is_refused(prior):
@@ -151,6 +160,9 @@ def test_a_component_of_no_width_leaves_densities_and_gradients_finite(covarianc
     with torch.no_grad():
         values = prior.raw_scale[0]
         (values.diagonal() if covariance == "full" else values).fill_(raw)
+    widths = prior.scale_tril.diagonal(dim1=-2, dim2=-1).detach()
+    torch.testing.assert_close(widths[0], torch.full((2,), SMALLEST_SCALE), rtol=1e-6, atol=0)
+    torch.testing.assert_close(widths[1:], torch.full((2, 2), 0.1))
     at_the_mean, elsewhere = prior.loc[:1].detach(), torch.full((1, 2), 30.0)
     z = torch.cat([at_the_mean, elsewhere]).requires_grad_()
     log_prob = prior.log_prob(z)
