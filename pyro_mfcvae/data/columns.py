@@ -54,9 +54,15 @@ def describe_columns(
     return [_describe(name, x[:, i].double(), classes.get(i)) for i, name in enumerate(names)]
 
 
-def are_mixed(columns: Sequence[ColumnKind]) -> bool:
-    """Whether columns need a likelihood each: some cell is missing, or some are no numbers."""
-    return any(c.n_missing or c.kind.startswith(("binary", "categorical")) for c in columns)
+def are_mixed(columns: Sequence[ColumnKind], one_unit: bool = False) -> bool:
+    """Whether columns need a likelihood each: some cell is missing, or some are no numbers.
+
+    Args:
+        columns: of a table.
+        one_unit: they are measured in one unit, so that 0 and 1 are numbers as others are.
+    """
+    classes = ("categorical",) if one_unit else ("binary", "categorical")
+    return any(c.n_missing or c.kind.startswith(classes) for c in columns)
 
 
 def columns_likelihood(columns: Sequence[ColumnKind], missing: bool) -> Component:

@@ -53,7 +53,8 @@ class Clustering(ClusterMixin, TransformerMixin, ShowsClusters, Shared):
             X: rows (N, features), a data frame, or pictures (N, height, width),
                 (N, channels, height, width) or (N, height, width, channels). Cells of rows may be
                 missing (NaN). Columns of text are categories, which :attr:`categories_` numbers.
-                Where there are either, each column gets a likelihood of its kind
+                Where there are either, or columns of 0 and 1 that have no unit in common with the
+                others, each column gets a likelihood of its kind
                 (:mod:`~pyro_mfcvae.nets.columns`), and none is standardised.
             y: not read.
 
@@ -73,7 +74,8 @@ class Clustering(ClusterMixin, TransformerMixin, ShowsClusters, Shared):
             )
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         columns = self._columns(values)
-        columns = columns if are_mixed(columns) else []
+        if not are_mixed(columns, one_unit=self.standardize == "together"):
+            columns = []
         self.units_ = Units.of(values, False if columns else self.standardize)
         x = self.units_.observations(values)
         n_test = min(max(round(len(x) * self.test_fraction), 1), len(x) - max(sizes))

@@ -65,3 +65,5 @@ def test_columns_are_mixed_if_some_are_no_numbers_or_have_gaps(table):
     columns = describe_columns(table, n_classes={4: 4})
     assert not are_mixed([columns[i] for i in (1, 2, 5)])
     assert all(are_mixed([columns[5], columns[i]]) for i in (0, 3, 4))
+    in_one_unit = [are_mixed([column], one_unit=True) for column in columns]
+    assert in_one_unit == [True, False, False, False, True, False]  # 0 and 1 are numbers
