@@ -31,6 +31,14 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
+def _few_searches():
+    """The partitions of the tests' rows are plain, and most are fitted for other reasons."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pyro_mfcvae.training.start.subspaces._N_SEARCHES", 5)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def _no_waiting_for_disks():
     """Files of tests need not survive power cuts, and waiting for disks takes long."""
     with pytest.MonkeyPatch.context() as patch:

@@ -26,7 +26,7 @@ class Facts:
         sureness: mean probability of their own cluster, (K,); NaN without rows.
         typical: the rows next to the middle of each, by their names in X's index, else by number.
         differences: mean of each cluster minus that of all rows, in their standard deviation,
-            (K, *event); NaN without rows.
+            (K, *event); NaN without rows, or where all of them miss a value.
     """
 
     sizes: NDArray[np.int64]
@@ -71,7 +71,9 @@ def facts_of(responsibilities: Array, z: Array, values: np.ndarray, index: Any) 
             typical.append([])
             continue
         sureness[c] = responsibilities[rows, c].mean()
-        differences[c] = (np.nanmean(values[rows], 0) - mean) / deviation
+        known = ~np.isnan(values[rows]).all(0)
+        own_mean = np.nanmean(values[rows][:, known], 0)
+        differences[c][known] = (own_mean - mean[known]) / deviation[known]
         own = z[rows] - z[rows].mean(0)
         middle = np.argsort((own**2).sum(1), kind="stable")[:_TYPICAL]
         named = rows[middle] if index is None else index[rows[middle]]
@@ -114,4 +116,4 @@ def largest_values(values: np.ndarray, feature_names: Sequence[str]) -> list[tup
         places = np.indices(values.shape).reshape(values.ndim, -1).T
         names = [f"pixel {tuple(int(i) for i in place[1:])}" for place in places]
     order = np.argsort(-np.abs(flat), kind="stable")[:_MOST_NAMED]
-    return [(names[i], float(flat[i])) for i in order]
+    return [(names[i], float(flat[i])) for i in order if not np.isnan(flat[i])]

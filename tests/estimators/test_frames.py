@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from pyro_mfcvae import FacetClustering
 from pyro_mfcvae.errors import DataWarning
-from pyro_mfcvae.evaluation.cluster_facts import facts_of
+from pyro_mfcvae.evaluation.cluster_facts import facts_of, largest_values
 
 pd = pytest.importorskip("pandas")
 
@@ -100,6 +100,13 @@ def test_what_sets_a_cluster_apart():
     assert facts.typical[2] == []
 
 
+def test_a_column_that_all_rows_of_a_cluster_miss_does_not_set_it_apart():
+    values = np.c_[np.repeat([0.0, 10.0], 10), np.repeat([1.0, np.nan], 10)]
+    facts = facts_of(np.repeat(np.eye(2), 10, axis=0), values[:, :1], values, None)
+    assert_allclose(facts.differences, [[-1, 0], [1, np.nan]])
+    assert largest_values(facts.differences[1], ["a", "b"]) == [("a", 1.0)]
+
+
 def test_pairs_of_clusters_are_drawn(facets):
     (axes,) = facets.plot_pairs(0, 1).axes
     rows, columns = (len(set(labels)) for labels in facets.labels_.T)
@@ -113,7 +120,7 @@ def test_pairs_of_clusters_are_drawn(facets):
 
 def test_of_many_columns_those_are_drawn_that_facets_tell_of():
     rng = np.random.default_rng(0)
-    values = rng.normal(size=(60, 40))
+    values = rng.normal(size=(60, 40)) / 3
     values[:, [3, 17]] += 6 * (np.arange(60) % 2)[:, None]
     facets = FacetClustering((2, 2), **FEW).fit(values)
     (axes,) = facets.plot_pairs(0, 1).axes

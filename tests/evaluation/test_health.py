@@ -35,6 +35,7 @@ FROM_RANDOM = {  # facets that begin as subspaces do not fall ill so
     },
     "training.learning_rate": 5e-3,
     "training.learning_rate_warm_up": 0,
+    "model.facets.0.weight_concentration": None,
 }
 LATENTS = {1: [2], 2: [1, 1]}
 WELL = Vitals()
