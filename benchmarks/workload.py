@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from pyro_mfcvae.config import Component, Config, config_to_dict
+from pyro_mfcvae.config import Component, Config, config_to_dict, override
 from pyro_mfcvae.data import Dataset, load_dataset
 from pyro_mfcvae.data.folders import data_folder
 from pyro_mfcvae.data.shapes import factor_grid
@@ -162,7 +162,10 @@ def settings(name: str) -> Config:
     Raises:
         ConfigError: if there is no such preset.
     """
-    return auto_config(table(), (5, 4)).config if name == TABLE else get_preset(name).config
+    if name != TABLE:
+        return get_preset(name).config
+    none = [f"model.facets.{j}.weight_concentration=null" for j in range(2)]
+    return override(auto_config(table(), (5, 4)).config, none)  # by hand pi has no prior
 
 
 def longer(config: Config) -> Config:

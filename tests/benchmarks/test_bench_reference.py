@@ -12,9 +12,9 @@ from benchmarks import candidates
 from benchmarks.candidates import deviation
 from benchmarks.reference import HandWritten, HandWrittenMixture, HandWrittenTraining
 from benchmarks.steps import bench_steps
-from benchmarks.workload import workload
+from benchmarks.workload import TABLE, settings, workload
 from pyro_mfcvae import Noise
-from pyro_mfcvae.config import Component
+from pyro_mfcvae.config import Component, override
 from pyro_mfcvae.errors import ConfigError, TrainingError
 from pyro_mfcvae.testing.values import relative_error, weighted
 
@@ -94,6 +94,11 @@ def test_the_reference_steps_as_adam_does():
     torch.testing.assert_close(moved, -1e-3 * grads[0].sign(), rtol=1e-3, atol=0.0)
     assert all(p.grad is None for p in hand.parameters())
     assert len(before) == 6
+
+
+def test_the_table_is_one_that_the_reference_knows():
+    config = override(settings(TABLE), ["training.device=cpu"])
+    assert deviation(workload(config, torch.device("cpu"))) < EXACT
 
 
 def test_the_reference_is_checked_before_it_is_timed(monkeypatch):
