@@ -55,5 +55,7 @@ preset(
     _MODEL,
     _TRAINING,
     source="our own: mnist-fast, unchanged",
-    expected="not measured yet; nothing was tuned for it",
+    expected="held-out articles over seeds 0 to 2, mean (sd): majority accuracy 70.7 % (0.5), "
+    "Hungarian accuracy 44.5 % (0.9) and NMI 59.9 % (0.1) in facet 1 (K = 25); every seed in "
+    "examples/results/fashion-fast.json",
 )
