@@ -26,7 +26,7 @@ from pyro_mfcvae.training.engine import Engine
 from pyro_mfcvae.training.fitted import fit_all
 
 WARP = '{"rotation": 20, "shift": 1, "elastic": 0.7}'
-CONV = '{"name": "conv-ladder", "options": {"batch_norm": true}}'
+CONV = '{"name": "conv-ladder", "options": {"batch_norm": true, "channels": 8}}'
 SETTINGS = {
     "as it is": {},
     "recipe": {
