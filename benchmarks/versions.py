@@ -1,11 +1,12 @@
 """Whether the core works with the oldest and the newest of what it needs, on several Pythons.
 
-    python -m benchmarks.versions --out versions.json
+    python benchmarks/versions.py --out versions.json
 
 Each environment is made, tested and deleted in turn: the last commit is installed there and
 ``TESTS`` run. An interpreter that is missing, or has no packages, is passed over: the wheel is then
 compiled and its metadata are read. Where pip-audit reaches what it needs, it looks
-``constraints.txt`` through. Only the standard library is needed, and pip.
+``constraints.txt`` through. It is run as a file, with the standard library and pip alone: the package
+around it needs torch.
 """
 
 from __future__ import annotations
@@ -289,7 +290,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as work:
         found = run_all(asked.environments or list(ENVIRONMENTS), asked.tests, kept, Path(work))
     date = datetime.now(UTC).date().isoformat()
-    record = {"command": "python -m benchmarks.versions", "commit": commit, "date": date, **found}
+    command = f"python benchmarks/versions.py {' '.join(asked.environments)}".strip()
+    record = {"command": command, "commit": commit, "date": date, **found}
     if asked.out:
         asked.out.write_text(json.dumps(record, indent=1) + "\n")
     failed = [name for name, result in found["environments"].items() if result.get("failed")]

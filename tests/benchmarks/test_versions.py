@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import subprocess
 import sys
 import zipfile
 
@@ -55,6 +56,13 @@ def test_tests_are_counted_by_how_they_ended(tmp_path):
         "skipped": 1,
         "failures": ["tests.a::bad", "tests.b::worse"],
     }
+
+
+def test_the_standard_library_is_all_that_it_needs():
+    script = ROOT / "benchmarks" / "versions.py"
+    done = subprocess.run([sys.executable, "-S", str(script), "--help"], capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert "benchmarks/versions.py" in (ROOT / ".ci" / "matrix").read_text()
 
 
 def test_interpreters_are_found_by_number(tmp_path, monkeypatch):
