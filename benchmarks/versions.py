@@ -5,8 +5,8 @@
 Each environment is made, tested and deleted in turn: the last commit is installed there and
 ``TESTS`` run. An interpreter that is missing, or has no packages, is passed over: the wheel is then
 compiled and its metadata are read. Where pip-audit reaches what it needs, it looks
-``constraints.txt`` through. It is run as a file, with the standard library and pip alone: the package
-around it needs torch.
+``constraints.txt`` through. It is run as a file and needs the standard library and pip only: the
+package around it imports torch.
 """
 
 from __future__ import annotations
