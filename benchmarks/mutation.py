@@ -18,7 +18,6 @@ import json
 import multiprocessing
 import os
 import signal
-import subprocess
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -30,6 +29,8 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from benchmarks.faults import LIBRARY, MUTATED, Codes, Mutant, draw, files
+from pyro_mfcvae.files import write_whole
+from pyro_mfcvae.runs.run import commit
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("torch", "pyro-ppl", "numpy", "pytest", "coverage")
@@ -219,7 +220,7 @@ def judge(mutant: Mutant, session: Session, covering: Covering, most: float) -> 
 
 
 def write(record: dict[str, Any], out: Path) -> None:
-    """Counts anew, then the file in one step."""
+    """Count anew, and write the file in one step."""
     counts: dict[str, Counter[str]] = {}
     for kind in ("killed", "survivors"):
         for name in record[kind]:
@@ -228,9 +229,7 @@ def write(record: dict[str, Any], out: Path) -> None:
     n_killed = len(record["killed"])
     record["n_mutants"] = n_killed + len(record["survivors"])
     record["percent_killed"] = round(100 * n_killed / max(record["n_mutants"], 1), 1)
-    aside = out.with_suffix(".new")
-    aside.write_text(json.dumps(record, indent=1) + "\n")
-    aside.replace(out)
+    write_whole(out, json.dumps(record, indent=1) + "\n")
 
 
 def try_mutants(session: Session, asked: argparse.Namespace) -> None:
@@ -243,7 +242,7 @@ def try_mutants(session: Session, asked: argparse.Namespace) -> None:
     )
     record["seed"] = asked.seed
     record["versions"] = {name: version(name) for name in PACKAGES}
-    record["commit"] = subprocess.check_output(["git", "rev-parse", "HEAD"], text=True).strip()
+    record["commit"] = commit()
     killed, survivors, covering = record["killed"], record["survivors"], Covering(asked.work)
     for mutant in draw(asked.mutants, asked.seed):
         name = mutant.name
@@ -284,8 +283,8 @@ def main() -> None:
         run_forked(3600, gather, folder, asked.work)
         print(f"{folder}: {time.monotonic() - began:.0f} s", flush=True)
     if asked.out is not None:
-        files = {test.partition("::")[0] for test in Covering(asked.work).seconds}
-        _pytest(["-s", *sorted(files)], Session(lambda session: try_mutants(session, asked)))
+        covered = {test.partition("::")[0] for test in Covering(asked.work).seconds}
+        _pytest(["-s", *sorted(covered)], Session(lambda session: try_mutants(session, asked)))
 
 
 if __name__ == "__main__":

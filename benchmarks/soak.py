@@ -18,25 +18,26 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from typing_extensions import override as overrides
 
+from benchmarks.run import machine
 from pyro_mfcvae.allocator import keep_memory
 from pyro_mfcvae.config import Config, override
 from pyro_mfcvae.data import Dataset
+from pyro_mfcvae.files import write_whole
 from pyro_mfcvae.presets import get_preset
 from pyro_mfcvae.runs.draw import draw_run
 from pyro_mfcvae.runs.measure import evaluate_run
-from pyro_mfcvae.runs.run import Run, commit
+from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import train
 from pyro_mfcvae.training import Callback, TrainingState
 
 USES = ("memory", "handles", "threads", "files", "disk")
 MOST = 0.01  # growth
-_PACKAGES = ("torch", "numpy", "pyro-ppl", "matplotlib", "safetensors")
 _LOG, _PICTURE = ".jsonl", ".png"
 _PROCESS = Path("/proc/self")
 
@@ -134,9 +135,8 @@ def main() -> None:
     keep_memory()
     with tempfile.TemporaryDirectory() as folder:
         found = soak(config, Path(folder) / "soak", asked.draw_every, asked.look_every)
-    packages = {name: version(name) for name in _PACKAGES}
-    record = {"command": sys.argv[1:], "commit": commit(), "packages": packages, **found}
-    asked.out.write_text(json.dumps(record, indent=1) + "\n")
+    record = {"command": sys.argv[1:], **machine(torch.device("cpu")), **found}
+    write_whole(asked.out, json.dumps(record, indent=1) + "\n")
     grown = {name: by for name, by in found["growth"].items() if by > MOST}
     print(json.dumps(found["growth"]))
     sys.exit(f"grown: {', '.join(grown)}" if grown else 0)

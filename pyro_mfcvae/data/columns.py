@@ -32,12 +32,6 @@ class ColumnKind:
     n_missing: int
     reason: str
 
-    @property
-    def n_directions(self) -> int:
-        """How many directions it varies in: one, and C - 1 of C categories."""
-        classes = self.kind.removeprefix("categorical:")
-        return int(classes) - 1 if classes.isdecimal() else 1
-
 
 def describe_columns(
     x: Tensor, names: Sequence[str] = (), n_classes: Mapping[int, int] | None = None

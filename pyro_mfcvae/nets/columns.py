@@ -143,6 +143,7 @@ class ColumnsLikelihood(Likelihood):
             raise ConfigError(f"scale must be above 0 in every column, got {min(scale)}")
         if not min_scale > 0:
             raise ConfigError(f"min_scale must be above 0, got {min_scale}")
+        self.directions = directions_of(kinds)
         self.takes_missing, self.min_scale = missing, min_scale
         self.settings = {"loc": loc or [0.0] * n, "scale": scale or [1.0] * n}
         for name, values in self.settings.items():
@@ -217,7 +218,7 @@ class ColumnsLikelihood(Likelihood):
         values[:, h] = self.encoder_input(x)[:, : self.n_parameters]
         offset, scale = x.new_zeros(self.n_parameters), x.new_ones(self.n_parameters)
         of_column = [i for i, c in enumerate(self.n_classes) for _ in range(c or 1)]
-        directions = x.new_tensor([(self.n_classes[i] or 2) - 1 for i in of_column])
+        directions = x.new_tensor(self.directions)[of_column]
         known = (~x.isnan()).to(x)[:, of_column]
         for kind in ("binary", "categorical"):
             if kind not in self._present():
@@ -286,6 +287,11 @@ class ColumnsLikelihood(Likelihood):
                 f"likelihood columns has {len(self.kinds)} kinds, one for each column of a table, "
                 f"but an observation has shape {observation.shape}"
             )
+
+
+def directions_of(kinds: Sequence[str]) -> list[int]:
+    """How many directions a column of each kind varies in: one, and C - 1 of C categories."""
+    return [(c or 2) - 1 for c in _parse_kinds(kinds)[1]]
 
 
 def _parse_kinds(kinds: Sequence[str]) -> tuple[list[str], list[int]]:

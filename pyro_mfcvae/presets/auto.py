@@ -23,6 +23,7 @@ from pyro_mfcvae.config import (
 from pyro_mfcvae.data import Dataset, as_float, spread
 from pyro_mfcvae.data.columns import ColumnKind, columns_likelihood
 from pyro_mfcvae.data.observations import Observations
+from pyro_mfcvae.nets.columns import directions_of
 from pyro_mfcvae.presets.rows import part
 
 _ROWS_PER_CLUSTER = 10
@@ -117,15 +118,13 @@ def auto_config(
         [most_clusters(n)] * (2 if model == "mfcvae" else 1),
         f"{_ROWS_PER_CLUSTER} rows for a cluster, and at most {_MOST_CLUSTERS} clusters",
     )
-    n_directions = sum(column.n_directions for column in columns) or n_values
+    n_directions = sum(directions_of([c.kind for c in columns])) if columns else n_values
     has_subspaces = not (is_picture or model == "gmvae")
     if has_subspaces:
         most = min(n_directions, _MOST_LATENTS, n // _ROWS_PER_DIRECTION)
         dims, reason = spanned_by(clusters, most), f"K - 1, which K means span; {size}"
     else:
-        each = round(min(n_values / 4, _MOST_LATENTS) / len(clusters))
-        each = max(min(each, n // _ROWS_PER_LATENT), 2 if len(clusters) == 1 else 1)
-        dims, reason = [each] * len(clusters), size
+        dims, reason = _equal_dims(len(clusters), n, n_values), size
     latents = choices.take("latent_dim", latent_dim, dims, reason)
     has_subspaces &= sum(latents) <= min(n_directions, n - 1)
     wide = math.sqrt(n * min(n_values, _MANY_VALUES)) / 3
@@ -186,6 +185,12 @@ def spanned_by(n_clusters: Sequence[int], most: int) -> list[int]:
     while sum(dims) > most and max(dims) > 1:
         dims[dims.index(max(dims))] -= 1
     return dims
+
+
+def _equal_dims(n_facets: int, n: int, n_values: int) -> list[int]:
+    """D of each facet of n rows with so many values."""
+    each = min(round(min(n_values / 4, _MOST_LATENTS) / n_facets), n // _ROWS_PER_LATENT)
+    return [max(each, 2 if n_facets == 1 else 1)] * n_facets
 
 
 def _training(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -16,10 +18,12 @@ SEED = 3
 PARALLEL = {"enumerate": "parallel"}
 
 
-def _model(x):
+def _model(x, n_clusters=2, scales=(1.0, 1.0)):
     with pyro.plate("data", len(x), dim=-1):
-        c = pyro.sample("c", dist.Categorical(x.new_ones(2)), infer=PARALLEL)
-        z = pyro.sample("z", dist.Normal(c.double(), 0.7))
+        with poutine.scale(scale=scales[0]):
+            c = pyro.sample("c", dist.Categorical(x.new_ones(n_clusters)), infer=PARALLEL)
+        with poutine.scale(scale=scales[1]):
+            z = pyro.sample("z", dist.Normal(c.double(), 0.7))
         pyro.sample("x", dist.Normal(z.unsqueeze(-1), 1.0).to_event(1), obs=x)
 
 
@@ -36,19 +40,13 @@ def test_sites_without_labels_are_of_no_facet():
 
 @pytest.mark.parametrize("n_samples", [1, 3])
 def test_a_cluster_with_one_value_changes_nothing(n_samples):
-    def model(x):
-        with pyro.plate("data", len(x), dim=-1):
-            c = pyro.sample("c", dist.Categorical(x.new_ones(1)), infer=PARALLEL)
-            z = pyro.sample("z", dist.Normal(c.double(), 0.7))
-            pyro.sample("x", dist.Normal(z.unsqueeze(-1), 1.0).to_event(1), obs=x)
-
     def without(x):
         with pyro.plate("data", len(x), dim=-1):
             z = pyro.sample("z", dist.Normal(x.new_zeros(()), 0.7))
             pyro.sample("x", dist.Normal(z.unsqueeze(-1), 1.0).to_event(1), obs=x)
 
     x, elbos = torch.randn(4, 5, dtype=torch.float64), []
-    for program in (model, without):
+    for program in (partial(_model, n_clusters=1), without):
         with Noise(SEED):
             elbos.append(FacetELBO(n_samples).terms(program, _guide, x).elbo)
     torch.testing.assert_close(*elbos)
@@ -56,16 +54,10 @@ def test_a_cluster_with_one_value_changes_nothing(n_samples):
 
 @pytest.mark.parametrize("scales", [(torch.tensor(2.0), 2.0), (2.0, torch.tensor(2.0)), (2.0, 3.0)])
 def test_sites_that_are_summed_out_together_need_one_scale(scales):
-    def model(x):
-        with pyro.plate("data", len(x), dim=-1):
-            with poutine.scale(scale=scales[0]):
-                c = pyro.sample("c", dist.Categorical(x.new_ones(2)), infer=PARALLEL)
-            with poutine.scale(scale=scales[1]):
-                z = pyro.sample("z", dist.Normal(c.double(), 0.7))
-            pyro.sample("x", dist.Normal(z.unsqueeze(-1), 1.0).to_event(1), obs=x)
-
     with pytest.raises(ValueError, match="one scale"):
-        FacetELBO().terms(model, _guide, torch.randn(4, 5, dtype=torch.float64))
+        FacetELBO().terms(
+            partial(_model, scales=scales), _guide, torch.randn(4, 5, dtype=torch.float64)
+        )
 
 
 def test_plates_of_two_sizes_are_refused():
