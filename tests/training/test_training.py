@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy
@@ -529,7 +530,7 @@ def test_run_folders():
     run = Run("runs/shapes-001")
     assert run.config == config
     environment = json.loads((run.path / "environment.json").read_text())
-    assert environment["packages"]["torch"] == torch.__version__
+    assert environment["packages"]["torch"] == version("torch")
     results = evaluate_run(run)
     assert run.evaluation() == results
     files = {path.name for path in draw_run(run)}
