@@ -243,6 +243,7 @@ def try_mutants(session: Session, asked: argparse.Namespace) -> None:
     record["seed"] = asked.seed
     record["versions"] = {name: version(name) for name in PACKAGES}
     record["commit"] = commit()
+    record["gathered"] = sorted(path.stem for path in asked.work.glob("*.json"))
     killed, survivors, covering = record["killed"], record["survivors"], Covering(asked.work)
     for mutant in draw(asked.mutants, asked.seed):
         name = mutant.name
