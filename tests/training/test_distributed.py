@@ -259,7 +259,7 @@ with processes.start_others(3, {{"MASTER_PORT": "7"}}):
         ("", 0, ""),
         ("    if rank == 1: sys.exit(3)\n    time.sleep(100)", 1, "go on with mfcvae train"),
         ("    if rank == 0: sys.exit(4)\n    time.sleep(100)", 4, ""),
-        ("    if rank == 0: os._exit(5)\n    time.sleep(100)", 5, ""),
+        ("    processes.GRACE = 1000\n    if rank == 0: os._exit(5)\n    time.sleep(1000)", 5, ""),
     ],
     ids=["none", "another", "this-one", "this-one-at-once"],
 )
