@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import operator
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,9 @@ class Clustering(ClusterMixin, TransformerMixin, ShowsClusters, Shared):
             X: rows (N, features), a data frame, or pictures (N, height, width),
                 (N, channels, height, width) or (N, height, width, channels). Cells of rows may be
                 missing (NaN). Columns of text are categories, which :attr:`categories_` numbers.
-                Where there are either, or columns of 0 and 1 that have no unit in common with the
-                others, each column gets a likelihood of its kind
-                (:mod:`~pyro_mfcvae.nets.columns`), and none is standardised.
+                Each column gets a likelihood of its kind (:mod:`~pyro_mfcvae.nets.columns`). Where
+                ``standardize`` is not True, all share one Gaussian, unless there are missing cells,
+                categories, or columns of 0 and 1 that have no unit in common with the others.
             y: not read.
 
         Raises:
@@ -73,10 +74,7 @@ class Clustering(ClusterMixin, TransformerMixin, ShowsClusters, Shared):
                 "held out; give fewer clusters"
             )
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        columns = self._columns(values)
-        if not are_mixed(columns, one_unit=self.standardize == "together"):
-            columns = []
-        self.units_ = Units.of(values, False if columns else self.standardize)
+        self.units_, columns = self._units(values)
         x = self.units_.observations(values)
         n_test = min(max(round(len(x) * self.test_fraction), 1), len(x) - max(sizes))
         train, test = random_split(len(x), max(n_test, 1) / len(x), seed)
@@ -351,6 +349,18 @@ class Clustering(ClusterMixin, TransformerMixin, ShowsClusters, Shared):
         }
         return describe_columns(torch.from_numpy(np.array(values)), names, n_classes)
 
+    def _units(self, values: np.ndarray) -> tuple[Units, list[ColumnKind]]:
+        """Units of rows or pictures, and the columns in these, if each has its own likelihood."""
+        columns = self._columns(values)
+        if self.standardize is not True:
+            one_unit = self.standardize == "together"
+            if not are_mixed(columns, one_unit):
+                return Units.of(values, self.standardize), []
+            return Units.of(values, False), columns
+        kept = np.array([column.kind != "real" for column in columns])
+        standard = [replace(c, loc=0.0, scale=1.0) if c.kind == "real" else c for c in columns]
+        return Units.of(values, True, kept), standard
+
     def _squeezed(self, values: np.ndarray) -> Any:
         return values[:, 0] if self.is_single else values
 
@@ -388,8 +398,9 @@ class FacetClustering(Clustering):
         random_state: seed, or a random state that one is drawn from.
         max_steps: of the training; None takes what suits the data.
         batch_size: rows of a step; None takes what suits the data.
-        standardize: give every column mean 0 and standard deviation 1 first. ``"together"`` divides
-            all columns by one number, for those of one unit such as pixels; False leaves them.
+        standardize: give every real column mean 0 and standard deviation 1 first. ``"together"``
+            divides all columns by one number, for those of one unit such as pixels; False leaves
+            them.
         test_fraction: share of the rows that is held out to choose by.
         settings: any further settings of the library by their dotted paths, such as
             ``{"training.learning_rate": 1e-3}``.

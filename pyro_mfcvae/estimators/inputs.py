@@ -42,10 +42,17 @@ class Units:
     is_bytes: bool = False
 
     @classmethod
-    def of(cls, values: np.ndarray, standardize: Standardize) -> Units:
+    def of(
+        cls, values: np.ndarray, standardize: Standardize, kept: NDArray[np.bool_] | None = None
+    ) -> Units:
         """The units of rows (N, features) or pictures (N, channels, height, width).
 
         Pictures get values in [0, 1], columns what is asked for.
+
+        Args:
+            values: the rows or pictures.
+            standardize: what is asked for.
+            kept: columns (features,) that stay as they are in any case.
 
         Raises:
             ValueError: if another thing is asked for.
@@ -63,6 +70,8 @@ class Units:
         mean, var, scale = _moments(values)
         if standardize == "together":
             return cls(event, mean, one * (math.sqrt(var.mean()) or 1.0))
+        if kept is not None:
+            mean, scale = np.where(kept, 0.0, mean), np.where(kept, 1.0, scale)
         return cls(event, mean, scale)
 
     def observations(self, values: np.ndarray) -> Tensor:

@@ -65,6 +65,24 @@ def test_saved_and_opened_it_labels_the_same(model, table, tmp_path):
     np.testing.assert_array_equal(again.predict(table[0]), model.labels_)
 
 
+def test_every_column_has_its_own_noise_unless_all_have_one_unit():
+    z = np.random.default_rng(1).normal(size=(200, 2))
+    rows = np.c_[1.7e9 + z[:, 0], np.exp(z[:, 1])]  # times in seconds, and lengths
+    few = {"n_init": 1, "random_state": 0, "max_steps": 2}
+    model = FacetClustering((2, 2), **few).fit(rows)
+    likelihood = model.config_.model.likelihood
+    assert likelihood.options["kinds"] == ["real", "positive"]
+    assert likelihood.options["loc"] == pytest.approx([0, z[:, 1].mean()])
+    # In float32, times as such would differ by whole minutes.
+    np.testing.assert_allclose(model.units_.shift, [rows[:, 0].mean(), 0])
+    np.testing.assert_allclose(model.units_.scale, [z[:, 0].std(), 1])
+    with_one = [
+        FacetClustering((2, 2), standardize=choice, **few).fit(np.exp(z))
+        for choice in ("together", False)
+    ]
+    assert {model.config_.model.likelihood.name for model in with_one} == {"gaussian"}
+
+
 def test_text_that_names_the_rows_is_told(table):
     frame = table[0].assign(name=[f"row {i}" for i in range(len(table[0]))])
     with pytest.warns(DataWarning, match="'name'"):

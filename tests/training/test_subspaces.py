@@ -63,12 +63,23 @@ def test_partitions_are_found_in_their_subspaces():
 
 def test_without_clusters_subspaces_are_principal_components():
     x = np.random.default_rng(1).normal(size=(500, 5)) * [4, 3, 1, 1, 1]
-    # Of K = 1 everywhere the cost is the variance, whatever the subspaces.
-    assert find_subspaces(x, (1, 1), (2, 2), 0).cost == pytest.approx(x.var(0).sum())
+    found = find_subspaces(x, (1, 1), (2, 2), 0)
+    pca = PCA(4).fit(x)
+    np.testing.assert_allclose(abs(np.diag(pca.components_ @ found.basis)), 1, atol=1e-6)
+    assert found.cost == pytest.approx(x.var(0).sum() - np.square(pca.singular_values_).sum() / 500)
     # One cluster for each point costs nothing but what is left out.
     found = find_subspaces(x[:40], (40,), (2,), 0, n_searches=5)
     left = PCA().fit(x[:40]).explained_variance_[2:].sum() * 39 / 40
     assert found.cost == pytest.approx(left, rel=1e-3)
+
+
+def test_a_facet_without_clusters_gets_most_of_what_others_leave():
+    x, _ = _two_partitions()
+    wide = np.concatenate([x, 0.5 * np.random.default_rng(3).normal(size=(N, 1))], 1)
+    found = find_subspaces(wide, (3, 1, 4), (2, 1, 3), seed=0, n_searches=20)
+    assert abs(found.basis[:, 2]) == pytest.approx(np.eye(M + 1)[M], abs=0.05)
+    alone = find_subspaces(x, K, D, seed=0, n_searches=20)
+    assert found.cost == pytest.approx(alone.cost, rel=0.05)
 
 
 def test_the_same_seed_finds_the_same():

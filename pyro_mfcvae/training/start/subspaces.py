@@ -7,7 +7,8 @@ parts and noise the last one, with which clusters in each subspace are as narrow
     \min_{V, c, \mu} \sum_j \sum_n \big\| V_j^\top (x_n - \mu_{j, c_j(n)}) \big\|^2
 
 Steps of k-means in each subspace take turns with rotations of each pair of them, which are
-eigenvectors of the difference of their scatters within clusters.
+eigenvectors of the difference of their scatters within clusters. Facets without clusters get the
+principal components of what is then left to noise.
 
 Source: Mautz et al., "Discovering Non-Redundant K-means Clusterings in Optimal Subspaces", KDD
 2018, here for subspaces of given sizes.
@@ -50,7 +51,8 @@ class Subspaces(NamedTuple):
 
     Attributes:
         basis: orthonormal columns (M, D_0 + ... + D_{J-1}), facet by facet.
-        cost: mean squared distance from the clusters' means, over all dimensions.
+        cost: mean squared distance from the clusters' means, over all dimensions but those of
+            facets without clusters.
     """
 
     basis: Array
@@ -72,14 +74,22 @@ def find_subspaces(
     from sklearn import config_context
 
     z = z - z.mean(0)
-    ends = np.cumsum([0, *latent_dims, z.shape[1] - sum(latent_dims)])
+    sizes = [*zip(n_clusters, latent_dims, strict=True)]
+    dims = [dim for k, dim in sizes if k > 1]
+    ends = np.cumsum([0, *dims, z.shape[1] - sum(dims)])
     parts = [slice(start, stop) for start, stop in pairwise(ends)]
+    some = [*(k for k in n_clusters if k > 1), 1]
     generator = np.random.default_rng(seed)
-    found = (_search(z, [*n_clusters, 1], parts, generator) for _ in range(n_searches))
+    found = (_search(z, some, parts, generator) for _ in range(n_searches))
     # Of few rows, the checks of k-means take a quarter of the time.
     with config_context(assume_finite=True, skip_parameter_validation=True):
         best = min(found, key=lambda subspaces: subspaces.cost)
-    return Subspaces(best.basis[:, : ends[-2]], best.cost)
+    *clustered, noise = (best.basis[:, part] for part in parts)
+    components, variances = _principal_components(z, noise)
+    rest = np.cumsum([dim for k, dim in sizes if k == 1])
+    own, others = iter(clustered), iter(np.split(components, rest, 1))
+    basis = np.concatenate([next(own if k > 1 else others) for k in n_clusters], 1)
+    return Subspaces(basis, best.cost - float(variances[: sum(latent_dims) - sum(dims)].sum()))
 
 
 def start_in_subspaces(model: FacetModel, x: Observations, seed: int) -> None:
@@ -233,6 +243,13 @@ def _clusters(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # rows may be equal
         return found.fit_predict(z)
+
+
+def _principal_components(z: Array, basis: Array) -> tuple[Array, Array]:
+    """Those of z (N, M) in the space of a basis (M, D): columns (M, D) and variances (D,)."""
+    within = z @ basis
+    variances, turn = np.linalg.eigh(within.T @ within / len(z))
+    return basis @ turn[:, ::-1], variances[::-1]
 
 
 def _means(
