@@ -173,8 +173,12 @@ def test_tasks_of_srun_take_their_places():
     assert Run("tasks").environment()["n_processes"] == 3
 
 
-def _long_run() -> Run:
-    settings = {"training.epochs_per_step": "[5000,5000]", "training.dtype": "float64"}
+def _long_run(checkpoint_every: int = 1) -> Run:
+    settings = {
+        "training.epochs_per_step": "[5000,5000]",
+        "training.dtype": "float64",
+        "training.checkpoint_every": str(checkpoint_every),
+    }
     return train(tiny_config(**settings), "long", [StopAt(3)])[0]
 
 
@@ -200,7 +204,7 @@ def test_a_death_ends_all_processes():
     [("SIGINT", False, 130), ("SIGTERM", False, 143), ("SIGTERM", True, 143)],
 )
 def test_a_signal_to_one_process_or_all_ends_them_after_the_same_step(name, to_all, status):
-    run = _long_run()
+    run = _long_run(checkpoint_every=1000)  # SIGTERM gives up what takes longer than 2 s
     with _started(str(Path(sys.executable).with_name("mfcvae")), *RESUMED) as process:
         _wait_until(lambda: len(run.metrics()) > 5 or process.poll() is not None)
         others = _children(process.pid)
