@@ -6,7 +6,7 @@
 The tests are collected once. Each mutant is put into a fork, in which the tests run that cover its
 line, those of its own package and of fast files first, until one fails. ``--gather`` runs folders
 of tests to learn which these are. A record that is there is gone on with; ``--again`` tries its
-survivors once more. Their reasons are written by a person, and kept.
+open survivors once more. Why the others make no difference is written by a person, and kept.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from pyro_mfcvae.runs.run import commit
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("torch", "pyro-ppl", "numpy", "pytest", "coverage")
+OPEN = "open"
 _FORKS = multiprocessing.get_context("fork")
 
 
@@ -243,11 +244,12 @@ def try_mutants(session: Session, asked: argparse.Namespace) -> None:
     record["seed"] = asked.seed
     record["versions"] = {name: version(name) for name in PACKAGES}
     record["commit"] = commit()
+    record["gathered"] = sorted(path.stem for path in asked.work.glob("*.json"))
     killed, survivors, covering = record["killed"], record["survivors"], Covering(asked.work)
     for mutant in draw(asked.mutants, asked.seed):
         name = mutant.name
-        is_done = name in killed or (name in survivors and not asked.again)
-        if is_done or mutant.path.parent.name not in asked.only:
+        is_open = name not in survivors or (asked.again and survivors[name]["reason"] == OPEN)
+        if name in killed or not is_open or mutant.path.parent.name not in asked.only:
             continue
         began = time.monotonic()
         killer, n_tests = judge(mutant, session, covering, asked.most)
@@ -255,7 +257,7 @@ def try_mutants(session: Session, asked: argparse.Namespace) -> None:
             killed[name] = killer
             survivors.pop(name, None)
         else:
-            reason = survivors.get(name, {}).get("reason", "")
+            reason = survivors.get(name, {}).get("reason", OPEN)
             survivors[name] = {"n_tests": n_tests, "reason": reason}
         write(record, asked.out)
         print(f"{time.monotonic() - began:5.1f} s  {killer or 'SURVIVED'}  {name}", flush=True)
@@ -273,7 +275,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", default=list(MUTATED), choices=MUTATED)
     parser.add_argument("--most", type=float, default=60, help="seconds of tests for a mutant")
-    parser.add_argument("--again", action="store_true", help="try survivors once more")
+    parser.add_argument("--again", action="store_true", help="try open survivors once more")
     parser.add_argument("--out", type=Path, help="a JSON file")
     asked = parser.parse_args()
     os.chdir(ROOT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -320,15 +321,16 @@ def _finish(
     shows: bool,
 ) -> dict[str, Evaluation]:
     """Evaluate runs by their names, show the results, and draw; state is that of the first."""
+    if not state.engine.is_writer:
+        os._exit(0)  # without tearing down what was loaded: the first process waits for this end
+    end_if_interrupted(screen, runs.values(), state, besides)
+    # Loaded last: figures take seconds to load, which a signal of a cluster leaves no time for.
     from pyro_mfcvae.cli.show import show_evaluation, show_tables
     from pyro_mfcvae.evaluation.tables import runs_table
     from pyro_mfcvae.runs.complete import complete
     from pyro_mfcvae.runs.draw import draw_run
 
     tell = partial(say_plainly, screen)
-    if not state.engine.is_writer:
-        sys.exit()
-    end_if_interrupted(screen, runs.values(), state, besides)
     paths = [run.path for run in runs.values()]
     results = {}
     try:

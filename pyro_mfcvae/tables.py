@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 _LONG = 20  # letters; shorter cells of numbers are not broken on the terminal
 _GAP = 3  # letters between columns there
-# Control characters but the end of a line, halves of characters, turns of the writing's direction.
-_ORDERS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# Control characters but the end of a line, other ends of lines, halves of characters, turns of the
+# writing's direction.
+_ORDERS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 @dataclass(frozen=True)

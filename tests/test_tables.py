@@ -42,8 +42,8 @@ def test_no_number_is_lost_or_broken_at_any_width(width, is_text):
 
 
 def test_what_a_terminal_obeys_is_written_out():
-    wild = "\x1b]0;title\x07\x1b[2J a\u202eb\rc\x9bm"
-    seen = r"\x1b]0;title\x07\x1b[2J a\u202eb\rc\x9bm"
+    wild = "\x1b]0;title\x07\x1b[2J a\u202eb\rc\x9bm\u2028\u2029"
+    seen = r"\x1b]0;title\x07\x1b[2J a\u202eb\rc\x9bm\u2028\u2029"
     assert printable(wild) == seen
     harmless = "Größe 98.0\N{NO-BREAK SPACE}%\n器官 👩‍🔬"
     assert printable(harmless) == harmless

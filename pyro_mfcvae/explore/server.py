@@ -84,6 +84,7 @@ def make_app(explored: Explored, token: str) -> Starlette:
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
+    from starlette.requests import ClientDisconnect
     from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
     from starlette.routing import Route
 
@@ -107,7 +108,7 @@ def make_app(explored: Explored, token: str) -> Starlette:
                 return JSONResponse({"error": "the token is missing or wrong"}, 403, _HEADERS)
             try:
                 found = act(**validated(kind, await request.json()))
-            except ValueError as error:
+            except (ValueError, RecursionError, ClientDisconnect) as error:
                 return JSONResponse({"error": str(error)}, 400, _HEADERS)
             except OSError as error:
                 return JSONResponse({"error": explain_os(error)}, 500, _HEADERS)
@@ -162,7 +163,11 @@ def serve(
             ) from None
         greet(f"http://{_HOST}:{listening.getsockname()[1]}/?token={token}")
         settings = uvicorn.Config(
-            make_app(explored, token), log_level="warning", access_log=False, server_header=False
+            make_app(explored, token),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=1,  # else Ctrl-C waits for who never ends a question
         )
         with suppress(KeyboardInterrupt):
             uvicorn.Server(settings).run(sockets=[listening])

@@ -103,6 +103,28 @@ def test_rows_are_from_all_over_the_file(small_blocks):
     assert np.abs(np.diff(places)).mean() > 40  # neighbours: a third of a buffer of 160
 
 
+def test_the_largest_block_says_how_many_rows_a_buffer_holds(small_blocks):
+    one = _streamed_batches(n=205, chunk=20, batch_size=8)  # the last block has 5
+    assert one._batches == 8 * 20 // 8
+
+
+def test_a_step_does_not_wait_for_the_buffer_after_its_own(small_blocks, monkeypatch):
+    one = _streamed_batches()
+    one(0)
+    one._next[1].result()
+    read, may_go_on = one.x.read, threading.Event()
+
+    def slow(*arguments):
+        assert may_go_on.wait(5)
+        return read(*arguments)
+
+    monkeypatch.setattr(one.x, "read", slow)
+    one(one._batches)
+    assert not one._next[1].done()
+    may_go_on.set()
+    assert len(one._next[1].result()) == 160
+
+
 def test_a_part_of_the_file_and_rows_in_any_order(small_blocks):
     x = numbered(500, 10)
     rows = torch.randperm(500, generator=torch.Generator().manual_seed(0))[:321]

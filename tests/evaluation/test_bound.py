@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from models import observations, small_model
@@ -96,3 +98,15 @@ def test_samples_in_several_parts_are_all_counted(monkeypatch):
     assert ((ratios.mean(0) - 1).abs() < 5 * ratios.std(0) / 30**0.5).all()
     with pytest.raises(ValueError, match="at least one sample"):
         importance_weighted_bound(model, x, 0)
+
+
+@pytest.mark.parametrize("n_samples", [1, 3, 4, 5, 10])
+def test_samples_that_all_weigh_the_same_give_the_evidence(n_samples, monkeypatch):
+    """Latents that nothing depends on: log p(x) is that of 16 fair coins, whatever S."""
+    monkeypatch.setattr("pyro_mfcvae.evaluation.bound._ROWS", 4)
+    model, x = small_model(1, clusters=(1,)), observations(3).round()
+    with torch.no_grad():
+        for parameter in (*model.heads.parameters(), *model.decoder.parameters()):
+            parameter.zero_()
+    expected = torch.full((3,), -16 * math.log(2), dtype=torch.float64)
+    torch.testing.assert_close(importance_weighted_bound(model, x, n_samples), expected)

@@ -13,7 +13,7 @@ from models import tiny_config
 from own_files import recipe
 
 from pyro_mfcvae.cli import main
-from pyro_mfcvae.evaluation import MEASURES, Measure, evaluate, register_measure
+from pyro_mfcvae.evaluation import MEASURES, Measure, agreement, evaluate, register_measure
 from pyro_mfcvae.evaluation.results import log_name
 from pyro_mfcvae.evaluation.slow import HALVES
 from pyro_mfcvae.report import write_report
@@ -120,6 +120,14 @@ def test_a_measure_that_the_table_has_no_more_is_shown_under_its_name(own, tmp_p
     found = run.evaluation()
     assert _name("factor") in [row.name for row in found.measured("factor")]
     assert found.value(_name("facet"), facet=0) == len(dataset.test)
+
+
+def test_agreement_leaves_out_what_is_measured_elsewhere(own):
+    labels, clusters = [0, 1, 1], [0, 0, 1]
+    before = agreement(labels, clusters)
+    assert before[_name("factor")] == 3
+    register_measure(Measure("slow_own", "slow", None, "Slow.", ("labels", "clusters")))
+    assert agreement(labels, clusters) == before
 
 
 @pytest.mark.parametrize(

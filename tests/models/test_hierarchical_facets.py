@@ -41,6 +41,30 @@ def test_hierarchical_responsibilities():
     assert not torch.allclose(first, model.facets[0].responsibilities(model.encode(X)[0].mean))
 
 
+def test_hierarchical_responsibilities_of_samples():
+    """Theorem 2 for the table: proportional to the geometric mean of p(c_0, c_1 | z) over them."""
+    model, n_samples = random_model("hierarchical_facets"), 5
+    with torch.no_grad():
+        zs = [torch.randn(n_samples, 12, d, dtype=torch.float64) for d in (2, 3)]
+        each = torch.stack([_joint(model, [z[s] for z in zs]) for s in range(n_samples)])
+        table = each.log().mean(0).exp()
+        table = table / table.sum((-2, -1), keepdim=True)
+        for found, over in zip(model.assign(X, zs), (-1, -2), strict=True):
+            torch.testing.assert_close(found, table.sum(over), rtol=1e-9, atol=1e-12)
+
+
+def test_hierarchical_density_at_given_pairs():
+    model = random_model("hierarchical_facets")
+    pairs: PairsOfClusters = model.pairs()
+    z = torch.randn(12, 5, dtype=torch.float64)
+    with torch.no_grad():
+        found = torch.stack(
+            [pairs.component_log_prob_at(z, torch.full((12,), c)) for c in range(12)]
+        )
+        full = torch.distributions.MultivariateNormal(pairs.loc, scale_tril=pairs.scale_tril)
+        torch.testing.assert_close(found.T, full.log_prob(z.unsqueeze(-2)))
+
+
 def test_hierarchical_table_is_the_optimum():
     """Theorem 3: the gap is -log Z, and no other table comes as near, that of margins included."""
     model = random_model("hierarchical_facets")
@@ -110,6 +134,12 @@ def test_hierarchical_draws_from_the_other_facets_row():
         assert ((z_0.mean(0) - expected).abs() < 5 * z_0.std(0) / n**0.5).all()
         mean = model.facets[1].loc[2]
         assert ((z_1.mean(0) - mean).abs() < 5 * z_1.std(0) / n**0.5).all()
+        _, z_1 = model.sample_prior((n,), {0: torch.tensor(1)}, 1.0, generator)
+        expected = table[1] / table[1].sum() @ model.facets[1].loc
+        assert ((z_1.mean(0) - expected).abs() < 5 * z_1.std(0) / n**0.5).all()
+        both = model.sample_prior((4,), {0: torch.tensor(1), 1: torch.tensor(3)}, 0.0, generator)
+        for z, facet, c in zip(both, model.facets, (1, 3), strict=True):
+            torch.testing.assert_close(z, facet.loc[c].expand(4, -1))
     with pytest.raises(ValueError, match=r"0\.\.3, got 4\.\.4"):
         model.sample_prior((2,), {1: torch.tensor(4)})
 

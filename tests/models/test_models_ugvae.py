@@ -11,6 +11,7 @@ from model_cases import WrittenOut
 from torch.distributions import Normal
 
 from pyro_mfcvae import Noise
+from pyro_mfcvae.config import Component
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.inference.sites import run_guide
 from pyro_mfcvae.models import UGVAE
@@ -255,6 +256,20 @@ def test_the_smallest_sizes_make_a_model():
     case.options = {"group_size": 1, "width": 1, "mixture_width": 1}
     terms = case.build()(case.observations(1), "amortized")
     assert torch.isfinite(terms.elbo).all()
+
+
+@pytest.mark.parametrize(
+    ("is_linear", "experts"), [(False, [(4 + 3, 7), (7, 6)]), (True, [(7, 6)])]
+)
+def test_hidden_layers_are_those_that_were_asked_for(is_linear, experts):
+    """Experts on 4 features and 3 clusters; below mu and sigma a network for every cluster."""
+    encoder = Component(name="shared", options={"widths": [4]})
+    sizes = {"width": 7, "mixture_width": 5, "linear_experts": is_linear}
+    model = UGVAE((2,), "2:3,3:1", encoder=encoder, **sizes)
+    layers = [each for each in model.experts.layers if isinstance(each, torch.nn.Linear)]
+    assert [(each.in_features, each.out_features) for each in layers] == experts
+    shapes = [tuple(parameter.shape) for parameter in model.facets[0].parameters()]
+    assert shapes == [(3, 3, 5), (3, 5), (3, 5, 2 * 2), (3, 2 * 2)]
 
 
 def test_the_experts_ladder_has_a_rung_for_facet_1_alone():

@@ -94,6 +94,17 @@ def test_density_does_not_depend_on_how_many_points_are_asked_for(monkeypatch):
     assert np.abs(evaluation.prior_log_density(model, x, 50, seed=1) - whole).max() > 1e-3
 
 
+@pytest.mark.parametrize("n_samples", [1, 7])
+def test_density_where_latents_tell_nothing_is_that_of_the_noise(n_samples):
+    model, x = gmvae(scale=0.5), torch.randn(4, 2, dtype=torch.float64)
+    with torch.no_grad():
+        for parameter in model.decoder.parameters():
+            parameter.zero_()
+    expected = -(x**2).sum(1) / (2 * 0.25) - math.log(2 * math.pi * 0.25)
+    found = evaluation.prior_log_density(model, x, n_samples)
+    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-12)
+
+
 @pytest.mark.parametrize(("shape", "n"), [((3, 1, 2, 2), 5), ((3, 2), 0)])
 def test_density_needs_rows_and_samples(shape, n):
     with pytest.raises(ValueError, match=r"observations \(N, D\) and at least one sample, got"):
@@ -114,6 +125,28 @@ def test_the_condition_moves_along_what_changes_most():
             loc = model.facets[0]([w]).loc[[2, 0]]
             expected = model.decode([loc, w.expand(2, 4)]).mean.detach()
             np.testing.assert_allclose(pictures[:, i, m], expected, rtol=1e-12)
+
+
+def test_the_effects_of_a_condition_are_those_of_one_deviation_either_way():
+    """All components and pictures are straight lines of h_0 + 1.9 h_1, and h = tanh(20 w, w / 2).
+
+    From -1 to 1 dimension 0 changes that by 2 and dimension 1 by 1.9 (2 tanh 0.5) = 1.76; beyond,
+    dimension 1 would go on to change it.
+    """
+    model = gmvae("2:3,4:1", widths=())
+    prior = model.facets[0]
+    with torch.no_grad():
+        for parameter in prior.parameters():
+            parameter.zero_()
+        prior.hidden.weight[0, 0, 0], prior.hidden.weight[0, 1, 1] = 20.0, 0.5
+        prior.output.weight[0, 0], prior.output.weight[0, 1] = 1.0, 1.9
+    dimensions, _ = evaluation.traverse_condition(model, [0, 1, 2], 4)
+    assert dimensions.tolist() == [0, 1, 2, 3]
+    one, pictures = evaluation.traverse_condition(model, [1], 1, [0.5])
+    assert one.tolist() == [0]
+    z = torch.full((1, 2), math.tanh(10.0), dtype=torch.float64)
+    expected = model.decode([z, torch.zeros(1, 4)]).mean
+    np.testing.assert_allclose(pictures[0, 0], expected.detach(), rtol=1e-12)
 
 
 @pytest.mark.parametrize(

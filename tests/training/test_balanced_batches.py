@@ -120,6 +120,11 @@ def test_strata_may_have_any_numbers():
     assert all(torch.equal(batches(step), other(step)) for step in range(8))
 
 
+def test_strata_of_one_size_take_turns_by_their_number():
+    batches = _batches(torch.arange(40), 40)
+    assert batches(0).flatten().tolist() == list(range(40))
+
+
 def test_one_stratum_and_none_are_alike():
     x = torch.arange(50, dtype=torch.uint8).reshape(25, 2)
     plain = batches_of(x, 4, 3, torch.float32, CPU)

@@ -51,13 +51,14 @@ def _watch(
 ) -> Iterator[None]:
     """End this process if it does not notice by itself that another one is lost.
 
-    It may be waiting for a device that waits for the other one, and cannot be interrupted.
+    It may be waiting for a device that waits for the other one, and cannot be interrupted. One that
+    was started has nothing to say or save, and ends at once.
     """
     over = threading.Event()
 
     def watch() -> None:
         while not over.wait(1.0):
-            if lost() and not over.wait(GRACE):
+            if lost() and not over.wait(0.0 if others is None else GRACE):
                 if others is not None:
                     print(
                         "Error: another process of this run has ended, and this one was still "
