@@ -45,7 +45,8 @@ def inspect_data(settings: Component) -> Inspection:
         if (known := find_format(path)).frame is not None:
             given = {name: settings.options.get(name) for name in AS_WRITTEN}
             frame = known.frame(path, **options_of(known, str(path), **given))
-            columns = plan_columns(frame, settings.options.get("labels"))
+            named = (settings.options.get(use) for use in ("labels", "categories"))
+            columns = plan_columns(frame, *named)
     dataset, problem = None, ""
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", DataWarning)

@@ -114,7 +114,10 @@ class Explored(Opened):
             columns[_free(factor, columns)] = [own[c] if c >= 0 else "" for c in classes[chosen]]
         if self.is_table:
             for name, values in zip(self.feature_names, seen.observed(chosen).T, strict=True):
-                columns[_free(name, columns)] = values
+                texts = self.categories.get(name)
+                columns[_free(name, columns)] = (
+                    [texts[int(v)] if v == v else "" for v in values] if texts else values
+                )
         file = io.BytesIO()
         with WRITERS[".csv"](file) as write:
             write(columns)

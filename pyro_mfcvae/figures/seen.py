@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,6 +61,7 @@ class Seen(Recorded):
         labels: classes by factor, (N,) each, -1 where they are missing.
         class_names: by factor, of all classes in the data.
         columns: names of the columns of a table; empty where they have none.
+        categories: {name of a column: its categories}, which its values number.
     """
 
     model: FacetModel
@@ -69,6 +70,7 @@ class Seen(Recorded):
     labels: dict[str, Indices]
     class_names: dict[str, tuple[str, ...]]
     columns: Sequence[str] = ()
+    categories: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: FacetModel, dataset: Dataset, temperature: float, **recorded: Any) -> Seen:
@@ -86,7 +88,8 @@ class Seen(Recorded):
             for factor, values in dataset.labels.items()
         }
         arrays = {factor: values.cpu().numpy() for factor, values in labels.items()}
-        return cls(model, temperature, x, arrays, names, dataset.feature_names, **recorded)
+        columns, categories = dataset.feature_names, dataset.categories
+        return cls(model, temperature, x, arrays, names, columns, categories, **recorded)
 
     @functools.cached_property
     def predictions(self) -> Predictions:
@@ -120,7 +123,11 @@ class Seen(Recorded):
 
         if self.model.observation.kind == "table":
             x = self.observed(self.choose(None, _N_GROUND))
-            return Pictures(np.nanmin(x, 0), np.nanmax(x, 0), self.columns)
+            low, high, names = np.nanmin(x, 0), np.nanmax(x, 0), list(self.columns)
+            for name, texts in self.categories.items():
+                i = self.columns.index(name)
+                low[i], high[i], names[i] = 0, len(texts) - 1, f"{name} ({', '.join(texts)})"
+            return Pictures(low, high, names)
         return Pictures(self.model.observation.low, self.model.observation.high)
 
     def observed(self, indices: Indices) -> np.ndarray:

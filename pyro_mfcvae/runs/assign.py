@@ -75,7 +75,8 @@ def rows_for(run: Run, data: Component, say: Say = quiet) -> Rows:
         trained = {n: v for n, v in run.config.data.options.items() if n in AS_WRITTEN}
         kept = {name: value for name, value in trained.items() if name in takes}
         data = replace(data, options={**kept, **data.options})
-    return read_rows(data, run.checkpoint().observation.shape, run.feature_names(), say)
+    event, names = run.checkpoint().observation.shape, run.feature_names()
+    return read_rows(data, event, names, run.categories(), say)
 
 
 def assign(

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -44,6 +44,7 @@ from pyro_mfcvae.naming import Names, check_names
 from pyro_mfcvae.plugins import build_model, guide_class, model_class
 from pyro_mfcvae.presets import PRESETS
 from pyro_mfcvae.runs.card import model_card
+from pyro_mfcvae.runs.columns import Columns, read_columns, written_columns
 from pyro_mfcvae.training.callbacks import read_metrics, read_timings
 from pyro_mfcvae.training.checkpoints import (
     Checkpoint,
@@ -85,7 +86,7 @@ class Run(Shared):
         path: Path | str | None = None,
         name: str | None = None,
         fill: Callable[[Path], object] = lambda folder: None,
-        feature_names: Sequence[str] = (),
+        columns: Columns | None = None,
     ) -> Run:
         """Make a new run folder, which has its name only once it is complete.
 
@@ -94,7 +95,7 @@ class Run(Shared):
             path: of the folder; None makes ``runs/NAME-001``, or counts on.
             name: for that; None takes the preset's, or the data's if they are other data.
             fill: writes what else belongs into the folder that it is given.
-            feature_names: of the columns of its data, where they have names.
+            columns: of its data, where they have names.
 
         Raises:
             ConfigError: if the given folder exists, or none can be made there.
@@ -113,8 +114,8 @@ class Run(Shared):
         try:
             write_whole(new / "config.json", config_to_json(config))
             write_whole(new / "environment.json", json.dumps(_environment(), indent=2) + "\n")
-            if feature_names:
-                write_whole(new / "columns.json", json.dumps(list(feature_names)) + "\n")
+            if columns:
+                write_whole(new / "columns.json", written_columns(columns) + "\n")
             fill(new)
             flush_all(new)
             while True:
@@ -395,8 +396,19 @@ class Run(Shared):
         Raises:
             RunError: if the file is damaged.
         """
+        return tuple(self._columns())
+
+    def categories(self) -> dict[str, list[str]]:
+        """{column: its categories}, which the model takes as numbers from 0, in their order.
+
+        Raises:
+            RunError: if the file is damaged.
+        """
+        return {name: texts for name, texts in self._columns().items() if texts is not None}
+
+    def _columns(self) -> Columns:
         remedy = "; it has the names of the columns, in the order of the training: put them back"
-        return self._results("columns.json", partial(validated, tuple[str, ...]), remedy) or ()
+        return self._results("columns.json", read_columns, remedy) or {}
 
     def evaluation(self) -> Evaluation | None:
         """The results of the latest evaluation, if there was one.

@@ -65,6 +65,7 @@
 
   function note(text) { return make("p", { class: "note" }, text ?? ""); }
   function number(value) { return value === null || value === undefined ? "\u2013" : String(value); }
+  function cell(c, value) { return number(data.categories[c] && value !== null ? data.categories[c][value] : value); }
   function percent(share) { return share === null ? "\u2013" : `${(100 * share).toFixed(0)} %`; }
 
   // Pictures, cut out of sheets.
@@ -287,7 +288,7 @@
     const parts = [make("p", {}, make("strong", {}, rowTitle(i)))];
     if (!isTable) parts.push(tile(data.shown.sheet, i, "", 96));
     parts.push(...clustered.map((j) => make("p", {}, `${facetName(j)}: ${clusterTitle(j, clusterOf(j, i))}`)));
-    if (isTable) parts.push(...data.columns.slice(0, 8).map((name, c) => make("p", {}, `${name}: ${number(data.shown.values[i][c])}`)));
+    if (isTable) parts.push(...data.columns.slice(0, 8).map((name, c) => make("p", {}, `${name}: ${cell(c, data.shown.values[i][c])}`)));
     box.replaceChildren(...parts);
     box.style.left = `${Math.min(event.clientX + 16, innerWidth - box.offsetWidth - 8)}px`;
     box.style.top = `${Math.min(event.clientY + 16, innerHeight - box.offsetHeight - 8)}px`;
@@ -334,7 +335,7 @@
     }
     if (isTable) {
       const rest = data.n_columns - data.columns.length;
-      const rows = data.columns.map((name, c) => [name, number(data.shown.values[i][c])]);
+      const rows = data.columns.map((name, c) => [name, cell(c, data.shown.values[i][c])]);
       parts.push(table(rest ? `Columns that clusters tell most of, ${rest} more not shown` : "Columns", ["", "value"], rows));
     }
     fill("observation", ...parts);
@@ -417,7 +418,7 @@
     const columns = k === null ? data.columns.map((_, c) => c).slice(0, 6)
       : data.facets[j].clusters.find((c) => c.number === k).columns;
     return table(caption, ["observation", ...columns.map((c) => data.columns[c])],
-      rows.map((i) => [button(i), ...columns.map((c) => number(data.shown.values[i][c]))]));
+      rows.map((i) => [button(i), ...columns.map((c) => cell(c, data.shown.values[i][c]))]));
   }
 
   async function keepName(j, k, name) {
@@ -450,7 +451,7 @@
     const rows = pairs.rows.map((k, r) => [clusterName(first, k), ...pairs.columns.map((m, c) => {
       const i = r * pairs.columns.length + c;
       if (!values) return tile(pairs.decoded.sheet, i, `${clusterTitle(first, k)} and ${clusterTitle(second, m)}`, 56);
-      const element = make("span", { class: "shade" }, number(values[i]));
+      const element = make("span", { class: "shade" }, cell(column, values[i]));
       element.style.setProperty("--share", `${high > low ? Math.round(100 * (values[i] - low) / (high - low)) : 0}%`);
       return element;
     })]);
@@ -463,7 +464,7 @@
 
   function shownAs(decoded, i, name) {
     if (decoded.sheet) return tile(decoded.sheet, i, name, 96);
-    return table(name, ["", "value"], data.columns.map((column, c) => [column, number(decoded.values[i][c])]));
+    return table(name, ["", "value"], data.columns.map((column, c) => [column, cell(c, decoded.values[i][c])]));
   }
 
   async function traverse() {
@@ -481,7 +482,7 @@
         output.textContent = `${step > 0 ? "+" : ""}${step} sd`;
         input.setAttribute("aria-valuetext", `${step} standard deviations`);
         if (decoded.sheet) view.replaceChildren(tile(decoded.sheet, Number(input.value), `${rowTitle(i)}, ${name} moved by ${step}`, 96));
-        else view.replaceChildren(...changed.map((c) => make("p", {}, `${data.columns[c]}: ${number(decoded.values[input.value][c])}`)));
+        else view.replaceChildren(...changed.map((c) => make("p", {}, `${data.columns[c]}: ${cell(c, decoded.values[input.value][c])}`)));
       };
       input.value = String(middle);
       input.addEventListener("input", update);
@@ -494,6 +495,7 @@
   function mostChanged(values) {
     const ranges = data.columns.map((_, c) => {
       const own = values.map((row) => row[c]);
+      if (data.categories[c]) return Number(new Set(own).size > 1);
       const all = data.shown.values.map((row) => row[c]).filter((v) => v !== null);
       return (Math.max(...own) - Math.min(...own)) / ((Math.max(...all) - Math.min(...all)) || 1);
     });
@@ -512,7 +514,7 @@
         make("li", {}, make("figure", {}, tile(decoded.sheet, i, name, 112), make("figcaption", {}, name))))), note(found.note));
     } else {
       fill("swap", table(`${a} and ${b} with ${facetName(j)} exchanged`, ["", ...names],
-        data.columns.map((column, c) => [column, ...names.map((_, i) => number(decoded.values[i][c]))])), note(found.note));
+        data.columns.map((column, c) => [column, ...names.map((_, i) => cell(c, decoded.values[i][c]))])), note(found.note));
     }
     return `${facetName(j)} is exchanged.`;
   }
