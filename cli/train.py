@@ -293,11 +293,13 @@ def _settings(
 
     from pyro_mfcvae.config import Component, override, with_facets
     from pyro_mfcvae.plugins import check_given_once, with_guide, with_model
-    from pyro_mfcvae.presets import default_preset, get_preset
+    from pyro_mfcvae.presets import PRESETS, default_preset, get_preset
     from pyro_mfcvae.runs.fit import with_kinds
     from pyro_mfcvae.runs.run import read_config
 
     paths = [assignment.partition("=")[0].strip() for assignment in assignments]
+    if preset is not None and preset not in PRESETS and Path(preset).exists():
+        raise ConfigError(f"{preset!r} is no preset; to train on it, give it as --data {preset}")
     if settings is None:
         config = get_preset(preset or default_preset(model)).config
     elif preset is None:

@@ -13,8 +13,15 @@ import numpy as np
 from pyro_mfcvae.data.arrays import IDENTIFIERS_FROM, RESERVED, Shaped
 from pyro_mfcvae.data.categories import Categories, categories_of, codes_of, doubt_of, texts_of
 from pyro_mfcvae.data.formats import Column, Use
-from pyro_mfcvae.errors import DataError, DataWarning, did_you_mean, listed, shown
+from pyro_mfcvae.errors import ColumnsWarning, DataError, did_you_mean, listed, shown
 
+_DONE: dict[Use, str] = {
+    "observations": "is trained on",
+    "label": "is a label",
+    "row names": "names the rows",
+    "left out": "is left out",
+    "refused": "is refused",
+}
 _UNNAMED = "Unnamed: 0"  # as pandas calls an index that was written to a CSV
 
 
@@ -204,7 +211,7 @@ def arrays_of_frame(
             f"{what}: there are no rows with numbers or categories, only {_told(columns)}"
         )
     if odd := [each for each in columns if each.use != "observations" and each.why[:2] != "as"]:
-        warnings.warn(f"{what}: {_told(odd)}", DataWarning, stacklevel=2)
+        warnings.warn(f"{what}: {_told(odd)}", ColumnsWarning, stacklevel=2)
     found = {
         name: categories_of(texts_of(frame[name], name)) for name in features if name in categories
     }
@@ -308,4 +315,4 @@ def _label(column: nw.Series[Any]) -> np.ndarray:
 
 
 def _told(columns: Iterable[Column]) -> str:
-    return listed(columns, lambda each: f"{shown(each.name)} is {each.use} ({each.why})")
+    return listed(columns, lambda each: f"{shown(each.name)} {_DONE[each.use]} ({each.why})")

@@ -124,6 +124,10 @@ def test_a_training_takes_kinds_from_the_data(folder, tmp_path, monkeypatch):
     assert "likelihood columns is for tables" in told
 
 
+def test_data_in_the_place_of_a_preset_are_recognised(folder):
+    assert "--data mine.csv" in mfcvae("train", "mine.csv", status=2).output
+
+
 def test_a_resumed_training_ends_as_an_uninterrupted_one(folder, tmp_path):
     config = override(Run("run").config, ["training.checkpoint_every=1"])
     whole, _, _ = train(config, tmp_path / "whole/run")
