@@ -67,6 +67,7 @@ def _facet(opened: Opened, j: int) -> dict[str, Any]:
         "sure": [short(p) for p in own[shown].max(1)],
         "clusters": _clusters(opened, j, order),
         "means": _means(opened, j, order) if has_clusters else None,
+        "typical": _typical(opened, j, order) if has_clusters else None,
     }
 
 
@@ -88,7 +89,7 @@ def _clusters(opened: Opened, j: int, order: Sequence[int]) -> list[dict[str, An
             "size": row["size"],
             "share": short(row["share"]),
             "sure": short(row["sure"]),
-            "typical": row["typical"],
+            "typical": opened.row_names(np.array(row["typical"])),
             "apart": row["apart"],
             "columns": _apart(opened, j, k),
             "about": about.get(k, ""),
@@ -124,6 +125,14 @@ def _about(opened: Opened, j: int) -> dict[int, str]:
 def _means(opened: Opened, j: int, order: Sequence[int]) -> dict[str, Any]:
     means = get_figure("means").compute(opened.seen, j, clusters=[list(order)])
     return opened.show(means.arrays["pictures"])
+
+
+def _typical(opened: Opened, j: int, order: Sequence[int]) -> dict[str, Any] | None:
+    """Pictures of the clusters' typical observations, one cluster's after the other's."""
+    if opened.is_table:
+        return None
+    rows = [row for k in order for row in opened.facts[j].typical[k]]
+    return opened.show(opened.seen.observed(np.array(rows)))
 
 
 def _class(factor: str, name: str) -> str:

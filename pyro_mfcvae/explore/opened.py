@@ -67,13 +67,16 @@ class Opened:
 
     @functools.cached_property
     def facts(self) -> list[Facts]:
-        """What is said of the clusters of each facet, by up to 10,000 observations."""
+        """What is said of the clusters of each facet, by up to 10,000 observations.
+
+        Typical observations are given by their numbers.
+        """
         found, known = self.seen.predictions, self._known
-        x, rows = np.empty((len(known), 0)), np.array(self.row_names(known), dtype=object)
+        x = np.empty((len(known), 0))
         if self.is_table:  # of pictures no pixels are named
             x = with_indicators(self.seen.observed(known), self.feature_names, self.categories)
         return [
-            facts_of(responsibilities[known], z[known], x, rows)
+            facts_of(responsibilities[known], z[known], x, known)
             for responsibilities, z in zip(found.responsibilities, found.z_mean, strict=True)
         ]
 

@@ -98,6 +98,10 @@ def test_a_page_shows_what_the_figures_do(pictures):
         assert sizes == sorted(sizes, reverse=True)
         assert sum(sizes) == len(seen.x)
         assert len(facet["means"]["sheet"]["source"]) > 100
+        typical = [int(row) for cluster in facet["clusters"] for row in cluster["typical"]]
+        expected = [seen.observed(np.array([row]))[0] for row in typical]
+        for i in (0, len(typical) - 1):
+            np.testing.assert_allclose(_pixels(facet["typical"], i), expected[i], atol=0.51 / 255)
     json.dumps(content, allow_nan=False)
     found = pictures.pairs(0, 1)
     means = cluster_means(seen.model, (0, 1), (found["rows"], found["columns"]))

@@ -82,7 +82,7 @@
 
   function tile(sheet, i, name, size = 56) {
     const { width, height, columns } = sheet;
-    const told = name ? { role: "img", "aria-label": name } : { "aria-hidden": "true" };
+    const told = name ? { role: "img", "aria-label": name, title: name } : { "aria-hidden": "true" };
     const canvas = make("canvas", { width: width, height: height, ...told });
     const scale = size / Math.max(width, height);
     canvas.style.width = `${Math.round(scale * width)}px`;
@@ -374,10 +374,13 @@
     const hasAbout = facet.clusters.some((c) => c.about);
     const heads = ["cluster", "observations", "share", "sure",
       ...(isTable ? ["what sets it apart"] : ["the model draws at its mean"]), ...(hasAbout ? ["labels"] : []), "typical"];
-    const rows = facet.clusters.map((c, place) => [
+    let place = 0;
+    const typical = (c) => isTable ? c.typical.join(", ")
+      : make("span", { class: "thumbs" }, ...c.typical.map((name) => tile(facet.typical.sheet, place++, name, 48)));
+    const rows = facet.clusters.map((c, row) => [
       clusterButton(j, c.number), String(c.size), percent(c.share), percent(c.sure),
-      isTable ? c.apart : tile(facet.means.sheet, place, `mean of ${clusterTitle(j, c.number)}`, 48),
-      ...(hasAbout ? [c.about] : []), c.typical.join(", ")]);
+      isTable ? c.apart : tile(facet.means.sheet, row, `mean of ${clusterTitle(j, c.number)}`, 48),
+      ...(hasAbout ? [c.about] : []), typical(c)]);
     const made = table(`Clusters of ${facetName(j)} that have observations. Sure: mean probability of the cluster.` +
       (isTable ? " Apart: difference of means in standard deviations." : ""), heads, rows);
     made.querySelector("table").classList.add("text");
