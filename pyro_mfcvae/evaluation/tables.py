@@ -52,7 +52,7 @@ def agreement_table(evaluation: Evaluation) -> Table:
     measured = [row for row in evaluation.measured("factor") if row.is_brief]
     rows: list[list[str]] = []
     for j, facet in enumerate(evaluation.facets):
-        head = f"{j}: {facet.n_used()} of {facet.n_clusters}"
+        head = f"{evaluation.facet_names.get(j, j)}: {facet.n_used()} of {facet.n_clusters}"
         for factor, found in facet.factors.items():
             values = (evaluation.value(row.name, "test", j, factor) for row in measured)
             texts = (row.text(value) for row, value in zip(measured, values, strict=True))
@@ -85,8 +85,8 @@ def facet_table(evaluation: Evaluation, j: int) -> Table | None:
         for part, title in PARTS.items()
     ]
     return make_table(
-        f"Agreement of the clusters of facet {j} (K = {facet.n_clusters}) with each factor, in "
-        "percent",
+        f"Agreement of the clusters of {evaluation.facet_title(j)} (K = {facet.n_clusters}) with "
+        "each factor, in percent",
         ["factor (classes)", "observations", *(row.title for row in measured)],
         rows,
         n_headers=2,
@@ -107,7 +107,8 @@ def use_table(evaluation: Evaluation) -> Table:
             for row in measured
             for part in PARTS
         ]
-        rows.append([f"facet {j}", str(facet.n_clusters), str(facet.latent_dim), *texts])
+        title = evaluation.facet_title(j)
+        rows.append([title, str(facet.n_clusters), str(facet.latent_dim), *texts])
     columns = (f"{row.title}, {title}" for row in measured for title in PARTS.values())
     return make_table(
         "Clusters (K) in use, and how certain the assignment q(c | x) is",
@@ -194,6 +195,7 @@ def diversity_table(evaluation: Evaluation) -> Table | None:
 def pairs_table(evaluation: Evaluation) -> Table | None:
     """What was measured of every two facets."""
     measured, pairs = evaluation.measured("pair"), evaluation.pairs()
+    names = evaluation.facet_names
     if not (measured and pairs):
         return None
     return make_table(
@@ -201,7 +203,7 @@ def pairs_table(evaluation: Evaluation) -> Table | None:
         ["facets", *(f"{row.title}, {title}" for row in measured for title in PARTS.values())],
         [
             [
-                f"{i} and {j}",
+                f"{names.get(i, i)} and {names.get(j, j)}",
                 *(
                     number(evaluation.value(row.name, part, i, other_facet=j), 3)
                     for row in measured
@@ -219,7 +221,7 @@ def probe_table(evaluation: Evaluation) -> Table | None:
     probe = evaluation.probe
     if probe is None:
         return None
-    rows = {f"facet {j}": accuracies for j, accuracies in enumerate(probe.facets)}
+    rows = {evaluation.facet_title(j): found for j, found in enumerate(probe.facets)}
     rows |= {"all facets": probe.all_facets, "nothing": probe.most_frequent_class}
     text = MEASURES["probe_accuracy"].text
     return make_table(
@@ -320,7 +322,7 @@ def _closest_factor(evaluation: Evaluation, j: int) -> str:
 
 
 def _facet_title(evaluation: Evaluation, j: int) -> str:
-    return f"facet {j}, K = {evaluation.facets[j].n_clusters}"
+    return f"{evaluation.facet_title(j)}, K = {evaluation.facets[j].n_clusters}"
 
 
 def _part_columns(evaluation: Evaluation) -> list[str]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pyro_mfcvae import evaluation
 from pyro_mfcvae.config.observation import MISSING
 from pyro_mfcvae.evaluation.results import Comparison, Evaluation
+from pyro_mfcvae.figures.names import describe_facets
 from pyro_mfcvae.naming import Names
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Recorded:
         results: of the latest evaluation; None where there is none.
         comparison: of guides; None where there is none.
         cluster_names: that a person gave, of each facet; empty where there are none.
+        facet_names: likewise.
     """
 
     name: str = ""
@@ -48,6 +50,11 @@ class Recorded:
     results: Evaluation | None = None
     comparison: Comparison | None = None
     cluster_names: Sequence[Names] = ()
+    facet_names: Names = field(default_factory=dict)
+
+    def facet_title(self, *facets: int) -> str:
+        """What facets are called, such as ``facet 0`` or ``facets species and 1``."""
+        return describe_facets(facets, self.facet_names)
 
 
 @dataclass(frozen=True, eq=False)

@@ -190,6 +190,7 @@ def _is_report(path: Path) -> bool:
 def _run_sections(facts: Facts) -> list[Section]:
     """Facets, all facets together, training, probe, guides, and what is of no known kind."""
     pictures, found, compared = list(facts.pictures), facts.evaluation, facts.comparison
+    names = facts.run.facet_names()
 
     def take(wanted: Callable[[Picture], bool]) -> tuple[Picture, ...]:
         chosen = tuple(picture for picture in pictures if wanted(picture))
@@ -203,7 +204,7 @@ def _run_sections(facts: Facts) -> list[Section]:
     sections = [
         Section(
             f"facet-{j}",
-            f"Facet {j}",
+            f"Facet {j}: {names[j]}" if j in names else f"Facet {j}",
             make(lambda results, j=j: tables.facet_table(results, j)),  # type: ignore[misc]
             take(lambda picture, j=j: picture.facets == (j,)),  # type: ignore[misc]
             f"{summary.describe_facet(facts, j)} {summary.explain_missing(facts, (j,))}".strip(),

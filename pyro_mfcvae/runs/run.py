@@ -16,7 +16,7 @@ from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from typing_extensions import override
@@ -40,11 +40,12 @@ from pyro_mfcvae.files import (
 )
 from pyro_mfcvae.hub import Shared, fetching
 from pyro_mfcvae.models import FacetModel
-from pyro_mfcvae.naming import Names, check_names
+from pyro_mfcvae.naming import Names
 from pyro_mfcvae.plugins import build_model, guide_class, model_class
 from pyro_mfcvae.presets import PRESETS
 from pyro_mfcvae.runs.card import model_card
 from pyro_mfcvae.runs.columns import Columns, read_columns, written_columns
+from pyro_mfcvae.runs.names import read_names, write_names
 from pyro_mfcvae.training.callbacks import read_metrics, read_timings
 from pyro_mfcvae.training.checkpoints import (
     Checkpoint,
@@ -170,7 +171,7 @@ class Run(Shared):
 
     @property
     def names_path(self) -> Path:
-        """Names of clusters; missing where none were given."""
+        """Names of facets and clusters; missing where none were given."""
         return self.path / "names.json"
 
     @property
@@ -423,7 +424,7 @@ class Run(Shared):
                 f"{self.path / 'evaluation.json'} has {len(results.facets)} facets, config.json "
                 f"{n_facets}; remove it and measure again"
             )
-        return results
+        return results and replace(results, facet_names=self.facet_names())
 
     def write_evaluation(self, results: Evaluation) -> None:
         """Replace ``evaluation.json``; warns if it cannot be written."""
@@ -435,11 +436,11 @@ class Run(Shared):
         Raises:
             RunError: if the file is damaged, or its names are of other clusters.
         """
-        remedy = "; mend or remove it"
-        try:
-            return read_json(self.names_path, self._as_names, remedy)
-        except FileNotFoundError:
-            return tuple({} for _ in self.config.model.facets)
+        return read_names(self.names_path, self._n_clusters).clusters
+
+    def facet_names(self) -> Names:
+        """Names that a person gave to facets; errors as of :meth:`cluster_names`."""
+        return read_names(self.names_path, self._n_clusters).facets
 
     def name_clusters(self, facet: int, names: Names) -> None:
         """Name clusters of a facet, which tables and figures then have; empty names are removed.
@@ -447,21 +448,26 @@ class Run(Shared):
         Raises:
             ValueError: if a cluster does not exist, or cannot be called so.
         """
-        known = [dict(own) for own in self.cluster_names()]
-        if not 0 <= facet < len(known):
-            raise ValueError(f"expected a facet from 0 to {len(known) - 1}, got {facet}")
-        own = known[facet] | dict(names)
-        known[facet] = {k: name for k, name in own.items() if name.strip()}
-        record = {"clusters": check_names(known, self._n_clusters)}
-        write_whole(self.names_path, json.dumps(record, indent=2) + "\n")
+        known = read_names(self.names_path, self._n_clusters)
+        if not 0 <= facet < len(known.clusters):
+            raise ValueError(f"expected a facet from 0 to {len(known.clusters) - 1}, got {facet}")
+        clusters = [dict(own) for own in known.clusters]
+        clusters[facet] |= names
+        write_names(self.names_path, replace(known, clusters=tuple(clusters)), self._n_clusters)
+
+    def name_facets(self, names: Names) -> None:
+        """Name facets, which tables, figures and files then have; empty names are removed.
+
+        Raises:
+            ValueError: if a facet does not exist, or cannot be called so.
+        """
+        known = read_names(self.names_path, self._n_clusters)
+        named = replace(known, facets={**known.facets, **names})
+        write_names(self.names_path, named, self._n_clusters)
 
     @property
     def _n_clusters(self) -> list[int]:
         return [facet.n_clusters for facet in self.config.model.facets]
-
-    def _as_names(self, values: Any) -> tuple[Names, ...]:
-        record = validated(dict[Literal["clusters"], list[dict[int, str]]], values)
-        return check_names(record.get("clusters", []), self._n_clusters)
 
     def comparison(self) -> Comparison | None:
         """The results of the latest comparison of guides, if there was one.

@@ -236,6 +236,7 @@ def test_only_who_has_the_token_is_answered(rows):
             ("name", name | {"name": "2"}, "number"),
             ("name", name | {"cluster": 3}, "from 0 to 2"),
             ("name", {"facet": 0}, "cluster"),
+            ("name-facet", {"facet": 2, "name": "a"}, "from 0 to 1"),
             ("traverse", {"row": "x", "facet": 0}, "row"),
             ("swap", [], "dictionary"),
             ("table", {"rows": [99]}, "from 0 to 11"),
@@ -360,6 +361,13 @@ def test_a_browser_works_with_the_server(which, request, browser):
             browser.ask("document.querySelector('#cluster form button').click()")
             _said(browser, text)
         assert explored.run.cluster_names()[0] == {number: EVIL}
+        browser.ask("document.getElementById('facet-name').value = 'hue'")
+        browser.ask("document.querySelector('#facet-name-form button').click()")
+        _said(browser, "Facet 0 is called hue.")
+        assert explored.run.facet_names() == {0: "hue"}
+        for select in ("facet", "swap-facet", "pair"):
+            options = browser.ask(f"document.getElementById('{select}').textContent")
+            assert options.startswith("facet hue"), select
         assert browser.errors == [
             "Failed to load resource: the server responded with a status of 400 (Bad Request)"
         ]

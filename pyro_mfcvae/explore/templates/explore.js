@@ -94,7 +94,7 @@
 
   // Names.
 
-  function facetName(j) { return `facet ${j}`; }
+  function facetName(j) { return `facet ${data.facet_names[j] ?? j}`; }
   function rowTitle(i) { return data.has_names ? data.rows[i] : `observation ${data.rows[i]}`; }
   function clusterName(j, k) { return data.names[j][k] ?? String(k); }
   function clusterTitle(j, k) { return data.names[j][k] ?? `cluster ${k}`; }
@@ -424,6 +424,24 @@
       rows.map((i) => [button(i), ...columns.map((c) => cell(c, data.shown.values[i][c]))]));
   }
 
+  function drawFacetName() {
+    const input = make("input", { id: "facet-name", maxlength: "60", autocomplete: "off" });
+    input.value = data.facet_names[state.facet] ?? "";
+    fill("facet-name-form", make("label", {}, `Name of facet ${state.facet} `, input), make("button", {}, "Keep the name"));
+  }
+
+  async function keepFacetName() {
+    const [j, name] = [state.facet, byId("facet-name").value];
+    await ask("name-facet", { facet: j, name: name });
+    if (name.trim()) data.facet_names[j] = name.trim();
+    else delete data.facet_names[j];
+    for (const id of ["facet", "traverse-facet", "swap-facet"]) byId(id).options[j].textContent = facetName(j);
+    data.pairs.forEach((pair, at) => { byId("pair").options[at].textContent = pairName(pair); });
+    drawAll();
+    byId("facet-name").focus();
+    return name.trim() ? `Facet ${j} is called ${name.trim()}.` : `Facet ${j} has no name.`;
+  }
+
   async function keepName(j, k, name) {
     await ask("name", { facet: j, cluster: k, name: name });
     if (name.trim()) data.names[j][k] = name.trim();
@@ -434,6 +452,8 @@
   }
 
   // Pairs of clusters.
+
+  function pairName([i, j]) { return `${facetName(i)} and ${facetName(j)}`; }
 
   let pairs = null;
   async function loadPairs() {
@@ -556,6 +576,7 @@
 
   function drawAll() {
     drawMap();
+    if (data.is_live) drawFacetName();
     drawObservation();
     drawClusters();
     drawPairs();
@@ -576,7 +597,7 @@
   data.pairs = shownPairs;
   if (shownPairs.length) {
     byId("pair-column-label").hidden = !isTable;
-    fillSelect("pair", shownPairs.map(([i, j], at) => [at, `${facetName(i)} and ${facetName(j)}`]), 0, acting(loadPairs));
+    fillSelect("pair", shownPairs.map((pair, at) => [at, pairName(pair)]), 0, acting(loadPairs));
     fillSelect("pair-column", data.columns.map((name, c) => [c, name]), 0, drawPairs);
   } else document.querySelectorAll(".needs-pairs").forEach((element) => { element.hidden = true; });
   if (data.is_live) {
@@ -590,6 +611,7 @@
     byId("swap-second").addEventListener("click", () => { swapped[1] = state.row; drawSwapped(); });
     byId("swap-go").addEventListener("click", acting(swap));
     byId("selection-save").addEventListener("click", acting(save));
+    byId("facet-name-form").addEventListener("submit", acting(keepFacetName));
     drawSwapped();
   }
   drawAll();
