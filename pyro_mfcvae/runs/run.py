@@ -374,7 +374,8 @@ class Run(Shared):
         """Write the model at the newest whole checkpoint as ONNX.
 
         The file takes observations as the model does: pictures with values from 0 to 1, rows in
-        the units of the run's data. See :func:`~pyro_mfcvae.evaluation.onnx.to_onnx`.
+        the units of the run's data, categories as their numbers. See
+        :func:`~pyro_mfcvae.evaluation.onnx.to_onnx`.
 
         Raises:
             ConfigError: if a package is missing, or ONNX cannot express the model.
