@@ -42,18 +42,38 @@ class FactorResults:
 
 
 @dataclass(frozen=True)
+class ClusterResults:
+    """A cluster of a table's held-out rows.
+
+    Attributes:
+        cluster: k.
+        size: its rows.
+        sure: mean probability of the cluster among them.
+        apart: {column, or category of one: mean of its rows minus that of all, in their standard
+            deviation}, the largest.
+    """
+
+    cluster: int
+    size: int
+    sure: float
+    apart: dict[str, float]
+
+
+@dataclass(frozen=True)
 class FacetResults:
     """Facet j with K_j clusters and D_j latent dimensions.
 
     Attributes:
         measures: of the facet by itself: {measure: {part: number}}.
         factors: by name; none without labels, or without clusters.
+        clusters: those with held-out rows, the largest first; of pictures none.
     """
 
     n_clusters: int
     latent_dim: int
     measures: dict[str, dict[Part, Number]] = field(default_factory=dict)
     factors: dict[str, FactorResults] = field(default_factory=dict)
+    clusters: tuple[ClusterResults, ...] = ()
 
     @property
     def has_clusters(self) -> bool:
@@ -272,6 +292,8 @@ class Evaluation:
         values.pop("facet_names")
         for facet in values["facets"]:
             facet |= facet.pop("measures")
+            if not facet["clusters"]:
+                del facet["clusters"]
         values |= values.pop("measures") | values.pop("others")
         if self.health is not None:
             values["health"] = [finding.to_dict() for finding in self.health]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pyro_mfcvae.evaluation.measures import MAIN_ACCURACY, MEASURES, PARTS, Level, Measure
 from pyro_mfcvae.evaluation.results import Comparison, Evaluation
+from pyro_mfcvae.naming import Names, cluster_name
 from pyro_mfcvae.tables import Cell, Table, make_table, number, percent
 
 _LEVELS: tuple[Level, ...] = ("run", "facet", "factor", "pair")
@@ -90,6 +91,37 @@ def facet_table(evaluation: Evaluation, j: int) -> Table | None:
         ["factor (classes)", "observations", *(row.title for row in measured)],
         rows,
         n_headers=2,
+    )
+
+
+def clusters_table(evaluation: Evaluation, j: int, names: Names) -> Table | None:
+    """How large and how sure the clusters of a facet are, and what sets them apart.
+
+    Args:
+        evaluation: the results.
+        j: the facet.
+        names: of its clusters.
+    """
+    found = evaluation.facets[j].clusters
+    if not found:
+        return None
+    n = sum(each.size for each in found)
+    rows = [
+        (
+            cluster_name(names, each.cluster),
+            str(each.size),
+            percent(each.size / n),
+            number(each.sure),
+            ", ".join(f"{name} {value:+.1f}" for name, value in each.apart.items()),
+        )
+        for each in found
+    ]
+    return make_table(
+        f"Clusters of {evaluation.facet_title(j)} among held-out rows; sure is the mean "
+        "probability of a row's cluster, apart the difference of means in standard deviations",
+        ["cluster", "rows", "share", "sure", "what sets it apart"],
+        rows,
+        is_text=True,
     )
 
 

@@ -101,6 +101,28 @@ def test_what_is_shown_has_their_texts(folder):
     assert (pictures.low[1], pictures.high[1]) == (0, 2)
 
 
+def test_the_report_says_what_sets_clusters_apart(folder):
+    """Differences of means are those of pandas."""
+    run = Run("run")
+    rows = run.dataset().test.numpy()
+    clusters = pd.read_csv("run/assign.csv")["facet_0"][rows]
+    found = run.evaluation().facets[0].clusters
+    assert [each.size for each in found] == clusters.value_counts().tolist()
+    table = pd.read_csv("mine.csv").iloc[rows]
+    page = Path("run/report.html").read_text()
+    for each in found:
+        own = clusters == each.cluster
+        for name, value in each.apart.items():
+            name, _, text = name.partition("=")
+            column = table[name]
+            if text:
+                column = (column == text).where(column.notna()).astype(float)
+            expected = (column[own].mean() - column.mean()) / column.std(ddof=0)
+            assert value == pytest.approx(expected, rel=1e-4)
+        told = ", ".join(f"{name} {value:+.1f}" for name, value in each.apart.items())
+        assert told in page.replace("&#43;", "+")
+
+
 def test_a_copy_keeps_them(folder, tmp_path):
     copy = Run("run").export(tmp_path / "copy")
     assert copy.categories() == Run("run").categories()
