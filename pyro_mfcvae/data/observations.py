@@ -66,7 +66,8 @@ class Dataset:
             raise DataError(f"{self.name}: x must be uint8 or float32, got {self.x.dtype}")
         if self.x.is_floating_point():
             self._limits  # noqa: B018  (it checks the values)
-        self._check_categories()
+        if self.categories:
+            self._check_categories()
         for factor, values in self.labels.items():
             if values.is_floating_point() or values.long().min() < -1:
                 raise DataError(
@@ -101,12 +102,11 @@ class Dataset:
 
     def _check_categories(self) -> None:
         """Raise a DataError if a value of a column with categories numbers none of them."""
-        n_categories = self.n_categories
-        if not n_categories:
-            return
+        if unknown := sorted(self.categories.keys() - set(self.feature_names)):
+            raise DataError(f"{self.name}: categories of {unknown[0]!r}, which is no column")
         if not self.x.is_floating_point():
             raise DataError(f"{self.name}: x with categories must be float32, got {self.x.dtype}")
-        columns, n = list(n_categories), torch.tensor(list(n_categories.values()))
+        columns, n = list(self.n_categories), torch.tensor(list(self.n_categories.values()))
         for batch in self.x.split(_AT_ONCE):
             values = batch[:, columns].float()
             is_one = (values >= 0) & (values < n) & (values == values.round())
