@@ -93,6 +93,8 @@ def with_indicators(
         columns: names of the D columns.
         categories: of some of them.
     """
+    if not categories:
+        return values
     parts: list[np.ndarray] = []
     for name, own in zip(columns, values.T, strict=True):
         n = len(categories.get(name, ()))

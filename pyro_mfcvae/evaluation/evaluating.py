@@ -174,9 +174,7 @@ def _results(model: FacetModel, parts: Mapping[Part, _Measured]) -> Evaluation:
     )
 
 
-def _describe_clusters(
-    dataset: Dataset, views: Sequence[View]
-) -> Iterator[tuple[ClusterResults, ...]]:
+def _describe_clusters(dataset: Dataset, views: Sequence[View]) -> Iterator[list[ClusterResults]]:
     """What sets the clusters of each facet apart, among up to 10,000 held-out rows of a table."""
     n = min(len(dataset.test), _MOST_ROWS, max(_MOST_VALUES // dataset.observation.n_values, 1))
     rows = np.linspace(0, len(dataset.test) - 1, n).astype(np.int64)
@@ -188,7 +186,7 @@ def _describe_clusters(
     for view in views:
         q, z = (np.asarray(values)[rows] for values in (view.responsibilities, view.z_mean))
         facts = facts_of(q, z, x[:, known], None)
-        yield tuple(
+        yield [
             ClusterResults(
                 k,
                 int(facts.sizes[k]),
@@ -197,7 +195,7 @@ def _describe_clusters(
             )
             for k in largest_first(facts.sizes)
             if len(facts.sizes) > 1
-        )
+        ]
 
 
 def facet_views(model: FacetModel, x: Observations) -> list[View]:

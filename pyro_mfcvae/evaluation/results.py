@@ -73,7 +73,7 @@ class FacetResults:
     latent_dim: int
     measures: dict[str, dict[Part, Number]] = field(default_factory=dict)
     factors: dict[str, FactorResults] = field(default_factory=dict)
-    clusters: tuple[ClusterResults, ...] = ()
+    clusters: list[ClusterResults] = field(default_factory=list)
 
     @property
     def has_clusters(self) -> bool:
