@@ -68,6 +68,7 @@ def assign(
       mfcvae assign runs/photos-001 photos --copy-to sorted -o sorted.csv
     """
     from pyro_mfcvae.cli.show import printer, show_json, show_tables
+    from pyro_mfcvae.naming import facet_column
     from pyro_mfcvae.runs import assign as assigning
     from pyro_mfcvae.runs.run import Run
 
@@ -81,7 +82,8 @@ def assign(
         return
     found = assigning.assign(opened, rows, out, copy_to=copy_to)
     if as_json:
-        sizes = {f"facet_{j}": n.tolist() for j, n in found.sizes.items()}
+        names = found.facet_names
+        sizes = {facet_column(names, j): n.tolist() for j, n in found.sizes.items()}
         show_json({"out": str(out), "n_rows": found.n_rows, "sizes": sizes})
     elif not quiet:
         show_tables(screen, sizes_table(found))
@@ -90,7 +92,7 @@ def assign(
 
 def sizes_table(found: Assigned) -> Table:
     """How many rows each cluster has."""
-    from pyro_mfcvae.naming import cluster_name
+    from pyro_mfcvae.naming import cluster_name, facet_title
     from pyro_mfcvae.tables import Cell, make_table, number, one_line
 
     def listed(j: int, sizes: list[int]) -> str:
@@ -100,7 +102,11 @@ def sizes_table(found: Assigned) -> Table:
         return ", ".join(f"{cluster_name(names, k)}: {n}" for k, n in enumerate(sizes))
 
     rows = [
-        (f"facet {j}", number(found.sure[j]), Cell(one_line(listed(j, sizes.tolist()))))
+        (
+            facet_title(found.facet_names, j),
+            number(found.sure[j]),
+            Cell(one_line(listed(j, sizes.tolist()))),
+        )
         for j, sizes in found.sizes.items()
     ]
     heads = ("", "mean probability", "rows in clusters 0, 1, ...")

@@ -20,8 +20,8 @@ def explore(run: Path, port: int | None, no_browser: bool, data_dir: Path | None
     """Look around in RUN on a page in the browser, until Ctrl-C.
 
     The page has a map of each facet, clusters and what sets them apart, pairs of clusters, and
-    sliders and swaps that change one facet. Clusters that are named there keep their names with
-    the run. It answers on this machine alone, and only to who has its whole address.
+    sliders and swaps that change one facet. Facets and clusters that are named there keep their
+    names with the run. It answers on this machine alone, and only to who has its whole address.
 
     \b
     Examples:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pyro_mfcvae.cli.options import (
+    CATEGORIES,
     COUNT,
     DATA,
     DATA_DIR,
@@ -73,6 +74,7 @@ SEED = option(
     group=OF_SETTINGS,
 )
 @LABELS
+@CATEGORIES
 @SKIP_BROKEN
 @DATA_DIR
 @SETTINGS
@@ -108,6 +110,7 @@ def fit(
     Examples:
       mfcvae fit penguins.csv
       mfcvae fit penguins.csv --facets 6,4 --labels species,sex
+      mfcvae fit penguins.csv --labels species --categories island,sex
       mfcvae fit photos --set data.options.size=32 --skip-broken
     """
     from pyro_mfcvae.cli.assign import sizes_table
@@ -170,6 +173,7 @@ def fit(
 )
 @option("--starts n_starts", "Runs of each candidate [4].", COUNT, "N", group=OF_SETTINGS)
 @LABELS
+@CATEGORIES
 @SKIP_BROKEN
 @DATA_DIR
 @SETTINGS
@@ -241,6 +245,7 @@ def select(
 def _prepare(
     data: str,
     labels: str | None,
+    categories: str | None,
     skip_broken: bool | None,
     data_dir: Path | None,
     assignments: tuple[str, ...],
@@ -257,7 +262,7 @@ def _prepare(
     from pyro_mfcvae.presets import default_preset, get_preset
     from pyro_mfcvae.runs.fit import settings_from_data
 
-    source = data_from(data, labels, data_dir, skip_broken)
+    source = data_from(data, labels, data_dir, skip_broken, categories)
     given = [*assignments]
     given += [f"seed={seed}"] if seed is not None else []
     given += [f"training.device={device}"] if device is not None else []

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pyro_mfcvae.cli.options import (
+    CATEGORIES,
     DATA,
     DATA_DIR,
     LABELS,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 @click.command(cls=Command)
 @DATA
 @LABELS
+@CATEGORIES
 @SKIP_BROKEN
 @DATA_DIR
 @settings_of("an option of the data, such as data.options.size=32")
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 def inspect(
     data: str,
     labels: str | None,
+    categories: str | None,
     skip_broken: bool | None,
     data_dir: Path | None,
     assignments: tuple[str, ...],
@@ -49,7 +52,7 @@ def inspect(
     \b
     Examples:
       mfcvae inspect penguins.csv
-      mfcvae inspect penguins.csv --labels species,sex
+      mfcvae inspect penguins.csv --labels species,sex --categories island
       mfcvae inspect photos --set data.options.size=32
     """
     from dataclasses import asdict, replace
@@ -59,7 +62,7 @@ def inspect(
     from pyro_mfcvae.data.inspection import inspect_data
     from pyro_mfcvae.presets import default_preset, get_preset
 
-    source = data_from(data, labels, data_dir, skip_broken)
+    source = data_from(data, labels, data_dir, skip_broken, categories)
     config = replace(get_preset(default_preset(None)).config, data=source)
     found = inspect_data(override(config, assignments).data)
     screen, _ = printer(as_json, quiet)

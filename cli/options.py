@@ -163,6 +163,13 @@ LABELS = option(
     "NAME,NAME",
     group=OF_DATA,
 )
+CATEGORIES = option(
+    "--categories",
+    "Columns of a table whose text, or whole numbers, are categories to train on [none].",
+    None,
+    "NAME,NAME",
+    group=OF_DATA,
+)
 SKIP_BROKEN = option(
     "--skip-broken",
     "Leave out pictures of a folder that cannot be read, and say which [they are an error].",
@@ -260,6 +267,7 @@ def data_from(
     labels: str | None = None,
     data_dir: Path | None = None,
     skip_broken: bool | None = None,
+    categories: str | None = None,
 ) -> Component:
     """Settings of the data that the options of a command describe.
 
@@ -268,6 +276,7 @@ def data_from(
         labels: names of labels, separated by commas.
         data_dir: folder of the data's files.
         skip_broken: leave out pictures that cannot be read.
+        categories: names of columns of categories, separated by commas.
     """
     from dataclasses import replace
 
@@ -275,6 +284,7 @@ def data_from(
 
     source = data_settings(data) if isinstance(data, str) else data
     given: dict[str, Any] = {} if labels is None else {"labels": split_commas(labels)}
+    given |= {} if categories is None else {"categories": split_commas(categories)}
     given |= {} if skip_broken is None else {"skip_broken": skip_broken}
     source = replace(source, options={**source.options, **given})
     return source if data_dir is None else in_folder(source, data_dir)

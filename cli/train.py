@@ -15,6 +15,7 @@ import click
 
 from pyro_mfcvae.cli import completion
 from pyro_mfcvae.cli.options import (
+    CATEGORIES,
     COUNT,
     DATA_DIR,
     DEVICE,
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     group=OF_DATA,
 )
 @LABELS
+@CATEGORIES
 @SKIP_BROKEN
 @DATA_DIR
 @MODEL
@@ -169,7 +171,7 @@ def train(
       mfcvae train
       mfcvae train --guide enumerate --seed 3
       mfcvae train --data my.npz --facets 5:20,2:10
-      mfcvae train --data penguins.csv --labels species,sex --facets 5:6
+      mfcvae train --data penguins.csv --labels species --categories island,sex --facets 5:6
       mfcvae train --set training.epochs_per_step=[5,20] --set model.likelihood.options.scale=0.2
       mfcvae train --runs 5 --vary training.learning_rate=0.0005,0.001
       mfcvae train --model vlac --guide relaxed --facets 5:1,5:40
@@ -190,6 +192,7 @@ def train(
 
     screen, say = printer(as_json, quiet)
     bars = [] if quiet else [ProgressBar(screen)]
+    dataset: Dataset | None
     processes: dict[str, Any] = {"n_devices": devices, "n_nodes": nodes, "timeout": timeout}
     if (n_runs > 1 or vary or len(resumed) > 1) and (devices or nodes):
         raise ConfigError("several runs at once share one device; leave --devices and --nodes out")
@@ -198,14 +201,16 @@ def train(
         fixed = {"out": out, "vary": vary, "runs": None if n_runs == 1 else n_runs, **given}
         runs, state, dataset = _resume(resumed, bars, say, processes, files, **fixed)
     elif n_runs > 1 or vary:
-        config = _settings(model, guide, **given)
+        config, dataset = _settings(model, guide, **given)
         configs = seeds_and_settings(config, n_runs, dict(map(_values, vary)))
-        trained, states, dataset = together.train_together(configs, out, bars, say)
+        trained, states, dataset = together.train_together(configs, out, bars, say, dataset)
         runs, state = dict(zip(configs, trained, strict=True)), states[0]
     else:
-        config = _settings(model, guide, **given)
+        config, dataset = _settings(model, guide, **given)
         with launch(config.training.device, **processes) as engine:
-            run, state, dataset = alone.train(config, out, bars, say, engine=engine)
+            run, state, dataset = alone.train(
+                config, out, bars, say, dataset=dataset, engine=engine
+            )
         runs = {str(run.path): run}
     results = _finish(
         screen, say, again(model, guide), runs, state, dataset, not (as_json or quiet)
@@ -275,6 +280,7 @@ def _settings(
     settings: Path | None,
     data: str | None,
     labels: str | None,
+    categories: str | None,
     skip_broken: bool | None,
     data_dir: Path | None,
     facets: str | None,
@@ -282,15 +288,19 @@ def _settings(
     seed: int | None,
     device: str | None,
     track: tuple[str, ...],
-) -> Config:
+) -> tuple[Config, Dataset | None]:
+    """The settings, and the data if settings depend on them."""
     from dataclasses import replace
 
-    from pyro_mfcvae.config import override, with_facets
+    from pyro_mfcvae.config import Component, override, with_facets
     from pyro_mfcvae.plugins import check_given_once, with_guide, with_model
-    from pyro_mfcvae.presets import default_preset, get_preset
+    from pyro_mfcvae.presets import PRESETS, default_preset, get_preset
+    from pyro_mfcvae.runs.fit import with_kinds
     from pyro_mfcvae.runs.run import read_config
 
     paths = [assignment.partition("=")[0].strip() for assignment in assignments]
+    if preset is not None and preset not in PRESETS and Path(preset).exists():
+        raise ConfigError(f"{preset!r} is no preset; to train on it, give it as --data {preset}")
     if settings is None:
         config = get_preset(preset or default_preset(model)).config
     elif preset is None:
@@ -304,11 +314,15 @@ def _settings(
     if facets is not None:
         config = with_facets(config, facets)
     is_other = data is not None and data != config.data.name
-    source = data_from(data if is_other else config.data, labels, data_dir, skip_broken)
+    source = data if is_other else config.data
+    source = data_from(source, labels, data_dir, skip_broken, categories)
     config = replace(config, data=source, preset=preset if is_other else config.preset)
     given = [f"seed={seed}"] if seed is not None else []
     given += [f"training.device={device}"] if device is not None else []
-    return override(config, [*given, *tracked_by(track), *assignments])
+    if categories is not None and not any(path.startswith("model.likelihood") for path in paths):
+        part = Component(name="columns")
+        config = replace(config, model=replace(config.model, likelihood=part))
+    return with_kinds(override(config, [*given, *tracked_by(track), *assignments]))
 
 
 def _finish(

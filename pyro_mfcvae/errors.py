@@ -43,6 +43,10 @@ class DataWarning(UserWarning):
     """Some of a person's data are left out."""
 
 
+class ColumnsWarning(DataWarning):
+    """Some columns of a person's table are not trained on."""
+
+
 class OtherModelWarning(UserWarning):
     """A file with a person's own model or guide is not the one that a run was trained with."""
 

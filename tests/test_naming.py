@@ -1,10 +1,12 @@
-"""Names of clusters: which can stand in tables, and where runs keep and show them."""
+"""Names of facets and clusters: which can stand in tables, and where runs keep and show them."""
 
 from __future__ import annotations
 
 import csv
 import json
 import os
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,9 +16,10 @@ from models import tiny_config
 from pyro_mfcvae.cli import main
 from pyro_mfcvae.errors import RunError
 from pyro_mfcvae.figures import get_figure
-from pyro_mfcvae.naming import check_names, cluster_title, named_clusters
+from pyro_mfcvae.naming import check_facet_names, check_names, cluster_title, named_clusters
+from pyro_mfcvae.report import write_report
 from pyro_mfcvae.runs import train as experiment
-from pyro_mfcvae.runs.complete import is_drawn
+from pyro_mfcvae.runs.complete import complete, is_drawn
 from pyro_mfcvae.runs.draw import look
 from pyro_mfcvae.runs.run import Run
 
@@ -61,6 +64,72 @@ def test_names_that_cannot_stand_in_a_table(names, message):
         check_names(names, [4, 2])
 
 
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({2: "a"}, "facet from 0 to 1"),
+        ({0: "7"}, "number of another facet"),
+        ({0: "a", 1: " a"}, "called 'a'"),
+        ({0: "facet_1"}, "'facet_1'"),
+        ({0: "a", 1: "a_p"}, "'a_p'"),
+        ({0: "row"}, "'row'"),
+    ],
+)
+def test_names_of_facets_that_cannot_be_told_apart(names, message):
+    with pytest.raises(ValueError, match=message):
+        check_facet_names(names, 2)
+
+
+def test_a_run_keeps_names_of_facets(run, tmp_path):
+    run.names_path.write_text('{"clusters": [{}, {"2": "round"}]}')  # as earlier versions wrote it
+    run.name_facets({1: " shape ", 0: "hue"})
+    run.name_facets({0: ""})
+    assert (run.facet_names(), run.cluster_names()) == ({1: "shape"}, ({}, {2: "round"}))
+    run.name_clusters(1, {2: ""})
+    assert run.facet_names() == {1: "shape"}
+    assert run.export(tmp_path / "copy").facet_names() == {1: "shape"}
+
+
+def test_everything_of_a_run_has_the_names_of_facets(run, tmp_path):
+    complete(run)
+    run.name_facets({1: "round_things"})
+    assert run.evaluation() == run.evaluation()
+    page = write_report([run.path], tmp_path / "page.html").read_text()
+    assert "facet_names" not in (run.path / "evaluation.json").read_text()
+    words = re.sub("<pre.*?</pre>", "", page, flags=re.DOTALL)  # settings have numbers
+    assert "Facet 1: round_things" in words
+    assert "facet round_things, K = " in words
+    assert "facets 0 and round_things share" in words
+    assert "Facet round_things: " in words  # in a caption
+    assert not re.search(r"\bfacet 1\b", words)
+    seen = look(run)
+    for name in ("clusters", "samples", "confusion", "latents", "means", "swaps", "traversal"):
+        figure = get_figure(name)
+        assert "facet round things" in figure.compute(seen, 1).title, name
+    assert "facets 0 and round things" in get_figure("interpolation").compute(seen).title
+    for name in ("agreement", "curves", "weights"):
+        recorded = replace(seen, metrics=run.metrics(), results=run.evaluation())
+        drawn = get_figure(name).draw(get_figure(name).compute(recorded))
+        drawn.draw_without_rendering()
+        found = drawn.findobj(lambda artist: hasattr(artist, "get_text"))
+        assert any("facet round things" in text.get_text() for text in found), name
+
+
+def test_columns_of_rows_have_the_names_of_facets(run, tmp_path):
+    run.name_facets({1: "shape"})
+    data = tmp_path / "mine.npz"
+    np.savez(data, x=run.dataset().split("test")[0].numpy())
+    result = CliRunner().invoke(main, ["assign", str(run.path), str(data)])
+    heads = result.stdout.splitlines()[0].split(",")
+    assert heads == ["row", "facet_0", "facet_0_p", "shape", "shape_p"]
+    out = str(tmp_path / "out.csv")
+    arguments = ["assign", str(run.path), str(data), "-o", out, "--json"]
+    assert list(json.loads(CliRunner().invoke(main, arguments).stdout)["sizes"]) == heads[1::2]
+    told = CliRunner().invoke(main, arguments[:-1]).output
+    assert "facet shape" in told
+    assert CliRunner().invoke(main, ["evaluate", str(run.path)]).output.count("shape: ") >= 1
+
+
 def test_a_run_keeps_names(run, tmp_path):
     assert run.cluster_names() == ({}, {})
     run.name_clusters(1, {2: "round", 0: "flat"})
@@ -82,6 +151,8 @@ def test_a_run_keeps_names(run, tmp_path):
         '{"clusters": [{}]}',
         '{"clusters": [{"9": "a"}, {}]}',
         '{"clusters": [{}, {}], "x": []}',
+        '{"facets": {"2": "a"}, "clusters": [{}, {}]}',
+        '{"facets": ["a", "b"], "clusters": [{}, {}]}',
         '{"clusters": [{"0": ["a"]}, {}]}',
         '{"clusters": [{"0": "\\u001b[2J"}, {}]}',
     ],

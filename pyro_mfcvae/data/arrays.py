@@ -22,7 +22,10 @@ from pyro_mfcvae.config.observation import MISSING
 from pyro_mfcvae.errors import DataError, DataWarning, did_you_mean
 
 _CHANNELS = (1, 3, 4)
-RESERVED = ("x", "x_test", "labels", "labels_test", "label_names", "feature_names", "row_names")
+RESERVED = (
+    *("x", "x_test", "labels", "labels_test", "label_names"),
+    *("feature_names", "row_names", "category_names"),
+)
 _CLASSES = "classes (whole numbers or text)"
 _EXACT = 2**53  # up to which real numbers tell whole numbers apart
 _MOST_FACTORS = 1000
@@ -209,7 +212,7 @@ def labels_from_arrays(
     for factor, column in columns.items():
         codes, classes = classes_of(column, f"{path}: labels {factor!r}")
         n_missing, n_known = int((codes == MISSING).sum()), int((codes != MISSING).sum())
-        if n_known >= IDENTIFIERS_FROM and len(classes) > n_known / 2:
+        if are_identifiers(len(classes), n_known):
             warnings.warn(
                 f"{path}: {factor!r} has {len(classes)} values in {n_known} rows, as identifiers "
                 "have; it is no factor to judge by",
@@ -226,6 +229,42 @@ def labels_from_arrays(
             )
         labels[factor], names[factor] = torch.from_numpy(codes), classes
     return labels, names
+
+
+def are_identifiers(n_values: int, n_rows: int) -> bool:
+    """Whether so many rows with so many different values look like identifiers."""
+    return n_rows >= IDENTIFIERS_FROM and n_values > n_rows / 2
+
+
+def categories_from_arrays(
+    arrays: Mapping[str, Shaped], features: Sequence[str], path: str
+) -> dict[str, tuple[str, ...]]:
+    """The categories in ``category_names`` by their columns; none without that array.
+
+    Args:
+        arrays: all of the file's by name.
+        features: names of the columns.
+        path: of the file, for messages.
+
+    Raises:
+        DataError: if these are no pairs of a column's name and a category, or one comes twice.
+    """
+    if "category_names" not in arrays:
+        return {}
+    what = f"{path}: category_names"
+    pairs = np.asarray(arrays["category_names"])
+    if pairs.ndim != 2 or pairs.shape[1] != 2:
+        raise DataError(
+            f"{what} must be pairs of a column's name and a category, (n, 2), got "
+            f"shape {pairs.shape}"
+        )
+    found: dict[str, list[str]] = {}
+    for name, text in zip(*(_texts(part, what) for part in pairs.T), strict=True):
+        if name not in features or text in found.setdefault(name, []):
+            told = "has a category twice" if name in features else "is no name in feature_names"
+            raise DataError(f"{what}: column {name!r} {told}, in the pair with {text!r}")
+        found[name].append(text)
+    return {name: tuple(texts) for name, texts in found.items()}
 
 
 def classes_of(column: np.ndarray, what: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:

@@ -75,14 +75,14 @@ def columns_likelihood(columns: Sequence[ColumnKind], missing: bool) -> Componen
 def _describe(name: str, values: Tensor, n_classes: int | None) -> ColumnKind:
     known = values[~values.isnan()]
     n_missing = len(values) - len(known)
+    if n_classes is not None:
+        kind, reason = f"categorical:{n_classes}", f"{n_classes} categories"
+        return ColumnKind(name, kind, 0.0, 1.0, n_missing, reason)
     if len(known.unique()) < 2:
         loc = known[0].item() if len(known) else 0.0
         return ColumnKind(
             name, "real", loc, 1.0, n_missing, "one value at most, which tells nothing"
         )
-    if n_classes is not None:
-        kind, reason = f"categorical:{n_classes}", f"{n_classes} categories"
-        return ColumnKind(name, kind, 0.0, 1.0, n_missing, reason)
     if bool(((known == 0) | (known == 1)).all()):
         return ColumnKind(name, "binary", 0.0, 1.0, n_missing, "only 0 and 1")
     kind, on_its_scale, reason = _number(known)

@@ -16,6 +16,7 @@ from pyro_mfcvae.data.arrays import (
     MISSING,
     Layout,
     Shaped,
+    categories_from_arrays,
     labels_from_arrays,
     names_from_arrays,
     observation_layouts,
@@ -28,7 +29,7 @@ from pyro_mfcvae.data.streamed import StreamedObservations
 from pyro_mfcvae.data.tables import Decimal, Separator
 from pyro_mfcvae.errors import DataError, DataWarning
 
-AS_WRITTEN = ("size", "skip_broken", "separator", "decimal")
+AS_WRITTEN = ("size", "skip_broken", "separator", "decimal", "categories")
 """Options that say how to read files of some formats."""
 
 _LOADED = 4 * 10**9  # bytes
@@ -46,6 +47,7 @@ def file(
     skip_broken: bool | None = None,
     separator: Separator | None = None,
     decimal: Decimal | None = None,
+    categories: list[str] | None = None,
 ) -> Dataset:
     """Observations and, if there are any, labels of a person's own.
 
@@ -55,7 +57,8 @@ def file(
     ``label_names`` (factors,), or one array (N,) under each factor's own name. ``x_test`` fixes the
     held-out part, which is else drawn at random; its labels are ``labels_test``, or follow those of
     ``x`` in the same array. ``feature_names`` (features,) and ``row_names`` (N,) name columns and
-    observations.
+    observations. ``category_names`` (n, 2) has pairs of a column's name and a category: the values
+    of such a column number its categories, in this order, from 0.
 
     A file of HDF5 or ``.npy`` may exceed the memory: streamed observations are read as they are
     needed. HDF5's chunks of about 1 MB, whole in all places but the first, are read fastest. Real
@@ -63,8 +66,8 @@ def file(
     What lies in groups is left alone.
 
     A table is a file with names of columns. Columns of numbers are observations, those of text are
-    labels, unless labels are given by name. A folder holds pictures, whose labels are the names of
-    its sub-folders or columns of a CSV beside them.
+    labels, unless labels or categories are given by name. A folder holds pictures, whose labels are
+    the names of its sub-folders or columns of a CSV beside them.
 
     Args:
         path: of the file or folder.
@@ -78,6 +81,7 @@ def file(
         skip_broken: leave out pictures of a folder that cannot be read.
         separator: of columns in a CSV or TSV; None tells it by the file's first lines.
         decimal: sign before the fraction of numbers there; None tells it likewise.
+        categories: names of columns of a table that are categories: their texts are trained on.
 
     Raises:
         DataError: if the file is missing, damaged, or of another format, or its arrays have other
@@ -86,7 +90,8 @@ def file(
     place = Path(path).expanduser()
     known = find_format(place)
     given = {"size": size, "skip_broken": skip_broken, "separator": separator, "decimal": decimal}
-    arrays = known.read(place, **options_of(known, path, labels=labels, **given))
+    options = options_of(known, path, labels=labels, categories=categories, **given)
+    arrays = known.read(place, **options)
     if known.rows is None and memory == "stream":
         raise DataError(f"{path}: {known.name} files are read whole; set memory to load or auto")
     x = observations_in(known, arrays, path, memory)
@@ -154,6 +159,7 @@ def dataset_from_arrays(
     counts = [len(arrays[part]) for part in layouts]
     features = names_from_arrays(arrays, "feature_names", layouts["x"].event[-1], path)
     row_names = names_from_arrays(arrays, "row_names", sum(counts), path)
+    categories = categories_from_arrays(arrays, features, path)
     factors, names = labels_from_arrays(arrays, sum(counts), path, labels)
     if x is None:
         x = _loaded(arrays, layouts)
@@ -167,7 +173,7 @@ def dataset_from_arrays(
                 DataWarning,
                 stacklevel=2,
             )
-    return Dataset(name, x, train, test, factors, names, None, features, row_names)
+    return Dataset(name, x, train, test, factors, names, None, features, row_names, categories)
 
 
 def options_of(known: Format, path: str, **given: object) -> dict[str, object]:

@@ -76,7 +76,8 @@ class Format:
             options of ``read`` that say how the file is written.
         pieces: (path, names of columns) -> arrays by name of some rows after the other: ``x``, of
             these columns in a table, and ``row_names``. It takes the options of ``read`` but for
-            labels. None for a format that is read whole or has rows.
+            labels; ``categories`` has those of each column by its name. None for a format that is
+            read whole or has rows.
     """
 
     name: str

@@ -11,9 +11,17 @@ import narwhals as nw
 import numpy as np
 
 from pyro_mfcvae.data.arrays import IDENTIFIERS_FROM, RESERVED, Shaped
+from pyro_mfcvae.data.categories import Categories, categories_of, codes_of, doubt_of, texts_of
 from pyro_mfcvae.data.formats import Column, Use
-from pyro_mfcvae.errors import DataError, DataWarning, did_you_mean, listed, shown
+from pyro_mfcvae.errors import ColumnsWarning, DataError, did_you_mean, listed, shown
 
+_DONE: dict[Use, str] = {
+    "observations": "is trained on",
+    "label": "is a label",
+    "row names": "names the rows",
+    "left out": "is left out",
+    "refused": "is refused",
+}
 _UNNAMED = "Unnamed: 0"  # as pandas calls an index that was written to a CSV
 
 
@@ -30,22 +38,27 @@ def as_frame(data: object) -> nw.DataFrame[Any] | None:
         raise DataError(f"columns must have names that differ, as text ({error})") from error
 
 
-def plan_columns(frame: nw.DataFrame[Any], labels: Sequence[str] | None = None) -> list[Column]:
+def plan_columns(
+    frame: nw.DataFrame[Any],
+    labels: Sequence[str] | None = None,
+    categories: Sequence[str] | None = None,
+) -> list[Column]:
     """What would be done with every column.
 
-    Numbers and booleans are observations. Text cannot be: it is a label, to judge by only, unless
-    the labels are given by name; text whose values are all different names the rows.
+    Numbers and booleans are observations, and so is text that is named as categories. Other text is
+    a label, to judge by only, unless the labels are given by name; text whose values are all
+    different names the rows.
     """
     columns: list[Column] = []
     for name in frame.columns:
-        column = _plan(frame[name], labels)
+        column = _plan(frame[name], labels, name in (categories or ()))
         if column.use == "row names" and any(other.use == "row names" for other in columns):
             column = Column(name, column.kind, "left out", column.why)
         columns.append(column)
     return columns
 
 
-def _plan(column: nw.Series[Any], labels: Sequence[str] | None) -> Column:
+def _plan(column: nw.Series[Any], labels: Sequence[str] | None, is_category: bool) -> Column:
     name, dtype = str(column.name), column.dtype
     is_number = _is_number_type(dtype)
     kind = "numbers" if is_number else "text" if _is_text(column) else str(dtype).lower()
@@ -56,12 +69,14 @@ def _plan(column: nw.Series[Any], labels: Sequence[str] | None) -> Column:
     is_missing = _is_missing(column)
     n, known = len(column), column.filter(~is_missing)
     is_label = name in (labels or ())
-    if name in RESERVED and (is_label or not is_number):
+    if name in RESERVED and (is_label or not (is_number or is_category)):
         return used("refused", "its name is taken; rename it")
     if is_label:
         return used("label", "as asked for")
     if not len(known):
         return used("left out", "all cells are missing")
+    if is_category:
+        return used(*_plan_category(column, _gaps(column, is_missing)))
     if name == _UNNAMED:
         return used("row names", "has no name, as an index")
     if kind not in ("numbers", "text"):
@@ -73,10 +88,7 @@ def _plan(column: nw.Series[Any], labels: Sequence[str] | None) -> Column:
         return used("row names", "counts the rows")
     if is_number:
         why = "numbers" if dtype.is_numeric() else "true is 1, false 0"
-        if is_missing.any():
-            row = int(is_missing.to_numpy().argmax())
-            why += f", {n - len(known)} of {n} cells are missing, first in row {row}"
-        return used("observations", why)
+        return used("observations", why + _gaps(column, is_missing))
     values = known.to_list()
     if (stray := _stray_text(values)) is not None:
         row = column.to_list().index(stray)
@@ -84,10 +96,31 @@ def _plan(column: nw.Series[Any], labels: Sequence[str] | None) -> Column:
     if n_values == n >= IDENTIFIERS_FROM:
         return used("row names", "text that is different in every row")
     if labels is not None:
-        return used("left out", "text, and not among the labels")
+        return used("left out", "text, and among neither labels nor categories")
     if all(map(_is_date, values)):
         return used("left out", "dates")
-    return used("label", "text, which can only judge")
+    return used("label", "text, which judges; --categories trains on it")
+
+
+def _plan_category(column: nw.Series[Any], gaps: str) -> tuple[Use, str]:
+    try:
+        texts = texts_of(column, "categories")
+    except DataError as error:
+        return "refused", str(error)
+    found = categories_of(texts)
+    if len(found) == 1:
+        return "left out", f"all cells are {shown(found[0])}"
+    if doubt := doubt_of(texts):
+        return "refused", doubt
+    return "observations", f"{len(found)} categories{gaps}"
+
+
+def _gaps(column: nw.Series[Any], is_missing: nw.Series[Any]) -> str:
+    """What is said of missing cells, if there are some."""
+    if not is_missing.any():
+        return ""
+    row = int(is_missing.to_numpy().argmax())
+    return f", {is_missing.sum()} of {len(column)} cells are missing, first in row {row}"
 
 
 def _is_text(column: nw.Series[Any]) -> bool:
@@ -135,7 +168,10 @@ def is_number(value: object) -> bool:
 
 
 def arrays_of_frame(
-    frame: nw.DataFrame[Any], labels: Sequence[str] | None = None, what: str = "the table"
+    frame: nw.DataFrame[Any],
+    labels: Sequence[str] | None = None,
+    what: str = "the table",
+    categories: Sequence[str] = (),
 ) -> dict[str, Shaped]:
     """The columns of a table as the arrays of a file: observations, labels, and names.
 
@@ -143,18 +179,25 @@ def arrays_of_frame(
         frame: the table.
         labels: names of the columns that are labels; None takes those with text.
         what: it is called in messages.
+        categories: names of the columns of text that are observations.
 
     Raises:
-        DataError: if a column cannot be used, there are no numbers, or labels that there are not
-            are asked for.
+        DataError: if a column cannot be used, there are no observations, or labels or categories
+            that there are not are asked for, or one column for both.
     """
-    if unknown := sorted(set(labels or ()) - set(frame.columns)):
-        known = listed(frame.columns, "{:.200}".format)
+    for use, asked in (("labels", labels or ()), ("categories", categories)):
+        if unknown := sorted(set(asked) - set(frame.columns)):
+            known = listed(frame.columns, "{:.200}".format)
+            raise DataError(
+                f"{what}: there is no column {listed(unknown)} for {use}; there are "
+                f"{known}{did_you_mean(unknown[0], frame.columns)}"
+            )
+    if both := sorted(set(labels or ()) & set(categories)):
         raise DataError(
-            f"{what}: there is no column {listed(unknown)} for labels; there are "
-            f"{known}{did_you_mean(unknown[0], frame.columns)}"
+            f"{what}: columns are named both as labels, which judge, and as categories, which are "
+            f"trained on: {listed(both)}; name each once"
         )
-    columns = plan_columns(frame, labels)
+    columns = plan_columns(frame, labels, categories)
     if refused := [each for each in columns if each.use == "refused"]:
         told = listed(refused, lambda each: f"{shown(each.name)} ({each.why})")
         raise DataError(
@@ -164,13 +207,20 @@ def arrays_of_frame(
         )
     features = [each.name for each in columns if each.use == "observations"]
     if not features or not len(frame):
-        raise DataError(f"{what}: there are no rows with numbers, only {_told(columns)}")
+        raise DataError(
+            f"{what}: there are no rows with numbers or categories, only {_told(columns)}"
+        )
     if odd := [each for each in columns if each.use != "observations" and each.why[:2] != "as"]:
-        warnings.warn(f"{what}: {_told(odd)}", DataWarning, stacklevel=2)
-    arrays: dict[str, Shaped] = {"x": numbers_of(frame.select(features))}
-    arrays |= {"feature_names": np.array(features, dtype=object)}
-    arrays |= {each.name: _label(frame[each.name]) for each in columns if each.use == "label"}
-    return arrays | _row_names(frame, names_column(columns))
+        warnings.warn(f"{what}: {_told(odd)}", ColumnsWarning, stacklevel=2)
+    found = {
+        name: categories_of(texts_of(frame[name], name)) for name in features if name in categories
+    }
+    named_by = names_column(columns)
+    arrays = arrays_of_columns(frame, features, what, named_by=named_by, categories=found)
+    if found:
+        pairs = [(name, text) for name, texts in found.items() for text in texts]
+        arrays["category_names"] = np.array(pairs, dtype=object)
+    return arrays | {each.name: _label(frame[each.name]) for each in columns if each.use == "label"}
 
 
 def arrays_of_columns(
@@ -179,6 +229,7 @@ def arrays_of_columns(
     what: str,
     first_row: int = 0,
     named_by: str | None = None,
+    categories: Categories | None = None,
 ) -> dict[str, Shaped]:
     """Columns of a table with these names as observations, and the names of the table's rows.
 
@@ -190,26 +241,32 @@ def arrays_of_columns(
         what: it is called in messages.
         first_row: number of its first row, if it is a piece of a table.
         named_by: the column with the names of its rows, if it has no index.
+        categories: of those columns that hold text.
 
     Raises:
-        DataError: if a column is not there, or holds no numbers.
+        DataError: if a column is not there, holds no numbers, or another category.
     """
     check_columns(frame.columns, features, what)
     found = [name for name in frame.columns if name in features]
+    values = []
     for name in found:
-        if _is_number_type(frame[name].dtype):
-            continue
-        known = frame[name].filter(~_is_missing(frame[name])).to_list()
-        if known:
-            stray = next((value for value in known if not is_number(value)), known[0])
-            row = first_row + frame[name].to_list().index(stray)
-            raise DataError(
-                f"{what}: column {shown(name)} must hold numbers, got {shown(stray)} in row {row}"
-            )
-    values = [frame[name].cast(nw.Float64).to_numpy() for name in found]
+        column, where = frame[name], f"{what}: column {shown(name)}"
+        if categories and name in categories:
+            values.append(codes_of(texts_of(column, where), categories[name], where, first_row))
+        else:
+            values.append(_numbers_of(column, where, first_row))
     arrays: dict[str, Shaped] = {"x": np.column_stack(values)}
     arrays |= {"feature_names": np.array(found, dtype=object)}
     return arrays | _row_names(frame, named_by, first_row)
+
+
+def _numbers_of(column: nw.Series[Any], where: str, first_row: int) -> np.ndarray:
+    known = [] if _is_number_type(column.dtype) else column.filter(~_is_missing(column)).to_list()
+    if known:
+        stray = next((value for value in known if not is_number(value)), known[0])
+        row = first_row + column.to_list().index(stray)
+        raise DataError(f"{where} must hold numbers, got {shown(stray)} in row {row}")
+    return column.cast(nw.Float64).to_numpy()
 
 
 def check_columns(names: Sequence[str], wanted: Sequence[str], source: str) -> None:
@@ -258,4 +315,4 @@ def _label(column: nw.Series[Any]) -> np.ndarray:
 
 
 def _told(columns: Iterable[Column]) -> str:
-    return listed(columns, lambda each: f"{shown(each.name)} is {each.use} ({each.why})")
+    return listed(columns, lambda each: f"{shown(each.name)} {_DONE[each.use]} ({each.why})")

@@ -12,7 +12,7 @@ from pyro_mfcvae.data.formats import Column, find_format
 from pyro_mfcvae.data.frames import plan_columns
 from pyro_mfcvae.data.observations import Dataset
 from pyro_mfcvae.data.registry import load_dataset
-from pyro_mfcvae.errors import DataError, DataWarning
+from pyro_mfcvae.errors import ColumnsWarning, DataError, DataWarning
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Inspection:
         columns: of a table; of other data, the observations and their factors.
         dataset: the data; None if they cannot be used.
         problem: why they cannot be used; empty if they can.
-        notes: what a training would warn of.
+        notes: what a training would warn of besides.
     """
 
     columns: tuple[Column, ...]
@@ -45,7 +45,8 @@ def inspect_data(settings: Component) -> Inspection:
         if (known := find_format(path)).frame is not None:
             given = {name: settings.options.get(name) for name in AS_WRITTEN}
             frame = known.frame(path, **options_of(known, str(path), **given))
-            columns = plan_columns(frame, settings.options.get("labels"))
+            named = (settings.options.get(use) for use in ("labels", "categories"))
+            columns = plan_columns(frame, *named)
     dataset, problem = None, ""
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", DataWarning)
@@ -60,5 +61,10 @@ def inspect_data(settings: Component) -> Inspection:
             Column(name, f"{int(values.max()) + 1} classes", "label", "judges only")
             for name, values in dataset.labels.items()
         ]
-    notes = tuple(str(each.message) for each in told if issubclass(each.category, DataWarning))
+    kinds = [(each.category, str(each.message)) for each in told]
+    notes = tuple(
+        text
+        for kind, text in kinds
+        if issubclass(kind, DataWarning) and not issubclass(kind, ColumnsWarning)
+    )
     return Inspection(tuple(columns), dataset, problem, notes)

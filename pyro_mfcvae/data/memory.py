@@ -47,17 +47,19 @@ def dataset_of(
     test_fraction: float = 0.2,
     split_seed: int = 0,
     name: str = "data",
+    categories: Sequence[str] = (),
 ) -> Dataset:
     """A data set to train on, read by the rules for files.
 
     Args:
         data: rows (N, features) or pictures; a data frame of pandas, polars or the like, whose text
-            can only be labels; or a data set of torch, whose items are observations or pairs of an
-            observation and its ``label``.
+            is labels or categories; or a data set of torch, whose items are observations or pairs
+            of an observation and its ``label``.
         labels: names of the columns of a data frame that are labels, or else {factor: labels (N,)}.
         test_fraction: share that is held out.
         split_seed: seed of the split.
         name: of the data set.
+        categories: names of the columns of a data frame whose text is trained on.
 
     Example:
         >>> import numpy as np
@@ -71,8 +73,10 @@ def dataset_of(
     """
     frame = as_frame(data)
     if frame is not None and not isinstance(labels, Mapping):
-        arrays = arrays_of_frame(frame, labels, name)
+        arrays = arrays_of_frame(frame, labels, name, categories)
         return dataset_from_arrays(arrays, name, name, test_fraction, split_seed, labels=labels)
+    if categories:
+        raise DataError("categories are columns of a data frame, whose labels are named as well")
     arrays = _arrays_of_items(data) if isinstance(data, TorchDataset) else {"x": np.asarray(data)}
     if isinstance(labels, Mapping):
         arrays |= {factor: np.asarray(values) for factor, values in labels.items()}

@@ -44,6 +44,7 @@ class Dataset:
             Learning of Global Factors in Deep Generative Models", 2020, Section 4.2).
         feature_names: of the columns (features,); empty where they have none.
         row_names: of the observations (N,), such as an index or file names; empty likewise.
+        categories: {name of a column: its categories}, of columns whose values number them from 0.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Dataset:
     strata: Tensor | None = None
     feature_names: tuple[str, ...] = ()
     row_names: tuple[str, ...] = ()
+    categories: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n_observations = len(self.x)
@@ -64,6 +66,8 @@ class Dataset:
             raise DataError(f"{self.name}: x must be uint8 or float32, got {self.x.dtype}")
         if self.x.is_floating_point():
             self._limits  # noqa: B018  (it checks the values)
+        if self.categories:
+            self._check_categories()
         for factor, values in self.labels.items():
             if values.is_floating_point() or values.long().min() < -1:
                 raise DataError(
@@ -88,6 +92,30 @@ class Dataset:
                 raise DataError(
                     f"{self.name}: the {part} part is empty; with {n_observations} observations "
                     "choose another test_fraction"
+                )
+
+    @property
+    def n_categories(self) -> dict[int, int]:
+        """{column: number of its categories} of those that have some."""
+        places = {name: i for i, name in enumerate(self.feature_names)}
+        return {places[name]: len(texts) for name, texts in self.categories.items()}
+
+    def _check_categories(self) -> None:
+        """Raise a DataError if a value of a column with categories numbers none of them."""
+        if unknown := sorted(self.categories.keys() - set(self.feature_names)):
+            raise DataError(f"{self.name}: categories of {unknown[0]!r}, which is no column")
+        if not self.x.is_floating_point():
+            raise DataError(f"{self.name}: x with categories must be float32, got {self.x.dtype}")
+        columns, n = list(self.n_categories), torch.tensor(list(self.n_categories.values()))
+        for batch in self.x.split(_AT_ONCE):
+            values = batch[:, columns].float()
+            is_one = (values >= 0) & (values < n) & (values == values.round())
+            if (wrong := ~(is_one | values.isnan())).any():
+                row, column = (int(i) for i in wrong.nonzero()[0])
+                raise DataError(
+                    f"{self.name}: column {self.feature_names[columns[column]]!r} has the value "
+                    f"{values[row, column]:g}, which is the number of none of its {n[column]} "
+                    "categories"
                 )
 
     @property

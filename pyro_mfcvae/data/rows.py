@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pyro_mfcvae.config import Component
 from pyro_mfcvae.data.arrays import Shaped, names_from_arrays
+from pyro_mfcvae.data.categories import Categories
 from pyro_mfcvae.data.files import AS_WRITTEN, observations_in, options_of
 from pyro_mfcvae.data.formats import find_format
 from pyro_mfcvae.data.frames import check_columns
@@ -53,6 +54,7 @@ def read_rows(
     settings: Component,
     event: tuple[int, ...],
     feature_names: Sequence[str] = (),
+    categories: Categories | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Rows:
     """New observations for a model, one or many. Labels are not read.
@@ -64,6 +66,7 @@ def read_rows(
         settings: of the data set.
         event: shape of an observation that the model takes.
         feature_names: of the columns that the model was trained on; empty where they had none.
+        categories: of some of these columns.
         say: is told how columns were brought in order.
 
     Raises:
@@ -73,7 +76,7 @@ def read_rows(
     """
     if "path" in settings.options:
         source = str(settings.options["path"])
-        found = _find_pieces(settings, feature_names)
+        found = _find_pieces(settings, feature_names, categories or {})
     else:
         dataset = load_dataset(settings)
         source, blocks = dataset.name, [(dataset.x, dataset.row_names, dataset.feature_names)]
@@ -99,13 +102,14 @@ def read_rows(
 
 
 def _find_pieces(
-    settings: Component, feature_names: Sequence[str]
+    settings: Component, feature_names: Sequence[str], categories: Categories
 ) -> Callable[[], Iterable[tuple[Observations, Sequence[str], Sequence[str]]]]:
     """What reads a file or folder: observations, their names, and those of their columns."""
     path = str(settings.options["path"])
     place = Path(path).expanduser()
     known = find_format(place)
     given = {name: settings.options.get(name) for name in AS_WRITTEN}
+    given["categories"] = categories if "categories" in known.options else None
     options = options_of(known, path, **given)
 
     def named(arrays: Mapping[str, Shaped]) -> tuple[Observations, Sequence[str], Sequence[str]]:

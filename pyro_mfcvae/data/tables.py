@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import importlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,6 +14,7 @@ import narwhals as nw
 from pydantic import Field
 
 from pyro_mfcvae.data.arrays import IDENTIFIERS_FROM, Shaped
+from pyro_mfcvae.data.categories import Categories
 from pyro_mfcvae.data.formats import FORMATS, Format, check_claim, reading
 from pyro_mfcvae.data.frames import (
     arrays_of_columns,
@@ -104,6 +105,7 @@ def _text_frames(
     usual: str = ",",
     separator: str | None = None,
     decimal: Decimal | None = None,
+    categories: Iterable[str] = (),
 ) -> Iterator[Any]:
     pandas = _imported("pandas", path)
     with path.open(encoding="utf-8-sig", errors="replace") as file:
@@ -114,7 +116,8 @@ def _text_frames(
         raise ValueError("it is none")
     separator = separator or find_separator(text, usual)
     decimal = decimal or find_decimal(text, separator)
-    options = {"sep": separator, "decimal": decimal, "encoding": "utf-8-sig"}
+    as_text = dict.fromkeys(categories, str)  # 01 is not 1
+    options = {"sep": separator, "decimal": decimal, "encoding": "utf-8-sig", "dtype": as_text}
     names = pandas.read_csv(path, nrows=0, **options).columns
     if all(is_number(str(name).replace(decimal, ".")) for name in names):
         raise DataError(f"{path}: its first line must have the names of the columns, not numbers")
@@ -125,7 +128,7 @@ def _text_frames(
             yield from pieces
 
 
-def _parquet_frames(path: Path, whole: bool) -> Iterator[Any]:
+def _parquet_frames(path: Path, whole: bool, categories: Iterable[str] = ()) -> Iterator[Any]:
     pandas, parquet = (_imported(name, path) for name in ("pandas", "pyarrow.parquet"))
     with parquet.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as file:
         claims = file.metadata
@@ -158,16 +161,21 @@ def _whole(frames: Frames, name: str, path: Path, **written: Any) -> nw.DataFram
 
 
 def _pieces(
-    frames: Frames, name: str, path: Path, features: Sequence[str], **written: Any
+    frames: Frames,
+    name: str,
+    path: Path,
+    features: Sequence[str],
+    categories: Categories | None = None,
+    **written: Any,
 ) -> Iterator[Mapping[str, Shaped]]:
     n_rows, named_by = 0, None
     with reading(path, name):
-        for native in frames(path, whole=False, **written):
+        for native in frames(path, whole=False, categories=categories or (), **written):
             frame = nw.from_native(native, eager_only=True)
             if not n_rows:
                 rest = [column for column in frame.columns if column not in features]
                 named_by = names_column(plan_columns(frame.select(rest)))
-            yield arrays_of_columns(frame, features, str(path), n_rows, named_by)
+            yield arrays_of_columns(frame, features, str(path), n_rows, named_by, categories or {})
             n_rows += len(frame)
 
 
@@ -179,9 +187,10 @@ def _text(name: str, suffix: str, what: str, usual: str) -> Format:
         labels: Sequence[str] | None = None,
         separator: str | None = None,
         decimal: Decimal | None = None,
+        categories: Sequence[str] = (),
     ) -> Mapping[str, Shaped]:
-        frame = _whole(frames, name, path, separator=separator, decimal=decimal)
-        return arrays_of_frame(frame, labels, str(path))
+        written = {"separator": separator, "decimal": decimal, "categories": categories}
+        return arrays_of_frame(_whole(frames, name, path, **written), labels, str(path), categories)
 
     return Format(
         name,
@@ -193,8 +202,11 @@ def _text(name: str, suffix: str, what: str, usual: str) -> Format:
     )
 
 
-def _read_parquet(path: Path, labels: Sequence[str] | None = None) -> Mapping[str, Shaped]:
-    return arrays_of_frame(_whole(_parquet_frames, "Parquet", path), labels, str(path))
+def _read_parquet(
+    path: Path, labels: Sequence[str] | None = None, categories: Sequence[str] = ()
+) -> Mapping[str, Shaped]:
+    frame = _whole(_parquet_frames, "Parquet", path)
+    return arrays_of_frame(frame, labels, str(path), categories)
 
 
 FORMATS.add(

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from pyro_mfcvae.config import Config
+from pyro_mfcvae.data.categories import indicator_names, with_indicators
 from pyro_mfcvae.estimators.inputs import Standardize, Units, read_rows
 from pyro_mfcvae.evaluation import Predictions, predict
 from pyro_mfcvae.evaluation.cluster_facts import Facts
@@ -74,22 +75,13 @@ class FacetEstimator(BaseEstimator):
     @property
     def indicator_names(self) -> list[str]:
         """Names of the columns of :meth:`with_indicators`."""
-        return [
-            str(name) if category is None else f"{name}={category}"
-            for name in self.column_names
-            for category in self.categories_.get(name, [None])
-        ]
+        return indicator_names(self.column_names, self.categories_)
 
     def with_indicators(self, values: np.ndarray) -> np.ndarray:
         """Rows (N, features) with a column of 0 and 1 for each category; pictures as they are."""
         if values.ndim > 2 or not self.categories_:
             return values
-        columns: list[np.ndarray] = []
-        for name, own in zip(self.column_names, values.T, strict=True):
-            n = len(self.categories_.get(name, ()))
-            known = [np.where(np.isnan(own), np.nan, own == code) for code in range(n)]
-            columns += known if name in self.categories_ else [own]
-        return np.stack(columns, 1)
+        return with_indicators(values, self.column_names, self.categories_)
 
     def check_facet(self, j: int) -> None:
         """Raise a ValueError if the estimator has no such facet."""

@@ -63,8 +63,8 @@ class Clustering(ClusterMixin, TransformerMixin, ShowsClusters, Shared):
             ValueError: if X or an argument is not such as it must be.
 
         Warns:
-            DataWarning: of columns with one value only or another text in every row, and of several
-                rows with one name.
+            DataWarning: of columns with one value only, of text that differs in most rows or has
+                more than 1,000 values, and of several rows with one name.
         """
         values = read_rows(self, X, reset=True)
         sizes, latents = self._facets()

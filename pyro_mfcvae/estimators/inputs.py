@@ -16,7 +16,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import validate_data
 from torch import Tensor
 
-from pyro_mfcvae.data.arrays import IDENTIFIERS_FROM, layout_of
+from pyro_mfcvae.data.arrays import layout_of
+from pyro_mfcvae.data.categories import categories_of, codes_of, doubt_of, texts_of
 from pyro_mfcvae.errors import DataWarning
 
 Standardize = bool | Literal["together"]
@@ -201,35 +202,18 @@ def _encode_categories(estimator: Any, X: Any, reset: bool) -> Any:
     for name, dtype in frame.schema.items():
         if dtype.is_numeric() or isinstance(dtype, (nw.Boolean, nw.Unknown)):
             continue
-        values = frame[name].to_list()
-        known = {v for v in values if isinstance(v, str)}
-        if not known and isinstance(dtype, nw.Object):
+        if isinstance(dtype, nw.Object) and not any(isinstance(v, str) for v in frame[name]):
             continue  # scikit-learn looks into objects
-        other = next((v for v in values if not isinstance(v, str) and not _is_missing(v)), None)
-        if other is not None:
-            raise ValueError(
-                f"column {name!r} must hold numbers or text, got {type(other).__name__}; leave it "
-                "out"
-            )
+        where = f"column {name!r}"
+        texts = texts_of(frame[name], where)
         if reset:
-            _warn_of_identifiers(name, len(known), len(values))
-            estimator.categories_[name] = sorted(known)
-        classes = {each: code for code, each in enumerate(estimator.categories_.get(name, ()))}
-        if new := sorted(known - classes.keys()):
-            raise ValueError(f"column {name!r} has {new[0]!r}, which fitting has not seen")
-        codes = [classes.get(v, np.nan) for v in values]
+            if doubt := doubt_of(texts):
+                told = f"{where} has {doubt}; it tells little of other rows, so leave it out"
+                warnings.warn(told, DataWarning, stacklevel=2)
+            estimator.categories_[name] = [*categories_of(texts)]
+        codes = codes_of(texts, estimator.categories_.get(name, ()), where)
         columns.append(nw.new_series(name, codes, nw.Float64, backend=frame.implementation))
     return frame.with_columns(*columns).to_native() if columns else X
-
-
-def _warn_of_identifiers(name: str, n_known: int, n_rows: int) -> None:
-    if n_known == n_rows >= IDENTIFIERS_FROM:
-        warnings.warn(
-            f"column {name!r} has another text in every row, and as many categories, which tell "
-            "nothing of other rows; leave it out",
-            DataWarning,
-            stacklevel=3,
-        )
 
 
 def _check_columns(estimator: Any, values: np.ndarray) -> None:
@@ -248,10 +232,6 @@ def _check_columns(estimator: Any, values: np.ndarray) -> None:
             DataWarning,
             stacklevel=2,
         )
-
-
-def _is_missing(value: Any) -> bool:
-    return value is None or value != value or str(value) == "<NA>"
 
 
 def _check_values(estimator: BaseEstimator, values: np.ndarray, wrong: np.ndarray) -> None:

@@ -72,8 +72,10 @@ def _pictures(estimator: FacetEstimator, x: Any) -> list[Picture]:
         {},
         {},
         list(map(str, estimator.column_names)),
+        {str(name): texts for name, texts in estimator.categories_.items()},
         name=type(estimator).__name__,
         cluster_names=estimator.cluster_names_,
+        facet_names={j: n for j, n in enumerate(estimator.facet_names_) if n != f"facet_{j}"},
         metrics=estimator.history_,
     )
     return [

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.utils import estimator_html_repr
 from sklearn.utils.validation import check_is_fitted
 
+from pyro_mfcvae.data.categories import largest_of_columns
 from pyro_mfcvae.estimators import frames
 from pyro_mfcvae.estimators.base import FacetEstimator
 from pyro_mfcvae.estimators.notebook import in_notebooks
@@ -75,14 +76,14 @@ class ShowsClusters(FacetEstimator):
         ]
         seen = self.model_.observation
         if seen.kind == "table":
-            sizes = [len(self.categories_.get(name, [None])) for name in self.column_names]
             told = np.maximum(self.facts_[i].told, self.facts_[j].told)
-            told = np.maximum.reduceat(told, np.cumsum([0, *sizes[:-1]]))
+            told = largest_of_columns(told, self.column_names, self.categories_)
             drawn = np.sort(np.argsort(-told)[:_MOST_DRAWN])
             columns = [str(self.column_names[column]) for column in drawn]
             names = [self.facet_names_[f] for f in (i, j)]
             means = self.units_.values(pictures)[..., drawn]
-            return in_notebooks(draw_column_means(means, columns, clusters, names))
+            texts = {str(name): own for name, own in self.categories_.items()}
+            return in_notebooks(draw_column_means(means, columns, clusters, names, texts))
         title = f"rows: {self.facet_names_[i]}; columns: {self.facet_names_[j]}"
         return in_notebooks(Pictures(seen.low, seen.high).draw_means(pictures, clusters, title))
 

@@ -26,6 +26,7 @@ from pyro_mfcvae.evaluation.measures import (
 )
 from pyro_mfcvae.files import validated
 from pyro_mfcvae.findings import Finding
+from pyro_mfcvae.naming import Names, facet_title
 
 Number = int | float
 Values = dict[str, Number]
@@ -41,18 +42,38 @@ class FactorResults:
 
 
 @dataclass(frozen=True)
+class ClusterResults:
+    """A cluster of a table's held-out rows.
+
+    Attributes:
+        cluster: k.
+        size: its rows.
+        sure: mean probability of the cluster among them.
+        apart: {column, or category of one: mean of its rows minus that of all, in their standard
+            deviation}, the largest.
+    """
+
+    cluster: int
+    size: int
+    sure: float
+    apart: dict[str, float]
+
+
+@dataclass(frozen=True)
 class FacetResults:
     """Facet j with K_j clusters and D_j latent dimensions.
 
     Attributes:
         measures: of the facet by itself: {measure: {part: number}}.
         factors: by name; none without labels, or without clusters.
+        clusters: those with held-out rows, the largest first; of pictures none.
     """
 
     n_clusters: int
     latent_dim: int
     measures: dict[str, dict[Part, Number]] = field(default_factory=dict)
     factors: dict[str, FactorResults] = field(default_factory=dict)
+    clusters: list[ClusterResults] = field(default_factory=list)
 
     @property
     def has_clusters(self) -> bool:
@@ -124,6 +145,7 @@ class Evaluation:
         probe: of the latents.
         diversity: of pictures.
         others: slow measurements of experiments, by name.
+        facet_names: that a person gave; they are kept elsewhere.
     """
 
     n_observations: dict[Part, int]
@@ -139,6 +161,7 @@ class Evaluation:
     probe: Probe | None = None
     diversity: Diversity | None = None
     others: dict[str, Any] = field(default_factory=dict)
+    facet_names: Names = field(default_factory=dict, compare=False)
 
     @property
     def slow(self) -> dict[str, Any]:
@@ -211,6 +234,10 @@ class Evaluation:
             return rows
         return [*rows, *map(find_measure, dict.fromkeys(n for n in names if n not in MEASURES))]
 
+    def facet_title(self, j: int) -> str:
+        """What facet j is called, such as ``facet 0`` or ``facet species``."""
+        return facet_title(self.facet_names, j)
+
     def pairs(self) -> list[tuple[int, int]]:
         """Every two facets that both have clusters."""
         clustered = [j for j, facet in enumerate(self.facets) if facet.has_clusters]
@@ -247,7 +274,7 @@ class Evaluation:
             hidden |= {f"fade_{j}", f"kl_weight_{j}"}
             hidden |= set() if facet.has_clusters else {f"kl_c_{j}"}
             for kl, of in (("kl_z", "z"), ("kl_c", "c")):
-                titles[f"{kl}_{j}"] = f"KL of {of}, facet {j}"
+                titles[f"{kl}_{j}"] = f"KL of {of}, {self.facet_title(j)}"
                 weighed[f"{kl}_{j}"] = weights.get(f"kl_weight_{j}", weights.get(f"fade_{j}"))
         return [
             Term(
@@ -262,8 +289,11 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """As ``evaluation.json`` holds it."""
         values = asdict(self)
+        values.pop("facet_names")
         for facet in values["facets"]:
             facet |= facet.pop("measures")
+            if not facet["clusters"]:
+                del facet["clusters"]
         values |= values.pop("measures") | values.pop("others")
         if self.health is not None:
             values["health"] = [finding.to_dict() for finding in self.health]

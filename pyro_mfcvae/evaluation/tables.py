@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pyro_mfcvae.evaluation.measures import MAIN_ACCURACY, MEASURES, PARTS, Level, Measure
 from pyro_mfcvae.evaluation.results import Comparison, Evaluation
+from pyro_mfcvae.naming import Names, cluster_name
 from pyro_mfcvae.tables import Cell, Table, make_table, number, percent
 
 _LEVELS: tuple[Level, ...] = ("run", "facet", "factor", "pair")
@@ -52,7 +53,7 @@ def agreement_table(evaluation: Evaluation) -> Table:
     measured = [row for row in evaluation.measured("factor") if row.is_brief]
     rows: list[list[str]] = []
     for j, facet in enumerate(evaluation.facets):
-        head = f"{j}: {facet.n_used()} of {facet.n_clusters}"
+        head = f"{evaluation.facet_names.get(j, j)}: {facet.n_used()} of {facet.n_clusters}"
         for factor, found in facet.factors.items():
             values = (evaluation.value(row.name, "test", j, factor) for row in measured)
             texts = (row.text(value) for row, value in zip(measured, values, strict=True))
@@ -85,11 +86,42 @@ def facet_table(evaluation: Evaluation, j: int) -> Table | None:
         for part, title in PARTS.items()
     ]
     return make_table(
-        f"Agreement of the clusters of facet {j} (K = {facet.n_clusters}) with each factor, in "
-        "percent",
+        f"Agreement of the clusters of {evaluation.facet_title(j)} (K = {facet.n_clusters}) with "
+        "each factor, in percent",
         ["factor (classes)", "observations", *(row.title for row in measured)],
         rows,
         n_headers=2,
+    )
+
+
+def clusters_table(evaluation: Evaluation, j: int, names: Names) -> Table | None:
+    """How large and how sure the clusters of a facet are, and what sets them apart.
+
+    Args:
+        evaluation: the results.
+        j: the facet.
+        names: of its clusters.
+    """
+    found = evaluation.facets[j].clusters
+    if not found:
+        return None
+    n = sum(each.size for each in found)
+    rows = [
+        (
+            cluster_name(names, each.cluster),
+            str(each.size),
+            percent(each.size / n),
+            number(each.sure),
+            ", ".join(f"{name} {value:+.1f}" for name, value in each.apart.items()),
+        )
+        for each in found
+    ]
+    return make_table(
+        f"Clusters of {evaluation.facet_title(j)} among held-out rows; sure is the mean "
+        "probability of a row's cluster, apart the difference of means in standard deviations",
+        ["cluster", "rows", "share", "sure", "what sets it apart"],
+        rows,
+        is_text=True,
     )
 
 
@@ -107,7 +139,8 @@ def use_table(evaluation: Evaluation) -> Table:
             for row in measured
             for part in PARTS
         ]
-        rows.append([f"facet {j}", str(facet.n_clusters), str(facet.latent_dim), *texts])
+        title = evaluation.facet_title(j)
+        rows.append([title, str(facet.n_clusters), str(facet.latent_dim), *texts])
     columns = (f"{row.title}, {title}" for row in measured for title in PARTS.values())
     return make_table(
         "Clusters (K) in use, and how certain the assignment q(c | x) is",
@@ -194,6 +227,7 @@ def diversity_table(evaluation: Evaluation) -> Table | None:
 def pairs_table(evaluation: Evaluation) -> Table | None:
     """What was measured of every two facets."""
     measured, pairs = evaluation.measured("pair"), evaluation.pairs()
+    names = evaluation.facet_names
     if not (measured and pairs):
         return None
     return make_table(
@@ -201,7 +235,7 @@ def pairs_table(evaluation: Evaluation) -> Table | None:
         ["facets", *(f"{row.title}, {title}" for row in measured for title in PARTS.values())],
         [
             [
-                f"{i} and {j}",
+                f"{names.get(i, i)} and {names.get(j, j)}",
                 *(
                     number(evaluation.value(row.name, part, i, other_facet=j), 3)
                     for row in measured
@@ -219,7 +253,7 @@ def probe_table(evaluation: Evaluation) -> Table | None:
     probe = evaluation.probe
     if probe is None:
         return None
-    rows = {f"facet {j}": accuracies for j, accuracies in enumerate(probe.facets)}
+    rows = {evaluation.facet_title(j): found for j, found in enumerate(probe.facets)}
     rows |= {"all facets": probe.all_facets, "nothing": probe.most_frequent_class}
     text = MEASURES["probe_accuracy"].text
     return make_table(
@@ -320,7 +354,7 @@ def _closest_factor(evaluation: Evaluation, j: int) -> str:
 
 
 def _facet_title(evaluation: Evaluation, j: int) -> str:
-    return f"facet {j}, K = {evaluation.facets[j].n_clusters}"
+    return f"{evaluation.facet_title(j)}, K = {evaluation.facets[j].n_clusters}"
 
 
 def _part_columns(evaluation: Evaluation) -> list[str]:

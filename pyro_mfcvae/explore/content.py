@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pyro_mfcvae.data.categories import indicator_names, largest_of_columns
 from pyro_mfcvae.evaluation.accuracies import contingency
 from pyro_mfcvae.evaluation.cluster_facts import cluster_rows, largest_first
 from pyro_mfcvae.explore.opened import Opened
@@ -32,6 +33,7 @@ def describe_run(opened: Opened) -> dict[str, Any]:
         "rows": opened.row_names(shown),
         "has_names": bool(opened.dataset.row_names),
         "columns": [opened.feature_names[c] for c in opened.columns],
+        "categories": [opened.categories.get(opened.feature_names[c]) for c in opened.columns],
         "n_columns": len(opened.feature_names),
         "shown": opened.show(seen.observed(shown)),
         "labels": [_factor(opened, factor) for factor in seen.labels],
@@ -65,6 +67,7 @@ def _facet(opened: Opened, j: int) -> dict[str, Any]:
         "sure": [short(p) for p in own[shown].max(1)],
         "clusters": _clusters(opened, j, order),
         "means": _means(opened, j, order) if has_clusters else None,
+        "typical": _typical(opened, j, order) if has_clusters else None,
     }
 
 
@@ -77,7 +80,7 @@ def _map(opened: Opened, j: int) -> dict[str, Any]:
 
 def _clusters(opened: Opened, j: int, order: Sequence[int]) -> list[dict[str, Any]]:
     facts, about = opened.facts[j], _about(opened, j)
-    rows = cluster_rows(facts, {}, opened.feature_names)
+    rows = cluster_rows(facts, {}, indicator_names(opened.feature_names, opened.categories))
     colours = _hex(cluster_colors(len(order)))
     return [
         {
@@ -86,7 +89,7 @@ def _clusters(opened: Opened, j: int, order: Sequence[int]) -> list[dict[str, An
             "size": row["size"],
             "share": short(row["share"]),
             "sure": short(row["sure"]),
-            "typical": row["typical"],
+            "typical": opened.row_names(np.array(row["typical"])),
             "apart": row["apart"],
             "columns": _apart(opened, j, k),
             "about": about.get(k, ""),
@@ -99,8 +102,9 @@ def _apart(opened: Opened, j: int, k: int) -> list[int]:
     """Places of the shown columns that set a cluster apart most."""
     if not opened.is_table:
         return []
-    differences = np.abs(np.nan_to_num(opened.facts[j].differences[k][opened.columns]))
-    return np.argsort(-differences, kind="stable")[:_N_APART].tolist()
+    differences = np.abs(np.nan_to_num(opened.facts[j].differences[k]))
+    of_columns = largest_of_columns(differences, opened.feature_names, opened.categories)
+    return np.argsort(-of_columns[opened.columns], kind="stable")[:_N_APART].tolist()
 
 
 def _about(opened: Opened, j: int) -> dict[int, str]:
@@ -121,6 +125,14 @@ def _about(opened: Opened, j: int) -> dict[int, str]:
 def _means(opened: Opened, j: int, order: Sequence[int]) -> dict[str, Any]:
     means = get_figure("means").compute(opened.seen, j, clusters=[list(order)])
     return opened.show(means.arrays["pictures"])
+
+
+def _typical(opened: Opened, j: int, order: Sequence[int]) -> dict[str, Any] | None:
+    """Pictures of the clusters' typical observations, one cluster's after the other's."""
+    if opened.is_table:
+        return None
+    rows = [row for k in order for row in opened.facts[j].typical[k]]
+    return opened.show(opened.seen.observed(np.array(rows)))
 
 
 def _class(factor: str, name: str) -> str:

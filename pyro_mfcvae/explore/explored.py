@@ -14,7 +14,7 @@ import numpy as np
 from pyro_mfcvae.explore.content import describe_run
 from pyro_mfcvae.explore.opened import Opened
 from pyro_mfcvae.figures import get_figure
-from pyro_mfcvae.naming import named_clusters
+from pyro_mfcvae.naming import facet_column, named_clusters
 from pyro_mfcvae.runs.assign import WRITERS
 from pyro_mfcvae.runs.run import Run
 
@@ -31,7 +31,8 @@ class Explored(Opened):
 
     def content(self) -> dict[str, Any]:
         """Everything but what is decoded on request."""
-        return self._fixed | {"names": [dict(own) for own in self.run.cluster_names()]}
+        names = [dict(own) for own in self.run.cluster_names()]
+        return self._fixed | {"names": names, "facet_names": dict(self.run.facet_names())}
 
     def pairs(self, first: int, second: int) -> dict[str, Any]:
         """Decoded means of pairs of clusters of two facets, in rows and columns.
@@ -96,6 +97,10 @@ class Explored(Opened):
         """
         self.run.name_clusters(facet, {cluster: name})
 
+    def name_facet(self, facet: int, name: str) -> None:
+        """Name a facet; errors as of :meth:`name_cluster`."""
+        self.run.name_facets({facet: name})
+
     def table(self, rows: Sequence[int]) -> bytes:
         """Observations as CSV: name or number, clusters and probabilities, classes, columns.
 
@@ -104,17 +109,21 @@ class Explored(Opened):
         """
         seen, chosen = self.seen, self.seen.choose(list(rows), len(rows))
         columns: dict[str, Any] = {"row": self.row_names(chosen)}
-        names = self.run.cluster_names()
+        names, titles = self.run.cluster_names(), self.run.facet_names()
         for j in seen.clustered:
             responsibilities = seen.predictions.responsibilities[j][chosen]
-            columns[f"facet_{j}"] = named_clusters(responsibilities.argmax(1), names[j])
-            columns[f"facet_{j}_p"] = responsibilities.max(1).astype(np.float64).round(6)
+            title = facet_column(titles, j)
+            columns[title] = named_clusters(responsibilities.argmax(1), names[j])
+            columns[f"{title}_p"] = responsibilities.max(1).astype(np.float64).round(6)
         for factor, classes in seen.labels.items():
             own = seen.class_names[factor]
             columns[_free(factor, columns)] = [own[c] if c >= 0 else "" for c in classes[chosen]]
         if self.is_table:
             for name, values in zip(self.feature_names, seen.observed(chosen).T, strict=True):
-                columns[_free(name, columns)] = values
+                texts = self.categories.get(name)
+                columns[_free(name, columns)] = (
+                    [texts[int(v)] if v == v else "" for v in values] if texts else values
+                )
         file = io.BytesIO()
         with WRITERS[".csv"](file) as write:
             write(columns)

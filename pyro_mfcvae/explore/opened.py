@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pyro_mfcvae.data import Dataset
+from pyro_mfcvae.data.categories import Categories, largest_of_columns, with_indicators
 from pyro_mfcvae.evaluation.cluster_facts import Facts, facts_of
 from pyro_mfcvae.explore.sheets import show
 from pyro_mfcvae.figures import Seen
@@ -59,15 +60,23 @@ class Opened:
         n = self.seen.model.observation.n_values
         return list(self.dataset.feature_names) or [f"column {i}" for i in range(n)]
 
+    @property
+    def categories(self) -> Categories:
+        """Of some columns of a table, which their values number."""
+        return self.dataset.categories
+
     @functools.cached_property
     def facts(self) -> list[Facts]:
-        """What is said of the clusters of each facet, by up to 10,000 observations."""
+        """What is said of the clusters of each facet, by up to 10,000 observations.
+
+        Typical observations are given by their numbers.
+        """
         found, known = self.seen.predictions, self._known
-        x, rows = np.empty((len(known), 0)), np.array(self.row_names(known), dtype=object)
+        x = np.empty((len(known), 0))
         if self.is_table:  # of pictures no pixels are named
-            x = self.seen.observed(known)
+            x = with_indicators(self.seen.observed(known), self.feature_names, self.categories)
         return [
-            facts_of(responsibilities[known], z[known], x, rows)
+            facts_of(responsibilities[known], z[known], x, known)
             for responsibilities, z in zip(found.responsibilities, found.z_mean, strict=True)
         ]
 
@@ -77,6 +86,7 @@ class Opened:
         if not self.is_table:
             return []
         told = np.max([facts.told for facts in self.facts], axis=0)
+        told = largest_of_columns(told, self.feature_names, self.categories)
         return np.sort(np.argsort(-told, kind="stable")[:_N_COLUMNS]).tolist()
 
     def row_names(self, rows: Indices) -> list[str]:

@@ -42,6 +42,11 @@ class _Name(TypedDict):
     name: str
 
 
+class _FacetName(TypedDict):
+    facet: int
+    name: str
+
+
 class _Rows(TypedDict):
     rows: list[int]
 
@@ -123,6 +128,7 @@ def make_app(explored: Explored, token: str) -> Starlette:
         "traverse": (_Traverse, explored.traverse),
         "swap": (_Swap, explored.swap),
         "name": (_Name, explored.name_cluster),
+        "name-facet": (_FacetName, explored.name_facet),
         "table": (_Rows, explored.table),
     }
     routes = [Route(f"/{name}", answer(*how), methods=["POST"]) for name, how in asked.items()]

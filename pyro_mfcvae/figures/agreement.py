@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,14 +12,15 @@ from typing_extensions import override
 
 from pyro_mfcvae.evaluation.measures import find_measure
 from pyro_mfcvae.figures.heatmaps import HeatMap, draw_heat_maps
-from pyro_mfcvae.figures.names import readable
+from pyro_mfcvae.figures.names import describe_facets, readable
 from pyro_mfcvae.figures.registry import RunFigure, register_figure
 from pyro_mfcvae.figures.seen import Recorded
+from pyro_mfcvae.naming import Names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_CELL, _LEFT = (0.5, 0.36), 1.15  # inches
+_CELL, _LEFT, _LETTER = (0.5, 0.36), 1.15, 0.075  # inches
 _WIDTH = 2.3  # that of the longest measure's name
 
 
@@ -31,6 +32,7 @@ class AgreementMatrices:
     factors: Sequence[str]
     n_clusters: Sequence[int]
     title: str = ""
+    names: Names = field(default_factory=dict)  # of facets
 
 
 @register_figure("agreement")
@@ -56,15 +58,19 @@ class Agreement(RunFigure[AgreementMatrices]):
             results.factors,
             [facet.n_clusters for facet in results.facets],
             f"held-out observations after step {results.step}, percent",
+            recorded.facet_names,
         )
 
     @override
     def draw(self, result: AgreementMatrices) -> Figure:
-        rows = [f"facet {j}, K = {n}" for j, n in enumerate(result.n_clusters)]
+        rows = [
+            f"{describe_facets([j], result.names)}, K = {n}"
+            for j, n in enumerate(result.n_clusters)
+        ]
         columns = [readable(factor) for factor in result.factors]
         style: dict[str, Any] = {
             "cell": _CELL,
-            "left": _LEFT,
+            "left": max(_LEFT, _LETTER * max(map(len, rows))),
             "write": _write,
             "least_width": _WIDTH,
         }

@@ -50,12 +50,12 @@ class Clusters(SceneFigure):
                 members = cluster_members(responsibilities, k)
                 label = f"{name}  p {responsibilities[members, k].mean():.2f}  n {len(members)}"
                 drawn = members if seen.canvas.shows_all_members else members[:_N_MARKED]
-                panel = f"facet {j}" if len(facets) > 1 else ""
+                panel = seen.facet_title(j) if len(facets) > 1 else ""
                 groups.append(Group(label, seen.observed(drawn), panel))
         if not title:
             (j,) = facets
             which = describe_part(len(groups), len(seen.surest(j)), "cluster in use", "surest")
-            title = f"facet {j}: typical held-out observations of {which}"
+            title = f"{seen.facet_title(j)}: typical held-out observations of {which}"
         return Scene(title, seen.canvas, {}, groups=groups)
 
     @override

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,11 @@ _WIDTH, _WIDEST, _HEIGHT, _LETTER = 12.0, 0.4, 0.19, 0.063  # inches; the first 
 
 
 def draw_column_means(
-    means: Array, columns: Sequence[str], clusters: Sequence[Sequence[str]], facets: Sequence[str]
+    means: Array,
+    columns: Sequence[str],
+    clusters: Sequence[Sequence[str]],
+    facets: Sequence[str],
+    categories: Mapping[str, Sequence[str]],
 ) -> Figure:
     """A line for each column, with a cell for each pair of clusters of two facets.
 
@@ -28,12 +32,19 @@ def draw_column_means(
         columns: names of the D columns.
         clusters: names of the R and the C clusters.
         facets: names of the two facets.
+        categories: of some columns, which their values number.
     """
     means = means.reshape(-1, means.shape[-1])
     low, high = means.min(0), means.max(0)
     shares = (means - low) / np.where(high > low, high - low, 1.0)
-    ranges = zip(columns, low, high, strict=True)
-    lines = [f"{readable(name, 40)}  {a:.3g} to {b:.3g}" for name, a, b in ranges]
+
+    def told(name: str, value: float) -> str:
+        return readable(categories[name][int(value)]) if name in categories else f"{value:.3g}"
+
+    lines = [
+        f"{readable(name, 40)}  {told(name, a)} to {told(name, b)}"
+        for name, a, b in zip(columns, low, high, strict=True)
+    ]
     cell = (min(_WIDEST, _WIDTH / len(means)), _HEIGHT)
     left = 0.1 + _LETTER * max(map(len, lines))
     pairs = [f"{k}, {m}" for k, m in product(*clusters)]

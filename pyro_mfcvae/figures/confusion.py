@@ -64,7 +64,7 @@ class Confusion(RunFigure[Confused]):
             {factor: classes for factor, classes in seen.labels.items() if factor in closest},
             seen.predictions.clusters[facet],
             seen.class_names,
-            f"facet {facet}: classes of the held-out observations in each cluster",
+            f"{seen.facet_title(facet)}: classes of the held-out observations in each cluster",
             seen.names(facet),
         )
 

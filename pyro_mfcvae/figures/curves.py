@@ -54,10 +54,10 @@ class Curves(RunFigure[Recorded]):
         figure = Figure(figsize=size, layout="constrained")
         panels = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
         _draw_elbo(panels[0], train, test)
-        _draw_kl(panels[1], train)
+        _draw_kl(panels[1], train, result)
         for axes, (j, names) in zip(panels[2:], factors.items(), strict=False):
-            _draw_agreement(axes, test, j, names)
-        _draw_fade(panels[-1], train)
+            _draw_agreement(axes, test, j, names, result)
+        _draw_fade(panels[-1], train, result)
         for axes in panels:
             mark_single_points(axes)
             if axes.get_legend_handles_labels()[0]:
@@ -118,7 +118,7 @@ def _draw_elbo(axes: Axes, train: Records, test: Records) -> None:
     axes.set_ylabel("nats per observation", fontsize=9)
 
 
-def _draw_kl(axes: Axes, train: Records) -> None:
+def _draw_kl(axes: Axes, train: Records, recorded: Recorded) -> None:
     shown, names = [np.zeros(1)], _names(train)
     for j in _facets(train):
         raised = f"kl_weight_{j}" in names
@@ -128,15 +128,16 @@ def _draw_kl(axes: Axes, train: Records) -> None:
             if name == "c" and not np.nan_to_num(kl).any():
                 continue  # one cluster only, or c is summed out of the model
             kl = weights * kl
-            axes.plot(steps, kl, style, color=f"C{j}", label=f"KL of {name}, facet {j}")
+            label = f"KL of {name}, {recorded.facet_title(j)}"
+            axes.plot(steps, kl, style, color=f"C{j}", label=label)
             shown.append(_after_the_start(steps, kl))
     set_limits(axes, shown, high=0.98)
     axes.set_ylabel("weight × KL, nats", fontsize=9)
 
 
-def _draw_fade(axes: Axes, train: Records) -> None:
+def _draw_fade(axes: Axes, train: Records, recorded: Recorded) -> None:
     for j in _facets(train):
-        axes.plot(*_series(train, f"fade_{j}"), color=f"C{j}", label=f"facet {j}")
+        axes.plot(*_series(train, f"fade_{j}"), color=f"C{j}", label=recorded.facet_title(j))
     axes.set_ylabel("fade weight", fontsize=9)
     axes.set_ylim(-0.08, 1.08)
 
@@ -155,7 +156,9 @@ def _factors(test: Records) -> dict[int, list[str]]:
     return factors
 
 
-def _draw_agreement(axes: Axes, test: Records, j: int, factors: Sequence[str]) -> None:
+def _draw_agreement(
+    axes: Axes, test: Records, j: int, factors: Sequence[str], recorded: Recorded
+) -> None:
     """One line per factor; grey and unnamed beyond those that agree best in the end."""
     import matplotlib as mpl
 
@@ -169,7 +172,7 @@ def _draw_agreement(axes: Axes, test: Records, j: int, factors: Sequence[str]) -
     for i, factor in enumerate(others):
         label = f"{len(others)} other factors" if i == 0 else None
         axes.plot(*series[factor], color="0.8", lw=0.8, zorder=1, label=label)
-    axes.set_ylabel(f"facet {j}:\nNMI, held out", fontsize=9)
+    axes.set_ylabel(f"{recorded.facet_title(j)}:\nNMI, held out", fontsize=9)
     axes.set_ylim(-0.04, 1.04)
 
 

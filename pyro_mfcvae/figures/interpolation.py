@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from pyro_mfcvae import evaluation
 from pyro_mfcvae.figures.canvas import Scene
-from pyro_mfcvae.figures.names import describe_facets, describe_shares
+from pyro_mfcvae.figures.names import describe_shares
 from pyro_mfcvae.figures.registry import SceneFigure, register_figure
 from pyro_mfcvae.figures.seen import Choice, Seen
 
@@ -59,9 +59,9 @@ class Interpolation(SceneFigure):
         pictures = evaluation.interpolate(
             seen.model, seen.take(first), seen.take(last), n_steps, moving
         )
-        title = f"{describe_facets(moving)} on a straight line from one input to the other"
+        title = f"{seen.facet_title(*moving)} on a straight line from one input to the other"
         if staying := [j for j in every if j not in moving]:
-            title += seen.describe_others("as in the first", moving, describe_facets(staying))
+            title += seen.describe_others("as in the first", moving, seen.facet_title(*staying))
         arrays = {
             "pictures": pictures,
             "start": seen.observed(first),

@@ -88,7 +88,7 @@ class Latents(RunFigure[LatentSpace]):
         if seen.is_conditional(facet):
             component += ", where the facet that it depends on is 0"
         title = (
-            f"facet {facet}: held-out observations at the mean of q(z | x)\n"
+            f"{seen.facet_title(facet)}: held-out observations at the mean of q(z | x)\n"
             f"+ and line around it: mean and one standard deviation of {component}"
         )
         clusters, names = seen.predictions.clusters[facet], seen.names(facet)

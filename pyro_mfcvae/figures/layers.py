@@ -32,7 +32,7 @@ def draw_resampled_facets(seen: Seen, n: int = 6, n_samples: int = 5) -> Figure:
         Panel([[x] for x in seen.observed(rows)], [f"input {i}" for i in rows], title="input")
     ]
     for j, (prior, of_facet) in enumerate(zip(seen.model.facets, pictures, strict=True)):
-        name = f"facet {j}, K = {prior.n_clusters}"
+        name = f"{seen.facet_title(j)}, K = {prior.n_clusters}"
         panels.append(Panel([list(row) for row in of_facet], [""] * len(rows), title=name))
     others = seen.describe_others("unchanged")
     title = f"one facet drawn from its prior{others}, temperature {seen.temperature:g}"
@@ -55,7 +55,8 @@ def draw_components(
     pictures = evaluation.sample_components(seen.model, facet, chosen, n_samples, seen.temperature)
     which = describe_part(len(chosen), len(used), "cluster in use", "most used")
     others = seen.describe_others("at one draw from their priors")
-    title = f"facet {facet}: samples of {which}{others}, temperature {seen.temperature:g}"
+    title = f"{seen.facet_title(facet)}: samples of {which}{others}"
+    title += f", temperature {seen.temperature:g}"
     rows = [list(row) for row in pictures.swapaxes(0, 1)]
     panel = Panel(rows, [""] * len(rows), [str(k) for k in chosen])
     return seen.pictures.draw_panels([panel], title)

@@ -62,7 +62,7 @@ class Means(SceneFigure):
             else:
                 chosen.append(list(given))
                 part = f"{len(given)} clusters"
-            which.append(f"facet {j}, {part}")
+            which.append(f"{seen.facet_title(j)}, {part}")
         pictures = evaluation.cluster_means(seen.model, facets, chosen)
         parts = which[0] if len(which) == 1 else f"rows: {which[0]}; columns: {which[1]}"
         rest = ", other facets at the means of their priors"

@@ -9,6 +9,8 @@ import numpy as np
 from pyro_mfcvae.naming import Names, cluster_name
 from pyro_mfcvae.tables import printable
 
+_OF_FACET = 30  # letters
+
 
 def readable(name: str, n_letters: int = 18) -> str:
     """Blanks for underscores, dollars that start no formula, one line, and not too long."""
@@ -53,9 +55,11 @@ def describe_part(n: int, n_all: int, what: str, best: str) -> str:
     return f"the {n} {best} of {n_all} {several}"
 
 
-def describe_facets(facets: Sequence[int]) -> str:
-    """Facets by their numbers."""
-    return f"facet{'s' * (len(facets) > 1)} {' and '.join(map(str, facets))}"
+def describe_facets(facets: Sequence[int], names: Names | None = None) -> str:
+    """Facets by their names, or their numbers, such as ``facets species and 1``."""
+    known = names or {}
+    told = (readable(known[j], _OF_FACET) if j in known else str(j) for j in facets)
+    return f"facet{'s' * (len(facets) > 1)} {' and '.join(told)}"
 
 
 def describe_steps(offsets: Sequence[float]) -> list[str]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 from typing_extensions import override
 
 from pyro_mfcvae.figures.canvas import Scene
+from pyro_mfcvae.naming import Names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,9 +78,9 @@ class RunFigure(ABC, Generic[Result]):
         """What a reader should know of the facets, wherever they are shown."""
         return ""
 
-    def caption(self, facets: Facets, details: str = "") -> str:
+    def caption(self, facets: Facets, details: str = "", facet_names: Names | None = None) -> str:
         """What a figure of these facets shows."""
-        *others, last = map(str, facets or ("",))
+        *others, last = [(facet_names or {}).get(j, str(j)) for j in facets] or [""]
         about = f"facets {', '.join(others)} and {last}: " if others else f"facet {last}: "
         text = f"{about if facets else ''}{self.shows}."
         return f"{text[0].upper()}{text[1:]} {details}".rstrip()

@@ -65,11 +65,12 @@ class Samples(SceneFigure):
             chosen = used[:n_clusters] if clusters is None else list(clusters)
             drawn = evaluation.sample_clusters(seen.model, j, chosen, n_samples, temperature, seed)
             arrays |= {f"pictures_{j}": drawn, f"clusters_{j}": np.array(chosen)}
-            panel = f"facet {j}" if len(facets) > 1 else ""
+            panel = seen.facet_title(j) if len(facets) > 1 else ""
             titles = [readable(cluster_title(seen.names(j), k)) for k in chosen]
             groups += [Group(title, x, panel) for title, x in zip(titles, drawn, strict=True)]
             part = describe_part(len(chosen), len(used), "cluster in use", "surest")
-            which.append(f"facet {j}: {part if clusters is None else f'{len(chosen)} clusters'}")
+            part = part if clusters is None else f"{len(chosen)} clusters"
+            which.append(f"{seen.facet_title(j)}: {part}")
         others = seen.describe_others("from their priors")
         others += max(seen.with_unused([j]) for j in facets)
         title = f"samples of {'; '.join(which)}{others}, temperature {temperature:g}"

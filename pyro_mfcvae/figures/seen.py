@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pyro_mfcvae import evaluation
 from pyro_mfcvae.config.observation import MISSING
 from pyro_mfcvae.evaluation.results import Comparison, Evaluation
+from pyro_mfcvae.figures.names import describe_facets
 from pyro_mfcvae.naming import Names
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Recorded:
         results: of the latest evaluation; None where there is none.
         comparison: of guides; None where there is none.
         cluster_names: that a person gave, of each facet; empty where there are none.
+        facet_names: likewise.
     """
 
     name: str = ""
@@ -48,6 +50,11 @@ class Recorded:
     results: Evaluation | None = None
     comparison: Comparison | None = None
     cluster_names: Sequence[Names] = ()
+    facet_names: Names = field(default_factory=dict)
+
+    def facet_title(self, *facets: int) -> str:
+        """What facets are called, such as ``facet 0`` or ``facets species and 1``."""
+        return describe_facets(facets, self.facet_names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +68,7 @@ class Seen(Recorded):
         labels: classes by factor, (N,) each, -1 where they are missing.
         class_names: by factor, of all classes in the data.
         columns: names of the columns of a table; empty where they have none.
+        categories: {name of a column: its categories}, which its values number.
     """
 
     model: FacetModel
@@ -69,6 +77,7 @@ class Seen(Recorded):
     labels: dict[str, Indices]
     class_names: dict[str, tuple[str, ...]]
     columns: Sequence[str] = ()
+    categories: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: FacetModel, dataset: Dataset, temperature: float, **recorded: Any) -> Seen:
@@ -86,7 +95,8 @@ class Seen(Recorded):
             for factor, values in dataset.labels.items()
         }
         arrays = {factor: values.cpu().numpy() for factor, values in labels.items()}
-        return cls(model, temperature, x, arrays, names, dataset.feature_names, **recorded)
+        columns, categories = dataset.feature_names, dataset.categories
+        return cls(model, temperature, x, arrays, names, columns, categories, **recorded)
 
     @functools.cached_property
     def predictions(self) -> Predictions:
@@ -120,7 +130,11 @@ class Seen(Recorded):
 
         if self.model.observation.kind == "table":
             x = self.observed(self.choose(None, _N_GROUND))
-            return Pictures(np.nanmin(x, 0), np.nanmax(x, 0), self.columns)
+            low, high, names = np.nanmin(x, 0), np.nanmax(x, 0), list(self.columns)
+            for name, texts in self.categories.items():
+                i = self.columns.index(name)
+                low[i], high[i], names[i] = 0, len(texts) - 1, f"{name} ({', '.join(texts)})"
+            return Pictures(low, high, names)
         return Pictures(self.model.observation.low, self.model.observation.high)
 
     def observed(self, indices: Indices) -> np.ndarray:

@@ -70,7 +70,7 @@ class Swaps(SceneFigure):
             "donor_indices": columns,
         }
         others = seen.describe_others("from the inputs", [facet])
-        return Scene(f"facet {facet} from the donors{others}", seen.canvas, arrays)
+        return Scene(f"{seen.facet_title(facet)} from the donors{others}", seen.canvas, arrays)
 
     @override
     def draw(self, result: Scene) -> Figure:
@@ -114,7 +114,8 @@ class SwappedPairs(SceneFigure):
             "x": np.stack([seen.observed(rows) for rows in pairs], 1),
             "indices": np.stack(pairs, 1),
         }
-        title = f"pairs with facet {facet} exchanged{seen.describe_others('unchanged', [facet])}"
+        others = seen.describe_others("unchanged", [facet])
+        title = f"pairs with {seen.facet_title(facet)} exchanged{others}"
         return Scene(title, seen.canvas, arrays)
 
     @override

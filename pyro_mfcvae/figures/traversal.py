@@ -72,7 +72,8 @@ class Traversal(SceneFigure):
             labels = [f"input {i}" for i in rows]
             moved, of = f"dimension {dimension}", "held-out observations"
         others = seen.describe_others("unchanged", [facet])
-        title = f"facet {facet}: {moved} moved by standard deviations of its prior, for {of}"
+        moved += " moved by standard deviations of its prior"
+        title = f"{seen.facet_title(facet)}: {moved}, for {of}"
         numbers = {"dimensions": np.array(dimensions), "offsets": np.array(offsets)}
         arrays = {"pictures": pictures, "x": seen.observed(rows), "indices": rows}
         return Scene(f"{title}{others}", seen.canvas, arrays | numbers, labels)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from pyro_mfcvae.figures.names import cluster_labels, thin
+from pyro_mfcvae.figures.names import cluster_labels, describe_facets, thin
 from pyro_mfcvae.figures.registry import RunFigure, register_figure
 from pyro_mfcvae.figures.seen import Seen
 from pyro_mfcvae.naming import Names
@@ -23,12 +23,13 @@ _MOST_LABELS = 80
 
 @dataclass(frozen=True, eq=False)
 class MixtureWeights:
-    """By facet: each observation's most probable cluster (N,), p(c) (K_j,), names of clusters."""
+    """By facet: each observation's most probable cluster (N,), p(c) (K_j,), and all names."""
 
     clusters: dict[int, NDArray[np.int64]]
     weights: dict[int, NDArray[np.floating]]
     title: str = ""
     names: dict[int, Names] = field(default_factory=dict)
+    facet_names: Names = field(default_factory=dict)
 
 
 @register_figure("weights")
@@ -64,6 +65,7 @@ class WeightsFigure(RunFigure[MixtureWeights]):
             {j: weights[j] for j in seen.clustered},
             "mixture components: share of the held-out observations, and p(c)",
             {j: seen.names(j) for j in seen.clustered},
+            seen.facet_names,
         )
 
     @override
@@ -74,7 +76,8 @@ class WeightsFigure(RunFigure[MixtureWeights]):
         figure = Figure(figsize=(9, 0.5 + 2.2 * n), layout="constrained")
         panels = figure.subplots(n, 1, squeeze=False)[:, 0]
         for axes, (j, weights) in zip(panels, result.weights.items(), strict=True):
-            _draw(axes, f"facet {j}", result.clusters[j], weights, result.names.get(j, {}))
+            title = describe_facets([j], result.facet_names)
+            _draw(axes, title, result.clusters[j], weights, result.names.get(j, {}))
         panels[-1].set_xlabel("component, by the number of its observations", fontsize=9)
         figure.suptitle(result.title, fontsize=10, x=0.01, ha="left")
         return figure

@@ -156,6 +156,11 @@ class ColumnsLikelihood(Likelihood):
             self.register_buffer(f"columns_{kind}", columns, persistent=False)
             self.register_buffer(f"ends_{kind}", ends[columns], persistent=False)
 
+    @property
+    @override
+    def n_categories(self) -> dict[int, int]:
+        return {i: c for i, c in enumerate(self.n_classes) if c}
+
     @override
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
         super()._apply(fn, recurse)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import pyro.distributions as dist
@@ -38,6 +38,11 @@ class Likelihood(nn.Module):
     """
 
     takes_missing = False
+
+    @property
+    def n_categories(self) -> Mapping[int, int]:
+        """{column: number of its classes} of those whose values it takes for classes."""
+        return {}
 
     def check(self, observation: ObservationSpec) -> None:
         """Raise a DataError if it cannot describe such observations."""

@@ -92,7 +92,8 @@ def gather(run: Run, data_dir: Path | None = None, say: Say = lambda _: None) ->
         if checkpoint is not None:
             _complete(run, checkpoint, data_dir, notes, say)
     evaluation = run.evaluation()
-    pictures, damaged = read_pictures(run.figures, len(run.config.model.facets))
+    n_facets, names = len(run.config.model.facets), run.facet_names()
+    pictures, damaged = read_pictures(run.figures, n_facets, names)
     notes += [as_sentence(found.sentence) for found in (evaluation and evaluation.health) or ()]
     notes += [f"The figure {name} is damaged and left out." for name in damaged]
     data = (checkpoint.data if checkpoint else None) or (evaluation.data if evaluation else None)

@@ -43,6 +43,7 @@ class Section:
         tables: in their order.
         pictures: in their order.
         text: before both.
+        first: tables before the pictures.
     """
 
     anchor: str
@@ -50,6 +51,7 @@ class Section:
     tables: tuple[Table, ...] = ()
     pictures: tuple[Picture, ...] = ()
     text: str = ""
+    first: tuple[Table, ...] = ()
 
 
 def write_report(
@@ -190,6 +192,7 @@ def _is_report(path: Path) -> bool:
 def _run_sections(facts: Facts) -> list[Section]:
     """Facets, all facets together, training, probe, guides, and what is of no known kind."""
     pictures, found, compared = list(facts.pictures), facts.evaluation, facts.comparison
+    names, clusters = facts.run.facet_names(), facts.run.cluster_names()
 
     def take(wanted: Callable[[Picture], bool]) -> tuple[Picture, ...]:
         chosen = tuple(picture for picture in pictures if wanted(picture))
@@ -203,10 +206,11 @@ def _run_sections(facts: Facts) -> list[Section]:
     sections = [
         Section(
             f"facet-{j}",
-            f"Facet {j}",
+            f"Facet {j}: {names[j]}" if j in names else f"Facet {j}",
             make(lambda results, j=j: tables.facet_table(results, j)),  # type: ignore[misc]
             take(lambda picture, j=j: picture.facets == (j,)),  # type: ignore[misc]
             f"{summary.describe_facet(facts, j)} {summary.explain_missing(facts, (j,))}".strip(),
+            make(lambda results, j=j: tables.clusters_table(results, j, clusters[j])),  # type: ignore[misc]
         )
         for j in range(len(facts.run.config.model.facets))
     ]

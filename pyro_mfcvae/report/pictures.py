@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from PIL import Image, features
 from pyro_mfcvae.figures import RunFigure, find_figure
 from pyro_mfcvae.figures.png import DPI, as_png
 from pyro_mfcvae.files import open_regular
+from pyro_mfcvae.naming import Names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,6 +31,7 @@ class Picture:
         source: data URI.
         width: in pixels of the page.
         height: in pixels of the page.
+        facet_names: that a person gave.
     """
 
     name: str
@@ -39,11 +41,12 @@ class Picture:
     source: str
     width: int
     height: int
+    facet_names: Names = field(default_factory=dict)
 
     @property
     def caption(self) -> str:
         """What it shows."""
-        return self.kind.caption(self.facets, self.details)
+        return self.kind.caption(self.facets, self.details, self.facet_names)
 
     def alternative(self, run: str, finding: str = "") -> str:
         """What a person who cannot see it is told.
@@ -55,12 +58,15 @@ class Picture:
         return f"{run}, {self.kind.heading.lower()}. {self.caption} {finding}".rstrip()
 
 
-def read_pictures(folder: Path, n_facets: int) -> tuple[tuple[Picture, ...], list[str]]:
+def read_pictures(
+    folder: Path, n_facets: int, facet_names: Names | None = None
+) -> tuple[tuple[Picture, ...], list[str]]:
     """All figures in a folder, in the order of a page, and names of those that cannot be read.
 
     Args:
         folder: with ``.png`` files; need not exist.
         n_facets: J; a figure of facets beyond it counts as one of no known kind.
+        facet_names: that a person gave.
     """
     pictures, damaged = [], []
     for path in sorted(folder.glob("*.png")):
@@ -72,7 +78,7 @@ def read_pictures(folder: Path, n_facets: int) -> tuple[tuple[Picture, ...], lis
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
             damaged.append(path.name)
             continue
-        pictures.append(Picture(path.stem, kind, facets, details, source, *size))
+        pictures.append(Picture(path.stem, kind, facets, details, source, *size, facet_names or {}))
     pictures.sort(key=lambda picture: (picture.kind.place, picture.facets))
     return tuple(pictures), damaged
 

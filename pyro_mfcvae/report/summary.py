@@ -65,13 +65,14 @@ def describe_facet(facts: Facts, j: int) -> str:
 
 def _finding_in_words(evaluation: Evaluation, j: int) -> str:
     facet, found = evaluation.facets[j], find_factors(evaluation, j)
+    title = evaluation.facet_title(j)
     if not facet.has_clusters:
-        return f"facet {j} has one cluster only, a plain prior"
+        return f"{title} has one cluster only, a plain prior"
     if facet.n_used() == 1:
-        return f"facet {j} puts all held-out observations into one cluster"
+        return f"{title} puts all held-out observations into one cluster"
     if not found:
         return (
-            f"facet {j} sorts the held-out observations into {facet.n_used()} of its "
+            f"{title} sorts the held-out observations into {facet.n_used()} of its "
             f"{facet.n_clusters} clusters"
         )
     clear = [f for f in found if f.told >= _CLEAR and f.accuracy >= _ACCURATE]
@@ -82,8 +83,8 @@ def _finding_in_words(evaluation: Evaluation, j: int) -> str:
     if vague:
         said.append(f"partly follows {_verdict(vague[0])}")
     if said:
-        return f"facet {j} {_join(said)}"
-    return f"facet {j} follows none of the labelled factors: at best {_verdict(found[0])}"
+        return f"{title} {_join(said)}"
+    return f"{title} follows none of the labelled factors: at best {_verdict(found[0])}"
 
 
 def summarise(facts: Facts) -> str:
@@ -135,7 +136,7 @@ def _progress(evaluation: Evaluation) -> Iterable[str]:
         yield f"Not finished, step {step} of {n_steps}: these are interim results."
     for j, weight in enumerate(evaluation.fade):
         if weight < 1:
-            yield f"Facet {j} has a fade weight of only {weight:.2f}."
+            yield as_sentence(f"{evaluation.facet_title(j)} has a fade weight of only {weight:.2f}")
 
 
 def _redundancy_in_words(evaluation: Evaluation) -> str:
@@ -153,7 +154,9 @@ def _redundancy_in_words(evaluation: Evaluation) -> str:
     bound = f"at least {nmi:.2f}{most}, training and held out"
     if nmi <= _SAME:  # chance raises both, so the lower one is the bound of what they share
         bound = f"at most {nmi:.2f}{most}, the lower one of training and held out"
-    return f"The clusterings of facets {i} and {j} share an NMI of {bound}: {_sameness(nmi)}."
+    first, second = (evaluation.facet_names.get(facet, facet) for facet in (i, j))
+    same = _sameness(nmi)
+    return f"The clusterings of facets {first} and {second} share an NMI of {bound}: {same}."
 
 
 def _told(measures: Mapping[str, float]) -> float:

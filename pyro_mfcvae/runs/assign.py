@@ -24,7 +24,7 @@ from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.evaluation.predictions import BATCH_SIZE, check_range, find_group, predict_batch
 from pyro_mfcvae.files import making, naming, replacing
 from pyro_mfcvae.models import FacetModel
-from pyro_mfcvae.naming import Names, named_clusters
+from pyro_mfcvae.naming import Names, facet_column, named_clusters
 from pyro_mfcvae.registry import unknown
 from pyro_mfcvae.runs.measure import open_model
 from pyro_mfcvae.runs.run import Run
@@ -49,12 +49,14 @@ class Assigned:
         sizes: {facet j: rows in each of its clusters (K_j,)}, of facets with clusters.
         sure: {facet j: mean probability of the rows' clusters}.
         names: {facet j: names of its clusters}.
+        facet_names: names of facets.
     """
 
     n_rows: int
     sizes: dict[int, NDArray[np.int64]]
     sure: dict[int, float]
     names: dict[int, Names]
+    facet_names: Names
 
 
 def rows_for(run: Run, data: Component, say: Say = quiet) -> Rows:
@@ -75,7 +77,8 @@ def rows_for(run: Run, data: Component, say: Say = quiet) -> Rows:
         trained = {n: v for n, v in run.config.data.options.items() if n in AS_WRITTEN}
         kept = {name: value for name, value in trained.items() if name in takes}
         data = replace(data, options={**kept, **data.options})
-    return read_rows(data, run.checkpoint().observation.shape, run.feature_names(), say)
+    event, names = run.checkpoint().observation.shape, run.feature_names()
+    return read_rows(data, event, names, run.categories(), say)
 
 
 def assign(
@@ -84,8 +87,8 @@ def assign(
     """Write a row for each observation: its name or number, its cluster in each facet, how sure.
 
     Columns are ``row``, ``facet_0``, ``facet_0_p`` and so on; facets without clusters are left out.
-    Clusters of a facet in which one has a name are called by their names. In a CSV, an apostrophe
-    stands before names that spreadsheets would take for formulas.
+    Facets that have names, and clusters of a facet in which one has a name, are called by them. In
+    a CSV, an apostrophe stands before names that spreadsheets would take for formulas.
 
     Args:
         run: whose newest checkpoint is taken.
@@ -118,14 +121,19 @@ def assign(
         for j in model.structure.clustered
     }
     sure, n_rows, named = dict.fromkeys(sizes, 0.0), 0, run.cluster_names()
+    titles = run.facet_names()
     with (
         nullcontext() if copy_to is None else making(copy_to) as copies,
         replacing(out) if isinstance(out, Path) else nullcontext(out) as file,
         WRITERS[suffix](file) as write,
     ):
         for piece, names in _pieces(model, rows):
-            columns = {f"facet_{j}": named_clusters(piece[f"facet_{j}"], named[j]) for j in sizes}
-            write(dict(piece) | columns)
+            columns = {"row": piece["row"]}
+            for j in sizes:
+                title = facet_column(titles, j)
+                columns[title] = named_clusters(piece[f"facet_{j}"], named[j])
+                columns[f"{title}_p"] = piece[f"facet_{j}_p"]
+            write(columns)
             n_rows += len(piece["row"])
             for j in sizes:
                 clusters = piece[f"facet_{j}"]
@@ -134,7 +142,7 @@ def assign(
                 if copies is not None:
                     _copy(source, copies / f"facet_{j}", names, clusters)
     means = {j: total / n_rows for j, total in sure.items()}
-    return Assigned(n_rows, sizes, means, {j: named[j] for j in sizes})
+    return Assigned(n_rows, sizes, means, {j: named[j] for j in sizes}, titles)
 
 
 def _pieces(model: FacetModel, rows: Rows) -> Iterator[tuple[Piece, Sequence[str]]]:

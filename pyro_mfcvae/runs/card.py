@@ -98,10 +98,11 @@ def _index(title: str, config: Config, evaluation: Evaluation | None) -> dict[st
     """The numbers that the Hub shows beside the card."""
     if evaluation is None:
         return None
+    title_of = evaluation.facet_title
     metrics = [
         {
             "type": MAIN_ACCURACY,
-            "name": f"{MEASURES[MAIN_ACCURACY].title}, facet {j}, {factor}, held out",
+            "name": f"{MEASURES[MAIN_ACCURACY].title}, {title_of(j)}, {factor}, held out",
             "value": evaluation.value(MAIN_ACCURACY, "test", j, factor),
         }
         for j, facet in enumerate(evaluation.facets)

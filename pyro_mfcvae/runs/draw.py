@@ -27,8 +27,8 @@ def look(run: Run, dataset: Dataset | None = None) -> Seen:
         ConfigError: if the data are not such as the model was made for.
     """
     trained = open_trained(run, dataset)
-    temperature, names = run.config.sampling_temperature, run.cluster_names()
-    return Seen.of(trained.model, trained.dataset, temperature, cluster_names=names)
+    names = {"cluster_names": run.cluster_names(), "facet_names": run.facet_names()}
+    return Seen.of(trained.model, trained.dataset, run.config.sampling_temperature, **names)
 
 
 def draw_run(run: Run, dataset: Dataset | None = None, say: Say = lambda _: None) -> list[Path]:

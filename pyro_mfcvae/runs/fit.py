@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from pyro_mfcvae.config import Component, Config
-from pyro_mfcvae.data import Dataset, as_float, spread
-from pyro_mfcvae.data.columns import ColumnKind, describe_columns
+from pyro_mfcvae.data import Dataset, as_float, load_dataset, spread
+from pyro_mfcvae.data.columns import ColumnKind, columns_likelihood, describe_columns
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.presets.auto import Auto, auto_config
 from pyro_mfcvae.runs.run import Run
@@ -36,12 +36,34 @@ def settings_from_data(
         latent_dim: D of each facet; None takes what suits the data, here as below.
         n_starts: runs of which one is taken.
     """
-    columns: list[ColumnKind] = []
-    if dataset.observation.kind == "table":
-        x = as_float(spread(dataset.x, _MOST_ROWS))
-        columns = describe_columns(x, dataset.feature_names)
+    columns = _columns_of(dataset) if dataset.observation.kind == "table" else []
     auto = auto_config(dataset, n_clusters, latent_dim, n_starts=n_starts, columns=columns)
     return replace(auto, config=replace(auto.config, data=data))
+
+
+def with_kinds(config: Config) -> tuple[Config, Dataset | None]:
+    """Settings whose likelihood ``columns``, if it has no kinds, takes those of the data.
+
+    Returns:
+        the settings, and the data if they had to be loaded.
+
+    Raises:
+        ConfigError, DataError: if the data cannot be loaded, or are no table.
+    """
+    likelihood = config.model.likelihood
+    if likelihood.name != "columns" or "kinds" in likelihood.options:
+        return config, None
+    dataset = load_dataset(config.data)
+    if dataset.observation.kind != "table":
+        raise ConfigError(f"likelihood columns is for tables, and {dataset.name} are pictures")
+    found = columns_likelihood(_columns_of(dataset), dataset.observation.missing)
+    likelihood = replace(found, options={**found.options, **likelihood.options})
+    return replace(config, model=replace(config.model, likelihood=likelihood)), dataset
+
+
+def _columns_of(dataset: Dataset) -> list[ColumnKind]:
+    x = as_float(spread(dataset.x, _MOST_ROWS))
+    return describe_columns(x, dataset.feature_names, dataset.n_categories)
 
 
 @contextmanager

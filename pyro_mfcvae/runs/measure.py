@@ -103,6 +103,7 @@ def evaluate_run(
         n_steps=run.n_steps(len(trained.dataset.train)),
         data=trained.dataset.fingerprint,
         model=trained.checksum,
+        facet_names=run.facet_names(),
     )
     if before and (before.data, before.model) == (found.data, found.model):
         found = found.with_slow(before.slow)

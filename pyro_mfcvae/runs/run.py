@@ -10,13 +10,13 @@ import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from typing_extensions import override
@@ -40,10 +40,12 @@ from pyro_mfcvae.files import (
 )
 from pyro_mfcvae.hub import Shared, fetching
 from pyro_mfcvae.models import FacetModel
-from pyro_mfcvae.naming import Names, check_names
+from pyro_mfcvae.naming import Names
 from pyro_mfcvae.plugins import build_model, guide_class, model_class
 from pyro_mfcvae.presets import PRESETS
 from pyro_mfcvae.runs.card import model_card
+from pyro_mfcvae.runs.columns import Columns, read_columns, written_columns
+from pyro_mfcvae.runs.names import read_names, write_names
 from pyro_mfcvae.training.callbacks import read_metrics, read_timings
 from pyro_mfcvae.training.checkpoints import (
     Checkpoint,
@@ -85,7 +87,7 @@ class Run(Shared):
         path: Path | str | None = None,
         name: str | None = None,
         fill: Callable[[Path], object] = lambda folder: None,
-        feature_names: Sequence[str] = (),
+        columns: Columns | None = None,
     ) -> Run:
         """Make a new run folder, which has its name only once it is complete.
 
@@ -94,7 +96,7 @@ class Run(Shared):
             path: of the folder; None makes ``runs/NAME-001``, or counts on.
             name: for that; None takes the preset's, or the data's if they are other data.
             fill: writes what else belongs into the folder that it is given.
-            feature_names: of the columns of its data, where they have names.
+            columns: of its data, where they have names.
 
         Raises:
             ConfigError: if the given folder exists, or none can be made there.
@@ -113,8 +115,8 @@ class Run(Shared):
         try:
             write_whole(new / "config.json", config_to_json(config))
             write_whole(new / "environment.json", json.dumps(_environment(), indent=2) + "\n")
-            if feature_names:
-                write_whole(new / "columns.json", json.dumps(list(feature_names)) + "\n")
+            if columns:
+                write_whole(new / "columns.json", written_columns(columns) + "\n")
             fill(new)
             flush_all(new)
             while True:
@@ -169,7 +171,7 @@ class Run(Shared):
 
     @property
     def names_path(self) -> Path:
-        """Names of clusters; missing where none were given."""
+        """Names of facets and clusters; missing where none were given."""
         return self.path / "names.json"
 
     @property
@@ -372,7 +374,8 @@ class Run(Shared):
         """Write the model at the newest whole checkpoint as ONNX.
 
         The file takes observations as the model does: pictures with values from 0 to 1, rows in
-        the units of the run's data. See :func:`~pyro_mfcvae.evaluation.onnx.to_onnx`.
+        the units of the run's data, categories as their numbers. See
+        :func:`~pyro_mfcvae.evaluation.onnx.to_onnx`.
 
         Raises:
             ConfigError: if a package is missing, or ONNX cannot express the model.
@@ -395,8 +398,19 @@ class Run(Shared):
         Raises:
             RunError: if the file is damaged.
         """
+        return tuple(self._columns())
+
+    def categories(self) -> dict[str, list[str]]:
+        """{column: its categories}, which the model takes as numbers from 0, in their order.
+
+        Raises:
+            RunError: if the file is damaged.
+        """
+        return {name: texts for name, texts in self._columns().items() if texts is not None}
+
+    def _columns(self) -> Columns:
         remedy = "; it has the names of the columns, in the order of the training: put them back"
-        return self._results("columns.json", partial(validated, tuple[str, ...]), remedy) or ()
+        return self._results("columns.json", read_columns, remedy) or {}
 
     def evaluation(self) -> Evaluation | None:
         """The results of the latest evaluation, if there was one.
@@ -411,7 +425,7 @@ class Run(Shared):
                 f"{self.path / 'evaluation.json'} has {len(results.facets)} facets, config.json "
                 f"{n_facets}; remove it and measure again"
             )
-        return results
+        return results and replace(results, facet_names=self.facet_names())
 
     def write_evaluation(self, results: Evaluation) -> None:
         """Replace ``evaluation.json``; warns if it cannot be written."""
@@ -423,11 +437,11 @@ class Run(Shared):
         Raises:
             RunError: if the file is damaged, or its names are of other clusters.
         """
-        remedy = "; mend or remove it"
-        try:
-            return read_json(self.names_path, self._as_names, remedy)
-        except FileNotFoundError:
-            return tuple({} for _ in self.config.model.facets)
+        return read_names(self.names_path, self._n_clusters).clusters
+
+    def facet_names(self) -> Names:
+        """Names that a person gave to facets; errors as of :meth:`cluster_names`."""
+        return read_names(self.names_path, self._n_clusters).facets
 
     def name_clusters(self, facet: int, names: Names) -> None:
         """Name clusters of a facet, which tables and figures then have; empty names are removed.
@@ -435,21 +449,26 @@ class Run(Shared):
         Raises:
             ValueError: if a cluster does not exist, or cannot be called so.
         """
-        known = [dict(own) for own in self.cluster_names()]
-        if not 0 <= facet < len(known):
-            raise ValueError(f"expected a facet from 0 to {len(known) - 1}, got {facet}")
-        own = known[facet] | dict(names)
-        known[facet] = {k: name for k, name in own.items() if name.strip()}
-        record = {"clusters": check_names(known, self._n_clusters)}
-        write_whole(self.names_path, json.dumps(record, indent=2) + "\n")
+        known = read_names(self.names_path, self._n_clusters)
+        if not 0 <= facet < len(known.clusters):
+            raise ValueError(f"expected a facet from 0 to {len(known.clusters) - 1}, got {facet}")
+        clusters = [dict(own) for own in known.clusters]
+        clusters[facet] |= names
+        write_names(self.names_path, replace(known, clusters=tuple(clusters)), self._n_clusters)
+
+    def name_facets(self, names: Names) -> None:
+        """Name facets, which tables, figures and files then have; empty names are removed.
+
+        Raises:
+            ValueError: if a facet does not exist, or cannot be called so.
+        """
+        known = read_names(self.names_path, self._n_clusters)
+        named = replace(known, facets={**known.facets, **names})
+        write_names(self.names_path, named, self._n_clusters)
 
     @property
     def _n_clusters(self) -> list[int]:
         return [facet.n_clusters for facet in self.config.model.facets]
-
-    def _as_names(self, values: Any) -> tuple[Names, ...]:
-        record = validated(dict[Literal["clusters"], list[dict[int, str]]], values)
-        return check_names(record.get("clusters", []), self._n_clusters)
 
     def comparison(self) -> Comparison | None:
         """The results of the latest comparison of guides, if there was one.

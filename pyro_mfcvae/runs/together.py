@@ -10,6 +10,7 @@ from pyro_mfcvae.allocator import is_out_of_memory
 from pyro_mfcvae.config import Config
 from pyro_mfcvae.data import Dataset
 from pyro_mfcvae.errors import ConfigError, RunError, TrainingError, explain_os
+from pyro_mfcvae.runs.columns import columns_of
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.runs.train import Parts, elsewhere, how_to_go_on, last_good, lock, run_callbacks
 from pyro_mfcvae.training import Callback, TrainingState
@@ -71,10 +72,8 @@ def train_together(
         initialise(state, lambda text, name=name: say(f"{name}: {text}"))  # type: ignore[misc]
         for name, state in zip(configs, states, strict=True)
     ]
-    names = dataset.feature_names
-    runs = [
-        Run.create(config, folders[name], feature_names=names) for name, config in configs.items()
-    ]
+    columns = columns_of(dataset)
+    runs = [Run.create(config, folders[name], columns=columns) for name, config in configs.items()]
     for run, state, spent in zip(runs, states, seconds, strict=True):
         if spent is not None:
             add_timing(run.timings_path, state, 0, spent)

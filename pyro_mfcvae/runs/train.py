@@ -15,6 +15,7 @@ from pyro_mfcvae.config import Config
 from pyro_mfcvae.data import Dataset, in_folder
 from pyro_mfcvae.errors import RunError, TrainingError, explain_os
 from pyro_mfcvae.files import remove_leftovers
+from pyro_mfcvae.runs.columns import columns_of
 from pyro_mfcvae.runs.run import Run
 from pyro_mfcvae.training import Callback, TrainingState, take_steps
 from pyro_mfcvae.training.begin import begin, prepare
@@ -72,8 +73,8 @@ def train(
     say = say if engine.is_writer else quiet
     engine.on_writer(lambda: Run.check_path(out))
     dataset, state, seconds = begin(config, dataset, say, engine)
-    names = dataset.feature_names
-    run = Run(engine.on_writer(lambda: Run.create(config, out, feature_names=names).path))
+    columns = columns_of(dataset)
+    run = Run(engine.on_writer(lambda: Run.create(config, out, columns=columns).path))
     if seconds is not None and engine.is_writer:
         add_timing(run.timings_path, state, 0, seconds)
     say(f"training in {run.path}")

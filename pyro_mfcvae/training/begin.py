@@ -11,6 +11,7 @@ from pyro_mfcvae.data import Dataset, load_dataset
 from pyro_mfcvae.errors import ConfigError
 from pyro_mfcvae.inference.noise import derive_seed
 from pyro_mfcvae.inference.threads import one_thread
+from pyro_mfcvae.nets.likelihoods import Likelihood
 from pyro_mfcvae.plugins import build_model, guide_class, model_class
 from pyro_mfcvae.training.devices.compiled import make_cache_folder
 from pyro_mfcvae.training.devices.launch import resolve_device
@@ -66,6 +67,7 @@ def prepare(
     with one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "weights"))
         model = build_model(config.model, dataset.observation, config.guide)
+        _check_categories(model.likelihood, config, dataset)
         if not model.likelihood.takes_missing:
             dataset.check_complete()
         if config.training.pretraining is not None:
@@ -96,6 +98,18 @@ def initialise(state: TrainingState, say: Say) -> float | None:
         say("placing the mixtures")
         initialise_mixtures(model, x, config.model.mixture_initialisation, config.seed)
     return None if pretraining is None else time.monotonic() - began
+
+
+def _check_categories(likelihood: Likelihood, config: Config, dataset: Dataset) -> None:
+    """Raise a ConfigError if categories would be taken for numbers, or for other categories."""
+    for i, n in dataset.n_categories.items():
+        if likelihood.n_categories.get(i) != n:
+            raise ConfigError(
+                f"column {dataset.feature_names[i]!r} has {n} categories, which likelihood "
+                f"{config.model.likelihood.name!r} would take for numbers or for other categories; "
+                f"set model.likelihood=columns, with categorical:{n} in place {i} of its kinds, or "
+                "without kinds for mfcvae train, which then takes those of the data"
+            )
 
 
 def _check_clusters(config: Config, dataset: Dataset) -> None:

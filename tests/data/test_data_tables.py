@@ -110,7 +110,7 @@ def test_missing_numbers_are_told_where_a_likelihood_needs_them():
 )
 def test_columns_that_are_left_out(column, why):
     frame = table(other=column)
-    with pytest.warns(DataWarning, match=rf"'other' is (left out|row names) \({why}"):
+    with pytest.warns(DataWarning, match=rf"'other' (is left out|names the rows) \({why}"):
         dataset = dataset_of(frame)
     assert dataset.feature_names == ("height", "width")
 

@@ -98,6 +98,10 @@ def test_a_page_shows_what_the_figures_do(pictures):
         assert sizes == sorted(sizes, reverse=True)
         assert sum(sizes) == len(seen.x)
         assert len(facet["means"]["sheet"]["source"]) > 100
+        typical = [int(row) for cluster in facet["clusters"] for row in cluster["typical"]]
+        expected = [seen.observed(np.array([row]))[0] for row in typical]
+        for i in (0, len(typical) - 1):
+            np.testing.assert_allclose(_pixels(facet["typical"], i), expected[i], atol=0.51 / 255)
     json.dumps(content, allow_nan=False)
     found = pictures.pairs(0, 1)
     means = cluster_means(seen.model, (0, 1), (found["rows"], found["columns"]))
@@ -232,6 +236,7 @@ def test_only_who_has_the_token_is_answered(rows):
             ("name", name | {"name": "2"}, "number"),
             ("name", name | {"cluster": 3}, "from 0 to 2"),
             ("name", {"facet": 0}, "cluster"),
+            ("name-facet", {"facet": 2, "name": "a"}, "from 0 to 1"),
             ("traverse", {"row": "x", "facet": 0}, "row"),
             ("swap", [], "dictionary"),
             ("table", {"rows": [99]}, "from 0 to 11"),
@@ -356,6 +361,13 @@ def test_a_browser_works_with_the_server(which, request, browser):
             browser.ask("document.querySelector('#cluster form button').click()")
             _said(browser, text)
         assert explored.run.cluster_names()[0] == {number: EVIL}
+        browser.ask("document.getElementById('facet-name').value = 'hue'")
+        browser.ask("document.querySelector('#facet-name-form button').click()")
+        _said(browser, "Facet 0 is called hue.")
+        assert explored.run.facet_names() == {0: "hue"}
+        for select in ("facet", "swap-facet", "pair"):
+            options = browser.ask(f"document.getElementById('{select}').textContent")
+            assert options.startswith("facet hue"), select
         assert browser.errors == [
             "Failed to load resource: the server responded with a status of 400 (Bad Request)"
         ]

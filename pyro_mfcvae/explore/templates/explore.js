@@ -65,6 +65,7 @@
 
   function note(text) { return make("p", { class: "note" }, text ?? ""); }
   function number(value) { return value === null || value === undefined ? "\u2013" : String(value); }
+  function cell(c, value) { return number(data.categories[c] && value !== null ? data.categories[c][value] : value); }
   function percent(share) { return share === null ? "\u2013" : `${(100 * share).toFixed(0)} %`; }
 
   // Pictures, cut out of sheets.
@@ -81,7 +82,7 @@
 
   function tile(sheet, i, name, size = 56) {
     const { width, height, columns } = sheet;
-    const told = name ? { role: "img", "aria-label": name } : { "aria-hidden": "true" };
+    const told = name ? { role: "img", "aria-label": name, title: name } : { "aria-hidden": "true" };
     const canvas = make("canvas", { width: width, height: height, ...told });
     const scale = size / Math.max(width, height);
     canvas.style.width = `${Math.round(scale * width)}px`;
@@ -93,7 +94,7 @@
 
   // Names.
 
-  function facetName(j) { return `facet ${j}`; }
+  function facetName(j) { return `facet ${data.facet_names[j] ?? j}`; }
   function rowTitle(i) { return data.has_names ? data.rows[i] : `observation ${data.rows[i]}`; }
   function clusterName(j, k) { return data.names[j][k] ?? String(k); }
   function clusterTitle(j, k) { return data.names[j][k] ?? `cluster ${k}`; }
@@ -287,7 +288,7 @@
     const parts = [make("p", {}, make("strong", {}, rowTitle(i)))];
     if (!isTable) parts.push(tile(data.shown.sheet, i, "", 96));
     parts.push(...clustered.map((j) => make("p", {}, `${facetName(j)}: ${clusterTitle(j, clusterOf(j, i))}`)));
-    if (isTable) parts.push(...data.columns.slice(0, 8).map((name, c) => make("p", {}, `${name}: ${number(data.shown.values[i][c])}`)));
+    if (isTable) parts.push(...data.columns.slice(0, 8).map((name, c) => make("p", {}, `${name}: ${cell(c, data.shown.values[i][c])}`)));
     box.replaceChildren(...parts);
     box.style.left = `${Math.min(event.clientX + 16, innerWidth - box.offsetWidth - 8)}px`;
     box.style.top = `${Math.min(event.clientY + 16, innerHeight - box.offsetHeight - 8)}px`;
@@ -334,7 +335,7 @@
     }
     if (isTable) {
       const rest = data.n_columns - data.columns.length;
-      const rows = data.columns.map((name, c) => [name, number(data.shown.values[i][c])]);
+      const rows = data.columns.map((name, c) => [name, cell(c, data.shown.values[i][c])]);
       parts.push(table(rest ? `Columns that clusters tell most of, ${rest} more not shown` : "Columns", ["", "value"], rows));
     }
     fill("observation", ...parts);
@@ -373,10 +374,13 @@
     const hasAbout = facet.clusters.some((c) => c.about);
     const heads = ["cluster", "observations", "share", "sure",
       ...(isTable ? ["what sets it apart"] : ["the model draws at its mean"]), ...(hasAbout ? ["labels"] : []), "typical"];
-    const rows = facet.clusters.map((c, place) => [
+    let place = 0;
+    const typical = (c) => isTable ? c.typical.join(", ")
+      : make("span", { class: "thumbs" }, ...c.typical.map((name) => tile(facet.typical.sheet, place++, name, 48)));
+    const rows = facet.clusters.map((c, row) => [
       clusterButton(j, c.number), String(c.size), percent(c.share), percent(c.sure),
-      isTable ? c.apart : tile(facet.means.sheet, place, `mean of ${clusterTitle(j, c.number)}`, 48),
-      ...(hasAbout ? [c.about] : []), c.typical.join(", ")]);
+      isTable ? c.apart : tile(facet.means.sheet, row, `mean of ${clusterTitle(j, c.number)}`, 48),
+      ...(hasAbout ? [c.about] : []), typical(c)]);
     const made = table(`Clusters of ${facetName(j)} that have observations. Sure: mean probability of the cluster.` +
       (isTable ? " Apart: difference of means in standard deviations." : ""), heads, rows);
     made.querySelector("table").classList.add("text");
@@ -417,7 +421,25 @@
     const columns = k === null ? data.columns.map((_, c) => c).slice(0, 6)
       : data.facets[j].clusters.find((c) => c.number === k).columns;
     return table(caption, ["observation", ...columns.map((c) => data.columns[c])],
-      rows.map((i) => [button(i), ...columns.map((c) => number(data.shown.values[i][c]))]));
+      rows.map((i) => [button(i), ...columns.map((c) => cell(c, data.shown.values[i][c]))]));
+  }
+
+  function drawFacetName() {
+    const input = make("input", { id: "facet-name", maxlength: "60", autocomplete: "off" });
+    input.value = data.facet_names[state.facet] ?? "";
+    fill("facet-name-form", make("label", {}, `Name of facet ${state.facet} `, input), make("button", {}, "Keep the name"));
+  }
+
+  async function keepFacetName() {
+    const [j, name] = [state.facet, byId("facet-name").value];
+    await ask("name-facet", { facet: j, name: name });
+    if (name.trim()) data.facet_names[j] = name.trim();
+    else delete data.facet_names[j];
+    for (const id of ["facet", "traverse-facet", "swap-facet"]) byId(id).options[j].textContent = facetName(j);
+    data.pairs.forEach((pair, at) => { byId("pair").options[at].textContent = pairName(pair); });
+    drawAll();
+    byId("facet-name").focus();
+    return name.trim() ? `Facet ${j} is called ${name.trim()}.` : `Facet ${j} has no name.`;
   }
 
   async function keepName(j, k, name) {
@@ -430,6 +452,8 @@
   }
 
   // Pairs of clusters.
+
+  function pairName([i, j]) { return `${facetName(i)} and ${facetName(j)}`; }
 
   let pairs = null;
   async function loadPairs() {
@@ -450,7 +474,7 @@
     const rows = pairs.rows.map((k, r) => [clusterName(first, k), ...pairs.columns.map((m, c) => {
       const i = r * pairs.columns.length + c;
       if (!values) return tile(pairs.decoded.sheet, i, `${clusterTitle(first, k)} and ${clusterTitle(second, m)}`, 56);
-      const element = make("span", { class: "shade" }, number(values[i]));
+      const element = make("span", { class: "shade" }, cell(column, values[i]));
       element.style.setProperty("--share", `${high > low ? Math.round(100 * (values[i] - low) / (high - low)) : 0}%`);
       return element;
     })]);
@@ -463,7 +487,7 @@
 
   function shownAs(decoded, i, name) {
     if (decoded.sheet) return tile(decoded.sheet, i, name, 96);
-    return table(name, ["", "value"], data.columns.map((column, c) => [column, number(decoded.values[i][c])]));
+    return table(name, ["", "value"], data.columns.map((column, c) => [column, cell(c, decoded.values[i][c])]));
   }
 
   async function traverse() {
@@ -481,7 +505,7 @@
         output.textContent = `${step > 0 ? "+" : ""}${step} sd`;
         input.setAttribute("aria-valuetext", `${step} standard deviations`);
         if (decoded.sheet) view.replaceChildren(tile(decoded.sheet, Number(input.value), `${rowTitle(i)}, ${name} moved by ${step}`, 96));
-        else view.replaceChildren(...changed.map((c) => make("p", {}, `${data.columns[c]}: ${number(decoded.values[input.value][c])}`)));
+        else view.replaceChildren(...changed.map((c) => make("p", {}, `${data.columns[c]}: ${cell(c, decoded.values[input.value][c])}`)));
       };
       input.value = String(middle);
       input.addEventListener("input", update);
@@ -494,6 +518,7 @@
   function mostChanged(values) {
     const ranges = data.columns.map((_, c) => {
       const own = values.map((row) => row[c]);
+      if (data.categories[c]) return Number(new Set(own).size > 1);
       const all = data.shown.values.map((row) => row[c]).filter((v) => v !== null);
       return (Math.max(...own) - Math.min(...own)) / ((Math.max(...all) - Math.min(...all)) || 1);
     });
@@ -512,7 +537,7 @@
         make("li", {}, make("figure", {}, tile(decoded.sheet, i, name, 112), make("figcaption", {}, name))))), note(found.note));
     } else {
       fill("swap", table(`${a} and ${b} with ${facetName(j)} exchanged`, ["", ...names],
-        data.columns.map((column, c) => [column, ...names.map((_, i) => number(decoded.values[i][c]))])), note(found.note));
+        data.columns.map((column, c) => [column, ...names.map((_, i) => cell(c, decoded.values[i][c]))])), note(found.note));
     }
     return `${facetName(j)} is exchanged.`;
   }
@@ -551,6 +576,7 @@
 
   function drawAll() {
     drawMap();
+    if (data.is_live) drawFacetName();
     drawObservation();
     drawClusters();
     drawPairs();
@@ -571,7 +597,7 @@
   data.pairs = shownPairs;
   if (shownPairs.length) {
     byId("pair-column-label").hidden = !isTable;
-    fillSelect("pair", shownPairs.map(([i, j], at) => [at, `${facetName(i)} and ${facetName(j)}`]), 0, acting(loadPairs));
+    fillSelect("pair", shownPairs.map((pair, at) => [at, pairName(pair)]), 0, acting(loadPairs));
     fillSelect("pair-column", data.columns.map((name, c) => [c, name]), 0, drawPairs);
   } else document.querySelectorAll(".needs-pairs").forEach((element) => { element.hidden = true; });
   if (data.is_live) {
@@ -585,6 +611,7 @@
     byId("swap-second").addEventListener("click", () => { swapped[1] = state.row; drawSwapped(); });
     byId("swap-go").addEventListener("click", acting(swap));
     byId("selection-save").addEventListener("click", acting(save));
+    byId("facet-name-form").addEventListener("submit", acting(keepFacetName));
     drawSwapped();
   }
   drawAll();
