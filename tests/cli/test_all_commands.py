@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 import pytest
-from click.testing import CliRunner
+from command_line import mfcvae
 from models import tiny_config
 
 from pyro_mfcvae.cli import main
@@ -34,12 +34,6 @@ COMMANDS = dict(commands())
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-
-def mfcvae(*words, status=0):
-    result = CliRunner().invoke(main, list(map(str, words)), prog_name="mfcvae")
-    assert result.exit_code == status, result.output
-    return result
 
 
 def options(command):

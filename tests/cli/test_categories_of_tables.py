@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner
+from command_line import mfcvae
 
 from benchmarks.kills import contents
-from pyro_mfcvae.cli import main
 from pyro_mfcvae.config import override
 from pyro_mfcvae.explore import open_run
 from pyro_mfcvae.runs.draw import look
@@ -27,12 +26,6 @@ CITIES = ["Bern", "Oslo", "Rome"]
 KINDS = ["real", "categorical:3", "categorical:2", "count"]
 
 pytestmark = pytest.mark.filterwarnings("ignore::pyro_mfcvae.errors.DataWarning")
-
-
-def mfcvae(*words, status=0):
-    result = CliRunner().invoke(main, list(map(str, words)), prog_name="mfcvae")
-    assert result.exit_code == status, result.output
-    return result
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.shell_completion import ShellComplete
-from click.testing import CliRunner
+from command_line import mfcvae
 from PIL import Image
 
 from pyro_mfcvae.cli import main
@@ -24,12 +24,6 @@ QUICK = ["--set", "training.epochs_per_step=[2]", "--set", "training.device=cpu"
 pytestmark = pytest.mark.filterwarnings("ignore::pyro_mfcvae.errors.DataWarning")
 
 FEATURES = ["length", "mass", "age"]
-
-
-def mfcvae(*words, status=0, piped=None):
-    result = CliRunner().invoke(main, list(map(str, words)), piped, prog_name="mfcvae")
-    assert result.exit_code == status, result.output
-    return result
 
 
 @pytest.fixture(scope="module")

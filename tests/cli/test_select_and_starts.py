@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner
+from command_line import mfcvae
 
-from pyro_mfcvae.cli import main
 from pyro_mfcvae.evaluation.predictions import elbo_of_rows
 from pyro_mfcvae.inference.noise import start_seeds
 from pyro_mfcvae.runs.run import Run
@@ -19,12 +18,6 @@ from pyro_mfcvae.studies import execution, many_runs
 from pyro_mfcvae.training.callbacks import MetricsLog
 
 QUICK = ["--set", "training.epochs_per_step=[3]", "--set", "training.device=cpu"]
-
-
-def mfcvae(*words, status=0):
-    result = CliRunner().invoke(main, list(map(str, words)), prog_name="mfcvae")
-    assert result.exit_code == status, result.output
-    return result
 
 
 @pytest.fixture(scope="module")
